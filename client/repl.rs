@@ -1,0 +1,256 @@
+//! The prompt: read a line, send it, show the reply.
+//!
+//! In: what a person types. Out: replies, and what became of the connection. Promises: a server that was restarted between two
+//! commands is found again by itself; a command whose reply was lost is never repeated; each line is in the history before it
+//! is sent.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
+use rustyline::{
+    Cmd, CompletionType, ConditionalEventHandler, Config, Editor, Event, EventContext,
+    EventHandler, KeyEvent, Movement, RepeatCount,
+};
+
+use crate::complete::Helping;
+use crate::connection::{self, Address, Connection};
+use crate::error::ClientError;
+use crate::render::{Outcome, Renderer, tell};
+use crate::{export, import};
+
+/// The lines that the history keeps.
+const HISTORY_LINES_MAX: usize = 10_000;
+
+/// Reads and answers until the user leaves.
+pub fn run<W: Write>(address: Address, renderer: Renderer<W>) -> Result<Outcome, ClientError> {
+    connection::heed_interrupts();
+    let mut typing = Typing::new().map_err(terminal_fault)?;
+    let mut prompt = Prompt {
+        address,
+        renderer,
+        connection: None,
+        was_connected: false,
+    };
+    prompt.greet();
+    loop {
+        match typing.read(&prompt.text()) {
+            Ok(line) => {
+                if prompt.take(&line)? == After::Leave {
+                    break;
+                }
+            }
+            Err(ReadlineError::Interrupted) => tell("Ctrl-D or exit leaves."),
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(terminal_fault(error)),
+        }
+    }
+    prompt.leave();
+    Ok(Outcome::Done)
+}
+
+fn terminal_fault(error: ReadlineError) -> ClientError {
+    ClientError::file("use", "the terminal")(std::io::Error::other(error))
+}
+
+/// Whether to go on after a line.
+#[derive(PartialEq, Eq)]
+enum After {
+    Stay,
+    Leave,
+}
+
+struct Prompt<W> {
+    address: Address,
+    renderer: Renderer<W>,
+    connection: Option<Connection>,
+    was_connected: bool,
+}
+
+impl<W: Write> Prompt<W> {
+    fn text(&self) -> String {
+        match self
+            .connection
+            .as_ref()
+            .filter(|connection| connection.is_open())
+        {
+            Some(_) => format!("{}> ", self.address),
+            None => "not connected> ".to_owned(),
+        }
+    }
+
+    fn greet(&mut self) {
+        if let Err(error) = self.connected() {
+            crate::report(&error);
+            tell("Each command tries to connect again. Ctrl-D or exit leaves.");
+        }
+    }
+
+    /// The connection, made again if there is none any more.
+    fn connected(&mut self) -> Result<&mut Connection, ClientError> {
+        if let Some(connection) = self.connection.take().filter(Connection::is_open) {
+            return Ok(self.connection.insert(connection));
+        }
+        let connection = Connection::open(&self.address)?;
+        let (place, help) = (
+            &self.address,
+            "HELP lists the commands, Tab completes them, Ctrl-D leaves.",
+        );
+        tell(&match std::mem::replace(&mut self.was_connected, true) {
+            true => format!("Connected again to {place}."),
+            false => format!("Connected to {place}. {help}"),
+        });
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Does what a line says. Only a closed standard output is an error: everything else is told.
+    fn take(&mut self, typed: &str) -> Result<After, ClientError> {
+        connection::forget_interrupt();
+        // A text pasted with line feeds in it is as many requests as it has lines.
+        for line in typed.lines().filter(|line| !line.trim().is_empty()) {
+            if matches!(line.trim().to_ascii_lowercase().as_str(), "exit" | "quit") {
+                return Ok(After::Leave);
+            }
+            let Err(error) = self.request(line) else {
+                continue;
+            };
+            if error.is_closed_output() {
+                return Err(error);
+            }
+            crate::report(&error);
+            if !error.connection_still_good() {
+                // After Ctrl-C the server is still there, and the next prompt should not say otherwise.
+                let again = error
+                    .is_interrupt()
+                    .then(|| Connection::open(&self.address));
+                self.connection = again.and_then(Result::ok);
+                // What follows in a pasted text may rely on what was not done.
+                break;
+            }
+        }
+        Ok(After::Stay)
+    }
+
+    fn request(&mut self, line: &str) -> Result<Outcome, ClientError> {
+        let (verb, rest) = line
+            .trim_start()
+            .split_once([' ', '\t'])
+            .unwrap_or((line.trim(), ""));
+        let rest = rest.trim();
+        match verb.to_ascii_lowercase().as_str() {
+            // Each has a connection of its own: one that fails halfway leaves replies on it that nobody reads.
+            "import" if !rest.is_empty() => {
+                import::run(&mut Connection::open(&self.address)?, &in_home(rest))
+            }
+            "export" if !rest.is_empty() => {
+                export::run(&mut Connection::open(&self.address)?, Some(&in_home(rest)))
+            }
+            "import" | "export" => Err(ClientError::Usage(format!(
+                "{verb} needs a file: {verb} <file>"
+            ))),
+            // In other shells this word clears the screen. Here it would be the end of all data.
+            "clear" if verb != "CLEAR" => {
+                let advice = "CLEAR deletes every key: write it in capitals to do so. Ctrl-L clears the screen";
+                Err(ClientError::Usage(advice.to_owned()))
+            }
+            _ => {
+                self.connected()?;
+                let connection = self.connection.as_mut().expect("it is connected");
+                self.renderer.answer(connection, line)
+            }
+        }
+    }
+
+    /// Says goodbye to the server, if it is there.
+    fn leave(&mut self) {
+        if let Some(mut connection) = self.connection.take().filter(Connection::is_open) {
+            let _ = connection
+                .send(b"QUIT")
+                .and_then(|()| connection.next_line());
+        }
+    }
+}
+
+/// A file's name, with the home folder in the place of `~`, as a shell has it.
+fn in_home(name: &str) -> String {
+    match (name.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest).to_string_lossy().into_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// The line editor and its history.
+struct Typing {
+    editor: Editor<Helping, DefaultHistory>,
+    history: Option<PathBuf>,
+}
+
+impl Typing {
+    fn new() -> rustyline::Result<Self> {
+        let config = Config::builder()
+            .completion_type(CompletionType::List)
+            .completion_show_all_if_ambiguous(true)
+            .max_history_size(HISTORY_LINES_MAX)?
+            .history_ignore_dups(true)?
+            .history_ignore_space(true)
+            .build();
+        let mut editor = Editor::with_config(config)?;
+        editor.set_helper(Some(Helping::new()));
+        let clear = EventHandler::Conditional(Box::new(ClearLine));
+        editor.bind_sequence(KeyEvent::ctrl('C'), clear);
+        let history = history_file();
+        if let Some(file) = &history {
+            // There is none at the first start.
+            let _ = editor.load_history(file);
+        }
+        Ok(Self { editor, history })
+    }
+
+    fn read(&mut self, prompt: &str) -> rustyline::Result<String> {
+        let line = self.editor.readline(prompt)?;
+        if self.editor.add_history_entry(&line)?
+            && let Some(file) = &self.history
+            && let Err(error) = append(&mut self.editor, file)
+        {
+            tell(&format!(
+                "The history cannot be kept in {}: {error}",
+                file.display()
+            ));
+            self.history = None;
+        }
+        Ok(line)
+    }
+}
+
+fn append(editor: &mut Editor<Helping, DefaultHistory>, file: &Path) -> rustyline::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // It makes the file for its owner alone: what is typed may be secret.
+    editor.append_history(file)
+}
+
+/// Where the history is kept (XDG Base Directory Specification).
+fn history_file() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute());
+    let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))?;
+    Some(state.join("pykv/history"))
+}
+
+/// Ctrl-C: clears what has been typed, if there is anything; else it interrupts the editor.
+struct ClearLine;
+
+impl ConditionalEventHandler for ClearLine {
+    fn handle(
+        &self,
+        _: &Event,
+        _: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
+        (!context.line().is_empty()).then_some(Cmd::Kill(Movement::WholeBuffer))
+    }
+}

@@ -1,0 +1,323 @@
+//! What a request means: the table `COMMANDS`, and `execute`, which looks a request up in it and runs it on the engine.
+//!
+//! In: a `Request` of any dialect. Out: replies, written as they come, and `Next`: what is left to do that takes time.
+//! The table drives dispatch, arity errors, HELP, the counters, the client's completion and hints, and the checks that
+//! protocol.md and README.md know every command. A new command is one row here, one handler, one example in protocol.md.
+
+mod admin;
+mod kv;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::engine::{Engine, Scan};
+use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request, Words};
+use crate::record::{Entry, Key, PairError};
+use crate::stats::{Stats, Tally};
+
+/// The most keys that one request may name: they are deleted as one change, under the locks of all their shards at once.
+pub const KEYS_PER_REQUEST_MAX: usize = 10_000;
+
+/// What a command does with the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It changes nothing.
+    Read,
+    /// It changes pairs; it is refused while the disk takes no changes.
+    Write,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Command {
+    /// The verb.
+    pub name: &'static str,
+    /// Its arguments, as people are shown them; empty if there are none.
+    pub usage: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// How many arguments it takes; checked once, in `execute`, so that no handler needs to.
+    pub arity: RangeInclusive<usize>,
+    /// The place of the argument that takes the rest of a line, if there is one.
+    pub rest_at: Option<usize>,
+    /// Whether it changes pairs.
+    pub access: Access,
+    run: fn(&mut Call<'_>) -> Result<Next, ErrorReply>,
+}
+
+impl Command {
+    /// Name and arguments, as HELP shows them.
+    #[must_use]
+    pub fn synopsis(&self) -> String {
+        if self.usage.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{} {}", self.name, self.usage)
+        }
+    }
+}
+
+/// Every command, in the order of the chapters of protocol.md.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "PUT",
+        usage: "<key> <value>",
+        summary: "Store a value under a key.",
+        arity: 2..=2,
+        rest_at: Some(1),
+        access: Access::Write,
+        run: kv::put,
+    },
+    Command {
+        name: "GET",
+        usage: "<key>",
+        summary: "Read the value of a key.",
+        arity: 1..=1,
+        rest_at: None,
+        access: Access::Read,
+        run: kv::get,
+    },
+    Command {
+        name: "DEL",
+        usage: "<key> [<key> ...]",
+        summary: "Delete keys; answers how many there were.",
+        arity: 1..=KEYS_PER_REQUEST_MAX,
+        rest_at: None,
+        access: Access::Write,
+        run: kv::del,
+    },
+    Command {
+        name: "EXISTS",
+        usage: "<key> [<key> ...]",
+        summary: "Count how many of these keys there are.",
+        arity: 1..=KEYS_PER_REQUEST_MAX,
+        rest_at: None,
+        access: Access::Read,
+        run: kv::exists,
+    },
+    Command {
+        name: "ALL",
+        usage: "[<prefix>]",
+        summary: "List all pairs, or those whose key begins with a prefix.",
+        arity: 0..=1,
+        rest_at: None,
+        access: Access::Read,
+        run: kv::all,
+    },
+    Command {
+        name: "KEYS",
+        usage: "[<prefix>]",
+        summary: "List all keys, or those that begin with a prefix.",
+        arity: 0..=1,
+        rest_at: None,
+        access: Access::Read,
+        run: kv::keys,
+    },
+    Command {
+        name: "COUNT",
+        usage: "[<prefix>]",
+        summary: "Count all keys, or those that begin with a prefix.",
+        arity: 0..=1,
+        rest_at: None,
+        access: Access::Read,
+        run: kv::count,
+    },
+    Command {
+        name: "CLEAR",
+        usage: "",
+        summary: "Delete every key.",
+        arity: 0..=0,
+        rest_at: None,
+        access: Access::Write,
+        run: kv::clear,
+    },
+    Command {
+        name: "SAVE",
+        usage: "",
+        summary: "Write all pairs to store.json now; answers when they are safely on disk.",
+        arity: 0..=0,
+        rest_at: None,
+        access: Access::Read,
+        run: admin::save,
+    },
+    Command {
+        name: "STATS",
+        usage: "",
+        summary: "Show the server's figures.",
+        arity: 0..=0,
+        rest_at: None,
+        access: Access::Read,
+        run: admin::stats,
+    },
+    Command {
+        name: "PING",
+        usage: "",
+        summary: "Ask whether the server is there.",
+        arity: 0..=0,
+        rest_at: None,
+        access: Access::Read,
+        run: admin::ping,
+    },
+    Command {
+        name: "HELP",
+        usage: "[<command>]",
+        summary: "List the commands, or explain one.",
+        arity: 0..=1,
+        rest_at: None,
+        access: Access::Read,
+        run: admin::help,
+    },
+    Command {
+        name: "QUIT",
+        usage: "",
+        summary: "Answer, then close this connection.",
+        arity: 0..=0,
+        rest_at: None,
+        access: Access::Read,
+        run: admin::quit,
+    },
+];
+
+/// The place in [`COMMANDS`] of a verb, whatever its case.
+#[must_use]
+pub fn place_of(verb: &str) -> Option<usize> {
+    COMMANDS
+        .iter()
+        .position(|command| command.name.eq_ignore_ascii_case(verb))
+}
+
+/// What commands work on: the same for every connection, of every dialect.
+#[derive(Debug)]
+pub struct Service {
+    /// The data.
+    pub engine: Arc<Engine>,
+    /// The counters.
+    pub stats: Stats,
+}
+
+impl Service {
+    /// A service on an engine, its counters at nought.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            stats: Stats::new(COMMANDS.len()),
+        }
+    }
+}
+
+/// What is left to do once a request has been executed. What takes time, or an output as slow as its reader, is not done
+/// inside the request: its connection does it, so that nobody else waits.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing: the reply is written.
+    Done,
+    /// Send this entry's value: it is too long to be copied while its reader may be slow.
+    Value(Entry),
+    /// Send the pairs or keys of this scan, or count them.
+    Scan(Scan, Listing),
+    /// Save, then answer.
+    Save,
+    /// Close the connection; the reply is written.
+    Close,
+}
+
+/// What is told of each pair of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Key and value, then the end.
+    Pairs,
+    /// The key, then the end.
+    Keys,
+    /// Nothing, but how many there were.
+    Count,
+}
+
+/// One execution of one command.
+struct Call<'a> {
+    service: &'a Service,
+    tally: &'a mut Tally,
+    replies: &'a mut dyn Replies,
+    arguments: Words<'a>,
+}
+
+impl Call<'_> {
+    fn key(&self, place: usize) -> Result<Key<'_>, ErrorReply> {
+        Ok(Key::parse(&self.arguments[place])?)
+    }
+
+    fn done(&mut self, reply: Reply<'_>) -> Result<Next, ErrorReply> {
+        self.replies.reply(reply);
+        Ok(Next::Done)
+    }
+}
+
+impl From<PairError> for ErrorReply {
+    fn from(error: PairError) -> Self {
+        let code = match error {
+            PairError::KeyTooLarge(_) | PairError::ValueTooLarge(_) => ErrorCode::TooLarge,
+            PairError::KeyNotText(_) => ErrorCode::Text,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Executes one request: counts it, looks it up, checks its arguments, runs it. Every request is answered, by a reply or by
+/// what `Next` says is left to do.
+pub fn execute(
+    service: &Service,
+    tally: &mut Tally,
+    request: &Request<'_>,
+    replies: &mut dyn Replies,
+) -> Next {
+    tally.requests += 1;
+    match run(service, tally, request, replies) {
+        Ok(next) => next,
+        Err(error) => {
+            tally.errors += 1;
+            replies.reply(Reply::Error(&error));
+            Next::Done
+        }
+    }
+}
+
+fn run(
+    service: &Service,
+    tally: &mut Tally,
+    request: &Request<'_>,
+    replies: &mut dyn Replies,
+) -> Result<Next, ErrorReply> {
+    let Some(place) = place_of(request.verb) else {
+        let verb: String = request.verb.chars().take(40).collect();
+        return Err(ErrorReply::new(
+            ErrorCode::Unknown,
+            format!("there is no command '{verb}'; HELP lists them"),
+        ));
+    };
+    let command = &COMMANDS[place];
+    tally.command(place);
+    let arguments = request.arguments(command.rest_at)?;
+    if !command.arity.contains(&arguments.len()) {
+        return Err(wrong_arity(command, arguments.len()));
+    }
+    (command.run)(&mut Call {
+        service,
+        tally,
+        replies,
+        arguments,
+    })
+}
+
+fn wrong_arity(command: &Command, given: usize) -> ErrorReply {
+    let takes = match (*command.arity.start(), *command.arity.end()) {
+        (0, 0) => "no argument".to_owned(),
+        (1, 1) => "1 argument".to_owned(),
+        (least, most) if least == most => format!("{least} arguments"),
+        (least, most) => format!("{least} to {most} arguments"),
+    };
+    let (name, synopsis) = (command.name, command.synopsis());
+    ErrorReply::new(
+        ErrorCode::Args,
+        format!("{name} takes {takes}, not {given}: {synopsis}"),
+    )
+}

@@ -1,0 +1,121 @@
+//! Every setting of the server: name, default, reason.
+//!
+//! In: the command line and the environment. Out: a `Config`, or the text that says what is wrong with it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::persistence::{Durability, Options};
+
+const EXAMPLES: &str = "\
+Examples:
+  pykv-server                                      serve ./data on 127.0.0.1:7878, HTTP on 127.0.0.1:8000
+  pykv-server --data /var/lib/pykv                 keep the data there
+  pykv-server --listen 0.0.0.0:7878 --http off     serve the text protocol to other machines, and no HTTP
+  pykv-server --durability always                  answer OK to a change once it is on the disk
+
+Then, in another terminal: pykv-cli, or: nc 127.0.0.1 7878
+";
+
+/// A key-value server for people who want to see their data.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "pykv-server", version, before_help = EXAMPLES)]
+pub struct Config {
+    /// Where the text protocol is served; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "PYKV_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:7878"
+    )]
+    pub listen: Address,
+
+    /// Where HTTP is served, or `off`.
+    #[arg(
+        long,
+        env = "PYKV_HTTP",
+        value_name = "ADDRESS|off",
+        default_value = "127.0.0.1:8000"
+    )]
+    pub http: HttpAddress,
+
+    /// The data folder; it is made if it is not there.
+    #[arg(long, env = "PYKV_DATA", value_name = "FOLDER", default_value = "data")]
+    pub data: PathBuf,
+
+    /// What is promised of a change when its client reads OK: everysec, it survives a killed server, and all but the last
+    /// second survives a power cut; always, it survives both; off, neither, until the next save.
+    #[arg(
+        long,
+        env = "PYKV_DURABILITY",
+        value_name = "LEVEL",
+        default_value = "everysec"
+    )]
+    pub durability: Durability,
+
+    /// How long a change may wait until store.json is written with it.
+    #[arg(long, env = "PYKV_SAVE_INTERVAL", value_name = "SECONDS", default_value = "60",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub save_interval: u64,
+}
+
+impl Config {
+    /// How the data folder is to be used.
+    #[must_use]
+    pub fn store(&self) -> Options {
+        Options {
+            data: self.data.clone(),
+            durability: self.durability,
+            save_interval: Duration::from_secs(self.save_interval),
+        }
+    }
+}
+
+/// A host and a port, such as `127.0.0.1:7878` or `localhost:0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(pub String);
+
+impl Address {
+    /// The host, without the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host.trim_matches(['[', ']']))
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_host_and_port = text.parse::<SocketAddr>().is_ok()
+            || text.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+            });
+        if is_host_and_port {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("it is no host and port, such as 127.0.0.1:7878".to_owned())
+        }
+    }
+}
+
+/// Where HTTP is served, if at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAddress(pub Option<Address>);
+
+impl FromStr for HttpAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|error: String| format!("{error}, nor `off`"))
+    }
+}

@@ -1,0 +1,303 @@
+//! The engine: the only door to the data, and the order of map and journal.
+//!
+//! In: keys and values whose limits have been checked. Out: what is there now. Promises:
+//! - a change is recorded before it is seen, under the lock of its key: replay order is memory order, per key;
+//! - what `commit` has let pass is as safe as `--durability` says, and so is everything that a reader has been shown before;
+//! - a scan shows every pair that is there from its beginning to its end exactly once, and holds no lock meanwhile.
+
+mod saver;
+mod table;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use table::Table;
+
+use crate::persistence::{Disk, DiskFault, Durability, Options, Store, StoreError};
+use crate::protocol::{ErrorCode, ErrorReply};
+use crate::record::{Change, Entry, Key, UnixMs, Value, now_ms};
+use saver::Saver;
+
+/// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
+const COPIED_BYTES_MAX: usize = 64 << 10;
+
+/// What a read found.
+#[derive(Debug)]
+pub enum Read {
+    /// The value was shown.
+    Shown,
+    /// The value is long: here is its entry, to be sent in pieces.
+    Long(Entry),
+    /// There is no such key.
+    Missing,
+}
+
+/// The data of one server.
+pub struct Engine {
+    table: Table,
+    store: Store,
+    saver: Saver,
+    /// Keys that expire, soonest first; an item whose key has changed since is passed over when its time comes.
+    expiring: Mutex<BinaryHeap<Reverse<(UnixMs, String)>>>,
+}
+
+impl Engine {
+    /// Opens a data folder and loads what it holds.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the folder cannot be used, is in use, or is damaged. Nothing has been changed then.
+    pub fn open(options: &Options) -> Result<Arc<Self>, StoreError> {
+        let table = Table::new();
+        let mut expiring = BinaryHeap::new();
+        let store = Store::open(options, &mut |change| load(&table, &mut expiring, &change))?;
+        let engine = Arc::new(Self {
+            table,
+            store,
+            saver: Saver::new(),
+            expiring: Mutex::new(expiring),
+        });
+        engine.expire();
+        if options.durability == Durability::Off && engine.store.is_unsaved() {
+            // Old records must not lie in the journal while newer changes go past it.
+            saver::save(&engine).map_err(StoreError::FirstSave)?;
+        }
+        Saver::start(&engine, options.save_interval);
+        Ok(engine)
+    }
+
+    /// Shows the value of a key, unless it is long.
+    pub fn read(&self, key: Key<'_>, show: impl FnOnce(&[u8])) -> Read {
+        let read = self.table.read(key, |entry| {
+            if is_gone(entry) {
+                Read::Missing
+            } else if entry.value_bytes().len() > COPIED_BYTES_MAX {
+                Read::Long(entry.clone())
+            } else {
+                show(entry.value_bytes());
+                Read::Shown
+            }
+        });
+        read.unwrap_or(Read::Missing)
+    }
+
+    /// Whether there is such a key.
+    pub fn exists(&self, key: Key<'_>) -> bool {
+        self.table
+            .read(key, |entry| !is_gone(entry))
+            .unwrap_or(false)
+    }
+
+    /// Puts a value under a key.
+    ///
+    /// # Errors
+    /// `DISK`, while the disk takes no changes; nothing has changed then.
+    pub fn put(&self, key: Key<'_>, value: Value<'_>) -> Result<(), DiskFault> {
+        let record = self.store.encode(&Change::Put(key, value));
+        let entry = Entry::new(key, value);
+        let mut locked = self.table.lock(&[key]);
+        self.store.append(record)?;
+        let old = locked.insert(entry);
+        drop(locked);
+        // Freed here, not under the lock.
+        drop(old);
+        if let Some(expires_at) = value.expires_at() {
+            self.expiring()
+                .push(Reverse((expires_at, key.as_str().to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Deletes keys, as one change; how many there were.
+    ///
+    /// # Errors
+    /// `DISK`, while the disk takes no changes; nothing has changed then.
+    pub fn delete(&self, keys: &[Key<'_>]) -> Result<u64, DiskFault> {
+        let mut locked = self.table.lock(keys);
+        let mut there: Vec<Key<'_>> = keys
+            .iter()
+            .copied()
+            .filter(|key| locked.get(*key).is_some())
+            .collect();
+        there.sort_unstable_by_key(|key| key.as_str());
+        there.dedup();
+        if there.is_empty() {
+            return Ok(0);
+        }
+        self.store
+            .append(self.store.encode(&Change::Delete(&there)))?;
+        let taken: Vec<Option<Entry>> = there.into_iter().map(|key| locked.remove(key)).collect();
+        drop(locked);
+        Ok(taken
+            .iter()
+            .flatten()
+            .filter(|entry| !is_gone(entry))
+            .count() as u64)
+    }
+
+    /// Deletes every key, as one change.
+    ///
+    /// # Errors
+    /// `DISK`, while the disk takes no changes; nothing has changed then.
+    pub fn clear(&self) -> Result<(), DiskFault> {
+        let record = self.store.encode(&Change::Clear);
+        let mut locked = self.table.lock_all();
+        self.store.append(record)?;
+        let taken = locked.take_all();
+        drop(locked);
+        self.expiring().clear();
+        // Ten million entries take a second to free; no request waits for it.
+        std::thread::spawn(move || drop(taken));
+        Ok(())
+    }
+
+    /// How many keys.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.table.keys()
+    }
+
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.table.data_bytes()
+    }
+
+    /// Begins a scan of the pairs whose key begins with a prefix.
+    #[must_use]
+    pub fn scan(self: &Arc<Self>, prefix: Key<'_>) -> Scan {
+        Scan {
+            engine: Arc::clone(self),
+            prefix: prefix.as_bytes().to_vec(),
+            shard: 0,
+        }
+    }
+
+    /// Waits until every change so far is as safe as `--durability` promises. No reply may leave before: neither that of a
+    /// write, nor that of a read, which may have seen another's.
+    ///
+    /// # Errors
+    /// `DISK`: the changes that were waiting are in memory, and are written as soon as the disk takes them, but may be lost
+    /// if the server ends before. Reads are still true.
+    pub async fn commit(&self) -> Result<(), DiskFault> {
+        self.store.commit().await
+    }
+
+    /// Saves all pairs, and waits for it. Changes that were made before the call are in store.json when it returns.
+    ///
+    /// # Errors
+    /// Why it could not be done. The old store.json and the journals are kept then.
+    pub async fn save(&self) -> Result<(), DiskFault> {
+        self.saver.save().await
+    }
+
+    /// Whether there are changes that store.json does not hold.
+    #[must_use]
+    pub fn is_unsaved(&self) -> bool {
+        self.store.is_unsaved()
+    }
+
+    /// Deletes what has expired. Called once a second.
+    pub fn expire(&self) {
+        let now = now_ms();
+        loop {
+            let mut expiring = self.expiring();
+            if expiring
+                .peek()
+                .is_none_or(|Reverse((expires_at, _))| *expires_at > now)
+            {
+                return;
+            }
+            let Some(Reverse((expires_at, key))) = expiring.pop() else {
+                return;
+            };
+            drop(expiring);
+            if self.delete_expired(&key, now).is_err() {
+                // Until the disk takes changes again, the pair is only hidden.
+                self.expiring().push(Reverse((expires_at, key)));
+                return;
+            }
+        }
+    }
+
+    fn delete_expired(&self, key: &str, now: UnixMs) -> Result<(), DiskFault> {
+        let key = Key::parse(key.as_bytes()).expect("it was a key when it was put");
+        let mut locked = self.table.lock(&[key]);
+        if locked.get(key).is_some_and(|entry| entry.is_expired(now)) {
+            self.store
+                .append(self.store.encode(&Change::Delete(&[key])))?;
+            locked.remove(key);
+        }
+        Ok(())
+    }
+
+    /// The state of the disk and of the last save.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.store.disk()
+    }
+
+    fn expiring(&self) -> MutexGuard<'_, BinaryHeap<Reverse<(UnixMs, String)>>> {
+        self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({} keys)", self.keys())
+    }
+}
+
+fn is_gone(entry: &Entry) -> bool {
+    // Only a pair that expires pays for a look at the clock.
+    entry.expires_at().is_some() && entry.is_expired(now_ms())
+}
+
+/// Applies a change that was read from disk.
+fn load(table: &Table, expiring: &mut BinaryHeap<Reverse<(UnixMs, String)>>, change: &Change<'_>) {
+    match change {
+        Change::Put(key, value) => {
+            table.lock(&[*key]).insert(Entry::new(*key, *value));
+            if let Some(expires_at) = value.expires_at() {
+                expiring.push(Reverse((expires_at, key.as_str().to_owned())));
+            }
+        }
+        Change::Delete(keys) => {
+            let mut locked = table.lock(keys);
+            for key in *keys {
+                locked.remove(*key);
+            }
+        }
+        Change::Clear => drop(table.lock_all().take_all()),
+    }
+}
+
+impl From<DiskFault> for ErrorReply {
+    fn from(fault: DiskFault) -> Self {
+        Self::new(ErrorCode::Disk, fault.to_string())
+    }
+}
+
+/// A walk over the pairs whose key begins with a prefix.
+#[derive(Debug)]
+pub struct Scan {
+    engine: Arc<Engine>,
+    prefix: Vec<u8>,
+    shard: usize,
+}
+
+impl Iterator for Scan {
+    type Item = Vec<Entry>;
+
+    /// The pairs of one shard more; they may be none.
+    fn next(&mut self) -> Option<Vec<Entry>> {
+        if self.shard == self.engine.table.shards() {
+            return None;
+        }
+        let mut entries = self.engine.table.entries(self.shard, &self.prefix);
+        self.shard += 1;
+        entries.retain(|entry| !is_gone(entry));
+        Some(entries)
+    }
+}

@@ -1,0 +1,111 @@
+//! The saver: a thread that writes store.json, on demand, from time to time, and again after a failure.
+//!
+//! In: demands. Out: a saved store, and a word to each who asked. Promises: an idle server does not rewrite its store; a
+//! save that fails is tried again at growing intervals; a demand that comes during a save is met by the next one.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::Engine;
+use crate::persistence::DiskFault;
+use crate::record::Key;
+
+/// How often the saver looks whether it is time.
+const TICK: Duration = Duration::from_secs(1);
+/// The longest wait before a failed save is tried again.
+const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// A journal of less than this is no reason to save, however small the store: reading it back takes a moment.
+const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+
+type Demand = oneshot::Sender<Result<(), DiskFault>>;
+
+/// The way to ask for a save.
+pub(super) struct Saver {
+    demands: mpsc::Sender<Demand>,
+    receiver: Mutex<Option<Receiver<Demand>>>,
+}
+
+impl Saver {
+    pub(super) fn new() -> Self {
+        let (demands, receiver) = mpsc::channel();
+        Self {
+            demands,
+            receiver: Mutex::new(Some(receiver)),
+        }
+    }
+
+    /// Starts the thread. It ends when the engine is no more.
+    pub(super) fn start(engine: &Arc<Engine>, interval: Duration) {
+        let receiver = engine
+            .saver
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let receiver = receiver.expect("the saver is started once, when the engine is opened");
+        let engine = Arc::downgrade(engine);
+        std::thread::Builder::new()
+            .name("pykv-save".to_owned())
+            .spawn(move || run(&engine, &receiver, interval))
+            .expect("the system can start a thread");
+    }
+
+    pub(super) async fn save(&self) -> Result<(), DiskFault> {
+        let (done, wait) = oneshot::channel();
+        let stopped = || DiskFault::new("the server is stopping");
+        self.demands.send(done).map_err(|_| stopped())?;
+        wait.await.map_err(|_| stopped())?
+    }
+}
+
+fn run(engine: &Weak<Engine>, receiver: &Receiver<Demand>, interval: Duration) {
+    let mut last_try = Instant::now();
+    let mut retry_interval = TICK;
+    let mut failed = false;
+    loop {
+        let mut demands = Vec::new();
+        match receiver.recv_timeout(TICK) {
+            Ok(demand) => demands.push(demand),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        demands.extend(receiver.try_iter());
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        let due = if failed {
+            last_try.elapsed() >= retry_interval
+        } else {
+            engine.store.must_save() || is_due(&engine, last_try, interval)
+        };
+        if demands.is_empty() && !due {
+            continue;
+        }
+        let saved = save(&engine);
+        last_try = Instant::now();
+        retry_interval = if failed {
+            (retry_interval * 2).min(RETRY_INTERVAL_MAX)
+        } else {
+            TICK
+        };
+        failed = saved.is_err();
+        for demand in demands {
+            // Whoever asked may have hung up meanwhile.
+            let _ = demand.send(saved.clone());
+        }
+    }
+}
+
+fn is_due(engine: &Engine, last_try: Instant, interval: Duration) -> bool {
+    let journal_bytes = engine.store.disk().journal_bytes;
+    let outgrown = journal_bytes > JOURNAL_BYTES_MIN && journal_bytes > 2 * engine.data_bytes();
+    engine.is_unsaved() && (outgrown || last_try.elapsed() >= interval)
+}
+
+pub(super) fn save(engine: &Arc<Engine>) -> Result<(), DiskFault> {
+    let everything = Key::parse(b"").expect("the empty key is a key");
+    engine.store.save(engine.scan(everything))
+}

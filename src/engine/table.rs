@@ -1,0 +1,256 @@
+//! The sharded map: a `DashMap` whose keys are whole entries, reached by its shards.
+//!
+//! In: keys and entries. Out: entries, shared by counting. Promises: a shard is locked for one look-up or change, or for
+//! the time it takes to count the holders of its entries up by one; never while anybody writes to a socket or a file.
+//!
+//! The shards are used directly (`raw-api`) for three things that the map's own methods cannot do: several keys under their
+//! locks at once, every key under all locks at once, and a scan that holds no lock between shards.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+
+use crate::record::{Entry, Key};
+
+/// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
+const SHARDS: usize = 1024;
+
+type Shard = hashbrown::raw::RawTable<(Entry, SharedValue<()>)>;
+
+/// The map from key to entry.
+#[derive(Debug)]
+pub struct Table {
+    map: DashMap<Entry, (), ahash::RandomState>,
+    keys: AtomicU64,
+    data_bytes: AtomicU64,
+}
+
+impl Table {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        let map = DashMap::with_capacity_and_hasher_and_shard_amount(
+            0,
+            ahash::RandomState::new(),
+            SHARDS,
+        );
+        Self {
+            map,
+            keys: AtomicU64::new(0),
+            data_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// How many keys.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.keys.load(Relaxed)
+    }
+
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes.load(Relaxed)
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.map.hasher().hash_one(key)
+    }
+
+    fn shard_of(&self, hash: u64) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "any bits of the hash serve to choose a shard"
+        )]
+        self.map.determine_shard(hash as usize)
+    }
+
+    /// Shows the entry of a key, if there is one, under the lock of its shard.
+    pub fn read<R>(&self, key: Key<'_>, show: impl FnOnce(&Entry) -> R) -> Option<R> {
+        let hash = self.hash(key.as_bytes());
+        let shard = self.map.shards()[self.shard_of(hash)].read();
+        shard
+            .get(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())
+            .map(|(entry, _)| show(entry))
+    }
+
+    /// Locks the shards of these keys against all others.
+    pub fn lock(&self, keys: &[Key<'_>]) -> Locked<'_> {
+        let mut places: Vec<usize> = keys
+            .iter()
+            .map(|key| self.shard_of(self.hash(key.as_bytes())))
+            .collect();
+        // One order for everybody: two requests that name the same keys cannot wait for each other.
+        places.sort_unstable();
+        places.dedup();
+        let shards = places
+            .into_iter()
+            .map(|place| (place, self.map.shards()[place].write()))
+            .collect();
+        Locked {
+            table: self,
+            shards,
+        }
+    }
+
+    /// Locks every shard.
+    pub fn lock_all(&self) -> Locked<'_> {
+        let shards = self
+            .map
+            .shards()
+            .iter()
+            .enumerate()
+            .map(|(place, shard)| (place, shard.write()))
+            .collect();
+        Locked {
+            table: self,
+            shards,
+        }
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.map.shards().len()
+    }
+
+    /// The entries of one shard whose keys begin with a prefix, as they stand at one moment.
+    #[must_use]
+    pub fn entries(&self, shard: usize, prefix: &[u8]) -> Vec<Entry> {
+        let shard = self.map.shards()[shard].read();
+        let mut entries = Vec::with_capacity(if prefix.is_empty() { shard.len() } else { 0 });
+        // SAFETY: the iterator must not outlive the table, nor see it change. The read guard is held to the end of this
+        // function, past the last use of the iterator, and keeps every writer out.
+        #[allow(unsafe_code)]
+        let buckets = unsafe { shard.iter() };
+        for bucket in buckets {
+            // SAFETY: the iterator yields full buckets of the table that the read guard keeps as it is.
+            #[allow(unsafe_code)]
+            let (entry, _) = unsafe { bucket.as_ref() };
+            if entry.key_bytes().starts_with(prefix) {
+                entries.push(entry.clone());
+            }
+        }
+        entries
+    }
+}
+
+/// Some shards, locked against all others.
+pub struct Locked<'a> {
+    table: &'a Table,
+    shards: Vec<(usize, RwLockWriteGuard<'a, Shard>)>,
+}
+
+impl Locked<'_> {
+    fn shard(&mut self, hash: u64) -> &mut Shard {
+        let place = self.table.shard_of(hash);
+        let at = self
+            .shards
+            .binary_search_by_key(&place, |(place, _)| *place);
+        &mut self.shards[at.expect("the shards of all keys that are used were locked")].1
+    }
+
+    /// The entry of a key.
+    pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
+        let hash = self.table.hash(key.as_bytes());
+        let shard = self.shard(hash);
+        shard
+            .get(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())
+            .map(|(entry, _)| entry.clone())
+    }
+
+    /// Puts an entry in the place of what was under its key.
+    pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
+        let (table, hash) = (self.table, self.table.hash(entry.key_bytes()));
+        table
+            .data_bytes
+            .fetch_add(entry.data_bytes() as u64, Relaxed);
+        let shard = self.shard(hash);
+        if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
+            let old = std::mem::replace(old, entry);
+            table.data_bytes.fetch_sub(old.data_bytes() as u64, Relaxed);
+            return Some(old);
+        }
+        shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
+            table.hash(entry.key_bytes())
+        });
+        table.keys.fetch_add(1, Relaxed);
+        None
+    }
+
+    /// Takes the entry of a key out.
+    pub fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
+        let (table, hash) = (self.table, self.table.hash(key.as_bytes()));
+        let (entry, _) = self
+            .shard(hash)
+            .remove_entry(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())?;
+        table.keys.fetch_sub(1, Relaxed);
+        table
+            .data_bytes
+            .fetch_sub(entry.data_bytes() as u64, Relaxed);
+        Some(entry)
+    }
+
+    /// Takes every entry of the locked shards out; freeing them, which takes long, is left to the caller.
+    pub fn take_all(&mut self) -> impl Send + use<> {
+        let taken: Vec<Shard> = self
+            .shards
+            .iter_mut()
+            .map(|(_, shard)| std::mem::take(&mut **shard))
+            .collect();
+        self.table.keys.store(0, Relaxed);
+        self.table.data_bytes.store(0, Relaxed);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Value;
+
+    fn entry(key: &str, value: &str) -> Entry {
+        Entry::new(
+            Key::parse(key.as_bytes()).expect("a key"),
+            Value::parse(value.as_bytes()).expect("a value"),
+        )
+    }
+
+    #[test]
+    fn a_scan_sees_each_key_once_and_the_counts_agree() {
+        let table = Table::new();
+        for n in 0..10_000 {
+            let entry = entry(&format!("key:{n}"), "value");
+            table.lock(&[entry.key()]).insert(entry.clone());
+        }
+        let mut keys: Vec<String> = (0..table.shards())
+            .flat_map(|shard| table.entries(shard, b"key:"))
+            .map(|entry| entry.key().as_str().to_owned())
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!((keys.len(), table.keys()), (10_000, 10_000));
+        // "key:" and "value" are 9 bytes; the numbers have 38,890 digits.
+        assert_eq!(table.data_bytes(), 90_000 + 38_890);
+        assert_eq!(
+            table
+                .lock(&[Key::parse(b"key:7").expect("a key")])
+                .insert(entry("key:7", "")),
+            Some(entry("key:7", ""))
+        );
+        assert_eq!(table.data_bytes(), 90_000 + 38_890 - 5);
+    }
+
+    #[test]
+    fn clear_takes_everything_out() {
+        let table = Table::new();
+        let (a, b) = (entry("a", "1"), entry("b", "2"));
+        let mut locked = table.lock(&[a.key(), b.key()]);
+        locked.insert(a.clone());
+        locked.insert(b.clone());
+        drop(locked);
+        drop(table.lock_all().take_all());
+        assert_eq!((table.keys(), table.data_bytes()), (0, 0));
+        assert!(table.read(a.key(), |_| ()).is_none());
+    }
+}

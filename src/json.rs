@@ -1,0 +1,416 @@
+//! How pairs stand in JSON: on disk, in the shim, and in the files that the client imports and exports.
+//!
+//! In: values, or JSON text. Out: JSON text, or values. A text value without expiry is a plain JSON string. What needs more
+//! is an object with `$`-names: `{"$text": "...", "$expires_at": "2026-11-23T01:02:03.456Z"}` or `{"$base64": "..."}`.
+//! Promises: what is written is read back byte for byte; any other JSON value is read as its compact JSON text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::record::{Entry, Key, UnixMs, Value};
+
+/// The bytes of a value that are escaped at a time, where a long one is sent in pieces. Divisible by three, so that the
+/// pieces of base64 fit together.
+const PIECE_BYTES: usize = 48 << 10;
+
+/// Writes text as a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("writing text to memory cannot fail");
+}
+
+/// Text as a JSON string.
+#[must_use]
+pub fn string(text: &str) -> String {
+    serde_json::to_string(text).expect("text is always JSON")
+}
+
+/// Writes bytes as a JSON string of base64 (RFC 4648, section 4).
+pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_string(out, &BASE64.encode(bytes));
+}
+
+/// Writes a value in its JSON form.
+pub fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
+    let text = std::str::from_utf8(value.bytes());
+    if let (Ok(text), None) = (text, value.expires_at()) {
+        return write_string(out, text);
+    }
+    match text {
+        Ok(text) => {
+            out.extend_from_slice(b"{\"$text\":");
+            write_string(out, text);
+        }
+        Err(_) => {
+            out.extend_from_slice(b"{\"$base64\":");
+            write_base64(out, value.bytes());
+        }
+    }
+    if let Some(expires_at) = value.expires_at() {
+        out.extend_from_slice(b",\"$expires_at\":");
+        write_string(out, &time(expires_at));
+    }
+    out.push(b'}');
+}
+
+/// A moment as RFC 3339 has it, in UTC, to the millisecond.
+#[must_use]
+pub fn time(at: UnixMs) -> String {
+    i64::try_from(at)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(|| at.to_string(), |timestamp| format!("{timestamp:.3}"))
+}
+
+/// A long value's JSON text, without the quotes around it, in pieces; it keeps the entry, and nobody waits for it.
+pub struct Pieces {
+    entry: Entry,
+    at: usize,
+    is_text: bool,
+}
+
+impl Pieces {
+    /// The pieces of the entry's value.
+    #[must_use]
+    pub fn new(entry: Entry) -> Self {
+        let is_text = std::str::from_utf8(entry.value_bytes()).is_ok();
+        Self {
+            entry,
+            at: 0,
+            is_text,
+        }
+    }
+
+    /// Whether the pieces are text; if not, they are base64.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.is_text
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let rest = &self.entry.value_bytes()[self.at..];
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = rest.len().min(PIECE_BYTES);
+        if !self.is_text {
+            self.at += end;
+            return Some(BASE64.encode(&rest[..end]).into_bytes());
+        }
+        // Back to where a character begins; the first byte of one is never 10xxxxxx.
+        while end < rest.len() && rest[end] & 0b1100_0000 == 0b1000_0000 {
+            end -= 1;
+        }
+        self.at += end;
+        let text = std::str::from_utf8(&rest[..end])
+            .expect("the whole is text, and it was cut between characters");
+        let mut piece = string(text).into_bytes();
+        piece.pop();
+        piece.remove(0);
+        Some(piece)
+    }
+}
+
+/// A value as it was read, before its limits are checked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// When it ceases to be.
+    pub expires_at: Option<UnixMs>,
+}
+
+impl Loaded {
+    fn text(text: String) -> Self {
+        Self {
+            bytes: text.into_bytes(),
+            expires_at: None,
+        }
+    }
+}
+
+/// Reads one value from its JSON text.
+///
+/// # Errors
+/// What is wrong with a string, or with an object that has one of our `$`-names, in a sentence.
+pub fn read_value(raw: &str) -> Result<Loaded, String> {
+    match raw.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(raw)
+            .map(Loaded::text)
+            .map_err(|error| plain_reason(&error)),
+        Some(b'{') if raw.contains("\"$") => read_object_value(raw),
+        _ => Ok(Loaded::text(compact(raw))),
+    }
+}
+
+/// What serde_json says, without the line and column of the small text that it was shown.
+fn plain_reason(error: &serde_json::Error) -> String {
+    let whole = error.to_string();
+    whole.split(" at line ").next().unwrap_or(&whole).to_owned()
+}
+
+fn read_object_value(raw: &str) -> Result<Loaded, String> {
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_str(raw).map_err(|error| plain_reason(&error))?;
+    let ours = ["$text", "$base64", "$expires_at"];
+    if !ours.iter().any(|name| members.contains_key(*name)) {
+        return Ok(Loaded::text(compact(raw)));
+    }
+    if let Some(other) = members.keys().find(|name| !ours.contains(&name.as_str())) {
+        return Err(format!(
+            "{} does not stand beside $text, $base64 or $expires_at",
+            string(other)
+        ));
+    }
+    let text_of = |name: &str| -> Result<Option<String>, String> {
+        let Some(raw) = members.get(name) else {
+            return Ok(None);
+        };
+        serde_json::from_str(raw.get())
+            .map(Some)
+            .map_err(|_| format!("{name} is not a string"))
+    };
+    let bytes = match (text_of("$text")?, text_of("$base64")?) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(base64)) => BASE64
+            .decode(base64)
+            .map_err(|error| format!("$base64 is not base64: {error}"))?,
+        _ => return Err("an object with $-names has either $text or $base64".to_owned()),
+    };
+    let expires_at = text_of("$expires_at")?
+        .map(|text| read_time(&text))
+        .transpose()?;
+    Ok(Loaded { bytes, expires_at })
+}
+
+fn read_time(text: &str) -> Result<UnixMs, String> {
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|timestamp| u64::try_from(timestamp.as_millisecond()).ok())
+        .ok_or_else(|| {
+            format!(
+                "$expires_at {} is not a time such as \"2026-11-23T01:02:03.456Z\"",
+                string(text)
+            )
+        })
+}
+
+/// JSON text without the blanks between its tokens.
+fn compact(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for character in raw.chars() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else if character.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = character == '"';
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// Reads one JSON object, pair by pair, in constant memory, however it is laid out.
+///
+/// # Errors
+/// What is wrong and where (line and column), or what `take` said of a pair.
+pub fn read_pairs<R: Read>(
+    reader: R,
+    take: impl FnMut(Key<'_>, Value<'_>) -> Result<(), String>,
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_reader(reader);
+    PairsSeed(take).deserialize(&mut deserializer)?;
+    deserializer.end()
+}
+
+struct PairsSeed<T>(T);
+
+impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> DeserializeSeed<'de>
+    for PairsSeed<T>
+{
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> Visitor<'de> for PairsSeed<T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one JSON object of keys and values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut pairs: A) -> Result<(), A::Error> {
+        while let Some(key) = pairs.next_key::<String>()? {
+            let raw = pairs.next_value::<Box<RawValue>>()?;
+            let mut read = || -> Result<(), String> {
+                let loaded = read_value(raw.get())?;
+                let value = Value::parse_until(&loaded.bytes, loaded.expires_at)
+                    .map_err(|error| error.to_string())?;
+                (self.0)(
+                    Key::parse(key.as_bytes()).map_err(|error| error.to_string())?,
+                    value,
+                )
+            };
+            read().map_err(|reason| A::Error::custom(format!("key {}: {reason}", shown(&key))))?;
+        }
+        Ok(())
+    }
+}
+
+/// A key in a message: whole if it is short.
+fn shown(key: &str) -> String {
+    if key.chars().count() <= 80 {
+        return string(key);
+    }
+    let head: String = key.chars().take(80).collect();
+    format!("{} (and more)", string(&head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Pair = (String, Vec<u8>, Option<UnixMs>);
+
+    fn pairs(text: &str) -> Result<Vec<Pair>, String> {
+        let mut pairs = Vec::new();
+        read_pairs(text.as_bytes(), |key, value| {
+            pairs.push((
+                key.as_str().to_owned(),
+                value.bytes().to_vec(),
+                value.expires_at(),
+            ));
+            Ok(())
+        })
+        .map_err(|error| error.to_string())?;
+        Ok(pairs)
+    }
+
+    #[test]
+    fn values_that_are_not_strings_become_their_compact_json_text() {
+        let text = r##"{ "n": 3, "t": true, "f": 1.50, "nul": null,
+            "o": {"a": [1, 2, "x  y", "q\" z"], "$ref": "#/b"} }"##;
+        let expected = [
+            "3",
+            "true",
+            "1.50",
+            "null",
+            r##"{"a":[1,2,"x  y","q\" z"],"$ref":"#/b"}"##,
+        ];
+        let got: Vec<_> = pairs(text)
+            .expect("JSON")
+            .into_iter()
+            .map(|(_, value, _)| value)
+            .collect();
+        assert_eq!(got, expected.map(|value| value.as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn objects_with_our_names_are_bytes_or_text_with_an_expiry() {
+        let text = r#"{"b": {"$base64": "AP8="}, "e": {"$text": "x", "$expires_at": "2026-11-23T01:02:03.456Z"}}"#;
+        assert_eq!(
+            pairs(text).expect("JSON"),
+            [
+                ("b".to_owned(), b"\x00\xff".to_vec(), None),
+                ("e".to_owned(), b"x".to_vec(), Some(1_795_395_723_456))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_our_names_is_told_with_key_and_line() {
+        for (text, reason) in [
+            (
+                "{\n\"k\": {\"$text\": 1}}",
+                "key \"k\": $text is not a string at line 2",
+            ),
+            (
+                "{\n\"k\": {\"$base64\": \"!\"}}",
+                "key \"k\": $base64 is not base64",
+            ),
+            (
+                "{\n\"k\": {\"$text\": \"a\", \"$expires\": \"b\"}}",
+                "key \"k\": \"$expires\" does not stand beside",
+            ),
+            (
+                "{\n\"k\": {\"$expires_at\": \"b\"}}",
+                "either $text or $base64",
+            ),
+            (
+                "{\n\"k\": {\"$text\": \"a\", \"$expires_at\": \"soon\"}}",
+                "key \"k\": $expires_at \"soon\" is not a time",
+            ),
+        ] {
+            let error = pairs(text).expect_err(text);
+            assert!(
+                error.contains(reason) && error.contains("line 2"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for (bytes, expires_at) in [
+            (&b"plain"[..], None),
+            (b"{\"$text\":\"x\"}", None),
+            (b"\xff\x00", None),
+            (b"\xff\x00", Some(1_795_395_723_456)),
+            ("a\"\\\n\r\0\u{2028}😀".as_bytes(), Some(0)),
+        ] {
+            let mut out = Vec::new();
+            write_value(
+                &mut out,
+                Value::parse_until(bytes, expires_at).expect("short"),
+            );
+            let loaded = read_value(std::str::from_utf8(&out).expect("JSON is text"))
+                .expect("what was written");
+            assert_eq!(
+                loaded,
+                Loaded {
+                    bytes: bytes.to_vec(),
+                    expires_at
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn pieces_join_to_the_whole() {
+        let long = "aé\"😀\n".repeat(20_000);
+        let bytes: Vec<u8> = (0..200_000_u32)
+            .map(|n| n.to_le_bytes()[0] | 0x80)
+            .collect();
+        let key = Key::parse(b"k").expect("text");
+        let pieces = Pieces::new(Entry::new(
+            key,
+            Value::parse(long.as_bytes()).expect("short"),
+        ));
+        assert!(pieces.is_text());
+        let joined = format!(
+            "\"{}\"",
+            String::from_utf8(pieces.flatten().collect()).expect("text")
+        );
+        assert_eq!(serde_json::from_str::<String>(&joined).expect("JSON"), long);
+        let pieces = Pieces::new(Entry::new(key, Value::parse(&bytes).expect("short")));
+        assert!(!pieces.is_text());
+        let joined: Vec<u8> = pieces.flatten().collect();
+        assert_eq!(BASE64.decode(joined).expect("base64"), bytes);
+    }
+}

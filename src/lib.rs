@@ -1,0 +1,26 @@
+//! `PyKV`: a key-value server that speaks lines and HTTP, keeps its data as JSON, and remembers across restarts.
+//!
+//! A request goes down this list and its reply comes back up; no module names one above it.
+//!
+//! ```text
+//! server        the sockets                   accepts, counts, shuts down
+//! connection    one client of the text port   bytes in, bytes out          http: the same for the shim
+//! command       what the request means        Request -> calls on the engine -> Reply
+//! protocol      what the bytes say            bytes -> Request, Reply -> bytes
+//! engine        the map, and its promises     Key, Value -> Change
+//! persistence   what survives a crash         Change -> journal and snapshot
+//! ```
+//!
+//! `record` (what is stored), `json` (how it stands in JSON) and `stats` (the counters) stand beside the layers.
+
+pub mod command;
+pub mod config;
+pub mod connection;
+pub mod engine;
+pub mod http;
+pub mod json;
+pub mod persistence;
+pub mod protocol;
+pub mod record;
+pub mod server;
+pub mod stats;

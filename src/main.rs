@@ -1,0 +1,118 @@
+//! `pykv-server`: flags, signals, the exit code.
+//!
+//! In: the command line. Out: two lines on standard output once it accepts, logs on standard error, and an exit status:
+//! 0 after a clean shutdown, 1 if it could not start or save, 2 if it was called wrongly.
+
+use std::error::Error;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use pykv::config::Config;
+use pykv::engine::Engine;
+use pykv::server::{FILES_WANTED, Server, listen};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    let filter = EnvFilter::try_from_env("PYKV_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(&config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&*error),
+    }
+}
+
+/// Says what went wrong, with its causes.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    eprintln!("pykv-server: {text}");
+    ExitCode::FAILURE
+}
+
+async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    raise_file_limit();
+    // Ports first: to find one taken after a long load would waste it.
+    let text = listen(&config.listen, "--listen").await?;
+    let http = match &config.http.0 {
+        Some(address) => Some((listen(address, "--http").await?, address.clone())),
+        None => None,
+    };
+    let engine = Engine::open(&config.store())?;
+    let shutdown = stop_on_signal()?;
+    let server = Server::new(engine.clone(), text, http);
+    announce(&server)?;
+    server.run(shutdown).await;
+    if engine.is_unsaved() {
+        engine.save().await?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(server: &Server) -> io::Result<()> {
+    let (text, http) = server.addresses()?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "pykv listening on {text}")?;
+    if let Some(http) = http {
+        writeln!(out, "pykv http on http://{http}")?;
+    }
+    out.flush()
+}
+
+/// A token that the first SIGTERM or SIGINT cancels; the second ends the process at once.
+fn stop_on_signal() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        tracing::info!(
+            "stopping: answering what has been received, then saving; once more to stop without"
+        );
+        token.cancel();
+        next().await;
+        tracing::warn!("stopped without saving; the journal holds the changes");
+        std::process::exit(1);
+    });
+    Ok(shutdown)
+}
+
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(FILES_WANTED) {
+        Ok(limit) if limit < FILES_WANTED => {
+            tracing::debug!(
+                "the system allows {limit} open files of the {FILES_WANTED} that the limits ask for"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!("cannot raise the limit on open files: {error}"),
+    }
+}

@@ -1,0 +1,307 @@
+//! The journal's format: every change, in the order it was made, one JSON object per line.
+//!
+//! # Format, version 1: the file `journal-N.jsonl`
+//!
+//! ```text
+//! {"journal":1,"number":7,"first_seq":41,"crc":"9ae0daaf"}            the first line: version, N, the next record's seq
+//! {"put":"name","value":"Ada","seq":41,"crc":"1c291ca3"}              the key now has this value (in the form of `json`)
+//! {"del":["name","user:1"],"seq":42,"crc":"0f3cb1d2"}                 these keys are gone: one request, one record
+//! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
+//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":44,"crc":".."}  store.json was written, and looks like this
+//! ```
+//!
+//! - `seq` grows by one from record to record, across files. `crc` is the CRC-32 (IEEE 802.3) of the line up to `,"crc"`,
+//!   in hexadecimal. A line is whole if it ends in a line feed and its checksum is right.
+//! - Values and expiry times are absolute, so a record may be replayed on a state that has it already.
+//! - `journal-1` begins from nothing; a journal with a higher number continues the one before, or a `store.json`. A snapshot
+//!   starts a new journal first; once store.json is on disk under its name, the older journals go.
+//! - A new journal is called `journal-N.jsonl.new` until the one before it is on disk. If the machine goes down meanwhile
+//!   and the older one turns out to be short, the newer holds nothing that was promised, and is set aside.
+//! - The last lines of the last journal that are cut short, zero-filled or otherwise not whole were never promised: they are
+//!   copied aside (`journal-N.jsonl.torn`), reported, and cut off. A bad line before a whole one is damage, not a tear.
+//!
+//! To change the format: raise the version, keep the old reader, add a file to `tests/fixtures/`.
+//!
+//! In: changes, or lines. Out: lines, or what they record.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::snapshot::Saved;
+use crate::json;
+use crate::record::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// The version of the format.
+pub const VERSION: u64 = 1;
+
+/// The longest line: the longest value and key, each byte of which may take six as `\u00XX`, or the most keys that one
+/// request can name. What is longer is no record, and a reader must not fill the memory with it.
+pub const RECORD_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
+
+/// The length of `,"crc":"9ae0daaf"}`.
+const CRC_FIELD_BYTES: usize = 18;
+
+/// The name of journal N.
+#[must_use]
+pub fn name(number: u64) -> String {
+    format!("journal-{number}.jsonl")
+}
+
+/// The name of journal N while the one before it may not be on disk.
+#[must_use]
+pub fn new_name(number: u64) -> String {
+    format!("journal-{number}.jsonl.new")
+}
+
+/// Which journal a file of this name is, and whether it is a new one.
+#[must_use]
+pub fn number_of(name: &str) -> Option<(u64, bool)> {
+    let (stem, is_new) = name
+        .strip_suffix(".new")
+        .map_or((name, false), |stem| (stem, true));
+    let number = stem
+        .strip_prefix("journal-")?
+        .strip_suffix(".jsonl")?
+        .parse()
+        .ok()?;
+    (self::name(number) == stem).then_some((number, is_new))
+}
+
+/// A record but for its number: made before any lock is taken, ended under it.
+pub struct Record {
+    line: Vec<u8>,
+    crc: crc32fast::Hasher,
+}
+
+impl Record {
+    fn new(line: Vec<u8>) -> Self {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&line);
+        Self { line, crc }
+    }
+
+    /// The record of a change.
+    #[must_use]
+    pub fn of(change: &Change<'_>) -> Self {
+        let mut line = Vec::with_capacity(match change {
+            Change::Put(key, value) => key.as_bytes().len() + value.bytes().len() + 64,
+            _ => 64,
+        });
+        match change {
+            Change::Put(key, value) => {
+                line.extend_from_slice(b"{\"put\":");
+                json::write_string(&mut line, key.as_str());
+                line.extend_from_slice(b",\"value\":");
+                json::write_value(&mut line, *value);
+            }
+            Change::Delete(keys) => {
+                line.extend_from_slice(b"{\"del\":");
+                for (place, key) in keys.iter().enumerate() {
+                    line.push(if place == 0 { b'[' } else { b',' });
+                    json::write_string(&mut line, key.as_str());
+                }
+                line.push(b']');
+            }
+            Change::Clear => line.extend_from_slice(b"{\"clear\":true"),
+        }
+        Self::new(line)
+    }
+
+    /// The record of a snapshot.
+    #[must_use]
+    pub fn of_saved(saved: &Saved) -> Self {
+        let saved = serde_json::to_string(saved).expect("three plain fields are always JSON");
+        Self::new(format!("{{\"saved\":{saved}").into_bytes())
+    }
+
+    /// Writes the whole line, with its number.
+    pub fn write(mut self, seq: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.line);
+        let start = out.len();
+        write!(out, ",\"seq\":{seq}").expect("writing to memory cannot fail");
+        self.crc.update(&out[start..]);
+        write_crc(out, self.crc);
+    }
+}
+
+/// Writes the first line of a journal.
+pub fn write_header(number: u64, first_seq: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    write!(
+        out,
+        "{{\"journal\":{VERSION},\"number\":{number},\"first_seq\":{first_seq}"
+    )
+    .expect("writing to memory cannot fail");
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&out[start..]);
+    write_crc(out, crc);
+}
+
+fn write_crc(out: &mut Vec<u8>, crc: crc32fast::Hasher) {
+    writeln!(out, ",\"crc\":\"{:08x}\"}}", crc.finalize()).expect("writing to memory cannot fail");
+}
+
+/// The first line of a journal, read.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+pub struct Header {
+    /// The version of the format.
+    pub journal: u64,
+    /// Which journal it is.
+    pub number: u64,
+    /// The number of its first record.
+    pub first_seq: u64,
+}
+
+/// What a record says.
+#[derive(Debug)]
+pub enum Recorded<'a> {
+    /// The key now has this value.
+    Put(Cow<'a, str>, json::Loaded),
+    /// These keys are gone.
+    Delete(Vec<String>),
+    /// Every key is gone.
+    Clear,
+    /// store.json was written.
+    Saved(Saved),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    #[serde(borrow)]
+    put: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    del: Option<Vec<String>>,
+    clear: Option<bool>,
+    saved: Option<Saved>,
+    seq: u64,
+    #[serde(rename = "crc")]
+    _crc: &'a str,
+}
+
+/// Reads the first line, without its line feed; `None` if it is not whole.
+#[must_use]
+pub fn read_header(line: &[u8]) -> Option<Header> {
+    if is_whole(line) {
+        serde_json::from_slice(line).ok()
+    } else {
+        None
+    }
+}
+
+/// Reads a record, without its line feed, and its number; `None` if it is not whole.
+#[must_use]
+pub fn read_record(line: &[u8]) -> Option<(u64, Recorded<'_>)> {
+    if !is_whole(line) {
+        return None;
+    }
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    let recorded = match line {
+        Line {
+            put: Some(key),
+            value: Some(value),
+            del: None,
+            clear: None,
+            saved: None,
+            ..
+        } => Recorded::Put(key, json::read_value(value.get()).ok()?),
+        Line {
+            put: None,
+            value: None,
+            del: Some(keys),
+            clear: None,
+            saved: None,
+            ..
+        } => Recorded::Delete(keys),
+        Line {
+            put: None,
+            value: None,
+            del: None,
+            clear: Some(true),
+            saved: None,
+            ..
+        } => Recorded::Clear,
+        Line {
+            put: None,
+            value: None,
+            del: None,
+            clear: None,
+            saved: Some(saved),
+            ..
+        } => Recorded::Saved(saved),
+        _ => return None,
+    };
+    Some((line.seq, recorded))
+}
+
+/// Whether the line's checksum is right.
+fn is_whole(line: &[u8]) -> bool {
+    let Some(at) = line.len().checked_sub(CRC_FIELD_BYTES) else {
+        return false;
+    };
+    let (summed, field) = line.split_at(at);
+    field == format!(",\"crc\":\"{:08x}\"}}", crc32fast::hash(summed)).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Key, Value};
+
+    #[test]
+    fn lines_look_as_the_format_says() {
+        let mut out = Vec::new();
+        write_header(7, 41, &mut out);
+        let key = Key::parse(b"name").expect("a key");
+        let value = Value::parse(b"Ada").expect("a value");
+        Record::of(&Change::Put(key, value)).write(41, &mut out);
+        Record::of(&Change::Delete(&[
+            key,
+            Key::parse(b"user:1").expect("a key"),
+        ]))
+        .write(42, &mut out);
+        Record::of(&Change::Clear).write(43, &mut out);
+        // The checksums were computed with Python's zlib.crc32.
+        let expected = concat!(
+            "{\"journal\":1,\"number\":7,\"first_seq\":41,\"crc\":\"8b351902\"}\n",
+            "{\"put\":\"name\",\"value\":\"Ada\",\"seq\":41,\"crc\":\"a1659ea4\"}\n",
+            "{\"del\":[\"name\",\"user:1\"],\"seq\":42,\"crc\":\"94e52f37\"}\n",
+            "{\"clear\":true,\"seq\":43,\"crc\":\"fee1443e\"}\n",
+        );
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+
+    #[test]
+    fn a_line_with_any_byte_changed_is_not_whole() {
+        let mut line = Vec::new();
+        Record::of(&Change::Clear).write(7, &mut line);
+        line.pop();
+        assert!(matches!(read_record(&line), Some((7, Recorded::Clear))));
+        for at in 0..line.len() {
+            for bit in 0..8 {
+                let mut changed = line.clone();
+                changed[at] ^= 1 << bit;
+                assert!(read_record(&changed).is_none(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_names_that_are_written_are_journals() {
+        assert_eq!(number_of("journal-12.jsonl"), Some((12, false)));
+        assert_eq!(number_of("journal-12.jsonl.new"), Some((12, true)));
+        for name in [
+            "journal-012.jsonl",
+            "journal-.jsonl",
+            "journal-1.jsonl.torn",
+            "store.json",
+            "journal-+1.jsonl",
+        ] {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What survives a crash: a data folder with a snapshot (`store.json`) and the journals of every change since.
+//!
+//! In: changes, and the pairs to save. Out: the same, after a restart. What each level promises is said at [`Durability`].
+//!
+//! `folder` locks and renames, `snapshot` and `journal` are the two formats, `replay` reads journals back, `writer` is the
+//! live journal. A save goes: begin a new journal; write all pairs beside, shard by shard, while changes go on; sync; bring
+//! the journal to the disk up to the last change that the snapshot may hold, so that no later change can be kept without
+//! an earlier one; rename; sync the folder; remove the older journals. Replaying the new journal over the snapshot, which
+//! may hold some of its changes already, ends in the same state, because records hold absolute values.
+
+mod folder;
+mod journal;
+mod replay;
+pub mod snapshot;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use folder::FolderError;
+pub use journal::Record;
+pub use replay::ReplayError;
+pub use snapshot::SnapshotError;
+
+use folder::Folder;
+use snapshot::Saved;
+use writer::Writer;
+
+use crate::record::{Change, Entry, UnixMs, now_ms};
+
+const SNAPSHOT_NAME: &str = "store.json";
+const SNAPSHOT_NEW_NAME: &str = "store.json.new";
+
+/// What is promised of a change at the moment its client reads `OK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Durability {
+    /// It has been handed to the operating system: if the server is killed, nothing is lost; if the machine loses power,
+    /// at most the last second is. A reader may see a value that such a power cut then takes back.
+    #[value(name = "everysec")]
+    EverySecond,
+    /// It is on the disk: nothing is lost, whatever goes down. Many clients share one sync.
+    #[value(name = "always")]
+    Always,
+    /// It is in memory: whatever goes down, all changes since the last save are lost.
+    #[value(name = "off")]
+    Off,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EverySecond => "everysec",
+            Self::Always => "always",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// How a data folder is to be used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder.
+    pub data: PathBuf,
+    /// What is promised of a change.
+    pub durability: Durability,
+    /// How long changes may wait for the next save.
+    pub save_interval: Duration,
+}
+
+/// Why a data folder cannot be opened. Nothing has been changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The journals cannot be read back.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The journal cannot be written.
+    #[error("cannot open the journal in {path}")]
+    Journal {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What the journals hold must be saved before a server without a journal may change anything, and cannot be.
+    #[error(
+        "cannot save what the journals hold, which --durability off asks for before it starts: {0}"
+    )]
+    FirstSave(DiskFault),
+}
+
+/// The disk does not take changes; why, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DiskFault(String);
+
+impl DiskFault {
+    pub(crate) fn new(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
+}
+
+/// How a save ended.
+#[derive(Debug, Clone)]
+pub struct SaveReport {
+    /// When.
+    pub ended_at: UnixMs,
+    /// How long it took.
+    pub seconds: f64,
+    /// `ok`, or why it failed.
+    pub result: String,
+}
+
+/// The state of the disk, for people and health checks.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// What is promised.
+    pub durability: Durability,
+    /// Bytes of all journals.
+    pub journal_bytes: u64,
+    /// How many journals.
+    pub journal_segments: u64,
+    /// Why changes are refused, if they are.
+    pub fault: Option<String>,
+    /// The last save, if there was one since the start.
+    pub last_save: Option<SaveReport>,
+}
+
+/// What a data folder keeps.
+pub struct Store {
+    folder: Arc<Folder>,
+    durability: Durability,
+    writer: Arc<Writer>,
+    /// Changes since the start, those included that were replayed.
+    changes: AtomicU64,
+    saved_changes: AtomicU64,
+    last_save: Mutex<Option<SaveReport>>,
+    /// What store.json looked like when it was last read or written by this server.
+    known: Mutex<Option<Saved>>,
+}
+
+impl Store {
+    /// Opens a data folder: locks it, loads the snapshot, replays the journals.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(options: &Options, apply: &mut dyn FnMut(Change<'_>)) -> Result<Self, StoreError> {
+        let folder = Arc::new(Folder::open(&options.data)?);
+        let started = Instant::now();
+        let path = folder.join(SNAPSHOT_NAME);
+        let mut pairs = 0_u64;
+        let known = snapshot::read(&path, &mut |key, value| {
+            pairs += 1;
+            apply(Change::Put(key, value));
+        })?;
+        let mut replayed = replay::replay(&folder, known.is_some(), apply)?;
+        if let Some(read) = &known {
+            judge(&path, read, &replayed.saved)?;
+        }
+        replayed.mend(&folder)?;
+        replay::remove_unfinished(&folder)?;
+        tracing::info!(
+            "loaded {pairs} pairs of store.json and {} changes of the journals in {:.3} s",
+            replayed.changes,
+            started.elapsed().as_secs_f64()
+        );
+        let unopened = |source| StoreError::Journal {
+            path: options.data.clone(),
+            source,
+        };
+        // The first journal alone begins from nothing: with a store.json there, it must not look as if it did.
+        let first_number = if known.is_some() { 2 } else { 1 };
+        let (segments, next_seq) = (replayed.segments, replayed.next_seq);
+        let writer = Writer::open(
+            Arc::clone(&folder),
+            options.durability,
+            segments,
+            next_seq,
+            first_number,
+        );
+        Ok(Self {
+            folder,
+            durability: options.durability,
+            writer: writer.map_err(unopened)?,
+            changes: AtomicU64::new(replayed.changes),
+            saved_changes: AtomicU64::new(0),
+            last_save: Mutex::new(None),
+            known: Mutex::new(known),
+        })
+    }
+
+    /// Makes the record of a change, before any lock is taken.
+    #[must_use]
+    pub fn encode(&self, change: &Change<'_>) -> Option<Record> {
+        (self.durability != Durability::Off).then(|| Record::of(change))
+    }
+
+    /// Takes a change. Called under the lock of its keys, so that the journal's order is memory's.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while changes are refused; the change must not be made then.
+    pub fn append(&self, record: Option<Record>) -> Result<(), DiskFault> {
+        if let Some(record) = record {
+            self.writer.append(record)?;
+        }
+        self.changes.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Returns once every change so far is as safe as promised.
+    ///
+    /// # Errors
+    /// [`DiskFault`].
+    pub async fn commit(&self) -> Result<(), DiskFault> {
+        self.writer.commit().await
+    }
+
+    /// Whether there are changes that store.json does not hold.
+    #[must_use]
+    pub fn is_unsaved(&self) -> bool {
+        self.changes.load(Relaxed) != self.saved_changes.load(Relaxed)
+    }
+
+    /// Whether a save is needed before changes can be taken again.
+    #[must_use]
+    pub fn must_save(&self) -> bool {
+        self.writer.is_untrusted()
+    }
+
+    /// Writes all pairs to store.json. Only one thread saves at a time: the engine's saver.
+    ///
+    /// # Errors
+    /// [`DiskFault`]; the old store.json and all journals are kept then.
+    pub fn save(&self, entries: impl Iterator<Item = Vec<Entry>>) -> Result<(), DiskFault> {
+        let started = Instant::now();
+        let changes = self.changes.load(Relaxed);
+        let saved = self.try_save(entries);
+        let seconds = started.elapsed().as_secs_f64();
+        let result = match &saved {
+            Ok(()) => {
+                self.saved_changes.store(changes, Relaxed);
+                tracing::info!("saved store.json in {seconds:.3} s");
+                "ok".to_owned()
+            }
+            Err(fault) => {
+                tracing::error!(
+                    "cannot save store.json: {fault}; the old one and all journals are kept"
+                );
+                fault.to_string()
+            }
+        };
+        let report = SaveReport {
+            ended_at: now_ms(),
+            seconds,
+            result,
+        };
+        *self
+            .last_save
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(report);
+        saved
+    }
+
+    fn try_save(&self, entries: impl Iterator<Item = Vec<Entry>>) -> Result<(), DiskFault> {
+        self.writer.rotate()?;
+        let (path, new_path) = (
+            self.folder.join(SNAPSHOT_NAME),
+            self.folder.join(SNAPSHOT_NEW_NAME),
+        );
+        let failed = |error: std::io::Error| {
+            DiskFault::new(&format!("cannot write {}: {error}", path.display()))
+        };
+        let saved = snapshot::write(&new_path, &path, entries).map_err(failed)?;
+        // The snapshot may hold changes up to this moment: they must be on disk before it is, or a power cut could keep a
+        // later change and lose an earlier one.
+        self.writer.record_saved(&saved)?;
+        self.keep_foreign(&path).map_err(failed)?;
+        self.folder.publish(&new_path, &path).map_err(failed)?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+        self.writer.drop_older().map_err(failed)
+    }
+
+    /// Keeps a store.json that somebody has put there, or has edited, since this server read or wrote it.
+    fn keep_foreign(&self, path: &Path) -> std::io::Result<()> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = match (path.exists(), &*known) {
+            (false, _) => true,
+            (true, None) => false,
+            (true, Some(known)) => snapshot::modified(path)? == known.modified,
+        };
+        if is_ours {
+            return Ok(());
+        }
+        let aside = self.folder.free_name("store.json.edited");
+        // A second name, not a new one: there must be a store.json at every moment.
+        std::fs::hard_link(path, &aside)?;
+        tracing::warn!(
+            "store.json was edited while the server ran, which reads it only at its start; the edit is kept as {}",
+            aside.display()
+        );
+        Ok(())
+    }
+
+    /// The state of the disk.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        let (journal_bytes, journal_segments) = self.writer.size();
+        let last_save = self
+            .last_save
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Disk {
+            durability: self.durability,
+            journal_bytes,
+            journal_segments,
+            fault: self.writer.fault(),
+            last_save,
+        }
+    }
+}
+
+/// Tells an edit of store.json from damage; see `snapshot`.
+fn judge(path: &Path, read: &Saved, written: &[Saved]) -> Result<(), StoreError> {
+    if !read.is_one_of(written) {
+        return Err(SnapshotError::Damaged {
+            path: path.to_owned(),
+        }
+        .into());
+    }
+    let same_content = |saved: &Saved| saved.bytes == read.bytes && saved.crc == read.crc;
+    if !written.is_empty() && !written.iter().any(same_content) {
+        tracing::info!("store.json has been edited since it was written; it is taken as it is");
+    }
+    Ok(())
+}

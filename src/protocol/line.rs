@@ -1,0 +1,475 @@
+//! The line dialect: `PUT name Ada\r\n` <-> `Request`, `Reply`.
+//!
+//! In: bytes as they arrive. Out: whole requests that borrow from those bytes, and replies as lines, each a word and JSON.
+//! Promises: one line, one request; nothing is copied but the text of a string with escapes; a mistake is told with its
+//! column, counted in characters from 1, and costs that line alone unless `Refusal::closes`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use memchr::{memchr, memchr2};
+
+use super::{Arguments, ErrorCode, ErrorReply, Figure, Replies, Reply, Request, Words};
+use crate::json;
+use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// The longest line whose last argument is written as it is: the longest value, and room for a verb and the longest key,
+/// each byte of which may take six as `\u00XX`. A client that never ends its line must not fill the memory.
+pub const LINE_BYTES_MAX: usize = VALUE_BYTES_MAX + 6 * KEY_BYTES_MAX + 1024;
+
+/// The longest line of a PUT whose value is a JSON string: there each byte of the value, too, may take six.
+pub const QUOTED_LINE_BYTES_MAX: usize = 6 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
+
+/// A line that is answered with an error.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What is said of it.
+    pub error: ErrorReply,
+    /// Whether no later byte can be trusted to begin a request.
+    pub closes: bool,
+}
+
+impl Refusal {
+    fn of_line(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            error: ErrorReply::new(code, message),
+            closes: false,
+        }
+    }
+}
+
+/// What stands at the beginning of a buffer.
+#[derive(Debug)]
+pub enum Frame<'a> {
+    /// No whole line yet.
+    Partial,
+    /// A line without its end, and the bytes that it takes with it.
+    Line(&'a [u8], usize),
+    /// A line that is too long already, ended or not.
+    TooLong(Refusal),
+}
+
+/// Takes the first line off `buffer`, of which the first `seen` bytes are known to hold no line feed.
+#[must_use]
+pub fn frame(buffer: &[u8], seen: usize) -> Frame<'_> {
+    let end = memchr(b'\n', &buffer[seen..]).map(|at| seen + at);
+    let line = &buffer[..end.unwrap_or(buffer.len())];
+    // Only a long line pays for the look at its head.
+    if line.len() > LINE_BYTES_MAX && line.len() > line_bytes_max(line) {
+        let message = format!(
+            "the line is longer than {} bytes; this connection is closed",
+            line_bytes_max(line)
+        );
+        return Frame::TooLong(Refusal {
+            error: ErrorReply::new(ErrorCode::TooLarge, message),
+            closes: true,
+        });
+    }
+    match end {
+        Some(end) => Frame::Line(line.strip_suffix(b"\r").unwrap_or(line), end + 1),
+        None => Frame::Partial,
+    }
+}
+
+/// The limit of a line that begins like this one.
+fn line_bytes_max(line: &[u8]) -> usize {
+    // Up to here stands the longest key with every byte escaped, and the value has begun.
+    let mut head = &line[..line.len().min(6 * KEY_BYTES_MAX + 1024)];
+    while head.last().is_some_and(|byte| !byte.is_ascii()) {
+        head = &head[..head.len() - 1];
+    }
+    let Ok(head) = std::str::from_utf8(head) else {
+        return LINE_BYTES_MAX;
+    };
+    let mut cursor = Cursor { line: head, at: 0 };
+    let verb = cursor.bare_word();
+    let quoted = verb.eq_ignore_ascii_case("PUT")
+        && cursor.skip_blanks()
+        && cursor.word().is_ok()
+        && cursor.skip_blanks()
+        && cursor.rest().starts_with('"');
+    if quoted {
+        QUOTED_LINE_BYTES_MAX
+    } else {
+        LINE_BYTES_MAX
+    }
+}
+
+/// Reads a line as a request; `None` is a line without a word, which asks for nothing and is not answered.
+///
+/// # Errors
+/// `TEXT` for bytes that are not UTF-8; `DENIED`, and the end of the connection, for what only a browser would send here.
+pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
+    let line = std::str::from_utf8(line).map_err(|error| {
+        let column = column(
+            &String::from_utf8_lossy(&line[..error.valid_up_to()]),
+            error.valid_up_to(),
+        );
+        let message = format!("the line is not UTF-8 at column {column}; a line carries text only");
+        Refusal::of_line(ErrorCode::Text, message)
+    })?;
+    let mut cursor = Cursor { line, at: 0 };
+    if !cursor.skip_blanks() {
+        return Ok(None);
+    }
+    let verb = cursor.bare_word();
+    // A page in a browser can make it send an HTTP request here, whose body would then be read as commands.
+    if verb.eq_ignore_ascii_case("POST") || verb.eq_ignore_ascii_case("Host:") {
+        let message = "this port does not speak HTTP; this connection is closed";
+        return Err(Refusal {
+            error: ErrorReply::new(ErrorCode::Denied, message),
+            closes: true,
+        });
+    }
+    Ok(Some(Request {
+        verb,
+        arguments: Arguments::Line(line, cursor.at),
+    }))
+}
+
+/// Splits a line from byte `start` on into its arguments; the one at place `rest_at`, if any, takes the rest of the line.
+pub(super) fn split_arguments(
+    line: &str,
+    start: usize,
+    rest_at: Option<usize>,
+) -> Result<Words<'_>, ErrorReply> {
+    let mut cursor = Cursor { line, at: start };
+    let mut words = Words::new();
+    while cursor.skip_blanks() {
+        if rest_at == Some(words.len()) {
+            words.push(bytes_of(cursor.verbatim()?));
+        } else {
+            words.push(bytes_of(cursor.word()?));
+        }
+    }
+    Ok(words)
+}
+
+fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+/// The column of byte `at`, counted in characters from 1.
+fn column(line: &str, at: usize) -> usize {
+    line[..at].chars().count() + 1
+}
+
+/// A place in a line.
+struct Cursor<'a> {
+    line: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(&self) -> &'a str {
+        &self.line[self.at..]
+    }
+
+    /// Goes on to the next byte that is neither a space nor a tab; whether there is one.
+    fn skip_blanks(&mut self) -> bool {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        self.at < self.line.len()
+    }
+
+    fn bare_word(&mut self) -> &'a str {
+        let rest = self.rest();
+        let end = memchr2(b' ', b'\t', rest.as_bytes()).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    /// A bare word or a JSON string.
+    fn word(&mut self) -> Result<Cow<'a, str>, ErrorReply> {
+        if !self.rest().starts_with('"') {
+            return Ok(Cow::Borrowed(self.bare_word()));
+        }
+        let text = self.string()?;
+        if self.rest().starts_with([' ', '\t']) || self.rest().is_empty() {
+            return Ok(text);
+        }
+        Err(self.trailing_text("a blank must follow the string that ends there"))
+    }
+
+    /// The rest of the line as it stands, or the one JSON string that it is.
+    fn verbatim(&mut self) -> Result<Cow<'a, str>, ErrorReply> {
+        if !self.rest().starts_with('"') {
+            let rest = self.rest();
+            self.at = self.line.len();
+            return Ok(Cow::Borrowed(rest));
+        }
+        let text = self.string()?;
+        if self.skip_blanks() {
+            return Err(self.trailing_text(
+                "a value that begins with a quote is one JSON string and nothing more: write \\\" for a quote inside it",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn trailing_text(&self, advice: &str) -> ErrorReply {
+        let column = column(self.line, self.at);
+        ErrorReply::new(
+            ErrorCode::Syntax,
+            format!("text after the string at column {column}; {advice}"),
+        )
+    }
+
+    /// The JSON string that begins here (RFC 8259, section 7).
+    fn string(&mut self) -> Result<Cow<'a, str>, ErrorReply> {
+        let opening = self.at;
+        let line = self.line.as_bytes();
+        let mut end = opening + 1;
+        let mut plain = true;
+        loop {
+            let Some(next) = memchr2(b'"', b'\\', line.get(end..).unwrap_or_default()) else {
+                let column = column(self.line, opening);
+                return Err(ErrorReply::new(
+                    ErrorCode::Syntax,
+                    format!("unterminated string at column {column}"),
+                ));
+            };
+            end += next;
+            if line[end] == b'"' {
+                break;
+            }
+            plain = false;
+            end += 2;
+        }
+        let literal = &self.line[opening..=end];
+        self.at = end + 1;
+        if plain && !literal.bytes().any(|byte| byte < b' ') {
+            return Ok(Cow::Borrowed(&literal[1..literal.len() - 1]));
+        }
+        serde_json::from_str(literal)
+            .map(Cow::Owned)
+            .map_err(|error| self.bad_string(opening, literal, &error))
+    }
+
+    /// Says what is wrong with a string that begins and ends well.
+    fn bad_string(&self, opening: usize, literal: &str, error: &serde_json::Error) -> ErrorReply {
+        // serde_json counts bytes, up to and including the one at fault.
+        let mut at = error.column().saturating_sub(1).min(literal.len());
+        while !literal.is_char_boundary(at) {
+            at -= 1;
+        }
+        let column = column(self.line, opening + at);
+        let whole = error.to_string();
+        let reason = whole.split(" at line ").next().unwrap_or(&whole);
+        // An escape that stands for half a character is well-formed, but no text. (Of a string that has its closing quote,
+        // serde_json says "end of hex escape" only where the second half of a pair is missing.)
+        if reason.contains("surrogate") || reason.contains("end of hex escape") {
+            let message =
+                format!("half of a surrogate pair at column {column}; it stands for no character");
+            return ErrorReply::new(ErrorCode::Text, message);
+        }
+        ErrorReply::new(ErrorCode::Syntax, format!("{reason} at column {column}"))
+    }
+}
+
+/// Writes replies as lines to the end of a buffer.
+pub struct LineReplies<'a>(pub &'a mut Vec<u8>);
+
+impl Replies for LineReplies<'_> {
+    fn reply(&mut self, reply: Reply<'_>) {
+        let out = &mut *self.0;
+        match reply {
+            Reply::Ok => out.extend_from_slice(b"OK"),
+            Reply::Value(value) => write_value(out, "VALUE ", value),
+            Reply::NotFound => out.extend_from_slice(b"NOT_FOUND"),
+            Reply::Count(count) => write_number(out, "COUNT ", count),
+            Reply::Item(key, value) => {
+                write_key(out, "ITEM ", key);
+                out.push(b' ');
+                write_value(out, "", value);
+            }
+            Reply::Key(key) => write_key(out, "KEY ", key),
+            Reply::Stat(name, figure) => write_stat(out, name, figure),
+            Reply::Help(usage, summary) => {
+                write_key(out, "HELP ", usage);
+                out.push(b' ');
+                json::write_string(out, summary);
+            }
+            Reply::End(lines) => write_number(out, "END ", lines),
+            Reply::Pong => out.extend_from_slice(b"PONG"),
+            Reply::Error(error) => out.extend_from_slice(error_line(error).as_bytes()),
+        }
+        out.push(b'\n');
+    }
+}
+
+fn write_key(out: &mut Vec<u8>, word: &str, key: &str) {
+    out.extend_from_slice(word.as_bytes());
+    json::write_string(out, key);
+}
+
+fn write_stat(out: &mut Vec<u8>, name: &str, figure: &Figure) {
+    out.extend_from_slice(format!("STAT {name} {}", figure.to_json()).as_bytes());
+}
+
+fn write_number(out: &mut Vec<u8>, word: &str, number: u64) {
+    out.extend_from_slice(word.as_bytes());
+    out.extend_from_slice(number.to_string().as_bytes());
+}
+
+/// Writes a value with the word that goes before text; bytes that are no text stand as base64, and say so.
+fn write_value(out: &mut Vec<u8>, word_for_text: &str, value: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(value) {
+        write_key(out, word_for_text, text);
+    } else {
+        out.extend_from_slice(b"BASE64 ");
+        json::write_base64(out, value);
+    }
+}
+
+/// The opening of a reply line that carries one value, up to and with the opening quote; `"` and a line feed close it.
+#[must_use]
+pub fn value_opening(key_in_item: Option<&str>, is_text: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    match key_in_item {
+        Some(key) => {
+            write_key(&mut out, "ITEM ", key);
+            out.extend_from_slice(if is_text { b" \"" } else { b" BASE64 \"" });
+        }
+        None => out.extend_from_slice(if is_text { b"VALUE \"" } else { b"BASE64 \"" }),
+    }
+    out
+}
+
+fn error_line(error: &ErrorReply) -> String {
+    let mut line = String::from("ERR ");
+    // The text may quote what the client sent; a reply is one line whatever that was.
+    for character in error.to_string().chars() {
+        if character.is_control() {
+            let _ = write!(line, "\\u{:04x}", character as u32);
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// Writes an argument so that the server reads exactly this text: bare where that is safe, else as a JSON string.
+#[must_use]
+pub fn quote(argument: &str) -> Cow<'_, str> {
+    let bare = !argument.is_empty()
+        && !argument.starts_with('"')
+        && !argument.contains(|character: char| character == ' ' || character.is_control());
+    if bare {
+        Cow::Borrowed(argument)
+    } else {
+        Cow::Owned(json::string(argument))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str, rest_at: Option<usize>) -> Result<Vec<String>, String> {
+        let request = parse(line.as_bytes())
+            .map_err(|refusal| refusal.error.to_string())?
+            .expect("a request");
+        let words = request
+            .arguments(rest_at)
+            .map_err(|error| error.to_string())?;
+        Ok(words
+            .iter()
+            .map(|word| String::from_utf8(word.to_vec()).expect("text"))
+            .collect())
+    }
+
+    #[test]
+    fn a_value_is_the_rest_of_the_line_with_its_spaces() {
+        let got = words("PUT  greeting \t hello  there, world ", Some(1)).expect("a request");
+        assert_eq!(got, ["greeting", "hello  there, world "]);
+    }
+
+    #[test]
+    fn a_value_that_begins_with_a_quote_is_one_json_string() {
+        assert_eq!(
+            words(r#"PUT "a b" " \"x\" \n""#, Some(1)).expect("a request"),
+            ["a b", " \"x\" \n"]
+        );
+        let error = words(r#"PUT q "hello" she said"#, Some(1)).expect_err("text after the string");
+        assert!(
+            error.starts_with("SYNTAX text after the string at column 15"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        assert_eq!(
+            words("GET \"añ", None),
+            Err("SYNTAX unterminated string at column 5".to_owned())
+        );
+        let error = words(r#"GET "ñ\q""#, None).expect_err("no such escape");
+        assert_eq!(error, "SYNTAX invalid escape at column 8");
+        let error = words(r#"GET "\ud800x""#, None).expect_err("half a character");
+        assert!(error.starts_with("TEXT "), "{error}");
+    }
+
+    #[test]
+    fn a_string_that_ends_in_a_backslash_is_unterminated() {
+        assert_eq!(
+            words(r#"GET "a\"#, None),
+            Err("SYNTAX unterminated string at column 5".to_owned())
+        );
+        assert_eq!(
+            words(r#"GET "a\""#, None),
+            Err("SYNTAX unterminated string at column 5".to_owned())
+        );
+    }
+
+    #[test]
+    fn only_a_quoted_value_may_have_the_longer_line() {
+        for (head, limit) in [
+            ("PUT k \"", QUOTED_LINE_BYTES_MAX),
+            ("put \"k k\"\t\"", QUOTED_LINE_BYTES_MAX),
+            ("PUT k v", LINE_BYTES_MAX),
+            ("GET \"", LINE_BYTES_MAX),
+        ] {
+            let mut line = head.as_bytes().to_vec();
+            line.resize(limit, b'x');
+            assert!(
+                matches!(frame(&line, 0), Frame::Partial),
+                "{head} at the limit"
+            );
+            line.push(b'x');
+            assert!(
+                matches!(frame(&line, 0), Frame::TooLong(_)),
+                "{head} over the limit"
+            );
+        }
+    }
+
+    #[test]
+    fn quoted_text_is_read_back_as_it_was() {
+        for text in [
+            "",
+            "a",
+            "a b",
+            "\"",
+            "it's",
+            "\"q\"",
+            "tab\there",
+            "line\nfeed",
+            "\u{2028}",
+            "nul\0",
+            "\r",
+            "emoji 😀",
+            " ",
+        ] {
+            let line = format!("PUT {} {}", quote(text), quote(text));
+            assert_eq!(
+                words(&line, Some(1)).expect("a request"),
+                [text, text],
+                "{line:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! House rules that no lint knows: layers, module docs, sizes, and that README.md knows the table of commands.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pykv::command::COMMANDS;
+
+/// What each layer may name. Data flows down and never up.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("src/record.rs", &[]),
+    ("src/stats.rs", &[]),
+    ("src/json.rs", &["record"]),
+    ("src/persistence", &["record", "json"]),
+    ("src/protocol", &["record", "json"]),
+    ("src/engine", &["persistence", "protocol", "record"]),
+    (
+        "src/command",
+        &["protocol", "engine", "record", "stats", "json"],
+    ),
+    (
+        "src/connection.rs",
+        &[
+            "command",
+            "engine",
+            "json",
+            "persistence",
+            "protocol",
+            "record",
+            "stats",
+        ],
+    ),
+    (
+        "src/http",
+        &[
+            "command", "config", "engine", "json", "protocol", "record", "stats",
+        ],
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files below a folder, or the file itself.
+fn sources(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"))
+        .flat_map(|path| sources(&path))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_file_begins_with_what_it_is() {
+    let files: Vec<PathBuf> = ["src", "client", "tests"]
+        .iter()
+        .flat_map(|folder| sources(&root().join(folder)))
+        .collect();
+    assert!(files.len() > 30, "only {} files were seen", files.len());
+    for path in files {
+        assert!(
+            read(&path).starts_with("//! "),
+            "{} does not begin with `//! `",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_layer_names_one_above_it() {
+    let mut seen = 0;
+    for (layer, may_use) in MAY_USE {
+        let own = layer.trim_start_matches("src/").trim_end_matches(".rs");
+        for path in sources(&root().join(layer)) {
+            for line in read(&path)
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+            {
+                for used in line.split("crate::").skip(1) {
+                    let used = used
+                        .split(|character: char| !character.is_alphanumeric() && character != '_')
+                        .next();
+                    let used = used.unwrap_or_default();
+                    seen += 1;
+                    assert!(
+                        used == own || may_use.contains(&used),
+                        "{} names crate::{used}",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} uses were seen");
+}
+
+#[test]
+fn unsafe_code_stays_on_its_island() {
+    let mut seen = 0;
+    for path in sources(&root().join("src"))
+        .iter()
+        .chain(&sources(&root().join("client")))
+    {
+        let text = read(path);
+        let count = text.matches("unsafe {").count();
+        seen += count;
+        assert!(
+            count == 0 || path.ends_with("src/engine/table.rs"),
+            "{} has unsafe code",
+            path.display()
+        );
+        assert_eq!(
+            count,
+            text.matches("// SAFETY: ").count(),
+            "SAFETY in {}",
+            path.display()
+        );
+    }
+    assert!(seen > 0, "the island was not seen");
+}
+
+#[test]
+fn the_readme_shows_every_command_as_the_table_has_it() {
+    let readme = read(&root().join("README.md"));
+    for command in COMMANDS {
+        let row = format!(
+            "| `{}` | {} |",
+            command.synopsis().replace('|', "\\|"),
+            command.summary
+        );
+        assert!(readme.contains(&row), "README.md has no row\n{row}");
+    }
+}
+
+#[test]
+fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
+    let expected = [
+        ".ci",
+        ".git",
+        ".gitignore",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "client",
+        "data",
+        "protocol.md",
+        "src",
+        "target",
+        "tests",
+    ];
+    let names: Vec<String> = fs::read_dir(root())
+        .expect("the project")
+        .map(|entry| {
+            entry
+                .expect("a file")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        assert!(
+            expected.contains(&name.as_str()),
+            "{name} does not belong at the top"
+        );
+    }
+}

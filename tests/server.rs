@@ -1,0 +1,365 @@
+//! `TestServer` and `TestClient`: the real binary on a free port, in a folder of its own, and a socket to it.
+//!
+//! In: flags. Out: a running server, killed when dropped. It runs the built binary, not a task in this process: `kill -9`,
+//! the exit code and what stands on standard error can then be tested like everything else. Nothing sleeps: the server
+//! says when it accepts, and every read has a limit after which the test fails.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A reply that has not come after this long will not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct TestServer {
+    child: Child,
+    addr: SocketAddr,
+    http_addr: SocketAddr,
+    stopped: Option<Stopped>,
+}
+
+/// The folder of a server that does not run, and the flags that it ran with.
+pub struct Stopped {
+    dir: TempDir,
+    data: PathBuf,
+    flags: Vec<String>,
+    listen: String,
+}
+
+impl TestServer {
+    /// A server with an empty store.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server with an empty store, and these flags.
+    pub fn start_with(flags: &[&str]) -> Self {
+        Stopped::new(flags).restart()
+    }
+
+    /// The address of the text port.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The address of the HTTP port.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder().data()
+    }
+
+    /// What the server has said on standard error.
+    pub fn log(&self) -> String {
+        self.folder().log()
+    }
+
+    /// A connection to the text port.
+    pub fn client(&self) -> TestClient {
+        TestClient::connect(self.addr)
+    }
+
+    /// Kills the server as `kill -9` does.
+    pub fn kill(mut self) -> Stopped {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server has ended");
+        self.stopped.take().expect("it is taken once")
+    }
+
+    /// Stops the server as `kill` does; it must end with status 0.
+    pub fn stop(self) -> Stopped {
+        let (stopped, code) = self.signal("TERM");
+        assert_eq!(
+            code,
+            Some(0),
+            "exit status after SIGTERM\n{}",
+            stopped.log()
+        );
+        stopped
+    }
+
+    /// Sends a signal and waits for the end; the exit status, if it was not killed.
+    pub fn signal(mut self, signal: &str) -> (Stopped, Option<i32>) {
+        self.send_signal(signal);
+        let status = self.child.wait().expect("the server has ended");
+        (
+            self.stopped.take().expect("it is taken once"),
+            status.code(),
+        )
+    }
+
+    /// Sends a signal.
+    pub fn send_signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.pid());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .expect("sh runs")
+                .success()
+        );
+    }
+
+    /// The resident memory of the server, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.stat("memory_bytes")
+    }
+
+    /// A number of STATS.
+    pub fn stat(&self, name: &str) -> u64 {
+        let stats = self.client().ask_rows("STATS");
+        let head = format!("STAT {name} ");
+        let row = stats.iter().find_map(|row| row.strip_prefix(&head));
+        row.and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no number {name} in {stats:#?}"))
+    }
+
+    fn folder(&self) -> &Stopped {
+        self.stopped
+            .as_ref()
+            .expect("a running server has its folder")
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if self.stopped.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Stopped {
+    /// An empty folder for a server with these flags.
+    pub fn new(flags: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a folder for a test");
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let data = dir.path().join("data");
+        Self {
+            dir,
+            data,
+            flags,
+            listen: "127.0.0.1:0".to_owned(),
+        }
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.data.clone()
+    }
+
+    /// A server on another's folder.
+    pub fn at(mut self, data: &Path) -> Self {
+        data.clone_into(&mut self.data);
+        self
+    }
+
+    /// The text of a file in the data folder.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.data().join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Puts a file into the data folder.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::create_dir_all(self.data()).expect("the data folder");
+        std::fs::write(self.data().join(name), content).expect("a file in the data folder");
+    }
+
+    /// The names of the files in the data folder, but for the lock.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.data())
+            .expect("the data folder")
+            .map(|entry| {
+                entry
+                    .expect("a file")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .filter(|name| name != "lock")
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The same folder with other flags.
+    pub fn with_flags(mut self, flags: &[&str]) -> Self {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self
+    }
+
+    /// The same folder on this address of the text port.
+    pub fn on(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr.to_string();
+        self
+    }
+
+    /// What the server has said on standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// A new server on the same folder.
+    pub fn restart(self) -> TestServer {
+        let mut child = self.spawn();
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut announced = |head: &str| {
+            let line = lines.next().and_then(Result::ok).unwrap_or_default();
+            let addr = line.strip_prefix(head).and_then(|addr| addr.parse().ok());
+            addr.unwrap_or_else(|| {
+                panic!(
+                    "{line:?} does not begin with {head:?}; the log:\n{}",
+                    self.log()
+                )
+            })
+        };
+        let addr = announced("pykv listening on ");
+        let http_addr = announced("pykv http on http://");
+        TestServer {
+            child,
+            addr,
+            http_addr,
+            stopped: Some(self),
+        }
+    }
+
+    /// A start that must fail: the exit status is 1, and this is what is said.
+    pub fn start_fails(&self) -> String {
+        let status = self.spawn().wait().expect("the server has ended");
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        self.log()
+    }
+
+    fn spawn(&self) -> Child {
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("a file for the log");
+        Command::new(env!("CARGO_BIN_EXE_pykv-server"))
+            .args(["--listen", &self.listen, "--http", "127.0.0.1:0", "--data"])
+            .arg(self.data())
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the server starts")
+    }
+}
+
+/// A connection to the text port.
+pub struct TestClient {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl TestClient {
+    /// Connects.
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("the server accepts");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout above nought");
+        stream.set_nodelay(true).expect("a socket option");
+        let reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        Self { stream, reader }
+    }
+
+    /// Sends a line.
+    pub fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes());
+    }
+
+    /// Sends bytes.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// Sends bytes, while another thread reads; for what is longer than the buffers of a socket.
+    pub fn sender(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
+    }
+
+    /// The next line of replies, without its end.
+    pub fn reply(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a reply");
+        assert!(line.ends_with('\n'), "the connection ended after {line:?}");
+        line.pop();
+        line
+    }
+
+    /// The next line of replies without its end, or what there is of it when the connection ends.
+    pub fn reply_or_end(&mut self) -> String {
+        let mut line = String::new();
+        let _ = self.reader.read_line(&mut line);
+        line.trim_end().to_owned()
+    }
+
+    /// Sends a line; the reply to it.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.send(line);
+        self.reply()
+    }
+
+    /// Sends a line that is answered with rows; the rows, and END last.
+    pub fn ask_rows(&mut self, line: &str) -> Vec<String> {
+        self.send(line);
+        self.rows()
+    }
+
+    /// Rows up to END or ERR.
+    pub fn rows(&mut self) -> Vec<String> {
+        let mut rows = Vec::new();
+        loop {
+            let row = self.reply();
+            let is_last = row.starts_with("END ") || row.starts_with("ERR ");
+            rows.push(row);
+            if is_last {
+                return rows;
+            }
+        }
+    }
+
+    /// Fails if there is a reply that nobody has asked for.
+    pub fn expect_nothing_more(&mut self) {
+        assert_eq!(self.ask("PING"), "PONG");
+    }
+
+    /// Ends the sending side.
+    pub fn half_close(&mut self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("an open socket");
+    }
+
+    /// All that comes until the server closes.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.reader
+            .read_to_string(&mut rest)
+            .expect("the server closes in time");
+        rest
+    }
+}
+
+/// Waits until something holds, for as long as a reply may take.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
