@@ -20,7 +20,7 @@ pub struct Helping {
 }
 
 impl Helping {
-    /// A helper.
+    /// It completes the names of files as a shell does.
     pub fn new() -> Self {
         Self {
             files: FilenameCompleter::new(),
@@ -37,7 +37,7 @@ impl Completer for Helping {
         pos: usize,
         ctx: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, candidates) = match self.place_of_word(line, pos) {
+        let (start, candidates) = match word_at(line, pos) {
             (start, Expected::Command) => (
                 start,
                 starting_with(&line[start..pos], commands().chain(LOCAL)),
@@ -63,24 +63,20 @@ enum Expected {
     Data,
 }
 
-impl Helping {
-    /// Where the word before the cursor begins, and what it may be.
-    #[expect(clippy::unused_self, reason = "it belongs to `complete`")]
-    fn place_of_word(&self, line: &str, pos: usize) -> (usize, Expected) {
-        let typed = &line[..pos];
-        let start = typed.rfind([' ', '\t']).map_or(0, |blank| blank + 1);
-        let mut before = typed[..start].split_ascii_whitespace();
-        let expected = match (
-            before.next().map(str::to_ascii_lowercase).as_deref(),
-            before.next(),
-        ) {
-            (None, _) => Expected::Command,
-            (Some("help"), None) => Expected::Topic,
-            (Some("import" | "export"), _) => Expected::File,
-            _ => Expected::Data,
-        };
-        (start, expected)
-    }
+/// Where the word before the cursor begins, and what it may be.
+fn word_at(line: &str, pos: usize) -> (usize, Expected) {
+    let typed = &line[..pos];
+    let start = typed.rfind([' ', '\t']).map_or(0, |blank| blank + 1);
+    let mut before = typed[..start]
+        .split_ascii_whitespace()
+        .map(str::to_ascii_lowercase);
+    let expected = match (before.next().as_deref(), before.next()) {
+        (None, _) => Expected::Command,
+        (Some("help"), None) => Expected::Topic,
+        (Some("import" | "export"), _) => Expected::File,
+        _ => Expected::Data,
+    };
+    (start, expected)
 }
 
 fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -191,10 +191,8 @@ impl Connection {
 
     /// Sends one request.
     pub fn send(&mut self, request: &[u8]) -> Result<(), ClientError> {
-        let sent = self
-            .stream
-            .write_all(request)
-            .and_then(|()| self.stream.write_all(b"\n"));
+        // In one piece: a line end that follows by itself would be a packet of its own.
+        let sent = self.stream.write_all(&[request, b"\n"].concat());
         match sent {
             // A server that closed has often said why before; that is worth more than `broken pipe`.
             Err(error) if self.reader.fill_buf().is_ok_and(|said| !said.is_empty()) => drop(error),

@@ -44,6 +44,15 @@ pub enum ClientError {
     /// It was a change whose reply is missing.
     #[error("the change may or may not have been done")]
     InDoubt(#[source] Box<ClientError>),
+    /// It happened to what stands on this line of the input.
+    #[error("line {line}")]
+    OnLine {
+        /// The line.
+        line: u64,
+        /// What happened.
+        #[source]
+        cause: Box<ClientError>,
+    },
     /// The server refused what cannot go on without it.
     #[error("{code} {message}")]
     Refused {
@@ -123,14 +132,15 @@ impl ClientError {
             | Self::Lost { .. }
             | Self::Foreign { .. }
             | Self::Interrupted
-            | Self::InDoubt(_) => false,
+            | Self::InDoubt(_)
+            | Self::OnLine { .. } => false,
         }
     }
 
     /// Whether the user has ended it.
     pub fn is_interrupt(&self) -> bool {
         match self {
-            Self::InDoubt(cause) => cause.is_interrupt(),
+            Self::InDoubt(cause) | Self::OnLine { cause, .. } => cause.is_interrupt(),
             other => matches!(other, Self::Interrupted),
         }
     }

@@ -61,9 +61,8 @@ fn progress(connection: &mut Connection) -> Result<ProgressBar, ClientError> {
         Line::Error(code, message) => return Err(ClientError::Refused { code, message }),
         _ => ProgressBar::no_length(),
     };
-    let style = ProgressStyle::with_template(
-        "{bar:30} {percent:>3}%  {human_pos} of {human_len} pairs, {per_sec}",
-    );
+    let style =
+        ProgressStyle::with_template("{bar:30} {percent:>3}%  {human_pos} of {human_len} pairs");
     Ok(progress.with_style(style.expect("the template is well-formed")))
 }
 
@@ -82,7 +81,9 @@ fn write_file(
         let out = File::create(&path).map_err(failed("write"))?;
         return write_to(connection, &out, file, progress);
     }
-    let beside = PathBuf::from(format!("{}.new", path.display()));
+    let mut beside = path.clone().into_os_string();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     let written = || -> Result<u64, ClientError> {
         let out = File::create(&beside)
             .map_err(ClientError::file("write", beside.display().to_string()))?;

@@ -83,23 +83,23 @@ pub fn run(connection: &mut Connection, file: &str) -> Result<Outcome, ClientErr
         return Ok(Outcome::Refused);
     }
     if let Some(fault) = sent.fault {
+        let (name, reason) = (name.to_owned(), fault.to_string());
         return Err(ClientError::Malformed {
-            name: name.to_owned(),
-            reason: fault.to_string(),
+            name,
+            reason,
             stored,
         });
     }
-    let mut summary = format!(
+    let mut summary = vec![format!(
         "imported {stored} in {:.1} s",
         began.elapsed().as_secs_f64()
-    );
-    for (count, what) in [(sent.skipped, "skipped"), (tally.refused, "refused")] {
-        if count > 0 {
-            summary += &format!("; {} {what}", grouped(count));
-        }
-    }
-    tell(&summary);
-    Ok(if sent.skipped + tally.refused == 0 {
+    )];
+    let left_out = [(sent.skipped, "skipped"), (tally.refused, "refused")];
+    let left_out = left_out.iter().filter(|(count, _)| *count > 0);
+    summary.extend(left_out.map(|(count, what)| format!("{} {what}", grouped(*count))));
+    tell(&summary.join("; "));
+    let is_whole = summary.len() == 1;
+    Ok(if is_whole {
         Outcome::Done
     } else {
         Outcome::Refused
@@ -225,11 +225,11 @@ fn read_replies(
             tally.stored += 1;
         }
         if tally.stored.is_multiple_of(1024) {
-            let rate = tally.stored as f64 / progress.elapsed().as_secs_f64().max(0.001);
+            let ms = u64::try_from(progress.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let rate = grouped(tally.stored * 1000 / ms.max(1));
             progress.set_message(format!(
-                "{}, {:.0} pairs/s",
-                counted(tally.stored, "pair"),
-                rate
+                "{}, {rate} a second",
+                counted(tally.stored, "pair")
             ));
         }
     }

@@ -72,9 +72,20 @@ impl Asked {
         self.place.is_some_and(|place| COMMANDS[place].name == name)
     }
 
-    fn may_change(self) -> bool {
-        self.place
-            .is_none_or(|place| COMMANDS[place].access == Access::Write)
+    /// What it means for this request that its reply is missing.
+    fn unanswered(self, error: ClientError) -> ClientError {
+        let is_change = |place: usize| COMMANDS[place].access == Access::Write;
+        let mut error = error;
+        if self.place.is_none_or(is_change) {
+            error = ClientError::InDoubt(error.into());
+        }
+        match self.input_line {
+            Some(line) => ClientError::OnLine {
+                line,
+                cause: error.into(),
+            },
+            None => error,
+        }
     }
 }
 
@@ -134,24 +145,21 @@ impl<W: Write> Renderer<W> {
                 // Whoever reads our output should not have to wait for what has come already.
                 self.out.flush().map_err(ClientError::output)?;
             }
-            let line = connection.next_line().map_err(|error| match error {
-                ClientError::Lost { .. } | ClientError::Interrupted if asked.may_change() => {
-                    ClientError::InDoubt(error.into())
+            let line = match connection.next_line() {
+                Ok(line) => line,
+                Err(error) => {
+                    self.break_off().map_err(ClientError::output)?;
+                    return Err(asked.unanswered(error));
                 }
-                error => error,
-            });
-            let shown = match &line {
-                Ok(Line::Error(..)) | Err(_) => self.break_off(),
-                Ok(line) => self.line(line, asked),
             };
-            shown.map_err(ClientError::output)?;
-            match line? {
-                Line::Error(code, message) => {
-                    self.error(&code, &message, asked);
-                    return Ok(Outcome::Refused);
-                }
-                line if line.ends_reply() => return Ok(Outcome::Done),
-                _ => {}
+            if let Line::Error(code, message) = &line {
+                self.break_off().map_err(ClientError::output)?;
+                self.error(code, message, asked);
+                return Ok(Outcome::Refused);
+            }
+            self.line(&line, asked).map_err(ClientError::output)?;
+            if line.ends_reply() {
+                return Ok(Outcome::Done);
             }
         }
     }

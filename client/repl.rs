@@ -14,7 +14,7 @@ use rustyline::{
     EventHandler, KeyEvent, Movement, RepeatCount,
 };
 
-use crate::complete::Helping;
+use crate::complete::{Helping, LOCAL};
 use crate::connection::{self, Address, Connection};
 use crate::error::ClientError;
 use crate::render::{Outcome, Renderer, tell};
@@ -70,38 +70,39 @@ struct Prompt<W> {
 
 impl<W: Write> Prompt<W> {
     fn text(&self) -> String {
-        match self
-            .connection
-            .as_ref()
-            .filter(|connection| connection.is_open())
-        {
-            Some(_) => format!("{}> ", self.address),
-            None => "not connected> ".to_owned(),
+        if self.is_connected() {
+            format!("{}> ", self.address)
+        } else {
+            "not connected> ".to_owned()
         }
     }
 
+    fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_open)
+    }
+
     fn greet(&mut self) {
-        if let Err(error) = self.connected() {
+        if let Err(error) = self.connect() {
             crate::report(&error);
             tell("Each command tries to connect again. Ctrl-D or exit leaves.");
         }
     }
 
-    /// The connection, made again if there is none any more.
-    fn connected(&mut self) -> Result<&mut Connection, ClientError> {
-        if let Some(connection) = self.connection.take().filter(Connection::is_open) {
-            return Ok(self.connection.insert(connection));
+    /// Connects, if that has not been done or does not hold any more, and says so.
+    fn connect(&mut self) -> Result<(), ClientError> {
+        if self.is_connected() {
+            return Ok(());
         }
-        let connection = Connection::open(&self.address)?;
-        let (place, help) = (
-            &self.address,
-            "HELP lists the commands, Tab completes them, Ctrl-D leaves.",
-        );
-        tell(&match std::mem::replace(&mut self.was_connected, true) {
-            true => format!("Connected again to {place}."),
-            false => format!("Connected to {place}. {help}"),
+        self.connection = None;
+        self.connection = Some(Connection::open(&self.address)?);
+        let place = &self.address;
+        tell(&if self.was_connected {
+            format!("Connected again to {place}.")
+        } else {
+            format!("Connected to {place}. HELP lists commands, Tab completes, Ctrl-D leaves.")
         });
-        Ok(self.connection.insert(connection))
+        self.was_connected = true;
+        Ok(())
     }
 
     /// Does what a line says. Only a closed standard output is an error: everything else is told.
@@ -154,12 +155,24 @@ impl<W: Write> Prompt<W> {
                 let advice = "CLEAR deletes every key: write it in capitals to do so. Ctrl-L clears the screen";
                 Err(ClientError::Usage(advice.to_owned()))
             }
-            _ => {
-                self.connected()?;
-                let connection = self.connection.as_mut().expect("it is connected");
-                self.renderer.answer(connection, line)
+            "help" if rest.is_empty() => {
+                let outcome = self.ask(line)?;
+                let local =
+                    LOCAL.map(|(name, usage)| format!("{name} {usage}").trim_end().to_owned());
+                tell(&format!("At this prompt also: {}.", local.join(", ")));
+                Ok(outcome)
             }
+            _ => self.ask(line),
         }
+    }
+
+    fn ask(&mut self, line: &str) -> Result<Outcome, ClientError> {
+        self.connect()?;
+        let connection = self
+            .connection
+            .as_mut()
+            .expect("it has just been connected");
+        self.renderer.answer(connection, line)
     }
 
     /// Says goodbye to the server, if it is there.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -96,6 +96,9 @@ fn server_that_says(text: &'static str) -> SocketAddr {
             let mut request = String::new();
             let _ = BufReader::new(&stream).read_line(&mut request);
             let _ = stream.write_all(text.as_bytes());
+            // What was not read would make closing a reset, which can overtake the text.
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
     addr
@@ -109,7 +112,9 @@ fn nobody() -> SocketAddr {
 
 /// So many requests, each a line of more than a hundred bytes.
 fn puts(count: usize) -> String {
-    let lines: Vec<String> = (0..count).map(|n| format!("PUT key:{n} {}\n", "v".repeat(100))).collect();
+    let lines: Vec<String> = (0..count)
+        .map(|n| format!("PUT key:{n} {}\n", "v".repeat(100)))
+        .collect();
     lines.concat()
 }
 
@@ -646,6 +651,21 @@ fn a_change_whose_reply_is_lost_is_told_to_be_in_doubt() {
 }
 
 #[test]
+fn a_pipe_whose_server_goes_away_tells_which_line_was_not_answered() {
+    let ended = pipe(
+        &mut client(server_that_says("OK\n")),
+        "PUT a 1\n\nPUT b 2\n",
+    );
+    assert_eq!((ended.status, ended.out.as_str()), (2, "OK\n"), "{ended:?}");
+    assert!(
+        ended
+            .err
+            .starts_with("Error: line 3: the change may or may not have been done: "),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_listing_that_is_cut_off_does_not_look_whole() {
     let ended = run(
         server_that_says("ITEM \"a\" \"1\"\nERR INTERNAL broken\n"),
@@ -728,7 +748,7 @@ fn the_prompt_answers_completes_and_finds_a_restarted_server_again() {
     let addr = server.addr();
     let state = TempDir::new().expect("a folder for a test");
     let mut prompt = Prompt::open(addr, state.path());
-    prompt.wait_for("HELP lists the commands");
+    prompt.wait_for("HELP lists commands");
     let ready = format!("{addr}> ");
     prompt.wait_for(&ready);
     prompt.type_until("pu\t", "PUT ");

@@ -1,5 +1,8 @@
 //! Each command, right and wrong, as a person at netcat sees it. What protocol.md shows already is not shown again.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use crate::server::TestServer;
 
 #[test]
@@ -348,4 +351,38 @@ fn the_rate_of_requests_is_that_of_the_last_seconds() {
     crate::server::wait_until("the rate has fallen", || {
         rate(&client.ask_rows("STATS")) < 100.0
     });
+}
+
+/// A session at netcat, typed in one go.
+#[test]
+fn netcat_is_a_client() {
+    if crate::server::is_skipped("nc") {
+        return;
+    }
+    let server = TestServer::start();
+    let (host, port) = (
+        server.addr().ip().to_string(),
+        server.addr().port().to_string(),
+    );
+    let session = "PUT name apple\r\nput greeting hello there, world\nGET greeting\nGET nobody\nFETCH\nDEL name\nQUIT\n";
+    let mut netcat = Command::new("nc")
+        .args([&host, &port])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("nc (Debian's netcat-openbsd) runs");
+    netcat
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(session.as_bytes())
+        .expect("netcat reads");
+    let output = netcat
+        .wait_with_output()
+        .expect("netcat ends when the server closes");
+    let expected = concat!(
+        "OK\nOK\nVALUE \"hello there, world\"\nNOT_FOUND\n",
+        "ERR UNKNOWN there is no command 'FETCH'; HELP lists them\nCOUNT 1\nOK\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }

@@ -247,7 +247,13 @@ impl Stopped {
 
     fn spawn(&self) -> Child {
         let log = std::fs::File::create(self.dir.path().join("log")).expect("a file for the log");
-        Command::new(env!("CARGO_BIN_EXE_pykv-server"))
+        // A write over the limit on the length of a file, which a test may set, shall fail and not kill.
+        Command::new("sh")
+            .args([
+                "-c",
+                "trap '' XFSZ; exec \"$0\" \"$@\"",
+                env!("CARGO_BIN_EXE_pykv-server"),
+            ])
             .args(["--listen", &self.listen, "--http", "127.0.0.1:0", "--data"])
             .arg(self.data())
             .args(&self.flags)
@@ -362,4 +368,14 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Whether tests that need this program are to be skipped: `tests/run` names those that could not be installed.
+pub fn is_skipped(program: &str) -> bool {
+    let skipped = std::env::var("PYKV_TESTS_SKIP").unwrap_or_default();
+    let is_skipped = skipped.split_whitespace().any(|name| name == program);
+    if is_skipped {
+        println!("skipped: {program} is missing");
+    }
+    is_skipped
 }

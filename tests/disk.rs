@@ -1,0 +1,119 @@
+//! A disk that takes no more: changes are refused, reads go on, nothing acknowledged is lost, and it mends by itself.
+//!
+//! The disk is made to fail by the system's own limit on the length of a file (`ulimit -f`), which needs no privilege and
+//! is set and lifted from outside while the server runs: a write over it fails as one to a full disk does, after a part.
+
+use std::process::Command;
+
+use crate::server::{TestServer, wait_until};
+
+/// The longest file that the server may write from now on.
+fn limit_files(server: &TestServer, limit: &str) {
+    let status = Command::new("prlimit")
+        .args([
+            "--pid",
+            &server.pid().to_string(),
+            &format!("--fsize={limit}:"),
+        ])
+        .status();
+    assert!(
+        status
+            .expect("prlimit (of Debian's util-linux) runs")
+            .success()
+    );
+}
+
+fn health(server: &TestServer) -> (u16, String) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let mut response = agent
+        .get(format!("http://{}/health", server.http_addr()))
+        .call()
+        .expect("an answer");
+    (
+        response.status().as_u16(),
+        response.body_mut().read_to_string().expect("a body"),
+    )
+}
+
+#[test]
+fn a_disk_that_takes_no_more_refuses_changes_until_it_does() {
+    for durability in ["everysec", "always"] {
+        let server = TestServer::start_with(&["--durability", durability]);
+        let mut client = server.client();
+        let value = "v".repeat(1_000);
+        assert_eq!(client.ask(&format!("PUT first {value}")), "OK");
+        assert_eq!(health(&server).0, 200);
+        limit_files(&server, "20000");
+        let mut acknowledged = 0;
+        let refusal = loop {
+            match client.ask(&format!("PUT k{acknowledged} {value}")) {
+                reply if reply == "OK" => acknowledged += 1,
+                reply => break reply,
+            }
+            assert!(acknowledged < 100, "the disk is never full");
+        };
+        assert!(
+            refusal.starts_with("ERR DISK cannot write ") && refusal.contains("journal-1.jsonl: "),
+            "{refusal}"
+        );
+        for line in ["PUT late 1", "DEL first", "CLEAR", "SAVE"] {
+            let reply = client.ask(line);
+            assert!(reply.starts_with("ERR DISK "), "{line} is answered {reply}");
+        }
+        // Reads go on, and tell the truth, in one packet with a change that is refused as well.
+        client.send_bytes(b"EXISTS first\nPUT late 2\nGET late\nPING\n");
+        assert_eq!(client.reply(), "COUNT 1");
+        assert!(client.reply().starts_with("ERR DISK "));
+        assert_eq!(client.reply(), "NOT_FOUND");
+        assert_eq!(client.reply(), "PONG");
+        let (status, body) = health(&server);
+        assert_eq!(status, 503, "{body}");
+        assert!(
+            body.contains("\"status\":\"failing\"")
+                && body.contains("changes are refused: cannot write"),
+            "{body}"
+        );
+        let stats = client.ask_rows("STATS");
+        assert!(
+            stats
+                .iter()
+                .any(|row| row.starts_with("STAT disk \"cannot write ")),
+            "{stats:#?}"
+        );
+        // Whoever looks at the files now finds whole records only.
+        let server = server.kill().restart();
+        assert!(!server.log().contains("are not whole"), "{}", server.log());
+        let mut client = server.client();
+        assert_eq!(
+            client.ask("COUNT k"),
+            format!("COUNT {acknowledged}"),
+            "{durability}"
+        );
+        // The same again, and this time there is room again while the server runs.
+        limit_files(&server, "30000");
+        let mut more = acknowledged;
+        while client.ask(&format!("PUT k{more} {value}")) == "OK" {
+            more += 1;
+            assert!(more < 200, "the disk is never full");
+        }
+        limit_files(&server, "unlimited");
+        wait_until("changes are taken again", || {
+            client.ask("PUT again 1") == "OK"
+        });
+        assert_eq!(client.ask("SAVE"), "OK");
+        wait_until("health is well again", || health(&server).0 == 200);
+        let server = server.kill().restart();
+        let mut client = server.client();
+        assert_eq!(client.ask("GET again"), "VALUE \"1\"");
+        for n in 0..more {
+            assert_eq!(
+                client.ask(&format!("GET k{n}")),
+                format!("VALUE \"{value}\""),
+                "{durability}: k{n}"
+            );
+        }
+    }
+}
