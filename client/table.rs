@@ -1,7 +1,7 @@
 //! Tables for people: aligned columns that fit the terminal, and figures in people's units.
 //!
-//! In: rows as they arrive. Out: lines no wider than the terminal. Promises: constant memory, as the widths are taken from the
-//! first rows and no cell is kept longer than a line; no control character reaches the terminal.
+//! In: rows as they arrive. Out: lines, those of data no wider than the terminal. Promises: constant memory, as the widths
+//! are taken from the first rows and no cell of data is kept longer than a line; no control character reaches the terminal.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -49,7 +49,8 @@ impl Table {
 
     /// Takes one row.
     pub fn row(&mut self, out: &mut impl Write, cells: &[Cow<'_, str>]) -> io::Result<()> {
-        let row: Vec<String> = cells.iter().map(|cell| cut(cell, self.width)).collect();
+        let columns = self.columns_of_last(self.width);
+        let row: Vec<String> = cells.iter().map(|cell| cut(cell, columns)).collect();
         if let Some(widths) = &self.widths {
             return self.print(out, &row, widths);
         }
@@ -108,7 +109,17 @@ impl Table {
             write!(out, "{cell}{:padding$}{between}", "")?;
             left = left.saturating_sub(width + columns_of(between));
         }
-        writeln!(out, "{}", cut(last, left))
+        writeln!(out, "{}", cut(last, self.columns_of_last(left)))
+    }
+
+    /// The columns that a last cell may take, of so many that are left. Data are cut off there; what the server says of
+    /// itself is short, and is worth a second line.
+    fn columns_of_last(&self, left: usize) -> usize {
+        if self.header.is_some() {
+            left
+        } else {
+            usize::MAX
+        }
     }
 }
 

@@ -65,10 +65,10 @@ enum Step {
 pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: CancellationToken) {
     // Replies are written whole; nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    service.stats.connected();
+    let _presence = service.stats.connected();
     let mut connection = Connection {
         stream,
-        service,
+        service: Arc::clone(&service),
         shutdown,
         input: BytesMut::new(),
         seen: 0,
@@ -78,8 +78,7 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: Cancellat
     };
     // A client that has gone is no fault of the server's, and nobody is there to be told.
     let _ = connection.run().await;
-    connection.service.stats.add(&mut connection.tally);
-    connection.service.stats.disconnected();
+    service.stats.add(&mut connection.tally);
 }
 
 /// Tells a client, with one line, why it is not served, and closes.

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use pykv::config::Config;
 use pykv::engine::Engine;
-use pykv::server::{FILES_WANTED, Server, listen};
+use pykv::server::{FILES_WANTED, Server, connections_max, listen};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -51,7 +51,7 @@ fn fail(error: &dyn Error) -> ExitCode {
 }
 
 async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
-    raise_file_limit();
+    let files = raise_file_limit()?;
     // Ports first: to find one taken after a long load would waste it.
     let text = listen(&config.listen, "--listen").await?;
     let http = match &config.http.0 {
@@ -60,7 +60,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     let engine = Engine::open(&config.store())?;
     let shutdown = stop_on_signal()?;
-    let server = Server::new(engine.clone(), text, http);
+    let server = Server::new(engine.clone(), text, http, connections_max(files));
     announce(&server)?;
     server.run(shutdown).await;
     if engine.is_unsaved() {
@@ -105,14 +105,16 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-fn raise_file_limit() {
-    match rlimit::increase_nofile_limit(FILES_WANTED) {
-        Ok(limit) if limit < FILES_WANTED => {
-            tracing::debug!(
-                "the system allows {limit} open files of the {FILES_WANTED} that the limits ask for"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!("cannot raise the limit on open files: {error}"),
+/// Asks the system for all the open files that the limits need; how many it allows.
+fn raise_file_limit() -> io::Result<usize> {
+    let files = rlimit::increase_nofile_limit(FILES_WANTED as u64)?;
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    if files < FILES_WANTED {
+        let clients = connections_max(files);
+        tracing::warn!(
+            "the system allows {files} open files, so {clients} clients can be served at one time; \
+             `ulimit -n {FILES_WANTED}` before the start makes room for all"
+        );
     }
+    Ok(files)
 }

@@ -13,7 +13,8 @@ use triomphe::ThinArc;
 /// The longest key, in bytes: long enough for any name, short enough that keys alone cannot exhaust a buffer.
 pub const KEY_BYTES_MAX: usize = 64 << 10;
 
-/// The longest value, in bytes: a picture or a document fits, and ten connections sending one stay under a gigabyte.
+/// The longest value, in bytes: a picture or a document fits, and ten that are being received as they are stay under a
+/// gigabyte.
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
 
 /// A moment, in milliseconds since 1970-01-01 UTC.

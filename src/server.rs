@@ -17,19 +17,35 @@ use crate::command::Service;
 use crate::config::Address;
 use crate::connection;
 use crate::engine::Engine;
-use crate::http;
+use crate::http::{self, HTTP_CONNECTIONS_MAX};
 use crate::protocol::{ErrorCode, ErrorReply};
 
 /// The most clients of the text port at one time: each may hold a request of many megabytes, and a file descriptor.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// The file descriptors that the limits ask for: text and HTTP clients, those who are being refused, files.
-pub const FILES_WANTED: u64 = 2 * CONNECTIONS_MAX as u64 + 1_000;
 /// The most clients that are being told that they are too many; one more is closed without a word.
 const REFUSALS_MAX: usize = 500;
+/// Open files that are neither clients nor refusals: the listeners, the journals, a snapshot, the terminal.
+const OTHER_FILES: usize = 100;
 /// How long a shutdown waits for clients that do not read what they asked for.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
+/// How many clients the system accepts before the server does, at the most.
+const BACKLOG: usize = 1024;
 /// How long the server waits when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many open files all the limits together ask for.
+pub const FILES_WANTED: usize = CONNECTIONS_MAX + HTTP_CONNECTIONS_MAX + REFUSALS_MAX + OTHER_FILES;
+
+/// How many clients can be served where the system allows so many open files.
+#[must_use]
+pub fn connections_max(files: usize) -> usize {
+    // Below what is wanted, three quarters are clients: the rest must never be wanting, or nobody could even be refused.
+    if files >= FILES_WANTED {
+        CONNECTIONS_MAX
+    } else {
+        files / 4 * 3
+    }
+}
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -59,20 +75,23 @@ pub struct Server {
     service: Arc<Service>,
     text: TcpListener,
     http: Option<(TcpListener, Address)>,
+    connections_max: usize,
 }
 
 impl Server {
-    /// A server on an engine; the address of HTTP is the one that was asked for.
+    /// A server on an engine, for so many clients at one time; the address of HTTP is the one that was asked for.
     #[must_use]
     pub fn new(
         engine: Arc<Engine>,
         text: TcpListener,
         http: Option<(TcpListener, Address)>,
+        connections_max: usize,
     ) -> Self {
         Self {
             service: Arc::new(Service::new(engine)),
             text,
             http,
+            connections_max,
         }
     }
 
@@ -102,74 +121,93 @@ impl Server {
                 shutdown.clone(),
             ));
         }
+        let door = Door {
+            service: self.service,
+            connections,
+            shutdown,
+            connections_max: self.connections_max,
+            room: Arc::new(Semaphore::new(self.connections_max)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        };
         tokio::select! {
-            () = accept(&self.text, &self.service, &connections, &shutdown) => {}
-            () = shutdown.cancelled() => {}
+            () = door.let_in_all(&self.text) => {}
+            () = door.shutdown.cancelled() => {}
         }
-        // Who has been let in by the system but not yet by us has been received, too.
-        while let Ok(Ok((stream, _))) =
-            tokio::time::timeout(Duration::ZERO, self.text.accept()).await
-        {
-            connections.spawn(connection::serve(
-                stream,
-                Arc::clone(&self.service),
-                shutdown.clone(),
-            ));
-        }
+        door.let_in_waiting(&self.text).await;
         drop(self.text);
-        connections.close();
-        if tokio::time::timeout(SHUTDOWN_WAIT, connections.wait())
+        door.close().await;
+    }
+}
+
+/// Where clients of the text port come in.
+struct Door {
+    service: Arc<Service>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+    connections_max: usize,
+    room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Door {
+    async fn let_in_all(&self, text: &TcpListener) {
+        loop {
+            match text.accept().await {
+                Ok((stream, _)) => self.let_in(stream),
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Lets in whom the system has accepted already: what they have sent has been received, too.
+    async fn let_in_waiting(&self, text: &TcpListener) {
+        for _ in 0..BACKLOG {
+            let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, text.accept()).await
+            else {
+                return;
+            };
+            self.let_in(stream);
+        }
+    }
+
+    fn let_in(&self, stream: TcpStream) {
+        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+            return self.refuse(stream);
+        };
+        let served = connection::serve(stream, Arc::clone(&self.service), self.shutdown.clone());
+        self.connections.spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+
+    fn refuse(&self, stream: TcpStream) {
+        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            return;
+        };
+        let message = format!(
+            "there are {} connections already; try again later",
+            self.connections_max
+        );
+        self.connections.spawn(async move {
+            connection::refuse(stream, &ErrorReply::new(ErrorCode::Busy, message)).await;
+            drop(place);
+        });
+    }
+
+    async fn close(&self) {
+        self.connections.close();
+        if tokio::time::timeout(SHUTDOWN_WAIT, self.connections.wait())
             .await
             .is_err()
         {
-            tracing::warn!(
-                "{} connections did not end in {} s and are cut off",
-                connections.len(),
-                SHUTDOWN_WAIT.as_secs()
-            );
+            let (left, seconds) = (self.connections.len(), SHUTDOWN_WAIT.as_secs());
+            tracing::warn!("{left} connections did not end in {seconds} s and are cut off");
         }
     }
-}
-
-async fn accept(
-    text: &TcpListener,
-    service: &Arc<Service>,
-    connections: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-    loop {
-        let stream = match text.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        match Arc::clone(&room).try_acquire_owned() {
-            Ok(place) => {
-                let served = connection::serve(stream, Arc::clone(service), shutdown.clone());
-                connections.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
-            }
-            Err(_) => refuse(stream, &refusals, connections),
-        }
-    }
-}
-
-fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, connections: &TaskTracker) {
-    let Ok(place) = Arc::clone(refusals).try_acquire_owned() else {
-        return;
-    };
-    connections.spawn(async move {
-        let message = format!("there are {CONNECTIONS_MAX} connections already; try again later");
-        connection::refuse(stream, &ErrorReply::new(ErrorCode::Busy, message)).await;
-        drop(place);
-    });
 }
 
 /// What is done once a second.

@@ -100,15 +100,12 @@ impl Stats {
         }
     }
 
-    /// Counts a connection that begins.
-    pub fn connected(&self) {
+    /// Counts a connection, for as long as the return value is kept.
+    #[must_use]
+    pub fn connected(&self) -> Presence<'_> {
         self.connections.fetch_add(1, Relaxed);
         self.connections_total.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a connection that ends.
-    pub fn disconnected(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+        Presence(self)
     }
 
     /// Notes the number of requests so far; called once a second, it makes the rate that of the last seconds.
@@ -181,5 +178,15 @@ impl Stats {
     #[must_use]
     pub fn connections_total(&self) -> u64 {
         self.connections_total.load(Relaxed)
+    }
+}
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub struct Presence<'a>(&'a Stats);
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }

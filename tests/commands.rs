@@ -155,7 +155,7 @@ fn a_mistake_costs_one_line_and_the_connection_goes_on() {
         ("PING now", "ERR ARGS PING takes no argument, not 1: PING"),
         (
             "ALL a b",
-            "ERR ARGS ALL takes 0 to 1 arguments, not 2: ALL [<prefix>]",
+            "ERR ARGS ALL takes at most 1 argument, not 2: ALL [<prefix>]",
         ),
         (
             "DEL",

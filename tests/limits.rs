@@ -154,6 +154,32 @@ fn ten_thousand_clients_are_served_and_the_next_is_told_so() {
 }
 
 #[test]
+fn where_the_system_allows_few_files_fewer_clients_are_served_and_the_next_is_told_so() {
+    let server = TestServer::start_with_files(100);
+    assert!(
+        server
+            .log()
+            .contains("the system allows 100 open files, so 75 clients"),
+        "{}",
+        server.log()
+    );
+    let mut clients: Vec<TestClient> = (0..75).map(|_| server.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("PING"), "PONG");
+    }
+    assert_eq!(
+        server.client().rest(),
+        "ERR BUSY there are 75 connections already; try again later\n"
+    );
+    assert_eq!(clients[0].ask("SAVE"), "OK");
+    drop(clients.pop());
+    wait_until("there is room again", || {
+        let mut client = server.client();
+        client.sender().write_all(b"PING\n").is_ok() && client.reply_or_end() == "PONG"
+    });
+}
+
+#[test]
 fn a_client_that_does_not_read_is_throttled_and_not_buffered_for() {
     let server = TestServer::start();
     let mut client = server.client();

@@ -1,10 +1,12 @@
 //! One test program: its modules share their helpers, and it is linked once.
 
+mod client; //      the built client: one command, pipe, prompt, import, export
 mod commands; //    each command, right and wrong
 mod concurrency; // many clients, one truth
-mod disk;
+mod disk; //        a disk that takes no more
 mod doors; //       nasty pairs, in by each door and out by each other
-mod house;
+mod house; //       layers, module docs, README = table
 mod limits; //      both sides of every limit
-mod restart;
-mod server; //      TestServer, TestClient //     kill -9, torn, damaged, locked //       layers, module docs, README = table //        a disk that takes no more
+mod protocol; //    protocol.md, played
+mod restart; //     kill -9, torn, damaged, locked
+mod server; //      TestServer, TestClient

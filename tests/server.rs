@@ -29,6 +29,8 @@ pub struct Stopped {
     data: PathBuf,
     flags: Vec<String>,
     listen: String,
+    /// What the shell does before it becomes the server.
+    setup: String,
 }
 
 impl TestServer {
@@ -40,6 +42,13 @@ impl TestServer {
     /// A server with an empty store, and these flags.
     pub fn start_with(flags: &[&str]) -> Self {
         Stopped::new(flags).restart()
+    }
+
+    /// A server that the system allows so many open files.
+    pub fn start_with_files(files: u32) -> Self {
+        let mut stopped = Stopped::new(&[]);
+        stopped.setup = format!("ulimit -n {files}; ");
+        stopped.restart()
     }
 
     /// The address of the text port.
@@ -154,6 +163,7 @@ impl Stopped {
             data,
             flags,
             listen: "127.0.0.1:0".to_owned(),
+            setup: String::new(),
         }
     }
 
@@ -251,9 +261,9 @@ impl Stopped {
         Command::new("sh")
             .args([
                 "-c",
-                "trap '' XFSZ; exec \"$0\" \"$@\"",
-                env!("CARGO_BIN_EXE_pykv-server"),
+                &format!("{}trap '' XFSZ; exec \"$0\" \"$@\"", self.setup),
             ])
+            .arg(env!("CARGO_BIN_EXE_pykv-server"))
             .args(["--listen", &self.listen, "--http", "127.0.0.1:0", "--data"])
             .arg(self.data())
             .args(&self.flags)

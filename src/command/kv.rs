@@ -32,10 +32,7 @@ pub(super) fn del(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 }
 
 pub(super) fn exists(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let mut count = 0;
-    for key in keys_of(call)? {
-        count += u64::from(call.service.engine.exists(key));
-    }
+    let count = call.service.engine.exist(&keys_of(call)?);
     call.done(Reply::Count(count))
 }
 

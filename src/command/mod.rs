@@ -312,6 +312,7 @@ fn wrong_arity(command: &Command, given: usize) -> ErrorReply {
     let takes = match (*command.arity.start(), *command.arity.end()) {
         (0, 0) => "no argument".to_owned(),
         (1, 1) => "1 argument".to_owned(),
+        (0, 1) => "at most 1 argument".to_owned(),
         (least, most) if least == most => format!("{least} arguments"),
         (least, most) => format!("{least} to {most} arguments"),
     };

@@ -82,11 +82,13 @@ impl Engine {
         read.unwrap_or(Read::Missing)
     }
 
-    /// Whether there is such a key.
-    pub fn exists(&self, key: Key<'_>) -> bool {
-        self.table
-            .read(key, |entry| !is_gone(entry))
-            .unwrap_or(false)
+    /// How many of these keys there are, at one moment; a key that is named twice counts twice.
+    pub fn exist(&self, keys: &[Key<'_>]) -> u64 {
+        let mut locked = self.table.lock(keys);
+        let there = keys
+            .iter()
+            .filter(|key| locked.get(**key).is_some_and(|entry| !is_gone(&entry)));
+        there.count() as u64
     }
 
     /// Puts a value under a key.

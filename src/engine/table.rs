@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+use smallvec::SmallVec;
 
 use crate::record::{Entry, Key};
 
@@ -76,7 +77,7 @@ impl Table {
 
     /// Locks the shards of these keys against all others.
     pub fn lock(&self, keys: &[Key<'_>]) -> Locked<'_> {
-        let mut places: Vec<usize> = keys
+        let mut places: SmallVec<[usize; 1]> = keys
             .iter()
             .map(|key| self.shard_of(self.hash(key.as_bytes())))
             .collect();
@@ -138,7 +139,7 @@ impl Table {
 /// Some shards, locked against all others.
 pub struct Locked<'a> {
     table: &'a Table,
-    shards: Vec<(usize, RwLockWriteGuard<'a, Shard>)>,
+    shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 1]>,
 }
 
 impl Locked<'_> {

@@ -9,6 +9,8 @@ mod docs;
 mod guard;
 mod listener;
 
+pub use listener::HTTP_CONNECTIONS_MAX;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -82,6 +82,7 @@ fn line_bytes_max(line: &[u8]) -> usize {
         return LINE_BYTES_MAX;
     };
     let mut cursor = Cursor { line: head, at: 0 };
+    cursor.skip_blanks();
     let verb = cursor.bare_word();
     let quoted = verb.eq_ignore_ascii_case("PUT")
         && cursor.skip_blanks()
@@ -114,7 +115,10 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     }
     let verb = cursor.bare_word();
     // A page in a browser can make it send an HTTP request here, whose body would then be read as commands.
-    if verb.eq_ignore_ascii_case("POST") || verb.eq_ignore_ascii_case("Host:") {
+    let is_host = verb
+        .get(..5)
+        .is_some_and(|head| head.eq_ignore_ascii_case("Host:"));
+    if is_host || verb.eq_ignore_ascii_case("POST") {
         let message = "this port does not speak HTTP; this connection is closed";
         return Err(Refusal {
             error: ErrorReply::new(ErrorCode::Denied, message),
@@ -266,6 +270,11 @@ impl<'a> Cursor<'a> {
                 format!("half of a surrogate pair at column {column}; it stands for no character");
             return ErrorReply::new(ErrorCode::Text, message);
         }
+        let reason = if reason.starts_with("control character") {
+            "unescaped control character in a string"
+        } else {
+            reason
+        };
         ErrorReply::new(ErrorCode::Syntax, format!("{reason} at column {column}"))
     }
 }
@@ -429,7 +438,7 @@ mod tests {
     fn only_a_quoted_value_may_have_the_longer_line() {
         for (head, limit) in [
             ("PUT k \"", QUOTED_LINE_BYTES_MAX),
-            ("put \"k k\"\t\"", QUOTED_LINE_BYTES_MAX),
+            (" put \"k k\"\t\"", QUOTED_LINE_BYTES_MAX),
             ("PUT k v", LINE_BYTES_MAX),
             ("GET \"", LINE_BYTES_MAX),
         ] {

@@ -31,7 +31,7 @@ pub enum ErrorCode {
     Full,
     /// The disk does not take the change.
     Disk,
-    /// The server has no room for another connection, or is not ready yet.
+    /// The server has no room for another connection.
     Busy,
     /// A fault of the server's own.
     Internal,
