@@ -16,7 +16,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::server::{TestServer, wait_until};
+use crate::server::{TestServer, is_skipped, wait_until};
 
 /// How the client ended, and what it said.
 #[derive(Debug, PartialEq, Eq)]
@@ -744,6 +744,9 @@ impl Drop for Prompt {
 
 #[test]
 fn the_prompt_answers_completes_and_finds_a_restarted_server_again() {
+    if is_skipped("script") {
+        return;
+    }
     let server = TestServer::start();
     let addr = server.addr();
     let state = TempDir::new().expect("a folder for a test");

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::server::{TestServer, wait_until};
+use crate::server::{TestServer, is_skipped, wait_until};
 
 /// The longest file that the server may write from now on.
 fn limit_files(server: &TestServer, limit: &str) {
@@ -40,6 +40,9 @@ fn health(server: &TestServer) -> (u16, String) {
 
 #[test]
 fn a_disk_that_takes_no_more_refuses_changes_until_it_does() {
+    if is_skipped("prlimit") {
+        return;
+    }
     for durability in ["everysec", "always"] {
         let server = TestServer::start_with(&["--durability", durability]);
         let mut client = server.client();
@@ -76,12 +79,12 @@ fn a_disk_that_takes_no_more_refuses_changes_until_it_does() {
                 && body.contains("changes are refused: cannot write"),
             "{body}"
         );
-        let stats = client.ask_rows("STATS");
+        let figures = client.ask_rows("STATS");
         assert!(
-            stats
+            figures
                 .iter()
                 .any(|row| row.starts_with("STAT disk \"cannot write ")),
-            "{stats:#?}"
+            "{figures:#?}"
         );
         // Whoever looks at the files now finds whole records only.
         let server = server.kill().restart();

@@ -297,7 +297,9 @@ fn run_client(language: &str, program: &str, tools: &[&str], driver: &str) -> Op
     if tools.iter().any(|tool| is_skipped(tool)) {
         return None;
     }
-    tools.iter().for_each(|tool| demand(tool));
+    for tool in tools {
+        demand(tool);
+    }
     let [client] = blocks(language)[..] else {
         panic!("protocol.md has one block of {language}");
     };
