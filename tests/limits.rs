@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::server::{TestClient, TestServer, wait_until};
+use crate::server::{TestClient, TestServer, is_skipped, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -102,6 +102,9 @@ fn a_request_may_name_10000_keys_and_not_one_more() {
 
 #[test]
 fn ten_thousand_clients_are_served_and_the_next_is_told_so() {
+    if is_skipped("ulimit") {
+        return;
+    }
     let wanted = 10_000 + 500;
     let limit = rlimit::increase_nofile_limit(wanted).expect("the limit on open files can be read");
     assert!(

@@ -6,6 +6,7 @@ mod concurrency; // many clients, one truth
 mod disk; //        a disk that takes no more
 mod doors; //       nasty pairs, in by each door and out by each other
 mod house; //       layers, module docs, README = table
+mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit
 mod protocol; //    protocol.md, played
 mod restart; //     kill -9, torn, damaged, locked

@@ -5,19 +5,33 @@
 use std::sync::Arc;
 
 use axum::extract::Path;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::OpenApi;
 
 use crate::command::Service;
+
+/// What 403 says, on every route.
+pub const OTHER_SITE: &str = "A page of another site has caused this request.";
+/// What 413 says.
+pub const TOO_LARGE: &str = "The key, the value or the body is over its limit.";
+/// What 503 says of a change.
+pub const UNSAFE: &str = "The disk does not take the change, or could not make it safe.";
+
+/// What the page may load and who may show it: nothing from elsewhere, and nobody else in a frame of theirs.
+const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; frame-ancestors 'none'";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "PyKV",
-        description = "A key-value server for people who want to see their data: the HTTP shim."
+        description = "A key-value server for people who want to see their data. \
+            This is its HTTP side; everything is JSON.\n\n\
+            Values are text. Bytes that are not UTF-8, stored by other doors, read as `{\"$base64\": \"...\"}`. \
+            Requests that a page of another site causes in a browser are refused with 403."
     ),
     paths(
         super::put,
@@ -31,86 +45,31 @@ use crate::command::Service;
 )]
 struct Api;
 
-/// A key and its value.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct Pair {
-    key: String,
-    value: String,
-}
-
-/// What has been done.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct Message {
-    message: String,
-}
-
-/// Why it has not been done.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct Detail {
-    detail: String,
-}
-
-/// There is no such key; said twice, for those who read the one or the other.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct NotFound {
-    error: String,
-    detail: String,
-}
-
-/// What is wrong with each field.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct Invalid {
-    detail: Vec<InvalidField>,
-}
-
-/// What is wrong with one field.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct InvalidField {
-    r#type: String,
-    loc: Vec<String>,
-    msg: String,
-    input: Option<serde_json::Value>,
-}
-
-/// Whether all is well; if not, why.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, and is never made")]
-pub struct Health {
-    status: String,
-    reasons: Vec<String>,
-}
-
 /// The routes of the documentation.
 pub fn router() -> Router<Arc<Service>> {
     Router::new()
         .route("/openapi.json", get(async || Json(Api::openapi())))
-        .route("/docs", get(async || Html(include_str!("docs.html"))))
+        .route("/docs", get(page))
         .route("/docs/{file}", get(asset))
+}
+
+async fn page() -> Response {
+    let policy = [(header::CONTENT_SECURITY_POLICY, CONTENT_POLICY)];
+    (policy, Html(include_str!("docs.html"))).into_response()
 }
 
 async fn asset(Path(file): Path<String>) -> Response {
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
-    match utoipa_swagger_ui::serve(&file, config) {
-        Ok(Some(asset)) => {
-            let mut response = asset.bytes.into_owned().into_response();
-            let headers = response.headers_mut();
-            if let Ok(content_type) = asset.content_type.parse() {
-                headers.insert(header::CONTENT_TYPE, content_type);
-            }
-            if asset.gzpipped {
-                headers.insert(
-                    header::CONTENT_ENCODING,
-                    header::HeaderValue::from_static("gzip"),
-                );
-            }
-            response
-        }
-        _ => super::detail(StatusCode::NOT_FOUND, "Not Found"),
+    let Ok(Some(asset)) = utoipa_swagger_ui::serve(&file, config) else {
+        return super::detail(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let mut response = asset.bytes.into_owned().into_response();
+    let headers = response.headers_mut();
+    if let Ok(content_type) = asset.content_type.parse() {
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
+    if asset.gzpipped {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }

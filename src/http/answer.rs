@@ -1,0 +1,92 @@
+//! One command, asked for by a route.
+//!
+//! In: a verb and its arguments. Out: its answer, or the HTTP response that refuses it. Promise: the answer is given once
+//! what it tells of is as safe as `--durability` says.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::bodies;
+use crate::command::{self, Next, Service};
+use crate::engine::Scan;
+use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request};
+use crate::record::Entry;
+use crate::stats::Tally;
+
+/// What a command has answered.
+pub enum Answer {
+    /// Done.
+    Ok,
+    /// A value.
+    Value(Vec<u8>),
+    /// The entry of a value that is too long to be copied.
+    LongValue(Entry),
+    /// There is no such key.
+    NotFound,
+    /// How many.
+    Count(u64),
+    /// The pairs to be shown.
+    Scan(Scan),
+    /// The server's figures.
+    Stats(Figures),
+}
+
+/// Figures by name, in their order.
+type Figures = serde_json::Map<String, serde_json::Value>;
+
+/// Keeps the replies of one command.
+#[derive(Default)]
+struct Kept {
+    answer: Option<Answer>,
+    error: Option<ErrorReply>,
+    stats: Figures,
+}
+
+impl Replies for Kept {
+    fn reply(&mut self, reply: Reply<'_>) {
+        match reply {
+            Reply::Ok => self.answer = Some(Answer::Ok),
+            Reply::Value(value) => self.answer = Some(Answer::Value(value.to_vec())),
+            Reply::NotFound => self.answer = Some(Answer::NotFound),
+            Reply::Count(count) => self.answer = Some(Answer::Count(count)),
+            Reply::Stat(name, figure) => drop(self.stats.insert(name.to_owned(), figure.to_json())),
+            Reply::Error(error) => self.error = Some(error.clone()),
+            Reply::End(_) => self.answer = Some(Answer::Stats(std::mem::take(&mut self.stats))),
+            Reply::Item(..) | Reply::Key(_) | Reply::Help(..) | Reply::Pong => {
+                unreachable!("no route asks for a command that answers this")
+            }
+        }
+    }
+}
+
+/// Executes one command, and waits until what it did is safe.
+pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answer, Response> {
+    let mut tally = Tally::default();
+    let mut kept = Kept::default();
+    let next = command::execute(service, &mut tally, &Request::split(verb, words), &mut kept);
+    let committed = service.engine.commit().await;
+    let is_change = matches!(kept.answer, Some(Answer::Ok | Answer::Count(_)));
+    if let (Err(fault), true) = (committed, is_change) {
+        tally.errors += 1;
+        kept.error = Some(fault.into());
+    }
+    service.stats.add(&mut tally);
+    if let Some(error) = kept.error {
+        return Err(refusal(&error));
+    }
+    Ok(match next {
+        Next::Value(entry) => Answer::LongValue(entry),
+        Next::Scan(scan, _) => Answer::Scan(scan),
+        _ => kept.answer.expect("a command that is done has answered"),
+    })
+}
+
+fn refusal(error: &ErrorReply) -> Response {
+    let status = match error.code {
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::Text => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    bodies::detail(status, &error.message)
+}

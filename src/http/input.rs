@@ -1,0 +1,181 @@
+//! The key and the value that a request carries, from its path, its query or its body.
+//!
+//! In: a URI as it was sent, and the bytes of a body. Out: text, or what is wrong with which field. Promise: nothing is
+//! silently changed; a percent-encoding or a JSON string that is no text is refused, not mended.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{FromRequest as _, Request};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use percent_encoding::percent_decode_str;
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::bodies::{self, Context, InvalidField};
+use crate::json;
+use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
+
+/// The longest body: the longest pair, each byte of which may take six as `\u00XX`.
+pub const BODY_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
+/// What was given in place of text is shown up to this length: a reply need not repeat megabytes.
+const SHOWN_BYTES_MAX: usize = 1 << 10;
+
+/// A field, if it was given: its text, or what is wrong with it.
+type Field = Option<Result<String, InvalidField>>;
+
+/// The key in a path: all that follows the route's own part, decoded.
+pub fn key<'a>(uri: &'a Uri, route: &str) -> Cow<'a, [u8]> {
+    let key = uri
+        .path()
+        .strip_prefix(route)
+        .expect("the router has compared it");
+    percent_decode_str(key).into()
+}
+
+/// The whole body of a request.
+///
+/// # Errors
+/// The response to a body over [`BODY_BYTES_MAX`], or to one that ends too soon.
+pub async fn body(request: Request) -> Result<Bytes, Response> {
+    let too_large = || {
+        let text = format!("the body is longer than the {BODY_BYTES_MAX} bytes that it may have");
+        bodies::detail(StatusCode::PAYLOAD_TOO_LARGE, &text)
+    };
+    // One that announces too much need not be read to be refused.
+    if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let read = Bytes::from_request(request, &()).await;
+    read.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        status => bodies::detail(status, "the body has not arrived whole"),
+    })
+}
+
+/// The pair that a request to store carries: from its query, and what is missing there from its body.
+///
+/// # Errors
+/// What is wrong with the key, then what is wrong with the value.
+pub fn pair(query: &str, body: &[u8]) -> Result<(String, String), Vec<InvalidField>> {
+    let mut key = query_field(query, "key");
+    let mut value = query_field(query, "value");
+    if (key.is_none() || value.is_none()) && !body.is_empty() {
+        let members = members(body).map_err(|fault| vec![fault])?;
+        key = key.or(body_field("key", members.key));
+        value = value.or(body_field("value", members.value));
+    }
+    match (
+        key.unwrap_or_else(|| missing("key")),
+        value.unwrap_or_else(|| missing("value")),
+    ) {
+        (Ok(key), Ok(value)) => Ok((key, value)),
+        (key, value) => Err([key, value].into_iter().filter_map(Result::err).collect()),
+    }
+}
+
+fn missing(name: &'static str) -> Result<String, InvalidField> {
+    Err(InvalidField {
+        r#type: "missing",
+        loc: vec!["query", name],
+        msg: "Field required",
+        input: RawValue::NULL.to_owned(),
+        ctx: None,
+    })
+}
+
+/// The last field of this name in a query (application/x-www-form-urlencoded).
+fn query_field(query: &str, name: &'static str) -> Field {
+    let fields = query.split('&').filter(|field| !field.is_empty());
+    let mut named = fields.map(|field| field.split_once('=').unwrap_or((field, "")));
+    let (_, text) = named.rfind(|(field, _)| form_decoded(field).is_ok_and(|it| it == name))?;
+    Some(form_decoded(text).map_err(|error| InvalidField {
+        r#type: "string_unicode",
+        loc: vec!["query", name],
+        msg: "Input should be a valid string: its percent-encoding is not UTF-8",
+        input: shown(json::string(text)),
+        ctx: Some(Context { error }),
+    }))
+}
+
+/// In a form, unlike in a path, a plus is a blank.
+fn form_decoded(text: &str) -> Result<String, String> {
+    let bytes = Cow::from(percent_decode_str(&text.replace('+', " "))).into_owned();
+    String::from_utf8(bytes).map_err(|error| error.to_string())
+}
+
+/// The members of a body that matter, as they stand in it.
+#[derive(Default)]
+struct Members<'a> {
+    key: Option<&'a RawValue>,
+    value: Option<&'a RawValue>,
+}
+
+/// Reads [`Members`]; the last one of a name counts, as in a query. Others are passed over without being built: their
+/// values could take many times the memory of their text.
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the members key and value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Members::default();
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "key" => members.key = Some(map.next_value()?),
+                "value" => members.value = Some(map.next_value()?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(members)
+    }
+}
+
+fn members(body: &[u8]) -> Result<Members<'_>, InvalidField> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = reader.deserialize_map(MembersVisitor);
+    let members = read.and_then(|members| reader.end().map(|()| members));
+    members.map_err(|error| InvalidField {
+        r#type: "json_invalid",
+        loc: vec!["body"],
+        msg: "JSON decode error",
+        input: shown("{}".to_owned()),
+        ctx: Some(Context {
+            error: error.to_string(),
+        }),
+    })
+}
+
+fn body_field(name: &'static str, raw: Option<&RawValue>) -> Field {
+    let raw = raw?.get();
+    let is_string = raw.starts_with('"');
+    Some(serde_json::from_str(raw).map_err(|error| InvalidField {
+        r#type: "string_type",
+        loc: vec!["body", name],
+        msg: "Input should be a valid string",
+        // A string that is not valid has a reason, and cannot be shown; what is no string can be, and needs none.
+        input: if is_string {
+            RawValue::NULL.to_owned()
+        } else {
+            shown(raw.to_owned())
+        },
+        ctx: is_string.then(|| Context {
+            error: error.to_string(),
+        }),
+    }))
+}
+
+/// What was given, if it is short enough to be shown.
+fn shown(json: String) -> Box<RawValue> {
+    if json.len() > SHOWN_BYTES_MAX {
+        return RawValue::NULL.to_owned();
+    }
+    RawValue::from_string(json).expect("it was read or written as JSON")
+}
