@@ -9,7 +9,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +35,10 @@ const WHOLE_VALUE_BYTES_MAX: usize = 64 << 10;
 /// what the client had sent on.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a shutdown goes on reading from one client: what has been received is answered, and who sends without end does
+/// not keep the server from stopping.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// One client.
 pub struct Connection {
     stream: TcpStream,
@@ -43,6 +47,9 @@ pub struct Connection {
     input: BytesMut,
     /// How much of the input is known to hold no line feed.
     seen: usize,
+    /// Until when what has arrived before a shutdown is read, once there is one; and whether there was anything.
+    drain_until: Option<Instant>,
+    has_drained: bool,
     output: Vec<u8>,
     /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
     changes: Vec<(usize, usize)>,
@@ -72,6 +79,8 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: Cancellat
         shutdown,
         input: BytesMut::new(),
         seen: 0,
+        drain_until: None,
+        has_drained: false,
         output: Vec::new(),
         changes: Vec::new(),
         tally: Tally::default(),
@@ -214,13 +223,22 @@ impl Connection {
                     () = self.shutdown.cancelled() => {}
                 }
             }
+            let is_stopping = self.shutdown.is_cancelled();
+            if is_stopping
+                && *self
+                    .drain_until
+                    .get_or_insert_with(|| Instant::now() + DRAIN)
+                    <= Instant::now()
+            {
+                return Ok(false);
+            }
             self.input.reserve(INPUT_BYTES_MIN);
             match self.stream.try_read_buf(&mut self.input) {
-                Ok(count) => return Ok(count > 0),
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        && self.shutdown.is_cancelled() =>
-                {
+                Ok(count) => {
+                    self.has_drained |= is_stopping && count > 0;
+                    return Ok(count > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_stopping => {
                     return Ok(false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -241,6 +259,11 @@ impl Connection {
             self.tally.errors += 1;
             LineReplies(&mut self.output).reply(Reply::Error(&error));
             self.flush().await?;
+        }
+        if self.has_drained {
+            // Whoever has just sent may be sending still.
+            linger(&mut self.stream).await;
+            return Ok(());
         }
         self.stream.shutdown().await
     }

@@ -14,7 +14,11 @@ use tracing_subscriber::EnvFilter;
 
 use pykv::config::Config;
 use pykv::engine::Engine;
+use pykv::persistence::DiskFault;
 use pykv::server::{FILES_WANTED, Server, connections_max, listen};
+
+/// How often a server that stops tries to save.
+const LAST_SAVES_MAX: usize = 3;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -63,11 +67,24 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let server = Server::new(engine.clone(), text, http, connections_max(files));
     announce(&server)?;
     server.run(shutdown).await;
-    if engine.is_unsaved() {
-        engine.save().await?;
-    }
+    save_all(&engine).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Saves what has changed. A save that fails is tried again, as a new one mends what a passing fault has broken.
+async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
+    let mut saved = Ok(());
+    for _ in 0..LAST_SAVES_MAX {
+        if !engine.is_unsaved() {
+            break;
+        }
+        saved = engine.save().await;
+        if saved.is_ok() {
+            break;
+        }
+    }
+    saved
 }
 
 fn announce(server: &Server) -> io::Result<()> {

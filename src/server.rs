@@ -28,8 +28,12 @@ const REFUSALS_MAX: usize = 500;
 const OTHER_FILES: usize = 100;
 /// How long a shutdown waits for clients that do not read what they asked for.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
+/// How long it then waits for the end of those that are cut off.
+const CUT_OFF_WAIT: Duration = Duration::from_secs(1);
 /// How many clients the system accepts before the server does, at the most.
 const BACKLOG: usize = 1024;
+/// Large enough to reach the allocator's own store of memory; it is never touched.
+const ALLOCATOR_NUDGE_BYTES: usize = 1 << 20;
 /// How long the server waits when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -125,6 +129,7 @@ impl Server {
             service: self.service,
             connections,
             shutdown,
+            cut_off: CancellationToken::new(),
             connections_max: self.connections_max,
             room: Arc::new(Semaphore::new(self.connections_max)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
@@ -144,6 +149,8 @@ struct Door {
     service: Arc<Service>,
     connections: TaskTracker,
     shutdown: CancellationToken,
+    /// Ends those who have not ended by themselves: nobody changes anything once the last save begins.
+    cut_off: CancellationToken,
     connections_max: usize,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -178,6 +185,7 @@ impl Door {
             return self.refuse(stream);
         };
         let served = connection::serve(stream, Arc::clone(&self.service), self.shutdown.clone());
+        let served = self.cut_off.clone().run_until_cancelled_owned(served);
         self.connections.spawn(async move {
             served.await;
             drop(place);
@@ -206,6 +214,9 @@ impl Door {
         {
             let (left, seconds) = (self.connections.len(), SHUTDOWN_WAIT.as_secs());
             tracing::warn!("{left} connections did not end in {seconds} s and are cut off");
+            self.cut_off.cancel();
+            // A task ends where it waits next; only one of HTTP may not.
+            let _ = tokio::time::timeout(CUT_OFF_WAIT, self.connections.wait()).await;
         }
     }
 }
@@ -218,6 +229,9 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
             _ = seconds.tick() => {
                 service.stats.sample();
                 service.engine.expire();
+                // The allocator gives freed memory back to the system only while it is asked for more: without this, a
+                // server that falls idle after some long values keeps their room for ever.
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(ALLOCATOR_NUDGE_BYTES)));
             }
             () = shutdown.cancelled() => return,
         }

@@ -5,6 +5,7 @@ mod commands; //    each command, right and wrong
 mod concurrency; // many clients, one truth
 mod disk; //        a disk that takes no more
 mod doors; //       nasty pairs, in by each door and out by each other
+mod faults; //      every call of the system that persistence makes, failing once
 mod house; //       layers, module docs, README = table
 mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit

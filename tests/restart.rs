@@ -99,6 +99,36 @@ fn what_was_received_before_a_stop_is_answered_and_kept() {
 }
 
 #[test]
+fn a_stop_answers_every_change_that_it_makes_to_a_client_that_sends_on() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let mut sender = client.sender();
+    let writer = std::thread::spawn(move || {
+        // It ends when the server does not take any more.
+        for n in 0_u64.. {
+            let lines: String = (0..100)
+                .map(|place| format!("PUT k{} v\n", n * 100 + place))
+                .collect();
+            if sender.write_all(lines.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    for _ in 0..10_000 {
+        assert_eq!(client.reply(), "OK");
+    }
+    server.send_signal("TERM");
+    let answered = 10_000 + client.rest().lines().filter(|line| *line == "OK").count();
+    writer.join().expect("the writer ends");
+    let (stopped, code) = server.signal("CONT");
+    assert_eq!(code, Some(0), "{}", stopped.log());
+    assert_eq!(
+        stopped.restart().client().ask("COUNT"),
+        format!("COUNT {answered}")
+    );
+}
+
+#[test]
 fn with_durability_off_a_kill_goes_back_to_the_last_save() {
     let server = TestServer::start_with(&["--durability", "off"]);
     let mut client = server.client();
@@ -444,6 +474,41 @@ fn a_gap_in_the_journals_stops_the_start() {
         ),
         "{log}"
     );
+}
+
+#[test]
+fn the_first_of_two_journals_is_missed_when_no_snapshot_has_taken_its_place() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.ask("PUT a 1");
+    assert_eq!(client.ask("SAVE"), "OK");
+    client.ask("PUT b 2");
+    // A save that cannot be written keeps the journals and begins another.
+    std::fs::create_dir(server.data().join("store.json.new")).expect("a folder in the way");
+    assert!(client.ask("SAVE").starts_with("ERR DISK cannot write "));
+    let save_failed = "STAT last_save_result \"cannot write ";
+    assert!(
+        client
+            .ask_rows("STATS")
+            .iter()
+            .any(|row| row.starts_with(save_failed))
+    );
+    client.ask("PUT c 3");
+    let stopped = server.kill();
+    std::fs::remove_dir(stopped.data().join("store.json.new")).expect("it is there");
+    assert_eq!(
+        stopped.names(),
+        ["journal-2.jsonl", "journal-3.jsonl", "store.json"]
+    );
+    let before = stopped.read("journal-2.jsonl");
+    std::fs::remove_file(stopped.data().join("journal-2.jsonl")).expect("it is there");
+    let log = stopped.start_fails();
+    assert!(
+        log.contains("journal-3.jsonl: journal-2.jsonl, which it continues, is missing"),
+        "{log}"
+    );
+    stopped.write("journal-2.jsonl", before);
+    assert_eq!(stopped.restart().client().ask("COUNT"), "COUNT 3");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Stopped {
     listen: String,
     /// What the shell does before it becomes the server.
     setup: String,
+    /// What the server is run by, if by anything.
+    tracer: Vec<String>,
 }
 
 impl TestServer {
@@ -164,6 +166,7 @@ impl Stopped {
             flags,
             listen: "127.0.0.1:0".to_owned(),
             setup: String::new(),
+            tracer: Vec::new(),
         }
     }
 
@@ -207,6 +210,32 @@ impl Stopped {
         names
     }
 
+    /// The same folder, and a server one of whose calls of the system fails as `inject` says (`strace -e inject=...`).
+    pub fn with_fault(mut self, inject: &str) -> Self {
+        self.tracer = if inject.is_empty() {
+            Vec::new()
+        } else {
+            // -D: the process that is started is the server, and the tracer its child, so that a kill hits the right one.
+            let call = inject.split(':').next().unwrap_or_default();
+            let trace = format!("trace={call}");
+            let inject = format!("inject={inject}");
+            let words = [
+                "strace",
+                "-D",
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &trace,
+                "-e",
+                &inject,
+            ];
+            words.map(str::to_owned).to_vec()
+        };
+        self
+    }
+
     /// The same folder with other flags.
     pub fn with_flags(mut self, flags: &[&str]) -> Self {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -226,25 +255,37 @@ impl Stopped {
 
     /// A new server on the same folder.
     pub fn restart(self) -> TestServer {
+        self.try_restart().unwrap_or_else(|stopped| {
+            panic!("the server does not start; the log:\n{}", stopped.log())
+        })
+    }
+
+    /// A new server on the same folder, or the folder if it does not start.
+    pub fn try_restart(self) -> Result<TestServer, Box<Self>> {
         let mut child = self.spawn();
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut announced = |head: &str| {
-            let line = lines.next().and_then(Result::ok).unwrap_or_default();
-            let addr = line.strip_prefix(head).and_then(|addr| addr.parse().ok());
-            addr.unwrap_or_else(|| {
-                panic!(
-                    "{line:?} does not begin with {head:?}; the log:\n{}",
-                    self.log()
-                )
-            })
+        let mut announced = |head: &str| -> Option<SocketAddr> {
+            let line = lines.next()?.expect("the server writes text");
+            let addr = line
+                .strip_prefix(head)
+                .unwrap_or_else(|| panic!("{line:?} does not begin with {head:?}"));
+            Some(addr.parse().expect("an address"))
         };
-        let addr = announced("pykv listening on ");
-        let http_addr = announced("pykv http on http://");
-        TestServer {
-            child,
-            addr,
-            http_addr,
-            stopped: Some(self),
+        match (
+            announced("pykv listening on "),
+            announced("pykv http on http://"),
+        ) {
+            (Some(addr), Some(http_addr)) => Ok(TestServer {
+                child,
+                addr,
+                http_addr,
+                stopped: Some(self),
+            }),
+            _ => {
+                let status = child.wait().expect("the server has ended");
+                assert_eq!(status.code(), Some(1), "{}", self.log());
+                Err(Box::new(self))
+            }
         }
     }
 
@@ -263,6 +304,7 @@ impl Stopped {
                 "-c",
                 &format!("{}trap '' XFSZ; exec \"$0\" \"$@\"", self.setup),
             ])
+            .args(&self.tracer)
             .arg(env!("CARGO_BIN_EXE_pykv-server"))
             .args(["--listen", &self.listen, "--http", "127.0.0.1:0", "--data"])
             .arg(self.data())

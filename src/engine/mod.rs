@@ -147,10 +147,10 @@ impl Engine {
         let mut locked = self.table.lock_all();
         self.store.append(record)?;
         let taken = locked.take_all();
-        drop(locked);
         self.expiring().clear();
-        // Ten million entries take a second to free; no request waits for it.
-        std::thread::spawn(move || drop(taken));
+        drop(locked);
+        // Ten million entries take a second to free; no request waits for it, unless there is no thread to be had.
+        let _ = std::thread::Builder::new().spawn(move || drop(taken));
         Ok(())
     }
 
@@ -271,7 +271,10 @@ fn load(table: &Table, expiring: &mut BinaryHeap<Reverse<(UnixMs, String)>>, cha
                 locked.remove(*key);
             }
         }
-        Change::Clear => drop(table.lock_all().take_all()),
+        Change::Clear => {
+            drop(table.lock_all().take_all());
+            expiring.clear();
+        }
     }
 }
 

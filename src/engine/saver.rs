@@ -79,7 +79,7 @@ fn run(engine: &Weak<Engine>, receiver: &Receiver<Demand>, interval: Duration) {
         let due = if failed {
             last_try.elapsed() >= retry_interval
         } else {
-            engine.store.must_save() || is_due(&engine, last_try, interval)
+            engine.store.needs_save() || is_due(&engine, last_try, interval)
         };
         if demands.is_empty() && !due {
             continue;

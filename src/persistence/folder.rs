@@ -57,7 +57,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        fs::create_dir_all(path).map_err(FolderError::unusable(path, "make the folder"))?;
+        make(path).map_err(FolderError::unusable(path, "make the folder"))?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -146,7 +146,25 @@ impl Folder {
             .expect("the numbers do not end")
     }
 
-    fn sync(&self) -> io::Result<()> {
+    /// Brings the names of the files to the disk.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Makes a folder and those above it, and brings each new name to the disk.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    make(parent)?;
+    fs::create_dir(path)?;
+    File::open(parent)?.sync_all()
 }

@@ -15,8 +15,8 @@
 //! - Values and expiry times are absolute, so a record may be replayed on a state that has it already.
 //! - `journal-1` begins from nothing; a journal with a higher number continues the one before, or a `store.json`. A snapshot
 //!   starts a new journal first; once store.json is on disk under its name, the older journals go.
-//! - A new journal is called `journal-N.jsonl.new` until the one before it is on disk. If the machine goes down meanwhile
-//!   and the older one turns out to be short, the newer holds nothing that was promised, and is set aside.
+//! - A new journal is called `journal-N.jsonl.new` until those before it are on disk. If the machine goes down meanwhile
+//!   and an older one turns out to be short, the newer holds nothing that was promised, and is set aside.
 //! - The last lines of the last journal that are cut short, zero-filled or otherwise not whole were never promised: they are
 //!   copied aside (`journal-N.jsonl.torn`), reported, and cut off. A bad line before a whole one is damage, not a tear.
 //!
@@ -40,6 +40,9 @@ pub const VERSION: u64 = 1;
 /// The longest line: the longest value and key, each byte of which may take six as `\u00XX`, or the most keys that one
 /// request can name. What is longer is no record, and a reader must not fill the memory with it.
 pub const RECORD_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
+
+/// A record of this length is moved to an empty buffer rather than copied.
+const MOVED_BYTES_MIN: usize = 256 << 10;
 
 /// The length of `,"crc":"9ae0daaf"}`.
 const CRC_FIELD_BYTES: usize = 18;
@@ -119,7 +122,11 @@ impl Record {
 
     /// Writes the whole line, with its number.
     pub fn write(mut self, seq: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.line);
+        if out.is_empty() && self.line.len() >= MOVED_BYTES_MIN {
+            *out = self.line;
+        } else {
+            out.extend_from_slice(&self.line);
+        }
         let start = out.len();
         write!(out, ",\"seq\":{seq}").expect("writing to memory cannot fail");
         self.crc.update(&out[start..]);

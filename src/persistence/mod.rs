@@ -3,14 +3,16 @@
 //! In: changes, and the pairs to save. Out: the same, after a restart. What each level promises is said at [`Durability`].
 //!
 //! `folder` locks and renames, `snapshot` and `journal` are the two formats, `replay` reads journals back, `writer` is the
-//! live journal. A save goes: begin a new journal; write all pairs beside, shard by shard, while changes go on; sync; bring
-//! the journal to the disk up to the last change that the snapshot may hold, so that no later change can be kept without
-//! an earlier one; rename; sync the folder; remove the older journals. Replaying the new journal over the snapshot, which
-//! may hold some of its changes already, ends in the same state, because records hold absolute values.
+//! live journal, and `segment` the file that it writes to. A save goes: begin a new journal; write all pairs beside, shard
+//! by shard, while changes go on; sync; bring the journal to the disk up to the last change that the snapshot may hold, so
+//! that no later change can be kept without an earlier one; rename; sync the folder; remove the older journals. Replaying
+//! the new journal over the snapshot, which may hold some of its changes already, ends in the same state, because records
+//! hold absolute values.
 
 mod folder;
 mod journal;
 mod replay;
+mod segment;
 pub mod snapshot;
 mod writer;
 
@@ -233,8 +235,8 @@ impl Store {
 
     /// Whether a save is needed before changes can be taken again.
     #[must_use]
-    pub fn must_save(&self) -> bool {
-        self.writer.is_untrusted()
+    pub fn needs_save(&self) -> bool {
+        self.writer.needs_save()
     }
 
     /// Writes all pairs to store.json. Only one thread saves at a time: the engine's saver.
@@ -285,8 +287,9 @@ impl Store {
         // later change and lose an earlier one.
         self.writer.record_saved(&saved)?;
         self.keep_foreign(&path).map_err(failed)?;
-        self.folder.publish(&new_path, &path).map_err(failed)?;
+        std::fs::rename(&new_path, &path).map_err(failed)?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+        self.folder.sync().map_err(failed)?;
         self.writer.drop_older().map_err(failed)
     }
 
@@ -303,7 +306,7 @@ impl Store {
         }
         let aside = self.folder.free_name("store.json.edited");
         // A second name, not a new one: there must be a store.json at every moment.
-        std::fs::hard_link(path, &aside)?;
+        std::fs::hard_link(path, &aside).or_else(|_| std::fs::copy(path, &aside).map(drop))?;
         tracing::warn!(
             "store.json was edited while the server ran, which reads it only at its start; the edit is kept as {}",
             aside.display()

@@ -80,6 +80,7 @@ pub struct Segment {
     pub bytes: u64,
     /// Its records.
     pub records: u64,
+    first_seq: u64,
     next_seq: u64,
     torn: bool,
 }
@@ -95,8 +96,8 @@ pub struct Replayed {
     pub changes: u64,
     /// What store.json looked like each time that it was written.
     pub saved: Vec<Saved>,
-    /// A new journal that does not go on where the one before ends.
-    unusable: Option<PathBuf>,
+    /// New journals that do not go on where the one before ends.
+    unusable: Vec<PathBuf>,
 }
 
 /// Reads all journals of a folder, oldest first. Nothing is changed yet: see [`Replayed::mend`].
@@ -119,25 +120,37 @@ pub fn replay(
         } else {
             journal::name(number)
         });
-        let is_last = place + 1 == found.len();
-        match replayed.segments.last() {
-            None if number == 1 || has_snapshot => {}
-            None => {
-                let missing = format!(
-                    "store.json, or {}, which it continues,",
-                    journal::name(number - 1)
-                );
-                return Err(ReplayError::Gap { path, missing }.into());
-            }
-            Some(before) if before.number + 1 == number && (!is_new || is_last) => {}
-            Some(before) => {
-                let missing = format!("{}, which it continues,", journal::name(before.number + 1));
-                return Err(ReplayError::Gap { path, missing }.into());
-            }
+        let missing = match replayed.segments.last() {
+            _ if !replayed.unusable.is_empty() && is_new => None,
+            None if number == 1 || has_snapshot => None,
+            None => Some(format!(
+                "store.json, or {}, which it continues,",
+                journal::name(number - 1)
+            )),
+            Some(before) if before.number + 1 == number => None,
+            Some(before) => Some(format!(
+                "{}, which it continues,",
+                journal::name(before.number + 1)
+            )),
+        };
+        if let Some(missing) = missing {
+            return Err(ReplayError::Gap { path, missing }.into());
         }
-        // While a new journal has not got its name, the one before it may not be on disk.
-        let may_be_torn = is_last || found[place + 1].1;
+        // While a journal has the name of a new one, those before it may not be on disk.
+        let may_be_torn = found[place + 1..].iter().all(|(_, is_new)| *is_new);
         read_segment(&mut replayed, path, number, is_new, may_be_torn, apply)?;
+    }
+    // Before a journal goes, the next one holds the record of the snapshot that has taken its place.
+    if let Some(first) = replayed.segments.first()
+        && first.first_seq > 1
+        && replayed.saved.is_empty()
+    {
+        let missing = format!("{}, which it continues,", journal::name(first.number - 1));
+        return Err(ReplayError::Gap {
+            path: first.path.clone(),
+            missing,
+        }
+        .into());
     }
     Ok(replayed)
 }
@@ -172,7 +185,7 @@ fn read_segment(
     let header = lines.next()?.and_then(journal::read_header);
     let Some(header) = header else {
         if is_new {
-            replayed.unusable = Some(path);
+            replayed.unusable.push(path);
             return Ok(());
         }
         return damaged(1, "it is no whole first line of a journal");
@@ -186,26 +199,21 @@ fn read_segment(
     if header.number != number {
         return damaged(1, "it belongs to a journal with another number");
     }
-    if let Some(before) = replayed.segments.last_mut() {
-        if header.first_seq != before.next_seq {
-            if is_new && header.first_seq > before.next_seq {
-                replayed.unusable = Some(path);
-                return Ok(());
-            }
-            let reason = format!(
-                "it goes on at {}, and the journal before ends at {}",
-                header.first_seq,
-                before.next_seq - 1
-            );
-            return damaged(1, &reason);
+    if let Some(before) = replayed.segments.last()
+        && (before.torn || header.first_seq != before.next_seq)
+    {
+        if is_new && header.first_seq >= before.next_seq {
+            replayed.unusable.push(path);
+            return Ok(());
         }
-        if before.torn {
-            return Err(ReplayError::Damaged {
-                path: before.path.clone(),
-                line: before.records + 2,
-                reason: "it is not whole, and a later journal follows".to_owned(),
-            });
-        }
+        let ends = before.next_seq - 1;
+        return damaged(
+            1,
+            &format!(
+                "it goes on at {}, and the journal before ends at {ends}",
+                header.first_seq
+            ),
+        );
     }
     let segment = Segment {
         number,
@@ -213,6 +221,7 @@ fn read_segment(
         is_new,
         bytes: lines.at,
         records: 0,
+        first_seq: header.first_seq,
         next_seq: header.first_seq,
         torn: false,
     };
@@ -289,33 +298,44 @@ fn apply_record(
 }
 
 impl Replayed {
-    /// Mends what a crash may leave: sets a tail that was torn aside and cuts it off, gives a new journal its name. Called
+    /// Mends what a crash may leave: sets a tail that was torn aside and cuts it off, gives new journals their names. Called
     /// once everything has been read and found good.
     ///
     /// # Errors
     /// [`ReplayError::Unreadable`]. A second crash in its middle leaves a folder that can be mended just the same.
     pub fn mend(&mut self, folder: &Folder) -> Result<(), ReplayError> {
-        if let Some(path) = self.unusable.take() {
+        for path in self.unusable.drain(..) {
             let aside = folder.free_name(&aside_name(&path, "unused"));
             folder
                 .publish(&path, &aside)
                 .map_err(ReplayError::unreadable(&path))?;
+            let (path, aside) = (path.display(), aside.display());
             tracing::warn!(
-                "{} does not go on where the journal before it ends; it is kept as {}",
-                path.display(),
-                aside.display()
+                "{path} does not go on where the journal before it ends; it is kept as {aside}"
             );
         }
         if let Some(segment) = self.segments.last().filter(|segment| segment.torn) {
             cut_tail(folder, segment).map_err(ReplayError::unreadable(&segment.path))?;
         }
-        if let Some(segment) = self.segments.last_mut().filter(|segment| segment.is_new) {
-            let path = folder.join(&journal::name(segment.number));
-            folder
-                .publish(&segment.path, &path)
-                .map_err(ReplayError::unreadable(&segment.path))?;
-            segment.path = path;
-            segment.is_new = false;
+        if self.segments.iter().any(|segment| segment.is_new) {
+            self.name_new(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Gives new journals their names, each once all before it are on disk.
+    fn name_new(&mut self, folder: &Folder) -> Result<(), ReplayError> {
+        for segment in &mut self.segments {
+            let synced = File::open(&segment.path).and_then(|file| file.sync_all());
+            synced.map_err(ReplayError::unreadable(&segment.path))?;
+            if segment.is_new {
+                let path = folder.join(&journal::name(segment.number));
+                folder
+                    .publish(&segment.path, &path)
+                    .map_err(ReplayError::unreadable(&segment.path))?;
+                segment.path = path;
+                segment.is_new = false;
+            }
         }
         Ok(())
     }
@@ -408,7 +428,9 @@ impl Lines {
 /// [`FolderError::Unusable`].
 pub fn remove_unfinished(folder: &Folder) -> Result<(), FolderError> {
     for name in folder.names()? {
-        let unfinished = name == super::SNAPSHOT_NEW_NAME || name.ends_with(".torn.new");
+        let unfinished = name
+            .strip_suffix(".new")
+            .is_some_and(|stem| stem == super::SNAPSHOT_NAME || stem.contains(".torn"));
         if unfinished {
             let path = folder.join(&name);
             fs::remove_file(&path).map_err(FolderError::unusable(
