@@ -62,6 +62,9 @@ impl Engine {
         if options.durability == Durability::Off && engine.store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
             saver::save(&engine).map_err(StoreError::FirstSave)?;
+        } else if engine.store.needs_save() {
+            // If it fails, it is tried again while reads are served.
+            let _ = saver::save(&engine);
         }
         Saver::start(&engine, options.save_interval);
         Ok(engine)

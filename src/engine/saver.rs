@@ -65,6 +65,7 @@ fn run(engine: &Weak<Engine>, receiver: &Receiver<Demand>, interval: Duration) {
     let mut last_try = Instant::now();
     let mut retry_interval = TICK;
     let mut failed = false;
+    let mut was_needed = false;
     loop {
         let mut demands = Vec::new();
         match receiver.recv_timeout(TICK) {
@@ -76,11 +77,14 @@ fn run(engine: &Weak<Engine>, receiver: &Receiver<Demand>, interval: Duration) {
         let Some(engine) = engine.upgrade() else {
             return;
         };
+        let is_needed = engine.store.needs_save();
         let due = if failed {
-            last_try.elapsed() >= retry_interval
+            // A loss of trust is a reason of its own, whatever has failed before.
+            last_try.elapsed() >= retry_interval || (is_needed && !was_needed)
         } else {
-            engine.store.needs_save() || is_due(&engine, last_try, interval)
+            is_needed || is_due(&engine, last_try, interval)
         };
+        was_needed = is_needed;
         if demands.is_empty() && !due {
             continue;
         }

@@ -165,7 +165,7 @@ impl Store {
             pairs += 1;
             apply(Change::Put(key, value));
         })?;
-        let mut replayed = replay::replay(&folder, known.is_some(), apply)?;
+        let mut replayed = replay::replay(&folder, known.as_ref(), apply)?;
         if let Some(read) = &known {
             judge(&path, read, &replayed.saved)?;
         }
@@ -182,13 +182,13 @@ impl Store {
         };
         // The first journal alone begins from nothing: with a store.json there, it must not look as if it did.
         let first_number = if known.is_some() { 2 } else { 1 };
-        let (segments, next_seq) = (replayed.segments, replayed.next_seq);
         let writer = Writer::open(
             Arc::clone(&folder),
             options.durability,
-            segments,
-            next_seq,
+            replayed.segments,
+            replayed.next_seq,
             first_number,
+            replayed.had_new,
         );
         Ok(Self {
             folder,
@@ -283,14 +283,26 @@ impl Store {
             DiskFault::new(&format!("cannot write {}: {error}", path.display()))
         };
         let saved = snapshot::write(&new_path, &path, entries).map_err(failed)?;
+        self.take_place(saved, &new_path, &path).inspect_err(|_| {
+            // On a full disk it must not hold the room that the journal needs.
+            let _ = std::fs::remove_file(&new_path);
+        })?;
+        self.folder.sync().map_err(failed)?;
+        self.writer.drop_older().map_err(failed)
+    }
+
+    /// Puts a new snapshot in the place of the old one.
+    fn take_place(&self, saved: Saved, new_path: &Path, path: &Path) -> Result<(), DiskFault> {
+        let failed = |error: std::io::Error| {
+            DiskFault::new(&format!("cannot write {}: {error}", path.display()))
+        };
         // The snapshot may hold changes up to this moment: they must be on disk before it is, or a power cut could keep a
         // later change and lose an earlier one.
         self.writer.record_saved(&saved)?;
-        self.keep_foreign(&path).map_err(failed)?;
-        std::fs::rename(&new_path, &path).map_err(failed)?;
+        self.keep_foreign(path).map_err(failed)?;
+        std::fs::rename(new_path, path).map_err(failed)?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
-        self.folder.sync().map_err(failed)?;
-        self.writer.drop_older().map_err(failed)
+        Ok(())
     }
 
     /// Keeps a store.json that somebody has put there, or has edited, since this server read or wrote it.
@@ -341,8 +353,7 @@ fn judge(path: &Path, read: &Saved, written: &[Saved]) -> Result<(), StoreError>
         }
         .into());
     }
-    let same_content = |saved: &Saved| saved.bytes == read.bytes && saved.crc == read.crc;
-    if !written.is_empty() && !written.iter().any(same_content) {
+    if !written.is_empty() && !written.iter().any(|saved| saved.is_same_content(read)) {
         tracing::info!("store.json has been edited since it was written; it is taken as it is");
     }
     Ok(())

@@ -96,6 +96,10 @@ pub struct Replayed {
     pub changes: u64,
     /// What store.json looked like each time that it was written.
     pub saved: Vec<Saved>,
+    /// Whether a journal had the name of a new one: its file, or one before it, may not be on disk, whatever a sync says now.
+    pub had_new: bool,
+    /// Journals whose place the snapshot has taken.
+    superseded: Vec<PathBuf>,
     /// New journals that do not go on where the one before ends.
     unusable: Vec<PathBuf>,
 }
@@ -106,23 +110,28 @@ pub struct Replayed {
 /// [`ReplayError`] and [`FolderError`].
 pub fn replay(
     folder: &Folder,
-    has_snapshot: bool,
+    snapshot: Option<&Saved>,
     apply: &mut dyn FnMut(Change<'_>),
 ) -> Result<Replayed, super::StoreError> {
     let mut replayed = Replayed {
         next_seq: 1,
         ..Replayed::default()
     };
-    let found = journals(folder)?;
+    let mut found = journals(folder)?;
+    if let Some(snapshot) = snapshot
+        && let Some(from) = superseding(folder, &found, snapshot)?
+    {
+        replayed.superseded = found
+            .drain(..from)
+            .map(|journal| path_of(folder, journal))
+            .collect();
+    }
+    replayed.had_new = found.iter().any(|(_, is_new)| *is_new);
     for (place, (number, is_new)) in found.iter().copied().enumerate() {
-        let path = folder.join(&if is_new {
-            journal::new_name(number)
-        } else {
-            journal::name(number)
-        });
+        let path = path_of(folder, (number, is_new));
         let missing = match replayed.segments.last() {
             _ if !replayed.unusable.is_empty() && is_new => None,
-            None if number == 1 || has_snapshot => None,
+            None if number == 1 || snapshot.is_some() => None,
             None => Some(format!(
                 "store.json, or {}, which it continues,",
                 journal::name(number - 1)
@@ -166,6 +175,42 @@ fn journals(folder: &Folder) -> Result<Vec<(u64, bool)>, FolderError> {
     Ok(found)
 }
 
+fn path_of(folder: &Folder, (number, is_new): (u64, bool)) -> PathBuf {
+    folder.join(&if is_new {
+        journal::new_name(number)
+    } else {
+        journal::name(number)
+    })
+}
+
+/// The place of the last new journal that records the snapshot which is there. Such a journal was begun because one before
+/// it could not be relied on any more, and the snapshot holds all that those before it say, and more.
+fn superseding(
+    folder: &Folder,
+    found: &[(u64, bool)],
+    snapshot: &Saved,
+) -> Result<Option<usize>, ReplayError> {
+    for (place, (number, is_new)) in found.iter().copied().enumerate().rev() {
+        if !is_new {
+            continue;
+        }
+        let mut lines = Lines::open(&path_of(folder, (number, is_new)))?;
+        let header = lines.next()?.and_then(journal::read_header);
+        if header.is_none_or(|header| header.number != number) {
+            continue;
+        }
+        while let Some(line) = lines.next()? {
+            let Some((_, recorded)) = journal::read_record(line) else {
+                break;
+            };
+            if matches!(recorded, Recorded::Saved(saved) if saved.is_same_content(snapshot)) {
+                return Ok(Some(place));
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn read_segment(
     replayed: &mut Replayed,
     path: PathBuf,
@@ -174,6 +219,10 @@ fn read_segment(
     may_be_torn: bool,
     apply: &mut dyn FnMut(Change<'_>),
 ) -> Result<(), ReplayError> {
+    if is_new && !replayed.unusable.is_empty() && !replayed.segments.is_empty() {
+        replayed.unusable.push(path);
+        return Ok(());
+    }
     let mut lines = Lines::open(&path)?;
     let damaged = |line, reason: &str| {
         Err(ReplayError::Damaged {
@@ -298,12 +347,18 @@ fn apply_record(
 }
 
 impl Replayed {
-    /// Mends what a crash may leave: sets a tail that was torn aside and cuts it off, gives new journals their names. Called
+    /// Mends what a crash may leave: removes journals that the snapshot has taken the place
+    /// of, sets a tail that was torn aside and cuts it off, gives new journals their names. Called
     /// once everything has been read and found good.
     ///
     /// # Errors
     /// [`ReplayError::Unreadable`]. A second crash in its middle leaves a folder that can be mended just the same.
     pub fn mend(&mut self, folder: &Folder) -> Result<(), ReplayError> {
+        for path in self.superseded.drain(..) {
+            folder
+                .remove(&path)
+                .map_err(ReplayError::unreadable(&path))?;
+        }
         for path in self.unusable.drain(..) {
             let aside = folder.free_name(&aside_name(&path, "unused"));
             folder

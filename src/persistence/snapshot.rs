@@ -87,11 +87,16 @@ impl Saved {
         }
     }
 
+    /// Whether the two files have the same content.
+    #[must_use]
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.crc == other.crc
+    }
+
     /// Whether this file is one of those that were written, or an edit of one.
     #[must_use]
     pub fn is_one_of(&self, written: &[Self]) -> bool {
-        let same_content = |saved: &Self| saved.bytes == self.bytes && saved.crc == self.crc;
-        written.iter().any(same_content)
+        written.iter().any(|saved| saved.is_same_content(self))
             || !written.iter().any(|saved| saved.modified == self.modified)
     }
 }

@@ -79,7 +79,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Writer {
-    /// Goes on where the journals end, or begins the first one, with number `first_number`.
+    /// Goes on where the journals end, or begins the first one, with number `first_number`. Journals that are in doubt are
+    /// not gone on with: changes are refused until a save has taken their place.
     ///
     /// # Errors
     /// What the system said.
@@ -89,6 +90,7 @@ impl Writer {
         mut read: Vec<replay::Segment>,
         next_seq: u64,
         first_number: u64,
+        is_in_doubt: bool,
     ) -> io::Result<Arc<Self>> {
         let segment = match read.pop() {
             Some(last) => Segment::resume(last)?,
@@ -122,6 +124,11 @@ impl Writer {
         });
         if locked(&writer.open).segment.is_new {
             writer.settle()?;
+        } else if is_in_doubt {
+            writer.lose_trust(
+                "rely on",
+                &io::Error::other("a server ended before it was known to be on disk"),
+            );
         }
         let weak = Arc::downgrade(&writer);
         let thread = std::thread::Builder::new()
@@ -158,22 +165,32 @@ impl Writer {
     /// [`DiskFault`].
     pub async fn commit(&self) -> Result<(), DiskFault> {
         let appended = self.appended.load(Ordering::Acquire);
-        match self.durability {
-            Durability::Off => return Ok(()),
-            Durability::EverySecond if self.written.load(Ordering::Acquire) >= appended => {}
-            Durability::Always if *self.synced.borrow() >= appended => {}
-            // The syncer tries again; that everybody did so for each request would help nobody.
-            _ if self.is_faulty.load(Ordering::Acquire) => {}
-            Durability::EverySecond => self.write_to(&mut locked(&self.open))?,
-            Durability::Always => self.wait_for_sync(appended).await,
+        if self.durability == Durability::Off || self.is_safe(appended) {
+            return Ok(());
         }
-        // Looked at last: after a loss of trust, `written` and `synced` pass over records that have been dropped, and only the
-        // snapshot, which ends the fault, keeps what they say.
-        if self.is_faulty.load(Ordering::Acquire) {
-            Err(self.refusal())
-        } else {
+        // While there is a fault the syncer tries again; that everybody did so for each request would help nobody.
+        if !self.is_faulty.load(Ordering::Acquire) {
+            match self.durability {
+                Durability::Always => self.wait_for_sync(appended).await,
+                _ => self.write_to(&mut locked(&self.open))?,
+            }
+        }
+        if self.is_safe(appended) {
             Ok(())
+        } else {
+            Err(self.refusal())
         }
+    }
+
+    /// Whether a record, and all before it, are as safe as the durability says.
+    fn is_safe(&self, appended: u64) -> bool {
+        let reached = match self.durability {
+            Durability::Always => *self.synced.borrow(),
+            _ => self.written.load(Ordering::Acquire),
+        };
+        // Looked at after the number: after a loss of trust, `written` and `synced` pass over records that have been dropped,
+        // and only the snapshot, which ends the fault, keeps what they say.
+        reached >= appended && !self.is_faulty.load(Ordering::Acquire)
     }
 
     /// Waits until a record has been synced, or a fault has come.
@@ -292,13 +309,14 @@ impl Writer {
     /// on disk: it holds what the records say that are dropped here, and none of them has been acknowledged.
     fn begin_anew(&self) -> Result<(), DiskFault> {
         let mut open = locked(&self.open);
-        let mut tail = locked(&self.tail);
-        let next = Segment::create(&self.folder, open.segment.number + 1, tail.next_seq);
+        // It stands still: changes are refused. The lock is not held meanwhile, as whoever asks for a change takes it.
+        let next_seq = locked(&self.tail).next_seq;
+        let next = Segment::create(&self.folder, open.segment.number + 1, next_seq);
         let next =
             next.map_err(|error| DiskFault::new(&format!("cannot begin a new journal: {error}")))?;
-        tail.lines.clear();
+        locked(&self.tail).lines.clear();
         open.lines.clear();
-        open.lines_seq = tail.next_seq - 1;
+        open.lines_seq = next_seq - 1;
         self.written.store(open.lines_seq, Ordering::Release);
         open.switch_to(next);
         Ok(())
