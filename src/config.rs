@@ -55,7 +55,7 @@ pub struct Config {
     )]
     pub durability: Durability,
 
-    /// How long a change may wait until store.json is written with it.
+    /// How long a change may wait until store.json is written with it: 1 to 86400 seconds.
     #[arg(long, env = "PYKV_SAVE_INTERVAL", value_name = "SECONDS", default_value = "60",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub save_interval: u64,

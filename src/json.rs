@@ -154,8 +154,19 @@ pub fn read_value(raw: &str) -> Result<Loaded, String> {
 
 /// What serde_json says, without the line and column of the small text that it was shown.
 fn plain_reason(error: &serde_json::Error) -> String {
+    if is_half_character(error) {
+        return "half of a surrogate pair, which stands for no character".to_owned();
+    }
     let whole = error.to_string();
     whole.split(" at line ").next().unwrap_or(&whole).to_owned()
+}
+
+/// Whether a string that is ended is wrong because an escape in it stands for half a character: well-formed, but no text.
+/// (Of a string that has its closing quote, serde_json says "end of hex escape" only where the second half is missing.)
+#[must_use]
+pub fn is_half_character(error: &serde_json::Error) -> bool {
+    let text = error.to_string();
+    text.contains("surrogate") || text.contains("end of hex escape")
 }
 
 fn read_object_value(raw: &str) -> Result<Loaded, String> {

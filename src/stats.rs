@@ -123,7 +123,8 @@ impl Stats {
     pub fn requests_per_second(&self) -> f64 {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, requests) = samples[0];
-        let seconds = since.elapsed().as_secs_f64().max(0.001);
+        // In its first second a server has not done anything "per second".
+        let seconds = since.elapsed().as_secs_f64().max(1.0);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a rate needs no more than 53 bits"

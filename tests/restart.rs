@@ -299,26 +299,46 @@ fn an_edit_by_hand_is_taken_and_damage_is_not() {
     server.client().ask("PUT name Ada");
     let stopped = server.stop();
     let path = stopped.data().join("store.json");
-    let written = std::fs::metadata(&path)
-        .and_then(|file| file.modified())
-        .expect("store.json");
-    // An editor leaves another time of modification.
+    let modified = || {
+        std::fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .expect("store.json")
+    };
+    // A disk that has gone bad does not change the time of modification.
+    let damage = |text: &str| {
+        let before = modified();
+        std::fs::write(&path, text).expect("store.json");
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .expect("store.json");
+        file.set_modified(before).expect("a time");
+    };
+    damage("{\n  \"name\": \"Bda\"\n}\n");
+    let log = stopped.start_fails();
+    assert!(
+        log.contains("store.json has been damaged") && log.contains("`touch` it"),
+        "{log}"
+    );
+    // An editor does.
     stopped.write("store.json", "{\"name\": \"Eda\"}");
     let server = stopped.restart();
+    assert!(server.log().contains("has been edited"), "{}", server.log());
     assert_eq!(server.client().ask("GET name"), "VALUE \"Eda\"");
-    let stopped = server.kill();
-    // A disk that has gone bad does not.
-    let file = OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .expect("store.json");
-    file.set_modified(written).expect("a time");
+    // What was edited is watched over as well, from then on, though nothing has been saved.
+    let stopped = server.stop();
+    assert_eq!(stopped.read("store.json"), "{\"name\": \"Eda\"}");
+    damage("{\"name\": \"Fda\"}");
     let log = stopped.start_fails();
     assert!(log.contains("store.json has been damaged"), "{log}");
-    assert!(log.contains("`touch` it"), "{log}");
-    file.set_modified(std::time::SystemTime::now())
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(std::time::SystemTime::now()))
         .expect("a time");
-    assert_eq!(stopped.restart().client().ask("GET name"), "VALUE \"Eda\"");
+    let server = stopped.restart();
+    assert_eq!(server.client().ask("GET name"), "VALUE \"Fda\"");
+    assert!(!server.kill().restart().log().contains("has been edited"));
 }
 
 #[test]
@@ -622,5 +642,8 @@ fn a_taken_port_and_a_folder_that_is_a_file_are_told_of() {
     let stopped = Stopped::new(&[]);
     std::fs::write(stopped.data(), "a file").expect("a file");
     let log = stopped.start_fails();
-    assert!(log.contains("cannot make the folder"), "{log}");
+    assert!(
+        log.contains("cannot make the folder: it is a file, not a folder"),
+        "{log}"
+    );
 }

@@ -160,6 +160,9 @@ fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    if path.exists() {
+        return Err(io::Error::other("it is a file, not a folder"));
+    }
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

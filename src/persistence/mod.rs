@@ -190,10 +190,21 @@ impl Store {
             first_number,
             replayed.had_new,
         );
+        let writer = writer.map_err(unopened)?;
+        if let Some(read) = known.as_ref().filter(|read| {
+            !replayed
+                .saved
+                .iter()
+                .any(|saved| saved.is_same_content(read))
+        }) {
+            // From now on, content that changes without the time of modification is damage to this file, too. A disk that
+            // does not take the record is told of by the fault that it leaves.
+            let _ = writer.record_saved(read);
+        }
         Ok(Self {
             folder,
             durability: options.durability,
-            writer: writer.map_err(unopened)?,
+            writer,
             changes: AtomicU64::new(replayed.changes),
             saved_changes: AtomicU64::new(0),
             last_save: Mutex::new(None),

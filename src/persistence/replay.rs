@@ -31,7 +31,8 @@ pub enum ReplayError {
     },
     /// Journals are missing.
     #[error(
-        "{path}: {missing} is missing; nothing was changed. Put it back, or put a copy of the whole folder in its place"
+        "{path}: {missing} is missing; nothing was changed. Put it back, or put a copy of the whole folder in its place; to begin \
+         with what is there without the journals, move them out of the folder"
     )]
     Gap {
         /// The journal that needs what is missing.

@@ -263,9 +263,7 @@ impl<'a> Cursor<'a> {
         let column = column(self.line, opening + at);
         let whole = error.to_string();
         let reason = whole.split(" at line ").next().unwrap_or(&whole);
-        // An escape that stands for half a character is well-formed, but no text. (Of a string that has its closing quote,
-        // serde_json says "end of hex escape" only where the second half of a pair is missing.)
-        if reason.contains("surrogate") || reason.contains("end of hex escape") {
+        if json::is_half_character(error) {
             let message =
                 format!("half of a surrogate pair at column {column}; it stands for no character");
             return ErrorReply::new(ErrorCode::Text, message);
