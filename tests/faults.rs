@@ -21,6 +21,18 @@ const CALLS: &[(&str, usize)] = &[
     ("ftruncate:error=EIO", 1),
 ];
 
+/// The calls at which the server is killed, before the system has done what they ask for.
+const KILLS: &[(&str, usize)] = &[
+    ("fsync:signal=KILL", 12),
+    ("fdatasync:signal=KILL", 5),
+    ("rename:signal=KILL", 6),
+    ("unlink:signal=KILL", 4),
+    ("ftruncate:signal=KILL", 1),
+];
+
+/// How many servers a call has killed while they served.
+static KILLED_UNDER_LOAD: AtomicUsize = AtomicUsize::new(0);
+
 /// How many servers run side by side: most of their time goes by waiting.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -29,12 +41,28 @@ fn whichever_call_fails_once_every_acknowledged_change_is_kept() {
     if is_skipped("strace") {
         return;
     }
-    let cases: Vec<(String, &str)> = CALLS
+    for_each_case(CALLS, survive);
+}
+
+#[test]
+fn at_whichever_call_the_server_is_killed_every_acknowledged_change_is_kept() {
+    if is_skipped("strace") {
+        return;
+    }
+    for_each_case(KILLS, survive_two_kills);
+    // The faults must have hit, or nothing has been shown.
+    let killed = KILLED_UNDER_LOAD.load(Ordering::Relaxed);
+    assert!(killed >= 20, "only {killed} servers were killed under load");
+}
+
+/// Runs a check for each call, each time that it is made, and both durabilities that promise something.
+fn for_each_case(calls: &[(&str, usize)], check: fn(&str, &str)) {
+    let cases: Vec<(String, &str)> = calls
         .iter()
         .flat_map(|(call, most)| (1..=*most).map(move |n| format!("{call}:when={n}")))
         .flat_map(|inject| ["everysec", "always"].map(|durability| (inject.clone(), durability)))
         .collect();
-    assert!(cases.len() > 70, "only {} cases", cases.len());
+    assert!(cases.len() > 50, "only {} cases", cases.len());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
@@ -42,7 +70,7 @@ fn whichever_call_fails_once_every_acknowledged_change_is_kept() {
                 while let Some((inject, durability)) =
                     cases.get(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    survive(inject, durability);
+                    check(inject, durability);
                 }
             });
         }
@@ -142,4 +170,63 @@ fn put(client: &mut TestClient, key: &str, acknowledged: &mut Vec<String>) -> bo
         acknowledged.push(key.to_owned());
     }
     reply == "OK"
+}
+
+/// One kill under load, one at the same call of the start after it, and a start that goes well.
+fn survive_two_kills(inject: &str, durability: &str) {
+    let stopped = Stopped::new(&["--durability", durability]);
+    stopped.write("store.json", "{\"old\": \"pair\"}");
+    let (stopped, acknowledged) = match stopped.with_fault(inject).try_restart() {
+        Ok(server) => {
+            let acknowledged = load_until_killed(&server);
+            (server.kill(), acknowledged)
+        }
+        Err(stopped) => (*stopped, Vec::new()),
+    };
+    // The second start may get past the call; then nothing has been asked of it.
+    let stopped = match stopped.try_restart() {
+        Ok(server) => server.kill(),
+        Err(stopped) => *stopped,
+    };
+    let server = stopped.with_fault("").restart();
+    let mut client = server.client();
+    assert_eq!(
+        client.ask("GET old"),
+        "VALUE \"pair\"",
+        "{inject}, {durability}"
+    );
+    for key in acknowledged {
+        assert_eq!(
+            client.ask(&format!("GET {key}")),
+            "VALUE \"v\"",
+            "{inject}, {durability}: {key} is lost"
+        );
+    }
+}
+
+/// Changes pairs and saves until the server is killed, or has not been in a second; the keys that were acknowledged.
+fn load_until_killed(server: &TestServer) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let started = Instant::now();
+    let goes_on = || started.elapsed() < Duration::from_secs(1);
+    std::thread::scope(|scope| {
+        let mut saver = server.client();
+        scope.spawn(move || while goes_on() && saver.try_ask("SAVE").is_some() {});
+        let mut client = server.client();
+        for n in 0.. {
+            let key = format!("k{}", n % 5_000);
+            match client.try_ask(&format!("PUT {key} v")) {
+                Some(reply) if goes_on() => {
+                    assert_eq!(reply, "OK");
+                    acknowledged.push(key);
+                }
+                Some(_) => return,
+                None => {
+                    KILLED_UNDER_LOAD.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
+    });
+    acknowledged
 }
