@@ -578,9 +578,16 @@ fn a_new_journal_that_goes_on_is_taken_and_one_that_does_not_is_set_aside() {
     let stopped = server.kill();
     assert_eq!(
         stopped.names(),
-        ["journal-4.jsonl", "journal-4.jsonl.unused", "store.json"]
+        ["journal-4.jsonl.unused", "journal-5.jsonl", "store.json"]
     );
     assert_eq!(stopped.read("journal-4.jsonl.unused"), header);
+    // A new journal without a whole first line holds nothing, and goes.
+    stopped.write("journal-6.jsonl.new", "{\"journal\":1,\"num");
+    let stopped = stopped.restart().kill();
+    assert_eq!(
+        stopped.names(),
+        ["journal-4.jsonl.unused", "journal-7.jsonl", "store.json"]
+    );
     assert_eq!(stopped.restart().client().ask("COUNT"), "COUNT 3");
 }
 

@@ -182,21 +182,18 @@ impl Store {
         };
         // The first journal alone begins from nothing: with a store.json there, it must not look as if it did.
         let first_number = if known.is_some() { 2 } else { 1 };
+        let is_known = known
+            .as_ref()
+            .is_none_or(|read| replayed.saved.contains(read));
+        let changes = replayed.changes;
         let writer = Writer::open(
             Arc::clone(&folder),
             options.durability,
-            replayed.segments,
-            replayed.next_seq,
+            replayed,
             first_number,
-            replayed.had_new,
         );
         let writer = writer.map_err(unopened)?;
-        if let Some(read) = known.as_ref().filter(|read| {
-            !replayed
-                .saved
-                .iter()
-                .any(|saved| saved.is_same_content(read))
-        }) {
+        if let Some(read) = known.as_ref().filter(|_| !is_known && !writer.needs_save()) {
             // From now on, content that changes without the time of modification is damage to this file, too. A disk that
             // does not take the record is told of by the fault that it leaves.
             let _ = writer.record_saved(read);
@@ -205,7 +202,7 @@ impl Store {
             folder,
             durability: options.durability,
             writer,
-            changes: AtomicU64::new(replayed.changes),
+            changes: AtomicU64::new(changes),
             saved_changes: AtomicU64::new(0),
             last_save: Mutex::new(None),
             known: Mutex::new(known),
@@ -311,6 +308,8 @@ impl Store {
         // later change and lose an earlier one.
         self.writer.record_saved(&saved)?;
         self.keep_foreign(path).map_err(failed)?;
+        // A journal begun anew is in the folder before the snapshot is that takes the place of those before it.
+        self.folder.sync().map_err(failed)?;
         std::fs::rename(new_path, path).map_err(failed)?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         Ok(())
@@ -322,7 +321,7 @@ impl Store {
         let is_ours = match (path.exists(), &*known) {
             (false, _) => true,
             (true, None) => false,
-            (true, Some(known)) => snapshot::modified(path)? == known.modified,
+            (true, Some(known)) => snapshot::modified(&std::fs::metadata(path)?)? == known.modified,
         };
         if is_ours {
             return Ok(());

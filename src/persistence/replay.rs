@@ -75,8 +75,6 @@ pub struct Segment {
     pub number: u64,
     /// Where it is.
     pub path: PathBuf,
-    /// Whether it still has the name of a new one.
-    pub is_new: bool,
     /// The length of its whole lines.
     pub bytes: u64,
     /// Its records.
@@ -97,8 +95,13 @@ pub struct Replayed {
     pub changes: u64,
     /// What store.json looked like each time that it was written.
     pub saved: Vec<Saved>,
-    /// Whether a journal had the name of a new one: its file, or one before it, may not be on disk, whatever a sync says now.
-    pub had_new: bool,
+    /// The highest number of a journal that is there.
+    pub highest: u64,
+    /// Whether a journal has the name of a new one: its file, or one before it, may not be on disk, whatever a sync says now.
+    /// The name stays until a save has taken the place of all of them, so that the doubt outlives another crash.
+    pub is_in_doubt: bool,
+    /// New journals that hold nothing, or nothing that can be used; they go with the others.
+    pub leftover: Vec<PathBuf>,
     /// Journals whose place the snapshot has taken.
     superseded: Vec<PathBuf>,
     /// New journals that do not go on where the one before ends.
@@ -127,11 +130,12 @@ pub fn replay(
             .map(|journal| path_of(folder, journal))
             .collect();
     }
-    replayed.had_new = found.iter().any(|(_, is_new)| *is_new);
+    replayed.is_in_doubt = found.iter().any(|(_, is_new)| *is_new);
+    replayed.highest = found.last().map_or(0, |(number, _)| *number);
     for (place, (number, is_new)) in found.iter().copied().enumerate() {
         let path = path_of(folder, (number, is_new));
         let missing = match replayed.segments.last() {
-            _ if !replayed.unusable.is_empty() && is_new => None,
+            _ if is_new && !(replayed.unusable.is_empty() && replayed.leftover.is_empty()) => None,
             None if number == 1 || snapshot.is_some() => None,
             None => Some(format!(
                 "store.json, or {}, which it continues,",
@@ -220,7 +224,10 @@ fn read_segment(
     may_be_torn: bool,
     apply: &mut dyn FnMut(Change<'_>),
 ) -> Result<(), ReplayError> {
-    if is_new && !replayed.unusable.is_empty() && !replayed.segments.is_empty() {
+    if is_new
+        && !(replayed.unusable.is_empty() && replayed.leftover.is_empty())
+        && !replayed.segments.is_empty()
+    {
         replayed.unusable.push(path);
         return Ok(());
     }
@@ -235,7 +242,7 @@ fn read_segment(
     let header = lines.next()?.and_then(journal::read_header);
     let Some(header) = header else {
         if is_new {
-            replayed.unusable.push(path);
+            replayed.leftover.push(path);
             return Ok(());
         }
         return damaged(1, "it is no whole first line of a journal");
@@ -268,7 +275,6 @@ fn read_segment(
     let segment = Segment {
         number,
         path,
-        is_new,
         bytes: lines.at,
         records: 0,
         first_seq: header.first_seq,
@@ -348,9 +354,8 @@ fn apply_record(
 }
 
 impl Replayed {
-    /// Mends what a crash may leave: removes journals that the snapshot has taken the place
-    /// of, sets a tail that was torn aside and cuts it off, gives new journals their names. Called
-    /// once everything has been read and found good.
+    /// Mends what a crash may leave: removes journals that the snapshot has taken the place of, keeps what cannot be used
+    /// aside, cuts off a tail that was torn. Called once everything has been read and found good.
     ///
     /// # Errors
     /// [`ReplayError::Unreadable`]. A second crash in its middle leaves a folder that can be mended just the same.
@@ -362,36 +367,25 @@ impl Replayed {
         }
         for path in self.unusable.drain(..) {
             let aside = folder.free_name(&aside_name(&path, "unused"));
-            folder
-                .publish(&path, &aside)
+            let kept = fs::hard_link(&path, &aside).or_else(|_| fs::copy(&path, &aside).map(drop));
+            kept.and_then(|()| folder.sync())
                 .map_err(ReplayError::unreadable(&path))?;
-            let (path, aside) = (path.display(), aside.display());
             tracing::warn!(
-                "{path} does not go on where the journal before it ends; it is kept as {aside}"
+                "{} does not go on where the journal before it ends; it is kept as {}",
+                path.display(),
+                aside.display()
             );
+            self.leftover.push(path);
+        }
+        if self.segments.is_empty() {
+            for path in self.leftover.drain(..) {
+                folder
+                    .remove(&path)
+                    .map_err(ReplayError::unreadable(&path))?;
+            }
         }
         if let Some(segment) = self.segments.last().filter(|segment| segment.torn) {
             cut_tail(folder, segment).map_err(ReplayError::unreadable(&segment.path))?;
-        }
-        if self.segments.iter().any(|segment| segment.is_new) {
-            self.name_new(folder)?;
-        }
-        Ok(())
-    }
-
-    /// Gives new journals their names, each once all before it are on disk.
-    fn name_new(&mut self, folder: &Folder) -> Result<(), ReplayError> {
-        for segment in &mut self.segments {
-            let synced = File::open(&segment.path).and_then(|file| file.sync_all());
-            synced.map_err(ReplayError::unreadable(&segment.path))?;
-            if segment.is_new {
-                let path = folder.join(&journal::name(segment.number));
-                folder
-                    .publish(&segment.path, &path)
-                    .map_err(ReplayError::unreadable(&segment.path))?;
-                segment.path = path;
-                segment.is_new = false;
-            }
         }
         Ok(())
     }

@@ -63,16 +63,16 @@ impl Segment {
     ///
     /// # Errors
     /// What the system said.
-    pub fn resume(read: replay::Segment) -> io::Result<Self> {
+    pub fn resume(read: &replay::Segment) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).open(&read.path)?;
         // What a killed server has left to the system is not on disk yet.
-        file.sync_all()?;
+        let is_trusted = file.sync_all().is_ok();
         Ok(Self {
             file: Arc::new(file),
-            path: read.path,
+            path: read.path.clone(),
             number: read.number,
             is_new: false,
-            is_trusted: true,
+            is_trusted,
             bytes: read.bytes,
             records: read.records,
         })

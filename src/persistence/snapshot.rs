@@ -105,10 +105,8 @@ impl Saved {
 ///
 /// # Errors
 /// What the system said.
-pub fn modified(path: &Path) -> io::Result<String> {
-    let since_epoch = fs::metadata(path)?
-        .modified()?
-        .duration_since(std::time::UNIX_EPOCH);
+pub fn modified(metadata: &fs::Metadata) -> io::Result<String> {
+    let since_epoch = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
     Ok(since_epoch.map_or_else(
         |before| format!("-{}", before.duration().as_nanos()),
         |after| after.as_nanos().to_string(),
@@ -174,6 +172,11 @@ pub fn read(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
+    // Of the file that is read, and before: whoever changes it, or puts another in its place meanwhile, leaves another time.
+    let modified = file
+        .metadata()
+        .and_then(|metadata| modified(&metadata))
+        .map_err(unreadable)?;
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, Summed::new(file));
     skip_bom(&mut reader).map_err(unreadable)?;
     let read = json::read_pairs(&mut reader, |key, value| {
@@ -185,7 +188,6 @@ pub fn read(
         reason: error.to_string(),
     })?;
     let summed = reader.into_inner();
-    let modified = modified(path).map_err(unreadable)?;
     Ok(Some(Saved::of(
         summed.bytes,
         summed.crc.finalize(),
@@ -252,7 +254,7 @@ fn write_and_sync(
     Ok(Saved::of(
         summed.bytes,
         summed.crc.finalize(),
-        modified(path)?,
+        modified(&fs::metadata(path)?)?,
     ))
 }
 

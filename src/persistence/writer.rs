@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::folder::Folder;
 use super::journal::Record;
-use super::replay;
+use super::replay::Replayed;
 use super::segment::Segment;
 use super::snapshot::Saved;
 use super::{DiskFault, Durability};
@@ -44,6 +44,8 @@ struct Open {
     lines: Vec<u8>,
     /// The number of the last of them.
     lines_seq: u64,
+    /// The highest number that a journal has had.
+    highest: u64,
     /// The journals before: their paths and lengths.
     older: Vec<(PathBuf, u64)>,
 }
@@ -87,19 +89,22 @@ impl Writer {
     pub fn open(
         folder: Arc<Folder>,
         durability: Durability,
-        mut read: Vec<replay::Segment>,
-        next_seq: u64,
+        mut replayed: Replayed,
         first_number: u64,
-        is_in_doubt: bool,
     ) -> io::Result<Arc<Self>> {
-        let segment = match read.pop() {
-            Some(last) => Segment::resume(last)?,
+        let next_seq = replayed.next_seq;
+        let segment = match replayed.segments.pop() {
+            Some(last) => Segment::resume(&last)?,
             None => Segment::create(&folder, first_number, next_seq)?,
         };
-        let older = read
+        let older = replayed
+            .segments
             .into_iter()
-            .map(|segment| (segment.path, segment.bytes))
+            .map(|segment| (segment.path, segment.bytes));
+        let older = older
+            .chain(replayed.leftover.into_iter().map(|path| (path, 0)))
             .collect();
+        let highest = replayed.highest.max(segment.number);
         let seq = next_seq - 1;
         let writer = Arc::new(Self {
             folder,
@@ -109,6 +114,7 @@ impl Writer {
                 segment,
                 lines: Vec::new(),
                 lines_seq: seq,
+                highest,
                 older,
             }),
             tail: Mutex::new(Tail {
@@ -124,11 +130,9 @@ impl Writer {
         });
         if locked(&writer.open).segment.is_new {
             writer.settle()?;
-        } else if is_in_doubt {
-            writer.lose_trust(
-                "rely on",
-                &io::Error::other("a server ended before it was known to be on disk"),
-            );
+        } else if replayed.is_in_doubt || !locked(&writer.open).segment.is_trusted {
+            let doubt = io::Error::other("it is not known to be on disk");
+            writer.lose_trust("rely on", &doubt);
         }
         let weak = Arc::downgrade(&writer);
         let thread = std::thread::Builder::new()
@@ -293,7 +297,7 @@ impl Writer {
         let before = {
             let mut open = locked(&self.open);
             self.write_to(&mut open)?;
-            let next = Segment::create(&self.folder, open.segment.number + 1, open.lines_seq + 1);
+            let next = Segment::create(&self.folder, open.highest + 1, open.lines_seq + 1);
             let next = next
                 .map_err(|error| DiskFault::new(&format!("cannot begin a new journal: {error}")))?;
             open.switch_to(next)
@@ -311,7 +315,7 @@ impl Writer {
         let mut open = locked(&self.open);
         // It stands still: changes are refused. The lock is not held meanwhile, as whoever asks for a change takes it.
         let next_seq = locked(&self.tail).next_seq;
-        let next = Segment::create(&self.folder, open.segment.number + 1, next_seq);
+        let next = Segment::create(&self.folder, open.highest + 1, next_seq);
         let next =
             next.map_err(|error| DiskFault::new(&format!("cannot begin a new journal: {error}")))?;
         locked(&self.tail).lines.clear();
@@ -441,6 +445,7 @@ impl Writer {
 impl Open {
     /// Goes on in another journal; the file that was written to before.
     fn switch_to(&mut self, next: Segment) -> Arc<std::fs::File> {
+        self.highest = next.number;
         let before = std::mem::replace(&mut self.segment, next);
         self.older.push((before.path, before.bytes));
         before.file
