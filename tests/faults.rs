@@ -97,18 +97,19 @@ fn survive(inject: &str, durability: &str) {
             (*stopped, Vec::new())
         }
     };
+    assert_all_kept(stopped, &acknowledged, &format!("{inject}, {durability}"));
+}
+
+/// A start without faults must give back the pair of store.json, and every change that was acknowledged.
+fn assert_all_kept(stopped: Stopped, acknowledged: &[String], case: &str) {
     let server = stopped.with_fault("").restart();
     let mut client = server.client();
-    assert_eq!(
-        client.ask("GET old"),
-        "VALUE \"pair\"",
-        "{inject}, {durability}"
-    );
+    assert_eq!(client.ask("GET old"), "VALUE \"pair\"", "{case}");
     for key in acknowledged {
         assert_eq!(
             client.ask(&format!("GET {key}")),
             "VALUE \"v\"",
-            "{inject}, {durability}: {key} is lost"
+            "{case}: {key} is lost"
         );
     }
 }
@@ -188,20 +189,7 @@ fn survive_two_kills(inject: &str, durability: &str) {
         Ok(server) => server.kill(),
         Err(stopped) => *stopped,
     };
-    let server = stopped.with_fault("").restart();
-    let mut client = server.client();
-    assert_eq!(
-        client.ask("GET old"),
-        "VALUE \"pair\"",
-        "{inject}, {durability}"
-    );
-    for key in acknowledged {
-        assert_eq!(
-            client.ask(&format!("GET {key}")),
-            "VALUE \"v\"",
-            "{inject}, {durability}: {key} is lost"
-        );
-    }
+    assert_all_kept(stopped, &acknowledged, &format!("{inject}, {durability}"));
 }
 
 /// Changes pairs and saves until the server is killed, or has not been in a second; the keys that were acknowledged.

@@ -15,7 +15,8 @@
 //! - Values and expiry times are absolute, so a record may be replayed on a state that has it already.
 //! - `journal-1` begins from nothing; a journal with a higher number continues the one before, or a `store.json`. A snapshot
 //!   starts a new journal first; once store.json is on disk under its name, the older journals go.
-//! - A new journal is called `journal-N.jsonl.new` until those before it are on disk. If the machine goes down meanwhile
+//! - A new journal is called `journal-N.jsonl.new` until those before it are on disk, or, where that is in doubt, until a
+//!   save has taken their place: the name is the doubt, and outlives a crash. If the machine goes down meanwhile
 //!   and an older one turns out to be short, the newer holds nothing that was promised, and is set aside.
 //! - The last lines of the last journal that are cut short, zero-filled or otherwise not whole were never promised: they are
 //!   copied aside (`journal-N.jsonl.torn`), reported, and cut off. A bad line before a whole one is damage, not a tear.

@@ -287,9 +287,7 @@ impl Store {
             self.folder.join(SNAPSHOT_NAME),
             self.folder.join(SNAPSHOT_NEW_NAME),
         );
-        let failed = |error: std::io::Error| {
-            DiskFault::new(&format!("cannot write {}: {error}", path.display()))
-        };
+        let failed = |error| self.cannot_write(&error);
         let saved = snapshot::write(&new_path, &path, entries).map_err(failed)?;
         self.take_place(saved, &new_path, &path).inspect_err(|_| {
             // On a full disk it must not hold the room that the journal needs.
@@ -299,17 +297,18 @@ impl Store {
         self.writer.drop_older().map_err(failed)
     }
 
+    fn cannot_write(&self, error: &std::io::Error) -> DiskFault {
+        let path = self.folder.join(SNAPSHOT_NAME);
+        DiskFault::new(&format!("cannot write {}: {error}", path.display()))
+    }
+
     /// Puts a new snapshot in the place of the old one.
     fn take_place(&self, saved: Saved, new_path: &Path, path: &Path) -> Result<(), DiskFault> {
-        let failed = |error: std::io::Error| {
-            DiskFault::new(&format!("cannot write {}: {error}", path.display()))
-        };
+        let failed = |error| self.cannot_write(&error);
         // The snapshot may hold changes up to this moment: they must be on disk before it is, or a power cut could keep a
         // later change and lose an earlier one.
         self.writer.record_saved(&saved)?;
         self.keep_foreign(path).map_err(failed)?;
-        // A journal begun anew is in the folder before the snapshot is that takes the place of those before it.
-        self.folder.sync().map_err(failed)?;
         std::fs::rename(new_path, path).map_err(failed)?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         Ok(())

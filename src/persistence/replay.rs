@@ -135,7 +135,7 @@ pub fn replay(
     for (place, (number, is_new)) in found.iter().copied().enumerate() {
         let path = path_of(folder, (number, is_new));
         let missing = match replayed.segments.last() {
-            _ if is_new && !(replayed.unusable.is_empty() && replayed.leftover.is_empty()) => None,
+            _ if is_new && replayed.has_passed_over() => None,
             None if number == 1 || snapshot.is_some() => None,
             None => Some(format!(
                 "store.json, or {}, which it continues,",
@@ -224,10 +224,7 @@ fn read_segment(
     may_be_torn: bool,
     apply: &mut dyn FnMut(Change<'_>),
 ) -> Result<(), ReplayError> {
-    if is_new
-        && !(replayed.unusable.is_empty() && replayed.leftover.is_empty())
-        && !replayed.segments.is_empty()
-    {
+    if is_new && replayed.has_passed_over() && !replayed.segments.is_empty() {
         replayed.unusable.push(path);
         return Ok(());
     }
@@ -354,6 +351,11 @@ fn apply_record(
 }
 
 impl Replayed {
+    /// Whether a new journal could not be used: then none after it can go on where it should have ended.
+    fn has_passed_over(&self) -> bool {
+        !(self.unusable.is_empty() && self.leftover.is_empty())
+    }
+
     /// Mends what a crash may leave: removes journals that the snapshot has taken the place of, keeps what cannot be used
     /// aside, cuts off a tail that was torn. Called once everything has been read and found good.
     ///

@@ -323,7 +323,11 @@ impl Writer {
         open.lines_seq = next_seq - 1;
         self.written.store(open.lines_seq, Ordering::Release);
         open.switch_to(next);
-        Ok(())
+        drop(open);
+        // It must be in the folder before the snapshot is that takes the place of the journals before it.
+        self.folder
+            .sync()
+            .map_err(|error| self.lose_trust("sync", &error))
     }
 
     /// Brings a new journal to the disk and gives it its final name; not under the lock of the file, as it takes time.
