@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::persistence::{Durability, Options};
+use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,14 +15,21 @@ Examples:
   pykv-server --data /var/lib/pykv                 keep the data there
   pykv-server --listen 0.0.0.0:7878 --http off     serve the text protocol to other machines, and no HTTP
   pykv-server --durability always                  answer OK to a change once it is on the disk
+  pykv-server check data                           say what is wrong with a data folder; change nothing
+  pykv-server repair data                          mend it, and keep what is removed beside it
 
 Then, in another terminal: pykv-cli, or: nc 127.0.0.1 7878
 ";
 
 /// A key-value server for people who want to see their data.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(name = "pykv-server", version, before_help = EXAMPLES)]
+#[command(name = "pykv-server", version, before_help = EXAMPLES, args_conflicts_with_subcommands = true,
+          subcommand_help_heading = "Without a server", disable_help_subcommand = true)]
 pub struct Config {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+
     /// Where the text protocol is served; port 0 takes a free one.
     #[arg(
         long,
@@ -61,6 +68,24 @@ pub struct Config {
     pub save_interval: u64,
 }
 
+/// What can be done with a data folder that no server uses.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Action {
+    /// Say what is wrong with a data folder, with file and line, and what is lost by it; change nothing. Exit status: 0 it is
+    /// sound, 1 it is not.
+    Check {
+        /// The data folder.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Mend a data folder: what can be read is saved, and every damaged file is kept beside it as *.damaged.
+    Repair {
+        /// The data folder.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
+
 impl Config {
     /// How the data folder is to be used.
     #[must_use]
@@ -69,6 +94,7 @@ impl Config {
             data: self.data.clone(),
             durability: self.durability,
             save_interval: Duration::from_secs(self.save_interval),
+            sync_interval: SYNC_INTERVAL,
         }
     }
 }

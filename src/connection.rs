@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::{self, Access, COMMANDS, Listing, Next, Service};
-use crate::engine::Scan;
+use crate::engine::{Barrier, Scan};
 use crate::json::Pieces;
 use crate::persistence::DiskFault;
 use crate::protocol::line::{self, Frame, LineReplies, Refusal};
@@ -53,6 +53,8 @@ pub struct Connection {
     output: Vec<u8>,
     /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
     changes: Vec<(usize, usize)>,
+    /// What the replies have to wait for.
+    barrier: Barrier,
     tally: Tally,
 }
 
@@ -83,6 +85,7 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: Cancellat
         has_drained: false,
         output: Vec::new(),
         changes: Vec::new(),
+        barrier: Barrier::default(),
         tally: Tally::default(),
     };
     // A client that has gone is no fault of the server's, and nobody is there to be told.
@@ -160,7 +163,13 @@ impl Connection {
             };
             let start = self.output.len();
             let mut replies = LineReplies(&mut self.output);
-            let next = command::execute(&self.service, &mut self.tally, &request, &mut replies);
+            let next = command::execute(
+                &self.service,
+                &mut self.tally,
+                &mut self.barrier,
+                &request,
+                &mut replies,
+            );
             let changes = command::place_of(request.verb)
                 .is_some_and(|place| COMMANDS[place].access == Access::Write);
             if changes {
@@ -179,7 +188,7 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        if let Err(fault) = self.service.engine.commit().await {
+        if let Err(fault) = self.service.engine.commit(self.barrier).await {
             self.take_back_changes(&fault);
         }
         self.changes.clear();
@@ -281,9 +290,10 @@ impl Connection {
         Ok(())
     }
 
-    async fn send_scan(&mut self, scan: Scan, listing: Listing) -> io::Result<()> {
+    async fn send_scan(&mut self, mut scan: Scan, listing: Listing) -> io::Result<()> {
         let mut count = 0;
-        for entries in scan {
+        while let Some(entries) = scan.next() {
+            self.barrier.raise(scan.seen());
             count += entries.len() as u64;
             for entry in entries {
                 let key = entry.key().as_str();

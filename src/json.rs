@@ -4,6 +4,7 @@
 //! is an object with `$`-names: `{"$text": "...", "$expires_at": "2026-11-23T01:02:03.456Z"}` or `{"$base64": "..."}`.
 //! Promises: what is written is read back byte for byte; any other JSON value is read as its compact JSON text.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -122,29 +123,59 @@ impl Iterator for Pieces {
 
 /// A value as it was read, before its limits are checked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct Loaded<'a> {
     /// The bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'a, [u8]>,
     /// When it ceases to be.
     pub expires_at: Option<UnixMs>,
 }
 
-impl Loaded {
-    fn text(text: String) -> Self {
+impl<'a> Loaded<'a> {
+    /// Text that does not expire.
+    #[must_use]
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self {
-            bytes: text.into_bytes(),
+            bytes: match text.into() {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            },
             expires_at: None,
         }
     }
+}
+
+/// Takes the JSON string that the bytes begin with; its text, and what follows. `None` if they begin with none.
+///
+/// It exists because it is the inner loop of a start: a string without escapes, as most are, is not copied.
+#[must_use]
+pub fn take_string(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
+    let body = bytes.strip_prefix(b"\"")?;
+    let mut at = memchr::memchr2(b'"', b'\\', body)?;
+    if body[at] == b'"' {
+        // Below the space nothing may stand as it is (RFC 8259, section 7).
+        let (text, rest) = (&body[..at], &body[at + 1..]);
+        let is_plain = text.iter().all(|byte| *byte >= b' ');
+        return is_plain
+            .then(|| std::str::from_utf8(text).ok())
+            .flatten()
+            .map(|text| (Cow::Borrowed(text), rest));
+    }
+    while body[at] == b'\\' {
+        let after = at + 2;
+        at = after + memchr::memchr2(b'"', b'\\', body.get(after..)?)?;
+    }
+    // The two quotes and what is between them.
+    let text = serde_json::from_slice(&bytes[..at + 2]).ok()?;
+    Some((Cow::Owned(text), &body[at + 1..]))
 }
 
 /// Reads one value from its JSON text.
 ///
 /// # Errors
 /// What is wrong with a string, or with an object that has one of our `$`-names, in a sentence.
-pub fn read_value(raw: &str) -> Result<Loaded, String> {
+pub fn read_value(raw: &str) -> Result<Loaded<'_>, String> {
     match raw.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(raw)
+        Some(b'"') => serde_json::from_str::<String>(raw)
             .map(Loaded::text)
             .map_err(|error| plain_reason(&error)),
         Some(b'{') if raw.contains("\"$") => read_object_value(raw),
@@ -169,7 +200,7 @@ pub fn is_half_character(error: &serde_json::Error) -> bool {
     text.contains("surrogate") || text.contains("end of hex escape")
 }
 
-fn read_object_value(raw: &str) -> Result<Loaded, String> {
+fn read_object_value(raw: &str) -> Result<Loaded<'static>, String> {
     let members: BTreeMap<String, &RawValue> =
         serde_json::from_str(raw).map_err(|error| plain_reason(&error))?;
     let ours = ["$text", "$base64", "$expires_at"];
@@ -200,7 +231,10 @@ fn read_object_value(raw: &str) -> Result<Loaded, String> {
     let expires_at = text_of("$expires_at")?
         .map(|text| read_time(&text))
         .transpose()?;
-    Ok(Loaded { bytes, expires_at })
+    Ok(Loaded {
+        bytes: Cow::Owned(bytes),
+        expires_at,
+    })
 }
 
 fn read_time(text: &str) -> Result<UnixMs, String> {
@@ -377,6 +411,39 @@ mod tests {
     }
 
     #[test]
+    fn a_string_is_taken_as_serde_json_reads_it_or_not_at_all() {
+        for text in [
+            r#""""#,
+            r#""plain""#,
+            r#""é\u00e9 \" \\""#,
+            r#""\\""#,
+            r#""\ud83d\ude00""#,
+            r#""\ud83d""#,
+            r#""\q""#,
+            r#""\"#,
+            r#"""#,
+            r#""unended"#,
+            r#""unended\""#,
+            "\"tab\there\"",
+            "plain",
+            "",
+        ] {
+            let expected = serde_json::from_str::<String>(text).ok();
+            let taken = take_string(text.as_bytes()).map(|(text, rest)| {
+                assert!(rest.is_empty());
+                text.into_owned()
+            });
+            assert_eq!(taken, expected, "{text}");
+            if expected.is_some() {
+                let longer = format!("{text},\"more\"");
+                let rest = take_string(longer.as_bytes()).map(|(_, rest)| rest);
+                assert_eq!(rest, Some(&b",\"more\""[..]), "{text}");
+            }
+        }
+        assert_eq!(take_string(b"\"\xff\""), None);
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         for (bytes, expires_at) in [
             (&b"plain"[..], None),
@@ -395,7 +462,7 @@ mod tests {
             assert_eq!(
                 loaded,
                 Loaded {
-                    bytes: bytes.to_vec(),
+                    bytes: Cow::Borrowed(bytes),
                     expires_at
                 }
             );

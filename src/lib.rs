@@ -11,7 +11,8 @@
 //! persistence   what survives a crash         Change -> journal and snapshot
 //! ```
 //!
-//! `record` (what is stored), `json` (how it stands in JSON) and `stats` (the counters) stand beside the layers.
+//! `record` (what is stored), `json` (how it stands in JSON) and `stats` (the counters) stand beside the layers; `verdict` is
+//! what `check` and `repair` say of a folder that no server uses.
 
 pub mod command;
 pub mod config;
@@ -24,3 +25,4 @@ pub mod protocol;
 pub mod record;
 pub mod server;
 pub mod stats;
+pub mod verdict;

@@ -12,10 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use pykv::config::Config;
+use pykv::config::{Action, Config};
 use pykv::engine::Engine;
-use pykv::persistence::DiskFault;
+use pykv::persistence::{DiskFault, Progress};
 use pykv::server::{FILES_WANTED, Server, connections_max, listen};
+use pykv::verdict;
 
 /// How often a server that stops tries to save.
 const LAST_SAVES_MAX: usize = 3;
@@ -32,11 +33,20 @@ fn main() -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
+    let verdict = match &config.action {
+        Some(Action::Check { folder }) => verdict::check(folder),
+        Some(Action::Repair { folder }) => verdict::repair(folder),
+        None => return serve(&config),
+    };
+    verdict.unwrap_or_else(|error| fail(&error))
+}
+
+fn serve(config: &Config) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(run(&config)) {
+    match runtime.block_on(run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error),
     }
@@ -62,7 +72,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         Some(address) => Some((listen(address, "--http").await?, address.clone())),
         None => None,
     };
-    let engine = Engine::open(&config.store())?;
+    let engine = Engine::open(&config.store(), &Progress::new())?;
     let shutdown = stop_on_signal()?;
     let server = Server::new(engine.clone(), text, http, connections_max(files));
     announce(&server)?;

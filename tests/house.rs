@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "src/command",
         &["protocol", "engine", "record", "stats", "json"],
     ),
+    ("src/verdict.rs", &["engine", "persistence"]),
     (
         "src/connection.rs",
         &[

@@ -83,6 +83,14 @@ fn figures(service: &Service) -> Vec<(String, Figure)> {
             "disk",
             Figure::Text(disk.fault.unwrap_or_else(|| "ok".to_owned())),
         ),
+        (
+            "unsynced_seconds",
+            Figure::Real(disk.unsynced.as_secs_f64()),
+        ),
+        (
+            "unsynced_seconds_max",
+            Figure::Real(disk.unsynced_longest.as_secs_f64()),
+        ),
         ("journal_bytes", Figure::Count(disk.journal_bytes)),
         ("journal_segments", Figure::Count(disk.journal_segments)),
         (

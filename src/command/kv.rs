@@ -2,22 +2,22 @@
 
 use super::{Call, Listing, Next};
 use crate::engine::Read;
-use crate::protocol::{ErrorReply, Reply};
+use crate::protocol::{ErrorReply, Reply, Words};
 use crate::record::{Key, Value};
 
 pub(super) fn put(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let (key, value) = (call.key(0)?, Value::parse(&call.arguments[1])?);
-    call.service.engine.put(key, value)?;
+    let key = Key::parse(&call.arguments[0])?;
+    let value = Value::parse(&call.arguments[1])?;
+    call.service.engine.put(key, value, call.barrier)?;
     call.done(Reply::Ok)
 }
 
 pub(super) fn get(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     let key = Key::parse(&call.arguments[0])?;
     let replies = &mut *call.replies;
-    let read = call
-        .service
-        .engine
-        .read(key, |value| replies.reply(Reply::Value(value)));
+    let read = call.service.engine.read(key, call.barrier, |value| {
+        replies.reply(Reply::Value(value));
+    });
     call.tally.read(!matches!(read, Read::Missing));
     match read {
         Read::Shown => Ok(Next::Done),
@@ -27,18 +27,21 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 }
 
 pub(super) fn del(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let deleted = call.service.engine.delete(&keys_of(call)?)?;
+    let keys = keys_of(&call.arguments)?;
+    let deleted = call.service.engine.delete(&keys, call.barrier)?;
     call.done(Reply::Count(deleted))
 }
 
 pub(super) fn exists(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let count = call.service.engine.exist(&keys_of(call)?);
+    let keys = keys_of(&call.arguments)?;
+    let count = call.service.engine.exist(&keys, call.barrier);
     call.done(Reply::Count(count))
 }
 
-fn keys_of<'a>(call: &'a Call<'_>) -> Result<Vec<Key<'a>>, ErrorReply> {
-    (0..call.arguments.len())
-        .map(|place| call.key(place))
+fn keys_of<'a>(arguments: &'a Words<'_>) -> Result<Vec<Key<'a>>, ErrorReply> {
+    arguments
+        .iter()
+        .map(|argument| Ok(Key::parse(argument)?))
         .collect()
 }
 
@@ -53,6 +56,7 @@ pub(super) fn keys(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 pub(super) fn count(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     if call.arguments.is_empty() {
         let keys = call.service.engine.keys();
+        call.barrier.raise(call.service.engine.everything());
         return call.done(Reply::Count(keys));
     }
     scan(call, Listing::Count)
@@ -61,12 +65,12 @@ pub(super) fn count(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 fn scan(call: &mut Call<'_>, listing: Listing) -> Result<Next, ErrorReply> {
     let prefix = match call.arguments.len() {
         0 => Key::parse(b"")?,
-        _ => call.key(0)?,
+        _ => Key::parse(&call.arguments[0])?,
     };
     Ok(Next::Scan(call.service.engine.scan(prefix), listing))
 }
 
 pub(super) fn clear(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    call.service.engine.clear()?;
+    call.service.engine.clear(call.barrier)?;
     call.done(Reply::Ok)
 }

@@ -10,9 +10,9 @@ mod kv;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::engine::{Engine, Scan};
+use crate::engine::{Barrier, Engine, Scan};
 use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request, Words};
-use crate::record::{Entry, Key, PairError};
+use crate::record::{Entry, PairError};
 use crate::stats::{Stats, Tally};
 
 /// The most keys that one request may name: they are deleted as one change, under the locks of all their shards at once.
@@ -237,15 +237,12 @@ pub enum Listing {
 struct Call<'a> {
     service: &'a Service,
     tally: &'a mut Tally,
+    barrier: &'a mut Barrier,
     replies: &'a mut dyn Replies,
     arguments: Words<'a>,
 }
 
 impl Call<'_> {
-    fn key(&self, place: usize) -> Result<Key<'_>, ErrorReply> {
-        Ok(Key::parse(&self.arguments[place])?)
-    }
-
     fn done(&mut self, reply: Reply<'_>) -> Result<Next, ErrorReply> {
         self.replies.reply(reply);
         Ok(Next::Done)
@@ -263,15 +260,16 @@ impl From<PairError> for ErrorReply {
 }
 
 /// Executes one request: counts it, looks it up, checks its arguments, runs it. Every request is answered, by a reply or by
-/// what `Next` says is left to do.
+/// what `Next` says is left to do. The barrier is raised to what its reply has to wait for.
 pub fn execute(
     service: &Service,
     tally: &mut Tally,
+    barrier: &mut Barrier,
     request: &Request<'_>,
     replies: &mut dyn Replies,
 ) -> Next {
     tally.requests += 1;
-    match run(service, tally, request, replies) {
+    match run(service, tally, barrier, request, replies) {
         Ok(next) => next,
         Err(error) => {
             tally.errors += 1;
@@ -284,6 +282,7 @@ pub fn execute(
 fn run(
     service: &Service,
     tally: &mut Tally,
+    barrier: &mut Barrier,
     request: &Request<'_>,
     replies: &mut dyn Replies,
 ) -> Result<Next, ErrorReply> {
@@ -303,6 +302,7 @@ fn run(
     (command.run)(&mut Call {
         service,
         tally,
+        barrier,
         replies,
         arguments,
     })

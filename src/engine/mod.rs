@@ -5,23 +5,43 @@
 //! - what `commit` has let pass is as safe as `--durability` says, and so is everything that a reader has been shown before;
 //! - a scan shows every pair that is there from its beginning to its end exactly once, and holds no lock meanwhile.
 
+mod load;
 mod saver;
 mod table;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use table::Table;
 
-use crate::persistence::{Disk, DiskFault, Durability, Options, Store, StoreError};
+use crate::persistence::chunks::Load as _;
+use crate::persistence::files::{Files, System};
+use crate::persistence::{
+    Disk, DiskFault, Durability, Inspection, Options, Progress, SYNC_INTERVAL, Salvaged, Store,
+    StoreError,
+};
 use crate::protocol::{ErrorCode, ErrorReply};
 use crate::record::{Change, Entry, Key, UnixMs, Value, now_ms};
+use load::Loading;
 use saver::Saver;
 
 /// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
 const COPIED_BYTES_MAX: usize = 64 << 10;
+
+/// The last change that a batch of requests has made or seen: what its replies have to wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Barrier(u64);
+
+impl Barrier {
+    /// Another change was made or seen.
+    pub fn raise(&mut self, other: Self) {
+        self.0 = self.0.max(other.0);
+    }
+}
 
 /// What a read found.
 #[derive(Debug)]
@@ -48,16 +68,22 @@ impl Engine {
     ///
     /// # Errors
     /// [`StoreError`]: the folder cannot be used, is in use, or is damaged. Nothing has been changed then.
-    pub fn open(options: &Options) -> Result<Arc<Self>, StoreError> {
-        let table = Table::new();
-        let mut expiring = BinaryHeap::new();
-        let store = Store::open(options, &mut |change| load(&table, &mut expiring, &change))?;
-        let engine = Arc::new(Self {
-            table,
-            store,
-            saver: Saver::new(),
-            expiring: Mutex::new(expiring),
-        });
+    pub fn open(options: &Options, progress: &Progress) -> Result<Arc<Self>, StoreError> {
+        Self::open_on(Arc::new(System), options, progress)
+    }
+
+    /// As `open`, on any disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_on(
+        files: Arc<dyn Files>,
+        options: &Options,
+        progress: &Progress,
+    ) -> Result<Arc<Self>, StoreError> {
+        let loading = Loading::default();
+        let store = Store::open(files, options, &loading, progress)?;
+        let engine = Self::new(loading, store);
         engine.expire();
         if options.durability == Durability::Off && engine.store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
@@ -70,9 +96,51 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Looks at a data folder that no server uses, and changes nothing; how many pairs can be read, and what is wrong.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it cannot be looked at.
+    pub fn check(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Inspection), StoreError> {
+        let loading = Loading::default();
+        let inspection = Store::check(files, path, &loading)?;
+        Ok((loading.pairs(), inspection))
+    }
+
+    /// Mends a damaged data folder: what can be read is saved, what was there before is kept beside it. Nothing is changed if
+    /// nothing is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn repair(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Salvaged), StoreError> {
+        let loading = Loading::default();
+        let options = Options {
+            data: path.to_owned(),
+            durability: Durability::Always,
+            save_interval: Duration::MAX,
+            sync_interval: SYNC_INTERVAL,
+        };
+        let mut salvaged = Store::salvage(files, &options, &loading)?;
+        let pairs = loading.pairs();
+        if let Some(store) = salvaged.store.take() {
+            let engine = Self::new(loading, store);
+            saver::save(&engine).map_err(StoreError::FirstSave)?;
+        }
+        Ok((pairs, salvaged))
+    }
+
+    fn new(loading: Loading, store: Store) -> Arc<Self> {
+        let (table, expiring) = loading.end();
+        Arc::new(Self {
+            table,
+            store,
+            saver: Saver::new(),
+            expiring: Mutex::new(expiring),
+        })
+    }
+
     /// Shows the value of a key, unless it is long.
-    pub fn read(&self, key: Key<'_>, show: impl FnOnce(&[u8])) -> Read {
-        let read = self.table.read(key, |entry| {
+    pub fn read(&self, key: Key<'_>, seen: &mut Barrier, show: impl FnOnce(&[u8])) -> Read {
+        let (read, changed) = self.table.read(key, |entry| {
             if is_gone(entry) {
                 Read::Missing
             } else if entry.value_bytes().len() > COPIED_BYTES_MAX {
@@ -82,12 +150,14 @@ impl Engine {
                 Read::Shown
             }
         });
+        seen.raise(Barrier(changed));
         read.unwrap_or(Read::Missing)
     }
 
     /// How many of these keys there are, at one moment; a key that is named twice counts twice.
-    pub fn exist(&self, keys: &[Key<'_>]) -> u64 {
+    pub fn exist(&self, keys: &[Key<'_>], seen: &mut Barrier) -> u64 {
         let mut locked = self.table.lock(keys);
+        seen.raise(Barrier(locked.changed()));
         let there = keys
             .iter()
             .filter(|key| locked.get(**key).is_some_and(|entry| !is_gone(&entry)));
@@ -98,13 +168,15 @@ impl Engine {
     ///
     /// # Errors
     /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn put(&self, key: Key<'_>, value: Value<'_>) -> Result<(), DiskFault> {
+    pub fn put(&self, key: Key<'_>, value: Value<'_>, made: &mut Barrier) -> Result<(), DiskFault> {
         let record = self.store.encode(&Change::Put(key, value));
         let entry = Entry::new(key, value);
         let mut locked = self.table.lock(&[key]);
-        self.store.append(record)?;
+        let change = self.store.append(record)?;
         let old = locked.insert(entry);
+        locked.note(change);
         drop(locked);
+        made.raise(Barrier(change));
         // Freed here, not under the lock.
         drop(old);
         if let Some(expires_at) = value.expires_at() {
@@ -118,8 +190,10 @@ impl Engine {
     ///
     /// # Errors
     /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn delete(&self, keys: &[Key<'_>]) -> Result<u64, DiskFault> {
+    pub fn delete(&self, keys: &[Key<'_>], made: &mut Barrier) -> Result<u64, DiskFault> {
         let mut locked = self.table.lock(keys);
+        // That a key is not there may be news, too.
+        made.raise(Barrier(locked.changed()));
         let mut there: Vec<Key<'_>> = keys
             .iter()
             .copied()
@@ -130,10 +204,12 @@ impl Engine {
         if there.is_empty() {
             return Ok(0);
         }
-        self.store
-            .append(self.store.encode(&Change::Delete(&there)))?;
+        let record = self.store.encode(&Change::Delete(&there));
+        let change = self.store.append(record)?;
         let taken: Vec<Option<Entry>> = there.into_iter().map(|key| locked.remove(key)).collect();
+        locked.note(change);
         drop(locked);
+        made.raise(Barrier(change));
         Ok(taken
             .iter()
             .flatten()
@@ -145,13 +221,15 @@ impl Engine {
     ///
     /// # Errors
     /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn clear(&self) -> Result<(), DiskFault> {
+    pub fn clear(&self, made: &mut Barrier) -> Result<(), DiskFault> {
         let record = self.store.encode(&Change::Clear);
         let mut locked = self.table.lock_all();
-        self.store.append(record)?;
+        let change = self.store.append(record)?;
         let taken = locked.take_all();
+        locked.note(change);
         self.expiring().clear();
         drop(locked);
+        made.raise(Barrier(change));
         // Ten million entries take a second to free; no request waits for it, unless there is no thread to be had.
         let _ = std::thread::Builder::new().spawn(move || drop(taken));
         Ok(())
@@ -161,6 +239,12 @@ impl Engine {
     #[must_use]
     pub fn keys(&self) -> u64 {
         self.table.keys()
+    }
+
+    /// What whoever is shown anything of all the data has seen.
+    #[must_use]
+    pub fn everything(&self) -> Barrier {
+        Barrier(self.store.appended())
     }
 
     /// Bytes of all keys and values.
@@ -176,17 +260,18 @@ impl Engine {
             engine: Arc::clone(self),
             prefix: prefix.as_bytes().to_vec(),
             shard: 0,
+            seen: Barrier::default(),
         }
     }
 
-    /// Waits until every change so far is as safe as `--durability` promises. No reply may leave before: neither that of a
-    /// write, nor that of a read, which may have seen another's.
+    /// Waits until what a batch has made or seen is as safe as `--durability` promises. No reply may leave before: neither that
+    /// of a write, nor that of a read, which may have seen another's.
     ///
     /// # Errors
     /// `DISK`: the changes that were waiting are in memory, and are written as soon as the disk takes them, but may be lost
     /// if the server ends before. Reads are still true.
-    pub async fn commit(&self) -> Result<(), DiskFault> {
-        self.store.commit().await
+    pub async fn commit(&self, barrier: Barrier) -> Result<(), DiskFault> {
+        self.store.commit(barrier.0).await
     }
 
     /// Saves all pairs, and waits for it. Changes that were made before the call are in store.json when it returns.
@@ -230,9 +315,10 @@ impl Engine {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was put");
         let mut locked = self.table.lock(&[key]);
         if locked.get(key).is_some_and(|entry| entry.is_expired(now)) {
-            self.store
-                .append(self.store.encode(&Change::Delete(&[key])))?;
+            let record = self.store.encode(&Change::Delete(&[key]));
+            let change = self.store.append(record)?;
             locked.remove(key);
+            locked.note(change);
         }
         Ok(())
     }
@@ -259,28 +345,6 @@ fn is_gone(entry: &Entry) -> bool {
     entry.expires_at().is_some() && entry.is_expired(now_ms())
 }
 
-/// Applies a change that was read from disk.
-fn load(table: &Table, expiring: &mut BinaryHeap<Reverse<(UnixMs, String)>>, change: &Change<'_>) {
-    match change {
-        Change::Put(key, value) => {
-            table.lock(&[*key]).insert(Entry::new(*key, *value));
-            if let Some(expires_at) = value.expires_at() {
-                expiring.push(Reverse((expires_at, key.as_str().to_owned())));
-            }
-        }
-        Change::Delete(keys) => {
-            let mut locked = table.lock(keys);
-            for key in *keys {
-                locked.remove(*key);
-            }
-        }
-        Change::Clear => {
-            drop(table.lock_all().take_all());
-            expiring.clear();
-        }
-    }
-}
-
 impl From<DiskFault> for ErrorReply {
     fn from(fault: DiskFault) -> Self {
         Self::new(ErrorCode::Disk, fault.to_string())
@@ -293,6 +357,15 @@ pub struct Scan {
     engine: Arc<Engine>,
     prefix: Vec<u8>,
     shard: usize,
+    seen: Barrier,
+}
+
+impl Scan {
+    /// What it has shown so far.
+    #[must_use]
+    pub fn seen(&self) -> Barrier {
+        self.seen
+    }
 }
 
 impl Iterator for Scan {
@@ -303,7 +376,8 @@ impl Iterator for Scan {
         if self.shard == self.engine.table.shards() {
             return None;
         }
-        let mut entries = self.engine.table.entries(self.shard, &self.prefix);
+        let (mut entries, changed) = self.engine.table.entries(self.shard, &self.prefix);
+        self.seen.raise(Barrier(changed));
         self.shard += 1;
         entries.retain(|entry| !is_gone(entry));
         Some(entries)

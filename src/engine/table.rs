@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::record::{Entry, Key};
 
@@ -22,8 +22,16 @@ type Shard = hashbrown::raw::RawTable<(Entry, SharedValue<()>)>;
 #[derive(Debug)]
 pub struct Table {
     map: DashMap<Entry, (), ahash::RandomState>,
+    /// For each shard the number of its last change, written under its lock: whoever has read there has seen that one.
+    changed: Box<[AtomicU64]>,
     keys: AtomicU64,
     data_bytes: AtomicU64,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Table {
@@ -37,6 +45,9 @@ impl Table {
         );
         Self {
             map,
+            changed: std::iter::repeat_with(AtomicU64::default)
+                .take(SHARDS)
+                .collect(),
             keys: AtomicU64::new(0),
             data_bytes: AtomicU64::new(0),
         }
@@ -54,11 +65,15 @@ impl Table {
         self.data_bytes.load(Relaxed)
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
+    /// The hash of a key.
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> u64 {
         self.map.hasher().hash_one(key)
     }
 
-    fn shard_of(&self, hash: u64) -> usize {
+    /// The shard of the key with this hash.
+    #[must_use]
+    pub fn shard_of(&self, hash: u64) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any bits of the hash serve to choose a shard"
@@ -66,13 +81,16 @@ impl Table {
         self.map.determine_shard(hash as usize)
     }
 
-    /// Shows the entry of a key, if there is one, under the lock of its shard.
-    pub fn read<R>(&self, key: Key<'_>, show: impl FnOnce(&Entry) -> R) -> Option<R> {
+    /// Shows the entry of a key, if there is one, under the lock of its shard; and the number of the last change there.
+    pub fn read<R>(&self, key: Key<'_>, show: impl FnOnce(&Entry) -> R) -> (Option<R>, u64) {
         let hash = self.hash(key.as_bytes());
-        let shard = self.map.shards()[self.shard_of(hash)].read();
-        shard
+        let place = self.shard_of(hash);
+        let shard = self.map.shards()[place].read();
+        let changed = self.changed[place].load(Relaxed);
+        let shown = shard
             .get(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())
-            .map(|(entry, _)| show(entry))
+            .map(|(entry, _)| show(entry));
+        (shown, changed)
     }
 
     /// Locks the shards of these keys against all others.
@@ -91,6 +109,15 @@ impl Table {
         Locked {
             table: self,
             shards,
+        }
+    }
+
+    /// Locks the shard of the key with this hash.
+    pub fn lock_hashed(&self, hash: u64) -> Locked<'_> {
+        let place = self.shard_of(hash);
+        Locked {
+            table: self,
+            shards: smallvec![(place, self.map.shards()[place].write())],
         }
     }
 
@@ -115,10 +142,13 @@ impl Table {
         self.map.shards().len()
     }
 
-    /// The entries of one shard whose keys begin with a prefix, as they stand at one moment.
+    /// The entries of one shard whose keys begin with a prefix, as they stand at one moment; and the number of the last
+    /// change there.
     #[must_use]
-    pub fn entries(&self, shard: usize, prefix: &[u8]) -> Vec<Entry> {
+    pub fn entries(&self, shard: usize, prefix: &[u8]) -> (Vec<Entry>, u64) {
+        let changed = &self.changed[shard];
         let shard = self.map.shards()[shard].read();
+        let changed = changed.load(Relaxed);
         let mut entries = Vec::with_capacity(if prefix.is_empty() { shard.len() } else { 0 });
         // SAFETY: the iterator must not outlive the table, nor see it change. The read guard is held to the end of this
         // function, past the last use of the iterator, and keeps every writer out.
@@ -132,7 +162,26 @@ impl Table {
                 entries.push(entry.clone());
             }
         }
-        entries
+        (entries, changed)
+    }
+
+    /// Takes every entry of one shard out.
+    pub fn clear_shard(&self, shard: usize) {
+        let taken = std::mem::take(&mut *self.map.shards()[shard].write());
+        let keys = taken.len() as u64;
+        let data_bytes: usize = taken.into_iter().map(|(entry, _)| entry.data_bytes()).sum();
+        self.keys.fetch_sub(keys, Relaxed);
+        self.data_bytes.fetch_sub(data_bytes as u64, Relaxed);
+    }
+
+    /// Makes room for so many keys at once: growing step by step, each shard would look up every key again and again.
+    pub fn reserve(&self, keys: usize) {
+        for shard in self.map.shards() {
+            let room = (keys / SHARDS).saturating_sub(shard.read().len());
+            shard
+                .write()
+                .reserve(room + room / 8, |(entry, _)| self.hash(entry.key_bytes()));
+        }
     }
 }
 
@@ -151,6 +200,23 @@ impl Locked<'_> {
         &mut self.shards[at.expect("the shards of all keys that are used were locked")].1
     }
 
+    /// Notes the number of a change in all the locked shards.
+    pub fn note(&mut self, change: u64) {
+        for (place, _) in &self.shards {
+            self.table.changed[*place].store(change, Relaxed);
+        }
+    }
+
+    /// The number of the last change in the locked shards.
+    #[must_use]
+    pub fn changed(&self) -> u64 {
+        self.shards
+            .iter()
+            .map(|(place, _)| self.table.changed[*place].load(Relaxed))
+            .max()
+            .unwrap_or(0)
+    }
+
     /// The entry of a key.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
         let hash = self.table.hash(key.as_bytes());
@@ -162,7 +228,13 @@ impl Locked<'_> {
 
     /// Puts an entry in the place of what was under its key.
     pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
-        let (table, hash) = (self.table, self.table.hash(entry.key_bytes()));
+        let hash = self.table.hash(entry.key_bytes());
+        self.insert_hashed(hash, entry)
+    }
+
+    /// As `insert`, where the hash of the key is known.
+    pub fn insert_hashed(&mut self, hash: u64, entry: Entry) -> Option<Entry> {
+        let table = self.table;
         table
             .data_bytes
             .fetch_add(entry.data_bytes() as u64, Relaxed);
@@ -181,7 +253,13 @@ impl Locked<'_> {
 
     /// Takes the entry of a key out.
     pub fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
-        let (table, hash) = (self.table, self.table.hash(key.as_bytes()));
+        let hash = self.table.hash(key.as_bytes());
+        self.remove_hashed(hash, key)
+    }
+
+    /// As `remove`, where the hash of the key is known.
+    pub fn remove_hashed(&mut self, hash: u64, key: Key<'_>) -> Option<Entry> {
+        let table = self.table;
         let (entry, _) = self
             .shard(hash)
             .remove_entry(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())?;
@@ -225,7 +303,7 @@ mod tests {
             table.lock(&[entry.key()]).insert(entry.clone());
         }
         let mut keys: Vec<String> = (0..table.shards())
-            .flat_map(|shard| table.entries(shard, b"key:"))
+            .flat_map(|shard| table.entries(shard, b"key:").0)
             .map(|entry| entry.key().as_str().to_owned())
             .collect();
         keys.sort_unstable();
@@ -252,6 +330,6 @@ mod tests {
         drop(locked);
         drop(table.lock_all().take_all());
         assert_eq!((table.keys(), table.data_bytes()), (0, 0));
-        assert!(table.read(a.key(), |_| ()).is_none());
+        assert!(table.read(a.key(), |_| ()).0.is_none());
     }
 }

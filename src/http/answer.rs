@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use super::bodies;
 use crate::command::{self, Next, Service};
-use crate::engine::Scan;
+use crate::engine::{Barrier, Scan};
 use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request};
 use crate::record::Entry;
 use crate::stats::Tally;
@@ -63,8 +63,10 @@ impl Replies for Kept {
 pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answer, Response> {
     let mut tally = Tally::default();
     let mut kept = Kept::default();
-    let next = command::execute(service, &mut tally, &Request::split(verb, words), &mut kept);
-    let committed = service.engine.commit().await;
+    let mut barrier = Barrier::default();
+    let request = Request::split(verb, words);
+    let next = command::execute(service, &mut tally, &mut barrier, &request, &mut kept);
+    let committed = service.engine.commit(barrier).await;
     let is_change = matches!(kept.answer, Some(Answer::Ok | Answer::Count(_)));
     if let (Err(fault), true) = (committed, is_change) {
         tally.errors += 1;

@@ -209,11 +209,13 @@ async fn stats(State(service): State<Arc<Service>>) -> Response {
             example = json!({"status": "failing", "reasons": ["the last save failed: no space left on device"]}))))]
 async fn health(State(service): State<Arc<Service>>) -> Response {
     let disk = service.engine.disk();
+    let late = disk.late();
     let mut reasons: Vec<String> = disk
         .fault
         .into_iter()
         .map(|fault| format!("changes are refused: {fault}"))
         .collect();
+    reasons.extend(late);
     if let Some(save) = disk.last_save.filter(|save| save.result != "ok") {
         reasons.push(format!("the last save failed: {}", save.result));
     }

@@ -1,16 +1,22 @@
 //! The data folder: its lock, and the few file operations that must be done in one order to be safe.
 //!
-//! In: paths. Out: files that are where they are said to be, also after a power cut. Promises: one server to a folder;
-//! `publish` and `remove` return once the folder itself is on disk.
+//! In: names. Out: files that are where they are said to be, also after a power cut. Promises: one server to a folder;
+//! `publish` and `remove` return once the folder itself is on disk; a folder that was removed, or another in its place, is
+//! noticed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::files::{File, Files, Stat};
+
+/// The file that is locked.
+const LOCK_NAME: &str = "lock";
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Another server has it.
+    /// Another process has it.
     #[error(
         "data folder {path} is in use by another pykv-server{holder}; stop it, or choose another folder with --data"
     )]
@@ -19,6 +25,12 @@ pub enum FolderError {
         path: PathBuf,
         /// The other's process id, where it is known.
         holder: String,
+    },
+    /// There is none.
+    #[error("there is no data folder {path}")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
     },
     /// The system refuses.
     #[error("data folder {path}: cannot {action}")]
@@ -48,7 +60,9 @@ impl FolderError {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    _lock: File,
+    files: Arc<dyn Files>,
+    /// None in a folder that is only looked at.
+    lock: Mutex<Option<Arc<dyn File>>>,
 }
 
 impl Folder {
@@ -56,44 +70,94 @@ impl Folder {
     ///
     /// # Errors
     /// [`FolderError`].
-    pub fn open(path: &Path) -> Result<Self, FolderError> {
-        make(path).map_err(FolderError::unusable(path, "make the folder"))?;
-        let lock_path = path.join("lock");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(FolderError::unusable(&lock_path, "open the lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
-                let holder = holder
-                    .trim()
-                    .parse::<u32>()
-                    .map(|pid| format!(" (process {pid})"))
-                    .unwrap_or_default();
-                return Err(FolderError::InUse {
-                    path: path.to_owned(),
-                    holder,
-                });
-            }
-            Err(TryLockError::Error(source)) => {
-                return Err(FolderError::unusable(&lock_path, "lock it")(source));
-            }
+    pub fn open(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
+        make(&*files, path).map_err(FolderError::unusable(path, "make the folder"))?;
+        Self::open_existing(files, path)
+    }
+
+    /// Locks a folder that is there.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn open_existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
+        let folder = Self::existing(files, path)?;
+        folder.take()?;
+        Ok(folder)
+    }
+
+    /// Looks at a folder that is there, and changes nothing; others are kept out meanwhile.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn look(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
+        let folder = Self::existing(files, path)?;
+        if folder.stat(LOCK_NAME).is_ok() {
+            folder.lock_with(None)?;
         }
-        // Who holds it is a help to people, nothing that anything relies on.
-        let _ = lock
-            .set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| writeln!(lock, "{}", std::process::id()));
+        Ok(folder)
+    }
+
+    fn existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
+        if files.stat(path).is_err() {
+            return Err(FolderError::Missing {
+                path: path.to_owned(),
+            });
+        }
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            files,
+            lock: Mutex::new(None),
         })
+    }
+
+    /// Locks it, and says who has.
+    fn take(&self) -> Result<(), FolderError> {
+        self.lock_with(Some(&format!("{}\n", std::process::id())))
+    }
+
+    fn lock_with(&self, text: Option<&str>) -> Result<(), FolderError> {
+        let lock_path = self.join(LOCK_NAME);
+        let lock = self.files.lock(&lock_path, text).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                let holder = error.to_string().parse::<u32>();
+                return FolderError::InUse {
+                    path: self.path.clone(),
+                    holder: holder
+                        .map(|pid| format!(" (process {pid})"))
+                        .unwrap_or_default(),
+                };
+            }
+            FolderError::unusable(&lock_path, "lock it")(error)
+        })?;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        Ok(())
+    }
+
+    /// Whether the folder that was locked is still the one under this name.
+    ///
+    /// # Errors
+    /// That it is not.
+    pub fn check(&self) -> io::Result<()> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = lock.as_ref().map(|lock| lock.stat()).transpose()?;
+        match self.stat(LOCK_NAME) {
+            Ok(there) if ours.is_none_or(|ours| ours.id == there.id) => Ok(()),
+            _ => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the data folder, or the lock in it, was removed",
+            )),
+        }
+    }
+
+    /// Locks the folder that has come in the place of one that was removed.
+    ///
+    /// # Errors
+    /// [`FolderError`]: there is none yet, or another server has it.
+    pub fn retake(&self) -> Result<(), FolderError> {
+        if self.check().is_ok() {
+            return Ok(());
+        }
+        self.take()
     }
 
     /// A file in the folder.
@@ -102,17 +166,28 @@ impl Folder {
         self.path.join(name)
     }
 
+    /// The disk that it is on.
+    #[must_use]
+    pub fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
+    /// What the system knows of a file in it.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn stat(&self, name: &str) -> io::Result<Stat> {
+        self.files.stat(&self.join(name))
+    }
+
     /// The names of the files in the folder.
     ///
     /// # Errors
     /// [`FolderError::Unusable`].
     pub fn names(&self) -> Result<Vec<String>, FolderError> {
-        let read = || -> io::Result<Vec<String>> {
-            fs::read_dir(&self.path)?
-                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                .collect()
-        };
-        read().map_err(FolderError::unusable(&self.path, "list the folder"))
+        self.files
+            .names(&self.path)
+            .map_err(FolderError::unusable(&self.path, "list the folder"))
     }
 
     /// Gives a file, whose content is on disk already, its final name, in the place of what had it.
@@ -120,7 +195,7 @@ impl Folder {
     /// # Errors
     /// What the system said.
     pub fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)?;
+        self.files.rename(from, to)?;
         self.sync()
     }
 
@@ -129,11 +204,25 @@ impl Folder {
     /// # Errors
     /// What the system said.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
+        match self.files.remove(path) {
             Ok(()) => self.sync(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Gives a file a second name, or copies it where the disk cannot do that, so that it is kept; the name, once it is on
+    /// disk.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn keep(&self, path: &Path, aside: &str) -> io::Result<PathBuf> {
+        let aside = self.free_name(aside);
+        if self.files.link(path, &aside).is_err() {
+            copy(&*self.files, path, 0, &aside)?;
+        }
+        self.sync()?;
+        Ok(aside)
     }
 
     /// A name in the folder that nothing has yet: the one given, or it with a number.
@@ -142,7 +231,7 @@ impl Folder {
         let numbered = (2..).map(|n| self.join(&format!("{name}-{n}")));
         std::iter::once(self.join(name))
             .chain(numbered)
-            .find(|path| !path.exists())
+            .find(|path| self.files.stat(path).is_err())
             .expect("the numbers do not end")
     }
 
@@ -151,23 +240,42 @@ impl Folder {
     /// # Errors
     /// What the system said.
     pub fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.files.sync_folder(&self.path)
+    }
+}
+
+/// Copies a file from an offset on; the copy is on disk then, its name not yet.
+///
+/// # Errors
+/// What the system said.
+pub fn copy(files: &dyn Files, from: &Path, offset: u64, to: &Path) -> io::Result<()> {
+    let file = files.open(from)?;
+    let copy = files.create(to, None)?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut at = offset;
+    loop {
+        let count = super::files::read_full(&*file, &mut buffer, at)?;
+        if count == 0 {
+            return copy.sync_all();
+        }
+        super::files::append_all(&*copy, &buffer[..count])?;
+        at += count as u64;
     }
 }
 
 /// Makes a folder and those above it, and brings each new name to the disk.
-fn make(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
+fn make(files: &dyn Files, path: &Path) -> io::Result<()> {
+    if files.names(path).is_ok() {
         return Ok(());
     }
-    if path.exists() {
+    if files.stat(path).is_ok() {
         return Err(io::Error::other("it is a file, not a folder"));
     }
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    make(parent)?;
-    fs::create_dir(path)?;
-    File::open(parent)?.sync_all()
+    make(files, parent)?;
+    files.make_folder(path)?;
+    files.sync_folder(parent)
 }

@@ -1,13 +1,14 @@
 //! The journal's format: every change, in the order it was made, one JSON object per line.
 //!
-//! # Format, version 1: the file `journal-N.jsonl`
+//! # Format, version 2: the file `journal-N.jsonl`
 //!
 //! ```text
-//! {"journal":1,"number":7,"first_seq":41,"crc":"9ae0daaf"}            the first line: version, N, the next record's seq
+//! {"journal":2,"number":7,"first_seq":41,"crc":"9ae0daaf"}            the first line: version, N, the next record's seq
 //! {"put":"name","value":"Ada","seq":41,"crc":"1c291ca3"}              the key now has this value (in the form of `json`)
 //! {"del":["name","user:1"],"seq":42,"crc":"0f3cb1d2"}                 these keys are gone: one request, one record
 //! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
 //! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":44,"crc":".."}  store.json was written, and looks like this
+//! {"synced":43,"crc":"5d0fe1a7"}                                      a mark: up to record 43 all was on disk by now
 //! ```
 //!
 //! - `seq` grows by one from record to record, across files. `crc` is the CRC-32 (IEEE 802.3) of the line up to `,"crc"`,
@@ -18,8 +19,14 @@
 //! - A new journal is called `journal-N.jsonl.new` until those before it are on disk, or, where that is in doubt, until a
 //!   save has taken their place: the name is the doubt, and outlives a crash. If the machine goes down meanwhile
 //!   and an older one turns out to be short, the newer holds nothing that was promised, and is set aside.
+//! - A mark is no record and has no number. It is written with the first records after a sync, and tells what a power cut
+//!   may have taken from what it cannot: all that a mark speaks of was on disk.
 //! - The last lines of the last journal that are cut short, zero-filled or otherwise not whole were never promised: they are
-//!   copied aside (`journal-N.jsonl.torn`), reported, and cut off. A bad line before a whole one is damage, not a tear.
+//!   copied aside (`journal-N.jsonl.torn`), reported, and cut off. A bad line before a whole one is damage, not a tear; but
+//!   for one case: a disk may write what was not synced in any order, so that a power cut leaves sectors of zeros, which no
+//!   line ever holds, before whole lines. It is a tear where no later mark says that the place was on disk.
+//!
+//! Version 1 had no marks; it is read as this one is, and not written on with.
 //!
 //! To change the format: raise the version, keep the old reader, add a file to `tests/fixtures/`.
 //!
@@ -36,7 +43,7 @@ use crate::json;
 use crate::record::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The version of the format.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// The longest line: the longest value and key, each byte of which may take six as `\u00XX`, or the most keys that one
 /// request can name. What is longer is no record, and a reader must not fill the memory with it.
@@ -148,6 +155,15 @@ pub fn write_header(number: u64, first_seq: u64, out: &mut Vec<u8>) {
     write_crc(out, crc);
 }
 
+/// Writes a mark: up to this record all is on disk.
+pub fn write_mark(synced: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    write!(out, "{{\"synced\":{synced}").expect("writing to memory cannot fail");
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&out[start..]);
+    write_crc(out, crc);
+}
+
 fn write_crc(out: &mut Vec<u8>, crc: crc32fast::Hasher) {
     writeln!(out, ",\"crc\":\"{:08x}\"}}", crc.finalize()).expect("writing to memory cannot fail");
 }
@@ -163,11 +179,20 @@ pub struct Header {
     pub first_seq: u64,
 }
 
+/// What a line after the first says.
+#[derive(Debug)]
+pub enum Line<'a> {
+    /// A change, or word of a snapshot, and its number.
+    Record(u64, Recorded<'a>),
+    /// Up to this record all was on disk when the line was written.
+    Mark(u64),
+}
+
 /// What a record says.
 #[derive(Debug)]
 pub enum Recorded<'a> {
     /// The key now has this value.
-    Put(Cow<'a, str>, json::Loaded),
+    Put(Cow<'a, str>, json::Loaded<'a>),
     /// These keys are gone.
     Delete(Vec<String>),
     /// Every key is gone.
@@ -178,7 +203,7 @@ pub enum Recorded<'a> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line<'a> {
+struct Fields<'a> {
     #[serde(borrow)]
     put: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -186,7 +211,8 @@ struct Line<'a> {
     del: Option<Vec<String>>,
     clear: Option<bool>,
     saved: Option<Saved>,
-    seq: u64,
+    synced: Option<u64>,
+    seq: Option<u64>,
     #[serde(rename = "crc")]
     _crc: &'a str,
 }
@@ -201,49 +227,84 @@ pub fn read_header(line: &[u8]) -> Option<Header> {
     }
 }
 
-/// Reads a record, without its line feed, and its number; `None` if it is not whole.
+/// Reads a line after the first, without its line feed; `None` if it is not whole.
 #[must_use]
-pub fn read_record(line: &[u8]) -> Option<(u64, Recorded<'_>)> {
+pub fn read_line(line: &[u8]) -> Option<Line<'_>> {
     if !is_whole(line) {
         return None;
     }
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    let recorded = match line {
-        Line {
+    read_plain_put(line).or_else(|| read_fields(line))
+}
+
+/// Reads the record that nearly all are: text under a key, in the layout in which it was written.
+fn read_plain_put(line: &[u8]) -> Option<Line<'_>> {
+    let rest = line.strip_prefix(b"{\"put\":")?;
+    let (key, rest) = json::take_string(rest)?;
+    let (value, rest) = json::take_string(rest.strip_prefix(b",\"value\":")?)?;
+    let seq = rest.strip_prefix(b",\"seq\":")?;
+    let seq = std::str::from_utf8(&seq[..seq.len().checked_sub(CRC_FIELD_BYTES)?]).ok()?;
+    Some(Line::Record(
+        seq.parse().ok()?,
+        Recorded::Put(key, json::Loaded::text(value)),
+    ))
+}
+
+fn read_fields(line: &[u8]) -> Option<Line<'_>> {
+    let fields: Fields<'_> = serde_json::from_slice(line).ok()?;
+    if let Fields {
+        put: None,
+        value: None,
+        del: None,
+        clear: None,
+        saved: None,
+        synced: Some(synced),
+        seq: None,
+        ..
+    } = fields
+    {
+        return Some(Line::Mark(synced));
+    }
+    let seq = fields.seq?;
+    let recorded = match fields {
+        Fields {
             put: Some(key),
             value: Some(value),
             del: None,
             clear: None,
             saved: None,
+            synced: None,
             ..
         } => Recorded::Put(key, json::read_value(value.get()).ok()?),
-        Line {
+        Fields {
             put: None,
             value: None,
             del: Some(keys),
             clear: None,
             saved: None,
+            synced: None,
             ..
         } => Recorded::Delete(keys),
-        Line {
+        Fields {
             put: None,
             value: None,
             del: None,
             clear: Some(true),
             saved: None,
+            synced: None,
             ..
         } => Recorded::Clear,
-        Line {
+        Fields {
             put: None,
             value: None,
             del: None,
             clear: None,
             saved: Some(saved),
+            synced: None,
             ..
         } => Recorded::Saved(saved),
         _ => return None,
     };
-    Some((line.seq, recorded))
+    Some(Line::Record(seq, recorded))
 }
 
 /// Whether the line's checksum is right.
@@ -252,7 +313,12 @@ fn is_whole(line: &[u8]) -> bool {
         return false;
     };
     let (summed, field) = line.split_at(at);
-    field == format!(",\"crc\":\"{:08x}\"}}", crc32fast::hash(summed)).as_bytes()
+    let mut expected = *b",\"crc\":\"00000000\"}";
+    let crc = crc32fast::hash(summed);
+    for (place, digit) in expected[8..16].iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(crc >> (28 - 4 * place)) as usize & 15];
+    }
+    field == expected
 }
 
 #[cfg(test)]
@@ -273,12 +339,14 @@ mod tests {
         ]))
         .write(42, &mut out);
         Record::of(&Change::Clear).write(43, &mut out);
+        write_mark(43, &mut out);
         // The checksums were computed with Python's zlib.crc32.
         let expected = concat!(
-            "{\"journal\":1,\"number\":7,\"first_seq\":41,\"crc\":\"8b351902\"}\n",
+            "{\"journal\":2,\"number\":7,\"first_seq\":41,\"crc\":\"38a134c1\"}\n",
             "{\"put\":\"name\",\"value\":\"Ada\",\"seq\":41,\"crc\":\"a1659ea4\"}\n",
             "{\"del\":[\"name\",\"user:1\"],\"seq\":42,\"crc\":\"94e52f37\"}\n",
             "{\"clear\":true,\"seq\":43,\"crc\":\"fee1443e\"}\n",
+            "{\"synced\":43,\"crc\":\"dd0aa011\"}\n",
         );
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
@@ -288,12 +356,15 @@ mod tests {
         let mut line = Vec::new();
         Record::of(&Change::Clear).write(7, &mut line);
         line.pop();
-        assert!(matches!(read_record(&line), Some((7, Recorded::Clear))));
+        assert!(matches!(
+            read_line(&line),
+            Some(Line::Record(7, Recorded::Clear))
+        ));
         for at in 0..line.len() {
             for bit in 0..8 {
                 let mut changed = line.clone();
                 changed[at] ^= 1 << bit;
-                assert!(read_record(&changed).is_none(), "bit {bit} of byte {at}");
+                assert!(read_line(&changed).is_none(), "bit {bit} of byte {at}");
             }
         }
     }

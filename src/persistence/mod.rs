@@ -2,18 +2,29 @@
 //!
 //! In: changes, and the pairs to save. Out: the same, after a restart. What each level promises is said at [`Durability`].
 //!
-//! `folder` locks and renames, `snapshot` and `journal` are the two formats, `replay` reads journals back, `writer` is the
-//! live journal, and `segment` the file that it writes to. A save goes: begin a new journal; write all pairs beside, shard
+//! `files` is all that is asked of a disk. `folder` locks and renames, `snapshot` and `journal` are the two formats. To read:
+//! `chunks` reads a file on all cores, `scan` one journal, `replay` all of them; `mend` does what a crash asks for. To write:
+//! `writer` is the live journal, `segment` the file that it writes to, `rotation` the way to the next one, `fault` and
+//! `window` what is wrong and what waits. A save goes: begin a new journal; write all pairs beside, shard
 //! by shard, while changes go on; sync; bring the journal to the disk up to the last change that the snapshot may hold, so
 //! that no later change can be kept without an earlier one; rename; sync the folder; remove the older journals. Replaying
 //! the new journal over the snapshot, which may hold some of its changes already, ends in the same state, because records
 //! hold absolute values.
 
+pub mod chunks;
+mod fault;
+pub mod files;
 mod folder;
+mod inspect;
 mod journal;
+mod mend;
+mod progress;
 mod replay;
+mod rotation;
+mod scan;
 mod segment;
 pub mod snapshot;
+mod window;
 mod writer;
 
 use std::fmt;
@@ -23,15 +34,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use folder::FolderError;
+pub use inspect::Inspection;
 pub use journal::Record;
-pub use replay::ReplayError;
+pub use progress::Progress;
+pub use replay::{Finding, ReplayError};
 pub use snapshot::SnapshotError;
 
+use chunks::Load;
+use files::Files;
 use folder::Folder;
+use replay::{Policy, Replayed};
 use snapshot::Saved;
 use writer::Writer;
 
 use crate::record::{Change, Entry, UnixMs, now_ms};
+
+/// How often what was written is synced under `everysec`: half of what is promised, the other half is the disk's.
+pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What `everysec` promises that a power cut takes at most.
+pub const WINDOW: Duration = Duration::from_secs(1);
 
 const SNAPSHOT_NAME: &str = "store.json";
 const SNAPSHOT_NEW_NAME: &str = "store.json.new";
@@ -70,6 +92,8 @@ pub struct Options {
     pub durability: Durability,
     /// How long changes may wait for the next save.
     pub save_interval: Duration,
+    /// How often what was written is synced under `everysec`: [`SYNC_INTERVAL`], but for tests that have no time.
+    pub sync_interval: Duration,
 }
 
 /// Why a data folder cannot be opened. Nothing has been changed then.
@@ -134,8 +158,39 @@ pub struct Disk {
     pub journal_segments: u64,
     /// Why changes are refused, if they are.
     pub fault: Option<String>,
+    /// The age of the oldest change that is not on disk: what a power cut would take now.
+    pub unsynced: Duration,
+    /// The longest that any change has waited for the disk since the start.
+    pub unsynced_longest: Duration,
     /// The last save, if there was one since the start.
     pub last_save: Option<SaveReport>,
+}
+
+/// A folder that was damaged.
+pub struct Salvaged {
+    /// What is to be saved; none if nothing was damaged.
+    pub store: Option<Store>,
+    /// What was damaged.
+    pub findings: Vec<Finding>,
+    /// The files that hold what was there before.
+    pub kept: Vec<PathBuf>,
+    /// What is no damage.
+    pub notes: Vec<String>,
+}
+
+impl Disk {
+    /// By how much the disk is too slow for what `everysec` promises, if it is; a sentence.
+    #[must_use]
+    pub fn late(&self) -> Option<String> {
+        let late = self.unsynced.checked_sub(WINDOW)?;
+        (self.durability == Durability::EverySecond).then(|| {
+            format!(
+                "the disk is slow: a power cut now would take the last {:.1} seconds of changes, {:.1} more than everysec promises",
+                self.unsynced.as_secs_f64(),
+                late.as_secs_f64()
+            )
+        })
+    }
 }
 
 /// What a data folder keeps.
@@ -156,26 +211,88 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn open(options: &Options, apply: &mut dyn FnMut(Change<'_>)) -> Result<Self, StoreError> {
-        let folder = Arc::new(Folder::open(&options.data)?);
+    pub fn open(
+        files: Arc<dyn Files>,
+        options: &Options,
+        load: &dyn Load,
+        progress: &Progress,
+    ) -> Result<Self, StoreError> {
+        let folder = Arc::new(Folder::open(files, &options.data)?);
         let started = Instant::now();
-        let path = folder.join(SNAPSHOT_NAME);
-        let mut pairs = 0_u64;
-        let known = snapshot::read(&path, &mut |key, value| {
-            pairs += 1;
-            apply(Change::Put(key, value));
-        })?;
-        let mut replayed = replay::replay(&folder, known.as_ref(), apply)?;
-        if let Some(read) = &known {
-            judge(&path, read, &replayed.saved)?;
-        }
+        let (known, mut replayed) = read(&folder, load, progress)?;
         replayed.mend(&folder)?;
-        replay::remove_unfinished(&folder)?;
+        mend::remove_unfinished(&folder)?;
         tracing::info!(
-            "loaded {pairs} pairs of store.json and {} changes of the journals in {:.3} s",
-            replayed.changes,
+            "loaded {} pairs from store.json and {} changes of the journals in {:.3} s",
+            load.pairs(),
+            replayed.held.changes,
             started.elapsed().as_secs_f64()
         );
+        Self::resume(folder, options, known, replayed)
+    }
+
+    /// Looks at a folder that no server uses, and loads what can be read; nothing is changed.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it cannot be looked at.
+    pub fn check(
+        files: Arc<dyn Files>,
+        path: &Path,
+        load: &dyn Load,
+    ) -> Result<Inspection, StoreError> {
+        let folder = Folder::look(files, path)?;
+        inspect::inspect(&folder, load, &Progress::new())
+    }
+
+    /// Opens a folder that may be damaged, with what can be read of it, and keeps every damaged file beside it. A save must
+    /// follow, which takes the place of all that was there. Nothing is changed if nothing is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn salvage(
+        files: Arc<dyn Files>,
+        options: &Options,
+        load: &dyn Load,
+    ) -> Result<Salvaged, StoreError> {
+        let folder = Arc::new(Folder::open_existing(files, &options.data)?);
+        let Inspection {
+            known,
+            mut replayed,
+            notes,
+        } = inspect::inspect(&folder, load, &Progress::new())?;
+        let findings = replayed.findings.clone();
+        if findings.is_empty() {
+            return Ok(Salvaged {
+                store: None,
+                findings,
+                kept: Vec::new(),
+                notes,
+            });
+        }
+        let mut kept = Vec::new();
+        let mut damaged: Vec<&PathBuf> = findings.iter().map(|finding| &finding.path).collect();
+        damaged.dedup();
+        for path in damaged {
+            let aside = folder.keep(path, &mend::aside_name(path, "damaged"));
+            kept.push(aside.map_err(ReplayError::unreadable(path))?);
+        }
+        replayed.mend(&folder)?;
+        mend::remove_unfinished(&folder)?;
+        Ok(Salvaged {
+            store: Some(Self::resume(folder, options, known, replayed)?),
+            findings,
+            kept,
+            notes,
+        })
+    }
+
+    /// Goes on where what was read ends.
+    fn resume(
+        folder: Arc<Folder>,
+        options: &Options,
+        known: Option<Saved>,
+        replayed: Replayed,
+    ) -> Result<Self, StoreError> {
         let unopened = |source| StoreError::Journal {
             path: options.data.clone(),
             source,
@@ -184,16 +301,19 @@ impl Store {
         let first_number = if known.is_some() { 2 } else { 1 };
         let is_known = known
             .as_ref()
-            .is_none_or(|read| replayed.saved.contains(read));
-        let changes = replayed.changes;
+            .is_none_or(|read| replayed.held.saved.contains(read));
+        let is_damaged = !replayed.findings.is_empty();
+        let changes = replayed.held.changes;
         let writer = Writer::open(
             Arc::clone(&folder),
             options.durability,
+            options.sync_interval,
             replayed,
             first_number,
         );
         let writer = writer.map_err(unopened)?;
-        if let Some(read) = known.as_ref().filter(|_| !is_known && !writer.needs_save()) {
+        let is_sound = !is_damaged && !writer.needs_save();
+        if let Some(read) = known.as_ref().filter(|_| !is_known && is_sound) {
             // From now on, content that changes without the time of modification is damage to this file, too. A disk that
             // does not take the record is told of by the fault that it leaves.
             let _ = writer.record_saved(read);
@@ -215,24 +335,32 @@ impl Store {
         (self.durability != Durability::Off).then(|| Record::of(change))
     }
 
-    /// Takes a change. Called under the lock of its keys, so that the journal's order is memory's.
+    /// Takes a change; the number of its record, for `commit`. Called under the lock of its keys, so that the journal's order
+    /// is memory's.
     ///
     /// # Errors
     /// [`DiskFault`], while changes are refused; the change must not be made then.
-    pub fn append(&self, record: Option<Record>) -> Result<(), DiskFault> {
-        if let Some(record) = record {
-            self.writer.append(record)?;
-        }
+    pub fn append(&self, record: Option<Record>) -> Result<u64, DiskFault> {
+        let seq = match record {
+            Some(record) => self.writer.append(record)?,
+            None => 0,
+        };
         self.changes.fetch_add(1, Relaxed);
-        Ok(())
+        Ok(seq)
     }
 
-    /// Returns once every change so far is as safe as promised.
+    /// The number of the last record.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.writer.appended()
+    }
+
+    /// Returns once this record, and all before it, are as safe as promised.
     ///
     /// # Errors
     /// [`DiskFault`].
-    pub async fn commit(&self) -> Result<(), DiskFault> {
-        self.writer.commit().await
+    pub async fn commit(&self, seq: u64) -> Result<(), DiskFault> {
+        self.writer.commit(seq).await
     }
 
     /// Whether there are changes that store.json does not hold.
@@ -288,10 +416,12 @@ impl Store {
             self.folder.join(SNAPSHOT_NEW_NAME),
         );
         let failed = |error| self.cannot_write(&error);
-        let saved = snapshot::write(&new_path, &path, entries).map_err(failed)?;
+        let mode = self.folder.stat(SNAPSHOT_NAME).ok().map(|stat| stat.mode);
+        let files = self.folder.files();
+        let saved = snapshot::write(files, &new_path, mode, entries).map_err(failed)?;
         self.take_place(saved, &new_path, &path).inspect_err(|_| {
             // On a full disk it must not hold the room that the journal needs.
-            let _ = std::fs::remove_file(&new_path);
+            let _ = files.remove(&new_path);
         })?;
         self.folder.sync().map_err(failed)?;
         self.writer.drop_older().map_err(failed)
@@ -309,7 +439,7 @@ impl Store {
         // later change and lose an earlier one.
         self.writer.record_saved(&saved)?;
         self.keep_foreign(path).map_err(failed)?;
-        std::fs::rename(new_path, path).map_err(failed)?;
+        self.folder.files().rename(new_path, path).map_err(failed)?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         Ok(())
     }
@@ -317,17 +447,17 @@ impl Store {
     /// Keeps a store.json that somebody has put there, or has edited, since this server read or wrote it.
     fn keep_foreign(&self, path: &Path) -> std::io::Result<()> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_ours = match (path.exists(), &*known) {
-            (false, _) => true,
-            (true, None) => false,
-            (true, Some(known)) => snapshot::modified(&std::fs::metadata(path)?)? == known.modified,
+        let is_ours = match (self.folder.stat(SNAPSHOT_NAME), &*known) {
+            (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => true,
+            (Err(error), _) => return Err(error),
+            (Ok(_), None) => false,
+            (Ok(there), Some(known)) => snapshot::modified(&there) == known.modified,
         };
         if is_ours {
             return Ok(());
         }
-        let aside = self.folder.free_name("store.json.edited");
         // A second name, not a new one: there must be a store.json at every moment.
-        std::fs::hard_link(path, &aside).or_else(|_| std::fs::copy(path, &aside).map(drop))?;
+        let aside = self.folder.keep(path, "store.json.edited")?;
         tracing::warn!(
             "store.json was edited while the server ran, which reads it only at its start; the edit is kept as {}",
             aside.display()
@@ -344,14 +474,45 @@ impl Store {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let (unsynced, unsynced_longest) = self.writer.unsynced();
         Disk {
             durability: self.durability,
+            unsynced,
+            unsynced_longest,
             journal_bytes,
             journal_segments,
             fault: self.writer.fault(),
             last_save,
         }
     }
+}
+
+/// Reads a whole folder; nothing is changed.
+fn read(
+    folder: &Folder,
+    load: &dyn Load,
+    progress: &Progress,
+) -> Result<(Option<Saved>, Replayed), StoreError> {
+    progress.expect(bytes_of(folder)?);
+    let path = folder.join(SNAPSHOT_NAME);
+    let known = snapshot::read(folder.files(), &path, load, progress)?;
+    let replayed = replay::replay(folder, known.as_ref(), Policy::Stop, load, progress)?;
+    if let Some(read) = &known {
+        judge(&path, read, &replayed.held.saved)?;
+    }
+    Ok((known, replayed))
+}
+
+/// How many bytes there are to read.
+fn bytes_of(folder: &Folder) -> Result<u64, FolderError> {
+    let names = folder.names()?;
+    let read = names
+        .iter()
+        .filter(|name| *name == SNAPSHOT_NAME || journal::number_of(name).is_some());
+    Ok(read
+        .filter_map(|name| folder.stat(name).ok())
+        .map(|stat| stat.bytes)
+        .sum())
 }
 
 /// Tells an edit of store.json from damage; see `snapshot`.
@@ -362,8 +523,12 @@ fn judge(path: &Path, read: &Saved, written: &[Saved]) -> Result<(), StoreError>
         }
         .into());
     }
-    if !written.is_empty() && !written.iter().any(|saved| saved.is_same_content(read)) {
-        tracing::info!("store.json has been edited since it was written; it is taken as it is");
+    if is_edited(read, written) {
+        tracing::warn!("store.json has been edited since it was written; it is taken as it is");
     }
     Ok(())
+}
+
+fn is_edited(read: &Saved, written: &[Saved]) -> bool {
+    !written.is_empty() && !written.iter().any(|saved| saved.is_same_content(read))
 }

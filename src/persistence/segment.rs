@@ -4,24 +4,25 @@
 //! failing write has left is cut back; where that is not sure, or a sync has failed, `is_trusted` says so for good, as the
 //! system may have dropped what the next sync then claims to have written.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::files::{File, append_all};
 use super::folder::Folder;
 use super::journal;
-use super::replay;
+use super::scan;
 
 /// A journal that is written to.
+#[derive(Debug)]
 pub struct Segment {
     /// The file; shared with whoever syncs it, which is not done under a lock.
-    pub file: Arc<File>,
+    pub file: Arc<dyn File>,
     /// Where it is.
     pub path: PathBuf,
     /// Which journal.
     pub number: u64,
-    /// Whether it still has the name of a new journal, as the one before it may not be on disk.
+    /// Whether it has the name of a new journal: it, or the one before it, may not be on disk.
     pub is_new: bool,
     /// Whether all that was written can still be relied on.
     pub is_trusted: bool,
@@ -29,52 +30,61 @@ pub struct Segment {
     pub bytes: u64,
     /// Its records.
     pub records: u64,
+    /// Up to which record the last mark, or the name, says that all is on disk.
+    pub marked: u64,
 }
 
 impl Segment {
-    /// Makes a journal with its first line, under the name of a new one.
+    /// Makes a journal without its first line, under the name of a new one.
     ///
     /// # Errors
-    /// What the system said; there may be a file without a whole first line then, which counts for nothing.
-    pub fn create(folder: &Folder, number: u64, first_seq: u64) -> io::Result<Self> {
+    /// What the system said.
+    pub fn create(folder: &Folder, number: u64) -> io::Result<Self> {
         let path = folder.join(&journal::new_name(number));
-        let mut header = Vec::new();
-        journal::write_header(number, first_seq, &mut header);
-        // What an attempt that failed has left; a journal that holds a record is never made again.
-        folder.remove(&path)?;
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)?;
-        file.write_all(&header)?;
-        let bytes = header.len() as u64;
+        // What an attempt that failed has left goes; a journal that holds a record is never made again.
+        let file = folder.files().create(&path, None)?;
         Ok(Self {
-            file: Arc::new(file),
+            file,
             path,
             number,
             is_new: true,
             is_trusted: true,
-            bytes,
+            bytes: 0,
             records: 0,
+            marked: 0,
         })
+    }
+
+    /// Writes its first line.
+    ///
+    /// # Errors
+    /// What the system said; there may be a file without a whole first line then, which counts for nothing.
+    pub fn begin(&mut self, first_seq: u64) -> io::Result<()> {
+        let mut header = Vec::new();
+        journal::write_header(self.number, first_seq, &mut header);
+        append_all(&*self.file, &header)?;
+        self.bytes = header.len() as u64;
+        self.marked = first_seq - 1;
+        Ok(())
     }
 
     /// Goes on with a journal that was read back.
     ///
     /// # Errors
     /// What the system said.
-    pub fn resume(read: &replay::Segment) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).open(&read.path)?;
+    pub fn resume(folder: &Folder, read: &scan::Segment) -> io::Result<Self> {
+        let file = folder.files().open_to_append(&read.path)?;
         // What a killed server has left to the system is not on disk yet.
         let is_trusted = file.sync_all().is_ok();
         Ok(Self {
-            file: Arc::new(file),
+            file,
             path: read.path.clone(),
             number: read.number,
             is_new: false,
             is_trusted,
             bytes: read.bytes,
             records: read.records,
+            marked: read.first_seq - 1,
         })
     }
 
@@ -83,7 +93,7 @@ impl Segment {
     /// # Errors
     /// What the system said.
     pub fn write(&mut self, lines: &[u8], records: u64) -> io::Result<()> {
-        if let Err(error) = (&*self.file).write_all(lines) {
+        if let Err(error) = append_all(&*self.file, lines) {
             self.is_trusted &= self.file.set_len(self.bytes).is_ok();
             return Err(error);
         }
@@ -96,11 +106,25 @@ impl Segment {
     ///
     /// # Errors
     /// What the system said.
-    pub fn rename(&mut self, folder: &Folder) -> io::Result<()> {
-        let path = folder.join(&journal::name(self.number));
-        fs::rename(&self.path, &path)?;
-        self.path = path;
+    pub fn settle(&mut self, folder: &Folder) -> io::Result<()> {
+        self.rename(folder, &journal::name(self.number))?;
         self.is_new = false;
+        Ok(())
+    }
+
+    /// Takes its final name from it, so that the doubt outlives the server. Where even that fails, nothing more can be done.
+    pub fn distrust(&mut self, folder: &Folder) {
+        self.is_trusted = false;
+        if !self.is_new && self.rename(folder, &journal::new_name(self.number)).is_ok() {
+            self.is_new = true;
+            let _ = folder.sync();
+        }
+    }
+
+    fn rename(&mut self, folder: &Folder, name: &str) -> io::Result<()> {
+        let path = folder.join(name);
+        folder.files().rename(&self.path, &path)?;
+        self.path = path;
         Ok(())
     }
 }

@@ -17,19 +17,33 @@
 //! modification does not is damage, as no editor leaves it; content that differs with a later time is an edit.
 //!
 //! In: entries, or the file. Out: the file, or pairs. Promises: the file is written beside, synced, and only then given its
-//! name, so that store.json is always whole; it is read and written in constant memory.
+//! name, so that store.json is always whole; it is read and written in constant memory. In the layout in which it is written,
+//! also after an edit that keeps it, it is read by all cores; in any other, by one.
 
-use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::chunks::{self, Changes, Chunk, Chunks, Load, Verdict};
+use super::files::{File, Files, Reader, Stat, append_all};
+use super::progress::Progress;
 use crate::json;
-use crate::record::{Entry, Key, Value};
+use crate::record::{Entry, KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value};
 
-/// What is read and written at a time.
+/// What is written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// After so much has been written it is synced: a disk that is given all of a large file at once makes everybody wait.
+const SYNC_BYTES: u64 = 8 << 20;
+
+/// The longest line: the longest key and value, each byte of which may take six.
+const LINE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
+
+/// How many pairs of a file in another layout are applied at a time.
+const PAIRS_AT_A_TIME: usize = 10_000;
 
 /// A byte order mark, as some editors put it before UTF-8.
 const BOM: &[u8] = "\u{feff}".as_bytes();
@@ -39,18 +53,22 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 pub enum SnapshotError {
     /// It is not one flat JSON object of keys and values within the limits.
     #[error(
-        "{path}: {reason}; nothing was loaded or changed. Mend the file at that place, or put a copy in its place"
+        "{path}: {reason}; nothing was loaded or changed. Mend the file at that place, put a copy in its place, or let \
+         `pykv-server repair` keep what can be read"
     )]
     Malformed {
         /// The file.
         path: PathBuf,
+        /// The line with the fault, from 1.
+        line: u64,
         /// What is wrong, with line and column.
         reason: String,
     },
     /// It is JSON, but not what was written, and nobody has edited it.
     #[error(
         "{path} has been damaged: its content has changed, but its time of modification has not; nothing was loaded or \
-         changed. Put a copy in its place; or, if you have looked at it and want it as it is, `touch` it"
+         changed. Put a copy in its place; or, if you have looked at it and want it as it is, `touch` it or run \
+         `pykv-server repair` on the folder"
     )]
     Damaged {
         /// The file.
@@ -87,6 +105,12 @@ impl Saved {
         }
     }
 
+    /// A snapshot that is there, and has not been read as it should be.
+    #[must_use]
+    pub fn unread(stat: &Stat) -> Self {
+        Self::of(stat.bytes, 0, modified(stat))
+    }
+
     /// Whether the two files have the same content.
     #[must_use]
     pub fn is_same_content(&self, other: &Self) -> bool {
@@ -102,15 +126,9 @@ impl Saved {
 }
 
 /// The time of modification of a file, as [`Saved`] keeps it.
-///
-/// # Errors
-/// What the system said.
-pub fn modified(metadata: &fs::Metadata) -> io::Result<String> {
-    let since_epoch = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
-    Ok(since_epoch.map_or_else(
-        |before| format!("-{}", before.duration().as_nanos()),
-        |after| after.as_nanos().to_string(),
-    ))
+#[must_use]
+pub fn modified(stat: &Stat) -> String {
+    stat.modified_ns.to_string()
 }
 
 /// Counts and sums up what passes through.
@@ -143,56 +161,235 @@ impl<T: Read> Read for Summed<T> {
     }
 }
 
-impl<T: Write> Write for Summed<T> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(buffer)?;
-        self.add(&buffer[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// Reads a snapshot, pair by pair; what it looked like, if it is there at all.
+/// Reads a snapshot into `load`; what it looked like, if it is there at all.
 ///
 /// # Errors
-/// [`SnapshotError`], with the line where there is one.
+/// [`SnapshotError`], with the line where there is one. Some of its pairs may have been loaded then.
 pub fn read(
+    files: &dyn Files,
     path: &Path,
-    take: &mut dyn FnMut(Key<'_>, Value<'_>),
+    load: &dyn Load,
+    progress: &Progress,
 ) -> Result<Option<Saved>, SnapshotError> {
     let unreadable = |source| SnapshotError::Unreadable {
         path: path.to_owned(),
         source,
     };
-    let file = match File::open(path) {
+    let file = match files.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
     // Of the file that is read, and before: whoever changes it, or puts another in its place meanwhile, leaves another time.
-    let modified = file
-        .metadata()
-        .and_then(|metadata| modified(&metadata))
-        .map_err(unreadable)?;
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, Summed::new(file));
-    skip_bom(&mut reader).map_err(unreadable)?;
-    let read = json::read_pairs(&mut reader, |key, value| {
-        take(key, value);
-        Ok(())
-    });
-    read.map_err(|error| SnapshotError::Malformed {
-        path: path.to_owned(),
-        reason: error.to_string(),
+    let stat = file.stat().map_err(unreadable)?;
+    if let Some((bytes, crc)) = read_lines(&file, stat, load, progress).map_err(unreadable)? {
+        return Ok(Some(Saved::of(bytes, crc, modified(&stat))));
+    }
+    let mut all = Changes::new(load, 1);
+    all.clear();
+    all.apply();
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, Summed::new(Reader::new(file, 0)));
+    read_any(&mut reader, load).map_err(|error| match error.classify() {
+        serde_json::error::Category::Io => unreadable(error.into()),
+        _ => SnapshotError::Malformed {
+            path: path.to_owned(),
+            line: error.line() as u64,
+            reason: error.to_string(),
+        },
     })?;
     let summed = reader.into_inner();
     Ok(Some(Saved::of(
         summed.bytes,
         summed.crc.finalize(),
-        modified,
+        modified(&stat),
     )))
+}
+
+/// Reads one flat JSON object in any layout, on this thread.
+///
+/// # Errors
+/// What is wrong with it, and where. The pairs before have been loaded then.
+fn read_any<R: Read>(reader: &mut BufReader<R>, load: &dyn Load) -> Result<(), serde_json::Error> {
+    skip_bom(reader).map_err(serde_json::Error::io)?;
+    let mut changes = Changes::new(load, 1);
+    let mut count = 0;
+    let read = json::read_pairs(reader, |key, value| {
+        changes.put(key, value);
+        count += 1;
+        if count == PAIRS_AT_A_TIME {
+            std::mem::replace(&mut changes, Changes::new(load, 1)).apply();
+            count = 0;
+        }
+        Ok(())
+    });
+    changes.apply();
+    read
+}
+
+/// What the lines before may be followed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The opening brace.
+    Start,
+    /// A pair.
+    AfterComma,
+    /// The closing brace.
+    AfterPair,
+    /// Nothing.
+    Closed,
+}
+
+/// What one chunk of a snapshot held.
+struct Part {
+    /// Where its first line must stand; none, if it is all blank or is not in our layout.
+    begins: Option<Place>,
+    ends: Place,
+    is_ours: bool,
+    pairs: u64,
+    bytes: u64,
+    crc: crc32fast::Hasher,
+}
+
+/// Reads a snapshot line by line, by all cores; its length and checksum, or nothing where it has another layout or a fault,
+/// which is then for `read_any` to find.
+fn read_lines(
+    file: &Arc<dyn File>,
+    stat: Stat,
+    load: &dyn Load,
+    progress: &Progress,
+) -> io::Result<Option<(u64, u32)>> {
+    let mut chunks = Chunks::new(Arc::clone(file), 0, LINE_BYTES_MAX, progress);
+    let mut place = Place::Start;
+    let (mut bytes, mut crc) = (0, crc32fast::Hasher::new());
+    let mut is_ours = true;
+    chunks::in_rounds(&mut chunks, load, read_part, |part| {
+        is_ours = part.is_ours && part.begins.is_none_or(|begins| begins == place);
+        if !is_ours {
+            return Verdict::LeaveOut;
+        }
+        if bytes == 0 {
+            load.expect(part.pairs.saturating_mul(stat.bytes) / part.bytes.max(1));
+        }
+        if part.begins.is_some() {
+            place = part.ends;
+        }
+        bytes += part.bytes;
+        crc.combine(&part.crc);
+        Verdict::GoOn
+    })?;
+    Ok((is_ours && place == Place::Closed).then(|| (bytes, crc.finalize())))
+}
+
+fn read_part(chunk: &Chunk, changes: &mut Changes<'_>) -> Part {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&chunk.bytes);
+    let mut part = Part {
+        begins: None,
+        ends: Place::Start,
+        is_ours: false,
+        pairs: 0,
+        bytes: chunk.bytes.len() as u64,
+        crc,
+    };
+    let text = match chunk.offset {
+        0 => chunk.bytes.strip_prefix(BOM).unwrap_or(&chunk.bytes),
+        _ => &chunk.bytes,
+    };
+    let mut place = None;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = rest[..end].trim_ascii();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        let (stands_at, next) = match line {
+            b"" => continue,
+            b"{" => (Place::Start, Place::AfterComma),
+            b"}" => (Place::AfterPair, Place::Closed),
+            _ => match read_pair_line(line) {
+                Some((key, value, has_comma)) => {
+                    let (Ok(key), Ok(value)) = (
+                        Key::parse(key.as_bytes()),
+                        Value::parse_until(&value.bytes, value.expires_at),
+                    ) else {
+                        return part;
+                    };
+                    changes.put(key, value);
+                    part.pairs += 1;
+                    let next = if has_comma {
+                        Place::AfterComma
+                    } else {
+                        Place::AfterPair
+                    };
+                    (Place::AfterComma, next)
+                }
+                None => return part,
+            },
+        };
+        part.begins.get_or_insert(stands_at);
+        if place.is_some_and(|place| place != stands_at) {
+            return part;
+        }
+        place = Some(next);
+    }
+    part.ends = place.unwrap_or(Place::Start);
+    part.is_ours = true;
+    part
+}
+
+/// Reads a line with one pair, without the blanks around it; and whether a comma ends it.
+fn read_pair_line(line: &[u8]) -> Option<(std::borrow::Cow<'_, str>, json::Loaded<'_>, bool)> {
+    let (key, rest) = json::take_string(line)?;
+    let raw = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii();
+    let (raw, has_comma) = match raw.strip_suffix(b",") {
+        Some(raw) => (raw.trim_ascii_end(), true),
+        None => (raw, false),
+    };
+    if let Some((text, rest)) = json::take_string(raw) {
+        return rest
+            .is_empty()
+            .then(|| (key, json::Loaded::text(text), has_comma));
+    }
+    let raw: &RawValue = serde_json::from_slice(raw).ok()?;
+    Some((key, json::read_value(raw.get()).ok()?, has_comma))
+}
+
+/// Reads what can be read of a snapshot that is malformed: the pairs up to the line with the fault, and every later line that
+/// is a pair by itself. Shows each line that is lost, by its number.
+///
+/// # Errors
+/// What the system said.
+pub fn salvage(
+    files: &dyn Files,
+    path: &Path,
+    from_line: u64,
+    load: &dyn Load,
+    mut lose: impl FnMut(u64, &[u8]),
+) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, Reader::new(files.open(path)?, 0));
+    let mut line = Vec::new();
+    let mut changes = Changes::new(load, 1);
+    for number in 1.. {
+        line.clear();
+        let limit = LINE_BYTES_MAX as u64;
+        if (&mut reader).take(limit).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let text = line.strip_prefix(BOM).unwrap_or(&line).trim_ascii();
+        if number < from_line || matches!(text, b"" | b"{" | b"}") {
+            continue;
+        }
+        let pair = read_pair_line(text).and_then(|(key, value, _)| {
+            let key = Key::parse(key.as_bytes()).ok()?;
+            let value = Value::parse_until(&value.bytes, value.expires_at).ok()?;
+            changes.put(key, value);
+            Some(())
+        });
+        if pair.is_none() {
+            lose(number, text);
+        }
+    }
+    changes.apply();
+    Ok(())
 }
 
 /// Passes over a byte order mark, if the text begins with one.
@@ -206,31 +403,36 @@ pub fn skip_bom<R: Read>(reader: &mut BufReader<R>) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a snapshot under this name and syncs it; it is not yet store.json. Permissions are those of `like`, if it is there.
+/// Writes a snapshot under this name and syncs it; it is not yet store.json. It has these permissions, if they are given.
 ///
 /// # Errors
 /// What the system said; what was written is removed then.
 pub fn write(
+    files: &dyn Files,
     path: &Path,
-    like: &Path,
+    mode: Option<u32>,
     entries: impl Iterator<Item = Vec<Entry>>,
 ) -> io::Result<Saved> {
-    write_and_sync(path, like, entries).inspect_err(|_| {
+    write_and_sync(files, path, mode, entries).inspect_err(|_| {
         // Half a snapshot on a full disk must not stand in the way of the journal.
-        let _ = fs::remove_file(path);
+        let _ = files.remove(path);
     })
 }
 
 fn write_and_sync(
+    files: &dyn Files,
     path: &Path,
-    like: &Path,
+    mode: Option<u32>,
     entries: impl Iterator<Item = Vec<Entry>>,
 ) -> io::Result<Saved> {
-    let file = File::create(path)?;
-    if let Ok(metadata) = fs::metadata(like) {
-        file.set_permissions(metadata.permissions())?;
-    }
-    let mut writer = BufWriter::with_capacity(BUFFER_BYTES, Summed::new(file));
+    let file = files.create(path, mode)?;
+    let mut writer = BufWriter::with_capacity(
+        BUFFER_BYTES,
+        Summed::new(Synced {
+            file: Arc::clone(&file),
+            unsynced_bytes: 0,
+        }),
+    );
     let mut pair = Vec::new();
     let mut opening: &[u8] = b"{\n  ";
     for entry in entries.flatten() {
@@ -250,12 +452,46 @@ fn write_and_sync(
     let summed = writer
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?;
-    summed.inner.sync_all()?;
+    file.sync_all()?;
     Ok(Saved::of(
         summed.bytes,
         summed.crc.finalize(),
-        modified(&fs::metadata(path)?)?,
+        modified(&file.stat()?),
     ))
+}
+
+impl<T: Write> Write for Summed<T> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(buffer)?;
+        self.add(&buffer[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A file that is synced as it grows.
+struct Synced {
+    file: Arc<dyn File>,
+    unsynced_bytes: u64,
+}
+
+impl Write for Synced {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        append_all(&*self.file, buffer)?;
+        self.unsynced_bytes += buffer.len() as u64;
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes one pair as it stands on its line, without the comma.

@@ -1,101 +1,106 @@
-//! The live journal: append, hand to the system, sync, rotate.
+//! The live journal: append, hand to the system, sync.
 //!
 //! In: records, under the locks of their keys. Out: journals that hold them in that order. Promises:
-//! - `append` only numbers the record and copies it to memory; `commit` returns once everything appended before it is as
-//!   safe as the durability says. Connections share writes, and under `always` they share syncs.
+//! - `append` only numbers the record and copies it to memory; `commit` returns once a record, and all before it, are as safe
+//!   as the durability says. No connection touches a file: a thread writes what all have appended, so that they share writes,
+//!   and under `always` syncs. Under `everysec` another thread syncs, and nobody waits for it.
 //! - A write that fails is cut back to the last whole record, kept in memory, and tried again until it succeeds; meanwhile
 //!   new changes are refused.
 //! - After a sync that failed the file is never trusted again: its pages may be gone while the next sync succeeds. Changes
-//!   are refused until a snapshot, which holds everything, is on disk with a new journal. Nothing that was acknowledged is
-//!   removed before.
+//!   are refused until a snapshot, which holds everything, is on disk with a new journal (`rotation`). Nothing that was
+//!   acknowledged is removed before.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::fault::Faults;
 use super::folder::Folder;
-use super::journal::Record;
+use super::journal::{self, Record};
 use super::replay::Replayed;
 use super::segment::Segment;
-use super::snapshot::Saved;
+use super::window::Window;
 use super::{DiskFault, Durability};
-
-/// How often what was written is synced under `everysec`: half of what is promised, the other half is the disk's.
-const SYNC_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Room that a buffer keeps once it is empty: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// Records that nobody has begun to write.
-struct Tail {
-    lines: Vec<u8>,
-    next_seq: u64,
+pub(super) struct Tail {
+    pub(super) lines: Vec<u8>,
+    pub(super) next_seq: u64,
 }
 
 /// The journal that is written to, and what is to be written to it.
-struct Open {
-    segment: Segment,
+pub(super) struct Open {
+    pub(super) segment: Segment,
     /// Taken from the tail: they are being written, or could not be.
-    lines: Vec<u8>,
+    pub(super) lines: Vec<u8>,
     /// The number of the last of them.
-    lines_seq: u64,
+    pub(super) lines_seq: u64,
     /// The highest number that a journal has had.
-    highest: u64,
+    pub(super) highest: u64,
     /// The journals before: their paths and lengths.
-    older: Vec<(PathBuf, u64)>,
-}
-
-/// Why changes are refused.
-#[derive(Debug, Clone)]
-struct Fault {
-    reason: String,
-    /// Whether only a snapshot and a new journal can mend it; else it is enough that a write succeeds.
-    needs_save: bool,
+    pub(super) older: Vec<(PathBuf, u64)>,
 }
 
 /// The live journal of a data folder. The locks are taken in the order in which they stand here.
 pub struct Writer {
-    folder: Arc<Folder>,
+    pub(super) folder: Arc<Folder>,
     durability: Durability,
+    sync_interval: Duration,
     /// One at a time syncs or rotates: the order of syncs is what recovery relies on.
-    syncing: Mutex<()>,
-    open: Mutex<Open>,
-    tail: Mutex<Tail>,
-    fault: Mutex<Option<Fault>>,
-    /// Whether there is a fault; set and cleared under its lock.
-    is_faulty: AtomicBool,
+    pub(super) syncing: Mutex<()>,
+    /// Held while a file is written to: never taken by whoever must not wait for the disk.
+    pub(super) open: Mutex<Open>,
+    pub(super) tail: Mutex<Tail>,
+    pub(super) faults: Faults,
+    pub(super) window: Window,
     /// The last record that was appended, written, synced.
     appended: AtomicU64,
-    written: AtomicU64,
+    pub(super) written: watch::Sender<u64>,
     synced: watch::Sender<u64>,
-    syncer: OnceLock<Thread>,
+    /// Bytes of all journals, and how many there are, as of the last write.
+    size: (AtomicU64, AtomicU64),
+    threads: OnceLock<Vec<Thread>>,
+    acknowledges_early: bool,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
-    /// Goes on where the journals end, or begins the first one, with number `first_number`. Journals that are in doubt are
-    /// not gone on with: changes are refused until a save has taken their place.
+    /// Goes on where the journals end, or begins the first one, with number `first_number`. Journals that are in doubt, or
+    /// whose damage was passed over, are not gone on with: changes are refused until a save has taken their place.
     ///
     /// # Errors
     /// What the system said.
     pub fn open(
         folder: Arc<Folder>,
         durability: Durability,
+        sync_interval: Duration,
         mut replayed: Replayed,
         first_number: u64,
     ) -> io::Result<Arc<Self>> {
         let next_seq = replayed.next_seq;
-        let segment = match replayed.segments.pop() {
-            Some(last) => Segment::resume(&last)?,
-            None => Segment::create(&folder, first_number, next_seq)?,
+        let last = replayed.segments.pop();
+        let is_older_format = last
+            .as_ref()
+            .is_some_and(|last| last.version < journal::VERSION);
+        let is_resumed = last.is_some();
+        let segment = match last {
+            Some(last) => Segment::resume(&folder, &last)?,
+            None => {
+                let mut first = Segment::create(&folder, first_number)?;
+                first.begin(next_seq)?;
+                first
+            }
         };
         let older = replayed
             .segments
@@ -109,6 +114,7 @@ impl Writer {
         let writer = Arc::new(Self {
             folder,
             durability,
+            sync_interval,
             syncing: Mutex::new(()),
             open: Mutex::new(Open {
                 segment,
@@ -121,120 +127,184 @@ impl Writer {
                 lines: Vec::new(),
                 next_seq,
             }),
-            fault: Mutex::new(None),
-            is_faulty: AtomicBool::new(false),
+            faults: Faults::default(),
+            window: Window::default(),
             appended: AtomicU64::new(seq),
-            written: AtomicU64::new(seq),
+            written: watch::channel(seq).0,
             synced: watch::channel(seq).0,
-            syncer: OnceLock::new(),
+            size: (AtomicU64::new(0), AtomicU64::new(0)),
+            threads: OnceLock::new(),
+            acknowledges_early: cfg!(debug_assertions)
+                && std::env::var_os("PYKV_BREAK").is_some_and(|how| how == "acknowledge-early"),
         });
-        if locked(&writer.open).segment.is_new {
+        if !is_resumed {
             writer.settle()?;
-        } else if replayed.is_in_doubt || !locked(&writer.open).segment.is_trusted {
+        } else if replayed.is_in_doubt
+            || !replayed.findings.is_empty()
+            || !locked(&writer.open).segment.is_trusted
+        {
             let doubt = io::Error::other("it is not known to be on disk");
             writer.lose_trust("rely on", &doubt);
+        } else if is_older_format {
+            writer.begin_next().map_err(io::Error::other)?;
         }
-        let weak = Arc::downgrade(&writer);
-        let thread = std::thread::Builder::new()
-            .name("pykv-sync".to_owned())
-            .spawn(move || run_syncer(&weak))?;
-        writer.syncer.get_or_init(|| thread.thread().clone());
+        writer.measure(&locked(&writer.open));
+        writer.start_threads()?;
         Ok(writer)
     }
 
-    /// Numbers a record and takes it. Called under the lock of its keys.
-    ///
-    /// # Errors
-    /// [`DiskFault`], while changes are refused.
-    pub fn append(&self, record: Record) -> Result<(), DiskFault> {
-        let mut tail = locked(&self.tail);
-        if self.is_faulty.load(Ordering::Acquire) {
-            drop(tail);
-            return Err(self.refusal());
-        }
-        self.push(&mut tail, record);
+    fn start_threads(self: &Arc<Self>) -> io::Result<()> {
+        type Work = fn(&Writer);
+        let works: &[(&str, Work)] = match self.durability {
+            Durability::EverySecond => &[
+                ("pykv-write", |writer| writer.write_what_waits()),
+                ("pykv-sync", |writer| writer.sync_what_waits()),
+            ],
+            Durability::Always => &[("pykv-sync", |writer| writer.sync_what_waits())],
+            Durability::Off => &[],
+        };
+        let threads = works.iter().map(|(name, work)| {
+            let (weak, work, interval) = (Arc::downgrade(self), *work, self.sync_interval);
+            let thread = std::thread::Builder::new()
+                .name((*name).to_owned())
+                .spawn(move || run(&weak, work, interval))?;
+            Ok(thread.thread().clone())
+        });
+        let threads = threads.collect::<io::Result<_>>()?;
+        self.threads.get_or_init(|| threads);
         Ok(())
     }
 
-    fn push(&self, tail: &mut Tail, record: Record) {
+    /// Numbers a record and takes it; its number. Called under the lock of its keys.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while changes are refused.
+    pub fn append(&self, record: Record) -> Result<u64, DiskFault> {
+        let mut tail = locked(&self.tail);
+        if self.faults.is_set() {
+            drop(tail);
+            return Err(self.faults.refusal());
+        }
+        Ok(self.push(&mut tail, record))
+    }
+
+    pub(super) fn push(&self, tail: &mut Tail, record: Record) -> u64 {
         let seq = tail.next_seq;
         record.write(seq, &mut tail.lines);
         tail.next_seq += 1;
         self.appended.store(seq, Ordering::Release);
+        seq
     }
 
-    /// Returns once everything that has been appended is as safe as the durability says.
+    /// The number of the last record that was appended.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
+    /// Returns once this record, and all before it, are as safe as the durability says.
     ///
     /// # Errors
     /// [`DiskFault`].
-    pub async fn commit(&self) -> Result<(), DiskFault> {
-        let appended = self.appended.load(Ordering::Acquire);
-        if self.durability == Durability::Off || self.is_safe(appended) {
+    pub async fn commit(&self, seq: u64) -> Result<(), DiskFault> {
+        let reached = match self.durability {
+            Durability::Off => return Ok(()),
+            Durability::EverySecond => &self.written,
+            Durability::Always => &self.synced,
+        };
+        if self.acknowledges_early || self.is_reached(reached, seq) {
             return Ok(());
         }
-        // While there is a fault the syncer tries again; that everybody did so for each request would help nobody.
-        if !self.is_faulty.load(Ordering::Acquire) {
-            match self.durability {
-                Durability::Always => self.wait_for_sync(appended).await,
-                _ => self.write_to(&mut locked(&self.open))?,
-            }
+        // While there is a fault the thread tries again; that everybody woke it for each request would help nobody.
+        if !self.faults.is_set() {
+            let mut waiting = reached.subscribe();
+            // Others that are ready to run may append meanwhile: one write serves them all.
+            tokio::task::yield_now().await;
+            self.wake();
+            // The sender lives as long as the writer.
+            let _ = waiting
+                .wait_for(|reached| *reached >= seq || self.faults.is_set())
+                .await;
         }
-        if self.is_safe(appended) {
+        if self.is_reached(reached, seq) {
             Ok(())
         } else {
-            Err(self.refusal())
+            Err(self.faults.refusal())
         }
     }
 
-    /// Whether a record, and all before it, are as safe as the durability says.
-    fn is_safe(&self, appended: u64) -> bool {
-        let reached = match self.durability {
-            Durability::Always => *self.synced.borrow(),
-            _ => self.written.load(Ordering::Acquire),
-        };
-        // Looked at after the number: after a loss of trust, `written` and `synced` pass over records that have been dropped,
-        // and only the snapshot, which ends the fault, keeps what they say.
-        reached >= appended && !self.is_faulty.load(Ordering::Acquire)
+    fn is_reached(&self, reached: &watch::Sender<u64>, seq: u64) -> bool {
+        // The fault is looked at after the number: after a loss of trust, `written` and `synced` pass over records that have
+        // been dropped, and only the snapshot, which ends the fault, keeps what they say.
+        *reached.borrow() >= seq && !self.faults.is_set()
     }
 
-    /// Waits until a record has been synced, or a fault has come.
-    async fn wait_for_sync(&self, appended: u64) {
-        let mut synced = self.synced.subscribe();
-        if let Some(syncer) = self.syncer.get() {
-            syncer.unpark();
+    /// Wakes the thread that writes.
+    fn wake(&self) {
+        if let Some(thread) = self.threads.get().and_then(|threads| threads.first()) {
+            thread.unpark();
         }
-        let is_over = |synced: &u64| *synced >= appended || self.is_faulty.load(Ordering::Acquire);
-        // The sender lives as long as the writer.
-        let _ = synced.wait_for(is_over).await;
+    }
+
+    fn write_what_waits(&self) {
+        // A fault is kept and shown; there is nobody here to tell.
+        if (self.is_behind(&self.written) || self.faults.is_set()) && !self.faults.needs_save() {
+            let _ = self.write_to(&mut locked(&self.open));
+        }
+    }
+
+    fn sync_what_waits(&self) {
+        if (self.is_behind(&self.synced) || self.faults.is_set()) && !self.faults.needs_save() {
+            let _ = self.sync();
+        }
+    }
+
+    fn is_behind(&self, reached: &watch::Sender<u64>) -> bool {
+        *reached.borrow() < self.appended()
     }
 
     /// Hands what has been appended to the system.
-    fn write_to(&self, open: &mut Open) -> Result<(), DiskFault> {
+    pub(super) fn write_to(&self, open: &mut Open) -> Result<(), DiskFault> {
         if !open.segment.is_trusted {
-            return Err(self.refusal());
+            return Err(self.faults.refusal());
         }
-        {
-            let mut tail = locked(&self.tail);
-            if open.lines.is_empty() {
-                std::mem::swap(&mut open.lines, &mut tail.lines);
-            } else {
-                open.lines.append(&mut tail.lines);
-            }
-            open.lines_seq = tail.next_seq - 1;
-        }
+        self.take_lines(open);
         if open.lines.is_empty() {
             return Ok(());
         }
-        let records = open.lines_seq - self.written.load(Ordering::Acquire);
+        let records = open.lines_seq - *self.written.borrow();
         if let Err(error) = open.segment.write(&open.lines, records) {
             let reason = format!("cannot write {}: {error}", open.segment.path.display());
-            return Err(self.set_fault(reason, !open.segment.is_trusted));
+            let is_cut_back = open.segment.is_trusted;
+            if !is_cut_back {
+                open.segment.distrust(&self.folder);
+            }
+            return Err(self.refuse(reason, !is_cut_back));
         }
         open.lines.clear();
         open.lines.shrink_to(BUFFER_BYTES_KEPT);
-        self.written.store(open.lines_seq, Ordering::Release);
-        self.clear_write_fault();
+        self.measure(open);
+        self.window.written();
+        self.faults.end_of_failed_write();
+        self.written.send_replace(open.lines_seq);
         Ok(())
+    }
+
+    /// Takes the records that wait, with a mark if there is news of what is on disk.
+    fn take_lines(&self, open: &mut Open) {
+        let mut tail = locked(&self.tail);
+        if open.lines.is_empty() {
+            std::mem::swap(&mut open.lines, &mut tail.lines);
+        } else {
+            open.lines.append(&mut tail.lines);
+        }
+        open.lines_seq = tail.next_seq - 1;
+        drop(tail);
+        let synced = *self.synced.borrow();
+        if synced > open.segment.marked && !open.lines.is_empty() {
+            journal::write_mark(synced, &mut open.lines);
+            open.segment.marked = synced;
+        }
     }
 
     /// Brings everything that has been appended to the disk.
@@ -246,231 +316,126 @@ impl Writer {
         self.sync_alone()
     }
 
-    fn sync_alone(&self) -> Result<(), DiskFault> {
+    /// As `sync`, by whoever holds `syncing`.
+    pub(super) fn sync_alone(&self) -> Result<(), DiskFault> {
         let (file, seq) = {
             let mut open = locked(&self.open);
             self.write_to(&mut open)?;
+            self.window.sync_begins();
             (Arc::clone(&open.segment.file), open.lines_seq)
         };
-        if *self.synced.borrow() >= seq {
-            return Ok(());
+        if *self.synced.borrow() < seq {
+            // Not under the lock of the file: writes go on while the disk works.
+            file.sync_data()
+                .map_err(|error| self.lose_trust("sync", &error))?;
+            self.synced.send_replace(seq);
         }
-        // Not under the lock of the file: writes go on while the disk works.
-        file.sync_data()
-            .map_err(|error| self.lose_trust("sync", &error))?;
-        self.synced.send_replace(seq);
+        self.window.sync_ends();
         Ok(())
     }
 
-    /// Begins a new journal, so that every record in the older ones is in memory before a snapshot's scan begins.
-    ///
-    /// # Errors
-    /// [`DiskFault`].
-    pub fn rotate(&self) -> Result<(), DiskFault> {
-        let _one = locked(&self.syncing);
-        let (is_trusted, is_new, records, number) = {
-            let Open { segment, .. } = &*locked(&self.open);
-            (
-                segment.is_trusted,
-                segment.is_new,
-                segment.records,
-                segment.number,
-            )
+    /// Whether the journal that is written to is still the one in the folder; if not, it is relied on no more.
+    fn check_folder(&self) {
+        if self.faults.needs_save() {
+            return;
+        }
+        let (path, file) = {
+            let open = locked(&self.open);
+            (open.segment.path.clone(), Arc::clone(&open.segment.file))
         };
-        if !is_trusted {
-            return self.begin_anew();
-        }
-        // A new journal that is trusted was begun anew by a save that then failed; nothing has come since.
-        if is_new {
-            return Ok(());
-        }
-        self.sync_alone()?;
-        // The first journal begins from nothing, and must not stand beside a store.json as if it still did.
-        if records == 0 && number > 1 && locked(&self.open).segment.records == 0 {
-            return Ok(());
-        }
-        self.begin_next()
-    }
-
-    /// Goes on in the next journal.
-    fn begin_next(&self) -> Result<(), DiskFault> {
-        let before = {
-            let mut open = locked(&self.open);
-            self.write_to(&mut open)?;
-            let next = Segment::create(&self.folder, open.highest + 1, open.lines_seq + 1);
-            let next = next
-                .map_err(|error| DiskFault::new(&format!("cannot begin a new journal: {error}")))?;
-            open.switch_to(next)
+        let is_there = || -> io::Result<bool> {
+            self.folder.check()?;
+            Ok(self.folder.files().stat(&path)?.id == file.stat()?.id)
         };
-        // In this order: the older journal is on disk before anything in the newer one counts.
-        before
-            .sync_data()
-            .and_then(|()| self.settle())
-            .map_err(|error| self.lose_trust("sync", &error))
-    }
-
-    /// Leaves a journal that is not trusted any more for the next one. Changes are refused, and stay so until a snapshot is
-    /// on disk: it holds what the records say that are dropped here, and none of them has been acknowledged.
-    fn begin_anew(&self) -> Result<(), DiskFault> {
-        let mut open = locked(&self.open);
-        // It stands still: changes are refused. The lock is not held meanwhile, as whoever asks for a change takes it.
-        let next_seq = locked(&self.tail).next_seq;
-        let next = Segment::create(&self.folder, open.highest + 1, next_seq);
-        let next =
-            next.map_err(|error| DiskFault::new(&format!("cannot begin a new journal: {error}")))?;
-        locked(&self.tail).lines.clear();
-        open.lines.clear();
-        open.lines_seq = next_seq - 1;
-        self.written.store(open.lines_seq, Ordering::Release);
-        open.switch_to(next);
-        drop(open);
-        // It must be in the folder before the snapshot is that takes the place of the journals before it.
-        self.folder
-            .sync()
-            .map_err(|error| self.lose_trust("sync", &error))
-    }
-
-    /// Brings a new journal to the disk and gives it its final name; not under the lock of the file, as it takes time.
-    fn settle(&self) -> io::Result<()> {
-        let file = Arc::clone(&locked(&self.open).segment.file);
-        file.sync_all()?;
-        locked(&self.open).segment.rename(&self.folder)?;
-        self.folder.sync()
-    }
-
-    /// Records that store.json has been written, and brings everything to the disk that it may hold.
-    ///
-    /// # Errors
-    /// [`DiskFault`].
-    pub fn record_saved(&self, saved: &Saved) -> Result<(), DiskFault> {
-        self.push(&mut locked(&self.tail), Record::of_saved(saved));
-        self.sync()
-    }
-
-    /// Removes the journals that the snapshot has taken the place of; after a loss of trust, trust begins anew.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn drop_older(&self) -> io::Result<()> {
-        let _one = locked(&self.syncing);
-        let older = locked(&self.open).older.clone();
-        for (path, _) in older {
-            self.folder.remove(&path)?;
-            locked(&self.open).older.retain(|(kept, _)| *kept != path);
-        }
-        let is_begun_anew = {
-            let Open { segment, .. } = &*locked(&self.open);
-            segment.is_new && segment.is_trusted
+        // Renamed or left meanwhile, it is not the one that is written to.
+        let is_current = || locked(&self.open).segment.path == path;
+        let gone = match is_there() {
+            Ok(true) => return,
+            Ok(false) => io::Error::other("another file has its name"),
+            Err(error) => error,
         };
-        if is_begun_anew {
-            self.settle()
-                .inspect_err(|error| drop(self.lose_trust("sync", error)))?;
-            let mut fault = locked(&self.fault);
-            *fault = None;
-            self.is_faulty.store(false, Ordering::Release);
-            tracing::warn!("a snapshot and a new journal are on disk: changes are taken again");
+        if is_current() {
+            self.lose_trust("find", &gone);
         }
-        Ok(())
     }
 
     /// Whether only a save can bring trust back.
     #[must_use]
     pub fn needs_save(&self) -> bool {
-        locked(&self.fault)
-            .as_ref()
-            .is_some_and(|fault| fault.needs_save)
+        self.faults.needs_save()
     }
 
     /// Why changes are refused, if they are.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        locked(&self.fault)
-            .as_ref()
-            .map(|fault| fault.reason.clone())
+        self.faults.reason()
+    }
+
+    /// The age of the oldest change that is not on disk; and the longest that any has waited.
+    #[must_use]
+    pub fn unsynced(&self) -> (Duration, Duration) {
+        self.window.age()
     }
 
     /// Bytes in all journals, and how many there are.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
-        let open = locked(&self.open);
-        let older: u64 = open.older.iter().map(|(_, bytes)| bytes).sum();
-        (older + open.segment.bytes, open.older.len() as u64 + 1)
+        let (bytes, segments) = &self.size;
+        (
+            bytes.load(Ordering::Relaxed),
+            segments.load(Ordering::Relaxed),
+        )
     }
 
-    fn refusal(&self) -> DiskFault {
-        DiskFault::new(
-            &self
-                .fault()
-                .unwrap_or_else(|| "the disk did not take the change; try again".to_owned()),
-        )
+    /// Takes down the size of all journals.
+    pub(super) fn measure(&self, open: &Open) {
+        let older: u64 = open.older.iter().map(|(_, bytes)| bytes).sum();
+        let (bytes, segments) = &self.size;
+        bytes.store(older + open.segment.bytes, Ordering::Relaxed);
+        segments.store(open.older.len() as u64 + 1, Ordering::Relaxed);
     }
 
     /// What was written to the open journal cannot be relied on any more.
-    fn lose_trust(&self, action: &str, error: &io::Error) -> DiskFault {
+    pub(super) fn lose_trust(&self, action: &str, error: &io::Error) -> DiskFault {
         let mut open = locked(&self.open);
-        open.segment.is_trusted = false;
-        self.set_fault(
-            format!("cannot {action} {}: {error}", open.segment.path.display()),
-            true,
-        )
+        let reason = format!("cannot {action} {}: {error}", open.segment.path.display());
+        open.segment.distrust(&self.folder);
+        self.refuse(reason, true)
     }
 
-    fn set_fault(&self, reason: String, needs_save: bool) -> DiskFault {
-        let refusal = DiskFault::new(&reason);
-        let mut fault = locked(&self.fault);
-        if fault.is_none() {
-            tracing::error!("{reason}; changes are refused until the disk takes them, reads go on");
-        }
-        // A fault that needs more is not hidden by one that needs less.
-        if needs_save || fault.as_ref().is_none_or(|fault| !fault.needs_save) {
-            *fault = Some(Fault { reason, needs_save });
-        }
-        self.is_faulty.store(true, Ordering::Release);
-        drop(fault);
-        // Whoever waits for a sync must look again.
+    fn refuse(&self, reason: String, needs_save: bool) -> DiskFault {
+        let refusal = self.faults.set(reason, needs_save);
+        // Whoever waits must look again.
+        self.written.send_modify(|_| ());
         self.synced.send_modify(|_| ());
         refusal
     }
+}
 
-    /// A write has succeeded: that is the end of a fault that was a failed write.
-    fn clear_write_fault(&self) {
-        if !self.is_faulty.load(Ordering::Acquire) {
-            return;
-        }
-        let mut fault = locked(&self.fault);
-        if fault.as_ref().is_some_and(|fault| !fault.needs_save) {
-            *fault = None;
-            self.is_faulty.store(false, Ordering::Release);
-            tracing::warn!("the disk takes changes again");
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // They find that it is gone, and end.
+        for thread in self.threads.get().into_iter().flatten() {
+            thread.unpark();
         }
     }
 }
 
-impl Open {
-    /// Goes on in another journal; the file that was written to before.
-    fn switch_to(&mut self, next: Segment) -> Arc<std::fs::File> {
-        self.highest = next.number;
-        let before = std::mem::replace(&mut self.segment, next);
-        self.older.push((before.path, before.bytes));
-        before.file
-    }
-}
-
-fn run_syncer(writer: &Weak<Writer>) {
+/// What a thread of the writer does: its work whenever it is woken, and from time to time.
+fn run(writer: &Weak<Writer>, work: fn(&Writer), interval: Duration) {
+    let mut checked = Instant::now();
     loop {
         let Some(writer) = writer.upgrade() else {
             return;
         };
-        let is_faulty = writer.is_faulty.load(Ordering::Acquire);
-        let is_behind = *writer.synced.borrow() < writer.appended.load(Ordering::Acquire);
-        // A fault is kept and shown; there is nobody here to tell.
-        if (is_behind || is_faulty) && !writer.needs_save() {
-            let _ = writer.sync();
+        let started = Instant::now();
+        work(&writer);
+        if checked.elapsed() >= interval {
+            writer.check_folder();
+            checked = Instant::now();
         }
-        let goes_on = writer.durability == Durability::Always && is_behind && !is_faulty;
         drop(writer);
-        if !goes_on {
-            std::thread::park_timeout(SYNC_INTERVAL);
-        }
+        // After a slow sync the next one begins at once: what has come meanwhile has waited long enough.
+        std::thread::park_timeout(interval.saturating_sub(started.elapsed()));
     }
 }

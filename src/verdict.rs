@@ -1,0 +1,102 @@
+//! What `pykv-server check` and `repair` say of a data folder.
+//!
+//! In: a folder. Out: a verdict on standard output, one line for each fault, and an exit status: 0 if the folder is sound, or
+//! is now; 1 if it is not.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::persistence::files::System;
+use crate::persistence::{Finding, StoreError};
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum VerdictError {
+    /// The folder cannot be looked at, or not be mended.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The verdict cannot be written.
+    #[error("cannot write the verdict")]
+    Output(#[from] io::Error),
+}
+
+/// Looks at a folder; nothing in it is changed.
+///
+/// # Errors
+/// [`VerdictError`].
+pub fn check(folder: &Path) -> Result<ExitCode, VerdictError> {
+    let (pairs, inspection) = Engine::check(Arc::new(System), folder)?;
+    let mut out = io::stdout().lock();
+    say_what_there_is(&mut out, &inspection.notes, inspection.findings())?;
+    let name = folder.display();
+    let changes = inspection.changes();
+    if inspection.findings().is_empty() {
+        writeln!(
+            out,
+            "{name} is sound: {pairs} pairs, {changes} changes of them in journals"
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(
+        out,
+        "{name} is damaged ({}): no server starts on it, and nothing was changed. {pairs} pairs can be read. Put a copy in its \
+         place, or run `pykv-server repair {name}`, which goes on without what is lost and keeps all that it removes",
+        faults(inspection.findings())
+    )?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Mends a folder: what can be read is saved, what was there before is kept beside it.
+///
+/// # Errors
+/// [`VerdictError`].
+pub fn repair(folder: &Path) -> Result<ExitCode, VerdictError> {
+    let (pairs, salvaged) = Engine::repair(Arc::new(System), folder)?;
+    let mut out = io::stdout().lock();
+    say_what_there_is(&mut out, &salvaged.notes, &salvaged.findings)?;
+    let name = folder.display();
+    if salvaged.findings.is_empty() {
+        writeln!(out, "{name} is sound: {pairs} pairs; nothing was changed")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for path in &salvaged.kept {
+        writeln!(out, "what was damaged is kept as {}", path.display())?;
+    }
+    writeln!(
+        out,
+        "{name} is mended ({}): {pairs} pairs are in store.json",
+        faults(&salvaged.findings)
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_what_there_is(
+    out: &mut impl io::Write,
+    notes: &[String],
+    findings: &[Finding],
+) -> io::Result<()> {
+    for note in notes {
+        writeln!(out, "{note}")?;
+    }
+    for finding in findings {
+        let Finding {
+            path,
+            line,
+            reason,
+            lost,
+        } = finding;
+        let line = line.map_or(String::new(), |line| format!("line {line}: "));
+        writeln!(out, "{}: {line}{reason}; lost: {lost}", path.display())?;
+    }
+    Ok(())
+}
+
+fn faults(findings: &[Finding]) -> String {
+    match findings.len() {
+        1 => "1 fault".to_owned(),
+        count => format!("{count} faults"),
+    }
+}
