@@ -63,7 +63,7 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn every_file_begins_with_what_it_is() {
-    let files: Vec<PathBuf> = ["src", "client", "tests"]
+    let files: Vec<PathBuf> = ["src", "client", "tests", "benches"]
         .iter()
         .flat_map(|folder| sources(&root().join(folder)))
         .collect();
@@ -153,6 +153,7 @@ fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
         "Cargo.toml",
         "LICENSE",
         "README.md",
+        "benches",
         "client",
         "data",
         "protocol.md",
