@@ -33,6 +33,8 @@ pub struct Stopped {
     setup: String,
     /// What the server is run by, if by anything.
     tracer: Vec<String>,
+    /// Environment variables that the server is given besides ours.
+    environment: Vec<(String, String)>,
 }
 
 impl TestServer {
@@ -167,6 +169,7 @@ impl Stopped {
             listen: "127.0.0.1:0".to_owned(),
             setup: String::new(),
             tracer: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -242,6 +245,12 @@ impl Stopped {
         self
     }
 
+    /// The same folder, and a server that is given this environment variable.
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same folder on this address of the text port.
     pub fn on(mut self, addr: SocketAddr) -> Self {
         self.listen = addr.to_string();
@@ -301,6 +310,19 @@ impl Stopped {
         self.log()
     }
 
+    /// A start that is killed as `kill -9` does after this time, wherever it has come.
+    pub fn start_killed_after(&self, time: Duration) {
+        let mut child = self.spawn();
+        std::thread::sleep(time);
+        child.kill().expect("the server can be killed");
+        child.wait().expect("the server has ended");
+    }
+
+    /// Keeps the folder, with the log beside the data, for somebody to look at.
+    pub fn keep(self) -> PathBuf {
+        self.dir.keep()
+    }
+
     fn spawn(&self) -> Child {
         let log = std::fs::File::create(self.dir.path().join("log")).expect("a file for the log");
         // A write over the limit on the length of a file, which a test may set, shall fail and not kill.
@@ -314,6 +336,7 @@ impl Stopped {
             .args(["--listen", &self.listen, "--http", "127.0.0.1:0", "--data"])
             .arg(self.data())
             .args(&self.flags)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -331,7 +354,15 @@ pub struct TestClient {
 impl TestClient {
     /// Connects.
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).expect("the server accepts");
+        Self::over(TcpStream::connect(addr).expect("the server accepts"))
+    }
+
+    /// Connects, unless the server is no more.
+    pub fn try_connect(addr: SocketAddr) -> Option<Self> {
+        TcpStream::connect(addr).ok().map(Self::over)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a timeout above nought");
@@ -369,6 +400,18 @@ impl TestClient {
         let mut line = String::new();
         let _ = self.reader.read_line(&mut line);
         line.trim_end().to_owned()
+    }
+
+    /// Sends bytes; nothing where the server is no more.
+    pub fn try_send(&mut self, bytes: &[u8]) -> Option<()> {
+        self.stream.write_all(bytes).ok()
+    }
+
+    /// The next line of replies without its end, or nothing where the connection ends before it does.
+    pub fn try_reply(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).ok()?;
+        line.strip_suffix('\n').map(str::to_owned)
     }
 
     /// Sends a line; the reply to it, or nothing where the server is no more.

@@ -1,6 +1,6 @@
 //! The table while it is filled from disk, by several threads at once.
 //!
-//! In: changes by lane: a lane is every n-th shard, so no shard has two threads. Out: a table, and the keys that expire.
+//! In: changes by shard. Out: a table, and the keys that expire.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,38 +34,33 @@ impl Loading {
 }
 
 impl Load for Loading {
+    fn shards(&self) -> usize {
+        self.table.shards()
+    }
+
     fn hash(&self, key: Key<'_>) -> u64 {
         self.table.hash(key.as_bytes())
     }
 
-    fn lane(&self, hash: u64, lanes: usize) -> usize {
-        self.table.shard_of(hash) % lanes
+    fn shard_of(&self, hash: u64) -> usize {
+        self.table.shard_of(hash)
     }
 
     fn expect(&self, pairs: u64) {
         self.table.reserve(usize::try_from(pairs).unwrap_or(0));
     }
 
-    fn apply(&self, lane: usize, lanes: usize, changes: Vec<Op>) {
-        for change in changes {
-            match change {
-                Op::Put(hash, entry) => {
-                    if let Some(at) = entry.expires_at() {
-                        self.expires(at, entry.key());
-                    }
-                    self.table.lock_hashed(hash).insert_hashed(hash, entry);
-                }
-                Op::Delete(hash, key) => {
-                    let key = Key::parse(key.as_bytes()).expect("it was a key when it was read");
-                    self.table.lock_hashed(hash).remove_hashed(hash, key);
-                }
-                Op::Clear => {
-                    for shard in (lane..self.table.shards()).step_by(lanes) {
-                        self.table.clear_shard(shard);
-                    }
-                }
+    fn clear(&self, shard: usize) {
+        self.table.clear_shard(shard);
+    }
+
+    fn apply(&self, shard: usize, changes: &mut dyn Iterator<Item = Op>) {
+        let mut changes = changes.inspect(|op| {
+            if let Some(at) = op.entry.expires_at() {
+                self.expires(at, op.entry.key());
             }
-        }
+        });
+        self.table.apply(shard, &mut changes);
     }
 
     fn pairs(&self) -> u64 {

@@ -9,8 +9,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
+use crate::persistence::chunks::Op;
 use crate::record::{Entry, Key};
 
 /// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
@@ -112,15 +113,6 @@ impl Table {
         }
     }
 
-    /// Locks the shard of the key with this hash.
-    pub fn lock_hashed(&self, hash: u64) -> Locked<'_> {
-        let place = self.shard_of(hash);
-        Locked {
-            table: self,
-            shards: smallvec![(place, self.map.shards()[place].write())],
-        }
-    }
-
     /// Locks every shard.
     pub fn lock_all(&self) -> Locked<'_> {
         let shards = self
@@ -165,6 +157,44 @@ impl Table {
         (entries, changed)
     }
 
+    /// Applies changes of one shard, under its lock, and counts them at once.
+    pub fn apply(&self, shard: usize, changes: &mut dyn Iterator<Item = Op>) {
+        let (mut keys, mut data_bytes) = (0_i64, 0_i64);
+        let mut shard = self.map.shards()[shard].write();
+        for Op {
+            hash,
+            entry,
+            is_delete,
+        } in changes
+        {
+            let old = if is_delete {
+                shard
+                    .remove_entry(hash, |(old, _)| *old == entry)
+                    .map(|(old, _)| old)
+            } else {
+                data_bytes += len(&entry);
+                keys += 1;
+                match shard.get_mut(hash, |(old, _)| *old == entry) {
+                    Some((old, _)) => Some(std::mem::replace(old, entry)),
+                    None => {
+                        shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
+                            self.hash(entry.key_bytes())
+                        });
+                        None
+                    }
+                }
+            };
+            if let Some(old) = old {
+                data_bytes -= len(&old);
+                keys -= 1;
+            }
+        }
+        // Two's complement: what is added may be negative.
+        self.keys.fetch_add(keys.cast_unsigned(), Relaxed);
+        self.data_bytes
+            .fetch_add(data_bytes.cast_unsigned(), Relaxed);
+    }
+
     /// Takes every entry of one shard out.
     pub fn clear_shard(&self, shard: usize) {
         let taken = std::mem::take(&mut *self.map.shards()[shard].write());
@@ -183,6 +213,10 @@ impl Table {
                 .reserve(room + room / 8, |(entry, _)| self.hash(entry.key_bytes()));
         }
     }
+}
+
+fn len(entry: &Entry) -> i64 {
+    i64::try_from(entry.data_bytes()).expect("no pair has 2^63 bytes")
 }
 
 /// Some shards, locked against all others.
@@ -228,13 +262,7 @@ impl Locked<'_> {
 
     /// Puts an entry in the place of what was under its key.
     pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
-        let hash = self.table.hash(entry.key_bytes());
-        self.insert_hashed(hash, entry)
-    }
-
-    /// As `insert`, where the hash of the key is known.
-    pub fn insert_hashed(&mut self, hash: u64, entry: Entry) -> Option<Entry> {
-        let table = self.table;
+        let (table, hash) = (self.table, self.table.hash(entry.key_bytes()));
         table
             .data_bytes
             .fetch_add(entry.data_bytes() as u64, Relaxed);
@@ -253,13 +281,7 @@ impl Locked<'_> {
 
     /// Takes the entry of a key out.
     pub fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
-        let hash = self.table.hash(key.as_bytes());
-        self.remove_hashed(hash, key)
-    }
-
-    /// As `remove`, where the hash of the key is known.
-    pub fn remove_hashed(&mut self, hash: u64, key: Key<'_>) -> Option<Entry> {
-        let table = self.table;
+        let (table, hash) = (self.table, self.table.hash(key.as_bytes()));
         let (entry, _) = self
             .shard(hash)
             .remove_entry(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())?;

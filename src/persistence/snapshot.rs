@@ -185,7 +185,7 @@ pub fn read(
     if let Some((bytes, crc)) = read_lines(&file, stat, load, progress).map_err(unreadable)? {
         return Ok(Some(Saved::of(bytes, crc, modified(&stat))));
     }
-    let mut all = Changes::new(load, 1);
+    let mut all = Changes::new(load);
     all.clear();
     all.apply();
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, Summed::new(Reader::new(file, 0)));
@@ -211,13 +211,13 @@ pub fn read(
 /// What is wrong with it, and where. The pairs before have been loaded then.
 fn read_any<R: Read>(reader: &mut BufReader<R>, load: &dyn Load) -> Result<(), serde_json::Error> {
     skip_bom(reader).map_err(serde_json::Error::io)?;
-    let mut changes = Changes::new(load, 1);
+    let mut changes = Changes::new(load);
     let mut count = 0;
     let read = json::read_pairs(reader, |key, value| {
         changes.put(key, value);
         count += 1;
         if count == PAIRS_AT_A_TIME {
-            std::mem::replace(&mut changes, Changes::new(load, 1)).apply();
+            std::mem::replace(&mut changes, Changes::new(load)).apply();
             count = 0;
         }
         Ok(())
@@ -367,7 +367,7 @@ pub fn salvage(
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, Reader::new(files.open(path)?, 0));
     let mut line = Vec::new();
-    let mut changes = Changes::new(load, 1);
+    let mut changes = Changes::new(load);
     for number in 1.. {
         line.clear();
         let limit = LINE_BYTES_MAX as u64;
