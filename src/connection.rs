@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{self, Access, COMMANDS, Listing, Next, Service};
 use crate::engine::{Barrier, Scan};
 use crate::json::Pieces;
-use crate::persistence::DiskFault;
 use crate::protocol::line::{self, Frame, LineReplies, Refusal};
 use crate::protocol::{ErrorCode, ErrorReply, Replies as _, Reply};
 use crate::record::Entry;
@@ -188,8 +187,8 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        if let Err(fault) = self.service.engine.commit(self.barrier).await {
-            self.take_back_changes(&fault);
+        if let Err(error) = self.service.commit(self.barrier).await {
+            self.take_back_changes(&error);
         }
         self.changes.clear();
         self.service.stats.add(&mut self.tally);
@@ -200,8 +199,7 @@ impl Connection {
     }
 
     /// Puts an error in the place of every reply that told of a change.
-    fn take_back_changes(&mut self, fault: &DiskFault) {
-        let error = ErrorReply::from(fault.clone());
+    fn take_back_changes(&mut self, error: &ErrorReply) {
         let replies = std::mem::take(&mut self.output);
         let mut kept = 0;
         for (start, end) in self.changes.drain(..) {
@@ -211,7 +209,7 @@ impl Connection {
                 self.output.extend_from_slice(&replies[start..end]);
             } else {
                 self.tally.errors += 1;
-                LineReplies(&mut self.output).reply(Reply::Error(&error));
+                LineReplies(&mut self.output).reply(Reply::Error(error));
             }
             kept = end;
         }
@@ -331,11 +329,11 @@ impl Connection {
 
     async fn save(&mut self) -> io::Result<()> {
         self.flush().await?;
-        match self.service.engine.save().await {
+        match self.service.save().await {
             Ok(()) => LineReplies(&mut self.output).reply(Reply::Ok),
-            Err(fault) => {
+            Err(error) => {
                 self.tally.errors += 1;
-                LineReplies(&mut self.output).reply(Reply::Error(&fault.into()));
+                LineReplies(&mut self.output).reply(Reply::Error(&error));
             }
         }
         Ok(())

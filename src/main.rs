@@ -1,25 +1,34 @@
 //! `pykv-server`: flags, signals, the exit code.
 //!
-//! In: the command line. Out: two lines on standard output once it accepts, logs on standard error, and an exit status:
-//! 0 after a clean shutdown, 1 if it could not start or save, 2 if it was called wrongly.
+//! In: the command line. Out: two lines on standard output once it serves, logs on standard error, and an exit status:
+//! 0 after a clean shutdown, 1 if it could not start or save, 2 if it was called wrongly. Promise: it accepts before the data
+//! is loaded, and a stop does not wait for the load.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use pykv::command::Service;
 use pykv::config::{Action, Config};
 use pykv::engine::Engine;
-use pykv::persistence::{DiskFault, Progress};
+use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{FILES_WANTED, Server, connections_max, listen};
 use pykv::verdict;
 
 /// How often a server that stops tries to save.
 const LAST_SAVES_MAX: usize = 3;
+/// How often a long load says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,7 +55,10 @@ fn serve(config: &Config) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(run(config)) {
+    let ended = runtime.block_on(run(config));
+    // A load that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error),
     }
@@ -72,14 +84,51 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         Some(address) => Some((listen(address, "--http").await?, address.clone())),
         None => None,
     };
-    let engine = Engine::open(&config.store(), &Progress::new())?;
     let shutdown = stop_on_signal()?;
-    let server = Server::new(engine.clone(), text, http, connections_max(files));
-    announce(&server)?;
-    server.run(shutdown).await;
+    let progress = Arc::new(Progress::new());
+    let service = Arc::new(Service::new(Arc::clone(&progress)));
+    let server = Server::new(Arc::clone(&service), text, http, connections_max(files));
+    let addresses = server.addresses()?;
+    // From here on clients are let in, and told how far the load is.
+    let mut serving = pin!(server.run(shutdown.clone()));
+    let loaded = tokio::select! {
+        loaded = load(config.store(), progress) => Some(loaded?),
+        () = shutdown.cancelled() => None,
+        () = &mut serving => None,
+    };
+    let Some(engine) = loaded else {
+        tracing::info!("stopped before the data was loaded");
+        return Ok(());
+    };
+    service.begin(Arc::clone(&engine));
+    announce(addresses)?;
+    let told = async {
+        shutdown.cancelled().await;
+        tracing::info!(
+            "stopping: answering what has been received, then saving; once more to stop without"
+        );
+    };
+    tokio::join!(serving, told);
     save_all(&engine).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Loads the data on a thread of its own; says once a second how far it is.
+async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, Box<dyn Error>> {
+    let started = Instant::now();
+    let told = Arc::clone(&progress);
+    let mut loading = tokio::task::spawn_blocking(move || Engine::open(&options, &told));
+    let mut seconds = interval_at(started + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            loaded = &mut loading => return Ok(loaded??),
+            _ = seconds.tick() => {
+                tracing::info!("loading: {progress}, {:.1} s", started.elapsed().as_secs_f64());
+            }
+        }
+    }
 }
 
 /// Saves what has changed. A save that fails is tried again, as a new one mends what a passing fault has broken.
@@ -97,8 +146,7 @@ async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
     saved
 }
 
-fn announce(server: &Server) -> io::Result<()> {
-    let (text, http) = server.addresses()?;
+fn announce((text, http): (SocketAddr, Option<SocketAddr>)) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "pykv listening on {text}")?;
     if let Some(http) = http {
@@ -107,7 +155,7 @@ fn announce(server: &Server) -> io::Result<()> {
     out.flush()
 }
 
-/// A token that the first SIGTERM or SIGINT cancels; the second ends the process at once.
+/// A token that the first SIGTERM or SIGINT cancels; the second ends the process at once, as the first does during the load.
 fn stop_on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -121,9 +169,6 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
             }
         };
         next().await;
-        tracing::info!(
-            "stopping: answering what has been received, then saving; once more to stop without"
-        );
         token.cancel();
         next().await;
         tracing::warn!("stopped without saving; the journal holds the changes");

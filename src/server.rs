@@ -1,7 +1,7 @@
 //! The sockets: accept, limit, shut down.
 //!
-//! In: an engine and two listeners. Out: a connection task for each client. Promises: one client over the limit is told so
-//! and closed, and nobody else notices; a shutdown accepts nobody more, answers what has been received, saves, and ends.
+//! In: a service and two listeners. Out: a connection task for each client. Promises: clients are let in before the data is
+//! loaded, as after; one client over the limit is told so and closed, and nobody else notices; a shutdown accepts nobody more, answers what has been received, saves, and ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,6 @@ use tokio_util::task::TaskTracker;
 use crate::command::Service;
 use crate::config::Address;
 use crate::connection;
-use crate::engine::Engine;
 use crate::http::{self, HTTP_CONNECTIONS_MAX};
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -83,16 +82,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server on an engine, for so many clients at one time; the address of HTTP is the one that was asked for.
+    /// A server on a service, for so many clients at one time; the address of HTTP is the one that was asked for.
     #[must_use]
     pub fn new(
-        engine: Arc<Engine>,
+        service: Arc<Service>,
         text: TcpListener,
         http: Option<(TcpListener, Address)>,
         connections_max: usize,
     ) -> Self {
         Self {
-            service: Arc::new(Service::new(engine)),
+            service,
             text,
             http,
             connections_max,
@@ -228,7 +227,10 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
         tokio::select! {
             _ = seconds.tick() => {
                 service.stats.sample();
-                service.engine.expire();
+                // While the data is being loaded, what has expired in it is found by the load.
+                if let Ok(engine) = service.engine() {
+                    engine.expire();
+                }
                 // The allocator gives freed memory back to the system only while it is asked for more: without this, a
                 // server that falls idle after some long values keeps their room for ever.
                 drop(std::hint::black_box(Vec::<u8>::with_capacity(ALLOCATOR_NUDGE_BYTES)));

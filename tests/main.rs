@@ -10,6 +10,7 @@ mod house; //       layers, module docs, README = table
 mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
+mod loading; //     what is answered while the data is being loaded, and how that ends
 mod protocol; //    protocol.md, played
 mod restart; //     kill -9, torn, damaged, locked
 #[allow(dead_code, reason = "histories/ shares it and uses more")]

@@ -2,7 +2,7 @@
 //!
 //! In: flags. Out: a running server, killed when dropped. It runs the built binary, not a task in this process: `kill -9`,
 //! the exit code and what stands on standard error can then be tested like everything else. Nothing sleeps: the server
-//! says when it accepts, and every read has a limit after which the test fails.
+//! says when it serves, and every read has a limit after which the test fails.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,6 +21,8 @@ pub struct TestServer {
     addr: SocketAddr,
     http_addr: SocketAddr,
     stopped: Option<Stopped>,
+    /// Who holds it, if somebody does: see [`Stopped::held_at`].
+    tracer: Option<u32>,
 }
 
 /// The folder of a server that does not run, and the flags that it ran with.
@@ -50,9 +52,7 @@ impl TestServer {
 
     /// A server that the system allows so many open files.
     pub fn start_with_files(files: u32) -> Self {
-        let mut stopped = Stopped::new(&[]);
-        stopped.setup = format!("ulimit -n {files}; ");
-        stopped.restart()
+        Stopped::new(&[]).with_files(files).restart()
     }
 
     /// The address of the text port.
@@ -104,6 +104,35 @@ impl TestServer {
         stopped
     }
 
+    /// Waits until a server that was started by [`Stopped::start_loading`] says that it serves.
+    pub fn wait_until_loaded(&mut self) {
+        let said = announced(&mut self.child);
+        assert_eq!(said, Some((self.addr, self.http_addr)), "{}", self.log());
+    }
+
+    /// Lets a server that was held by [`Stopped::held_at`] go on: without its tracer, the call is made at once.
+    pub fn let_go(&mut self) {
+        if let Some(tracer) = self.tracer.take() {
+            let kill = format!("kill -KILL {tracer}");
+            let _ = Command::new("sh").args(["-c", &kill]).status();
+        }
+    }
+
+    /// Waits for the end; the exit status, if it was not killed.
+    pub fn ended(mut self) -> (Stopped, Option<i32>) {
+        let stat = format!("/proc/{}/stat", self.pid());
+        // While one of its threads is held, it has ended, but its status is kept back.
+        wait_until("the server has ended", || {
+            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "))
+        });
+        self.let_go();
+        let status = self.child.wait().expect("the server has ended");
+        (
+            self.stopped.take().expect("it is taken once"),
+            status.code(),
+        )
+    }
+
     /// Sends a signal and waits for the end; the exit status, if it was not killed.
     pub fn signal(mut self, signal: &str) -> (Stopped, Option<i32>) {
         self.send_signal(signal);
@@ -151,6 +180,7 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         if self.stopped.is_some() {
             let _ = self.child.kill();
+            self.let_go();
             let _ = self.child.wait();
         }
     }
@@ -214,7 +244,19 @@ impl Stopped {
     }
 
     /// The same folder, and a server one of whose calls of the system fails as `inject` says (`strace -e inject=...`).
-    pub fn with_fault(mut self, inject: &str) -> Self {
+    pub fn with_fault(self, inject: &str) -> Self {
+        self.with_fault_at(inject, None)
+    }
+
+    /// The same folder, and a server that is held where it first reads one of its files, until it is let go: however fast it
+    /// loads, a test has the time that it needs.
+    pub fn held_at(self, name: &str) -> Self {
+        let path = self.data().join(name);
+        self.with_fault_at("read,pread64:delay_enter=600000000", Some(&path))
+    }
+
+    /// The same folder with a fault, at this file alone if there is one.
+    fn with_fault_at(mut self, inject: &str, path: Option<&Path>) -> Self {
         self.tracer = if inject.is_empty() {
             Vec::new()
         } else {
@@ -234,8 +276,16 @@ impl Stopped {
                 "-e",
                 &inject,
             ];
-            words.map(str::to_owned).to_vec()
+            let only = path.map(|path| path.to_str().expect("the path is text"));
+            let only = only.into_iter().flat_map(|path| ["-P", path]);
+            words.into_iter().chain(only).map(str::to_owned).collect()
         };
+        self
+    }
+
+    /// The same folder, and a server that the system allows so many open files.
+    pub fn with_files(mut self, files: u32) -> Self {
+        self.setup = format!("ulimit -n {files}; ");
         self
     }
 
@@ -272,25 +322,15 @@ impl Stopped {
     /// A new server on the same folder, or the folder if it does not start.
     pub fn try_restart(self) -> Result<TestServer, Box<Self>> {
         let mut child = self.spawn();
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut announced = |head: &str| -> Option<SocketAddr> {
-            let line = lines.next()?.expect("the server writes text");
-            let addr = line
-                .strip_prefix(head)
-                .unwrap_or_else(|| panic!("{line:?} does not begin with {head:?}"));
-            Some(addr.parse().expect("an address"))
-        };
-        match (
-            announced("pykv listening on "),
-            announced("pykv http on http://"),
-        ) {
-            (Some(addr), Some(http_addr)) => Ok(TestServer {
+        match announced(&mut child) {
+            Some((addr, http_addr)) => Ok(TestServer {
                 child,
                 addr,
                 http_addr,
                 stopped: Some(self),
+                tracer: None,
             }),
-            _ => {
+            None => {
                 let status = child.wait().expect("the server has ended");
                 // It has said why and ended, or has been killed by a fault that was asked for.
                 assert!(
@@ -301,6 +341,29 @@ impl Stopped {
                 Err(Box::new(self))
             }
         }
+    }
+
+    /// A new server on the same folder, as soon as it listens: it may still be loading.
+    pub fn start_loading(self) -> TestServer {
+        let child = self.spawn();
+        let pid = child.id();
+        // From here on it is killed when it is dropped.
+        let mut server = TestServer {
+            child,
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            stopped: Some(self),
+            tracer: None,
+        };
+        wait_until("both ports are listened on", || {
+            let found = listening(pid);
+            if let [addr, http_addr] = found[..] {
+                (server.addr, server.http_addr) = (addr, http_addr);
+            }
+            found.len() == 2
+        });
+        server.tracer = tracer_of(pid);
+        server
     }
 
     /// A start that must fail: the exit status is 1, and this is what is said.
@@ -343,6 +406,62 @@ impl Stopped {
             .spawn()
             .expect("the server starts")
     }
+}
+
+/// The addresses that a server says it serves, text and HTTP, unless it ends before.
+fn announced(child: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut announced = |head: &str| -> Option<SocketAddr> {
+        let line = lines.next()?.expect("the server writes text");
+        let addr = line
+            .strip_prefix(head)
+            .unwrap_or_else(|| panic!("{line:?} does not begin with {head:?}"));
+        Some(addr.parse().expect("an address"))
+    };
+    Some((
+        announced("pykv listening on ")?,
+        announced("pykv http on http://")?,
+    ))
+}
+
+/// Who traces a process.
+fn tracer_of(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let tracer = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?;
+    tracer.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
+/// Where a process listens on 127.0.0.1, in the order in which it began to: what the system knows, as the server itself does
+/// not say it before it has loaded its data.
+fn listening(pid: u32) -> Vec<SocketAddr> {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter();
+    let mut sockets: Vec<(u32, PathBuf)> = files
+        .flatten()
+        .flatten()
+        .filter_map(|file| {
+            let number = file.file_name().to_str()?.parse().ok()?;
+            Some((number, std::fs::read_link(file.path()).ok()?))
+        })
+        .collect();
+    sockets.sort_unstable();
+    let port_of = |socket: &Path| {
+        table.lines().find_map(|line| {
+            // Place, own address, the other's, state (0A: it listens), five more, the number of the socket.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let is_it =
+                *words.get(3)? == "0A" && socket == Path::new(&format!("socket:[{}]", words[9]));
+            let (_, port) = words[1].split_once(':')?;
+            u16::from_str_radix(port, 16).ok().filter(|_| is_it)
+        })
+    };
+    sockets
+        .iter()
+        .filter_map(|(_, socket)| port_of(socket))
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .collect()
 }
 
 /// A connection to the text port.

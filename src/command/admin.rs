@@ -1,7 +1,9 @@
 //! The commands on the server itself: each reads the counters, the engine's figures or the table.
 
-use super::{COMMANDS, Call, Command, Next, Service, place_of};
+use super::{COMMANDS, Call, Command, Next, place_of};
+use crate::engine::Engine;
 use crate::protocol::{ErrorCode, ErrorReply, Figure, Reply};
+use crate::stats::Stats;
 
 pub(super) fn save(_call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     Ok(Next::Save)
@@ -42,7 +44,7 @@ fn explain(call: &mut Call<'_>, commands: &[Command]) -> Result<Next, ErrorReply
 pub(super) fn stats(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     // What this batch has counted so far belongs to the truth, this request included.
     call.service.stats.add(call.tally);
-    let figures = figures(call.service);
+    let figures = figures(call.engine()?, &call.service.stats);
     for (name, figure) in &figures {
         call.replies.reply(Reply::Stat(name, figure));
     }
@@ -50,8 +52,7 @@ pub(super) fn stats(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 }
 
 /// Every figure of STATS, by name, in the order in which it is shown.
-fn figures(service: &Service) -> Vec<(String, Figure)> {
-    let (engine, stats) = (&service.engine, &service.stats);
+fn figures(engine: &Engine, stats: &Stats) -> Vec<(String, Figure)> {
     let disk = engine.disk();
     let save = disk.last_save;
     let memory = memory_stats::memory_stats().map(|memory| memory.physical_mem as u64);

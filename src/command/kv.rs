@@ -8,14 +8,14 @@ use crate::record::{Key, Value};
 pub(super) fn put(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     let key = Key::parse(&call.arguments[0])?;
     let value = Value::parse(&call.arguments[1])?;
-    call.service.engine.put(key, value, call.barrier)?;
+    call.engine()?.put(key, value, call.barrier)?;
     call.done(Reply::Ok)
 }
 
 pub(super) fn get(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     let key = Key::parse(&call.arguments[0])?;
-    let replies = &mut *call.replies;
-    let read = call.service.engine.read(key, call.barrier, |value| {
+    let (engine, replies) = (call.engine()?, &mut *call.replies);
+    let read = engine.read(key, call.barrier, |value| {
         replies.reply(Reply::Value(value));
     });
     call.tally.read(!matches!(read, Read::Missing));
@@ -28,13 +28,13 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 
 pub(super) fn del(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     let keys = keys_of(&call.arguments)?;
-    let deleted = call.service.engine.delete(&keys, call.barrier)?;
+    let deleted = call.engine()?.delete(&keys, call.barrier)?;
     call.done(Reply::Count(deleted))
 }
 
 pub(super) fn exists(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     let keys = keys_of(&call.arguments)?;
-    let count = call.service.engine.exist(&keys, call.barrier);
+    let count = call.engine()?.exist(&keys, call.barrier);
     call.done(Reply::Count(count))
 }
 
@@ -55,8 +55,9 @@ pub(super) fn keys(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 
 pub(super) fn count(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     if call.arguments.is_empty() {
-        let keys = call.service.engine.keys();
-        call.barrier.raise(call.service.engine.everything());
+        let engine = call.engine()?;
+        let keys = engine.keys();
+        call.barrier.raise(engine.everything());
         return call.done(Reply::Count(keys));
     }
     scan(call, Listing::Count)
@@ -67,10 +68,10 @@ fn scan(call: &mut Call<'_>, listing: Listing) -> Result<Next, ErrorReply> {
         0 => Key::parse(b"")?,
         _ => Key::parse(&call.arguments[0])?,
     };
-    Ok(Next::Scan(call.service.engine.scan(prefix), listing))
+    Ok(Next::Scan(call.engine()?.scan(prefix), listing))
 }
 
 pub(super) fn clear(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    call.service.engine.clear(call.barrier)?;
+    call.engine()?.clear(call.barrier)?;
     call.done(Reply::Ok)
 }

@@ -8,9 +8,9 @@ mod admin;
 mod kv;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::engine::{Barrier, Engine, Scan};
+use crate::engine::{Barrier, Engine, Progress, Scan};
 use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request, Words};
 use crate::record::{Entry, PairError};
 use crate::stats::{Stats, Tally};
@@ -25,6 +25,8 @@ pub enum Access {
     Read,
     /// It changes pairs; it is refused while the disk takes no changes.
     Write,
+    /// It has nothing to do with it, and is done before the data is loaded, too.
+    Leave,
 }
 
 /// One row of the table.
@@ -40,7 +42,7 @@ pub struct Command {
     pub arity: RangeInclusive<usize>,
     /// The place of the argument that takes the rest of a line, if there is one.
     pub rest_at: Option<usize>,
-    /// Whether it changes pairs.
+    /// What it does with the data.
     pub access: Access,
     run: fn(&mut Call<'_>) -> Result<Next, ErrorReply>,
 }
@@ -173,7 +175,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Answer, then close this connection.",
         arity: 0..=0,
         rest_at: None,
-        access: Access::Read,
+        access: Access::Leave,
         run: admin::quit,
     },
 ];
@@ -189,20 +191,64 @@ pub fn place_of(verb: &str) -> Option<usize> {
 /// What commands work on: the same for every connection, of every dialect.
 #[derive(Debug)]
 pub struct Service {
-    /// The data.
-    pub engine: Arc<Engine>,
+    /// The data, once it is loaded.
+    engine: OnceLock<Arc<Engine>>,
+    progress: Arc<Progress>,
     /// The counters.
     pub stats: Stats,
 }
 
 impl Service {
-    /// A service on an engine, its counters at nought.
+    /// A service whose data is still being loaded, and how far that is; its counters are at nought.
     #[must_use]
-    pub fn new(engine: Arc<Engine>) -> Self {
+    pub fn new(progress: Arc<Progress>) -> Self {
         Self {
-            engine,
+            engine: OnceLock::new(),
+            progress,
             stats: Stats::new(COMMANDS.len()),
         }
+    }
+
+    /// Takes the data, once it is loaded: from now on every request is served.
+    pub fn begin(&self, engine: Arc<Engine>) {
+        self.engine.set(engine).expect("the data is loaded once");
+    }
+
+    /// The data.
+    ///
+    /// # Errors
+    /// `BUSY`, while it is being loaded, with how far that is.
+    pub fn engine(&self) -> Result<&Arc<Engine>, ErrorReply> {
+        self.engine.get().ok_or_else(|| {
+            let percent = self.progress.percent();
+            ErrorReply::new(
+                ErrorCode::Busy,
+                format!(
+                    "loading the data: {percent}% of store.json and the journals has been read; \
+                     try again in a moment"
+                ),
+            )
+        })
+    }
+
+    /// Waits until what a batch has made or seen is as safe as promised; see [`Engine::commit`]. While the data is being loaded,
+    /// nothing has been.
+    ///
+    /// # Errors
+    /// `DISK`.
+    pub async fn commit(&self, barrier: Barrier) -> Result<(), ErrorReply> {
+        match self.engine.get() {
+            Some(engine) => Ok(engine.commit(barrier).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves all pairs, and waits for it; see [`Engine::save`].
+    ///
+    /// # Errors
+    /// `DISK`, or `BUSY` while the data is being loaded.
+    pub async fn save(&self) -> Result<(), ErrorReply> {
+        Ok(self.engine()?.save().await?)
     }
 }
 
@@ -242,7 +288,11 @@ struct Call<'a> {
     arguments: Words<'a>,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn engine(&self) -> Result<&'a Arc<Engine>, ErrorReply> {
+        self.service.engine()
+    }
+
     fn done(&mut self, reply: Reply<'_>) -> Result<Next, ErrorReply> {
         self.replies.reply(reply);
         Ok(Next::Done)
@@ -298,6 +348,9 @@ fn run(
     let arguments = request.arguments(command.rest_at)?;
     if !command.arity.contains(&arguments.len()) {
         return Err(wrong_arity(command, arguments.len()));
+    }
+    if command.access != Access::Leave {
+        service.engine()?;
     }
     (command.run)(&mut Call {
         service,

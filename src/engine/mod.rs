@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use table::Table;
 
+pub use crate::persistence::Progress;
 use crate::persistence::chunks::Load as _;
 use crate::persistence::files::{Files, System};
 use crate::persistence::{
-    Disk, DiskFault, Durability, Inspection, Options, Progress, SYNC_INTERVAL, Salvaged, Store,
-    StoreError,
+    Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
 };
 use crate::protocol::{ErrorCode, ErrorReply};
 use crate::record::{Change, Entry, Key, UnixMs, Value, now_ms};
@@ -64,7 +64,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens a data folder and loads what it holds.
+    /// Opens a data folder and loads what it holds; `progress` is told how far it is.
     ///
     /// # Errors
     /// [`StoreError`]: the folder cannot be used, is in use, or is damaged. Nothing has been changed then.

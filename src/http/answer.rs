@@ -66,11 +66,11 @@ pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answe
     let mut barrier = Barrier::default();
     let request = Request::split(verb, words);
     let next = command::execute(service, &mut tally, &mut barrier, &request, &mut kept);
-    let committed = service.engine.commit(barrier).await;
+    let committed = service.commit(barrier).await;
     let is_change = matches!(kept.answer, Some(Answer::Ok | Answer::Count(_)));
-    if let (Err(fault), true) = (committed, is_change) {
+    if let (Err(error), true) = (committed, is_change) {
         tally.errors += 1;
-        kept.error = Some(fault.into());
+        kept.error = Some(error);
     }
     service.stats.add(&mut tally);
     if let Some(error) = kept.error {

@@ -66,7 +66,7 @@ pub struct Context {
 /// Whether all is well; if not, why.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
-    /// `ok` or `failing`.
+    /// `ok`, `loading` or `failing`.
     pub status: &'static str,
     /// One sentence for each thing that is not well.
     pub reasons: Vec<String>,

@@ -18,7 +18,9 @@ pub const OTHER_SITE: &str = "A page of another site has caused this request.";
 /// What 413 says.
 pub const TOO_LARGE: &str = "The key, the value or the body is over its limit.";
 /// What 503 says of a change.
-pub const UNSAFE: &str = "The disk does not take the change, or could not make it safe.";
+pub const UNSAFE: &str = "The disk does not take the change, or could not make it safe; or the data is still being loaded.";
+/// What 503 says of a read.
+pub const LOADING: &str = "The data is still being loaded.";
 
 /// What the page may load and who may show it: nothing from elsewhere, and nobody else in a frame of theirs.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \

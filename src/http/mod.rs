@@ -27,10 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::Service;
 use crate::config::Address;
+use crate::engine::Engine;
 use answer::{Answer, ask};
 use bodies::{Detail, Health, Invalid, Message, NotFound, Pair, Stored, StoredValue};
 use bodies::{detail, message};
-use docs::{OTHER_SITE, TOO_LARGE, UNSAFE};
+use docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 
 /// Serves HTTP until `shutdown`.
 pub async fn serve(
@@ -122,7 +123,8 @@ async fn put(State(service): State<Arc<Service>>, request: Request) -> Response 
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 404, description = "There is no such key.", body = NotFound),
         (status = 413, description = TOO_LARGE, body = Detail),
-        (status = 422, description = "The key is not UTF-8.", body = Detail)))]
+        (status = 422, description = "The key is not UTF-8.", body = Detail),
+        (status = 503, description = LOADING, body = Detail)))]
 async fn get_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
     let key = input::key(&uri, "/get/");
     match ask(&service, "GET", &[&key]).await {
@@ -160,7 +162,8 @@ async fn delete_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
     responses(
         (status = 200, description = "All pairs.", body = HashMap<String, StoredValue>,
             example = json!({"config:mode": "production", "user:101:name": "Alice Johnson", "logo": {"$base64": "AP8="}})),
-        (status = 403, description = OTHER_SITE, body = Detail)))]
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 503, description = LOADING, body = Detail)))]
 async fn all(State(service): State<Arc<Service>>) -> Response {
     match ask(&service, "ALL", &[]).await {
         Ok(Answer::Scan(scan)) => pairs::all(scan, service),
@@ -191,7 +194,8 @@ async fn clear(State(service): State<Arc<Service>>) -> Response {
         (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,
             example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "requests_per_second": 12.4,
                 "last_save_time": "2026-11-23T01:02:03.456Z", "last_save_result": "ok", "command_put": 10})),
-        (status = 403, description = OTHER_SITE, body = Detail)))]
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 503, description = LOADING, body = Detail)))]
 async fn stats(State(service): State<Arc<Service>>) -> Response {
     match ask(&service, "STATS", &[]).await {
         Ok(Answer::Stats(figures)) => Json(figures).into_response(),
@@ -201,14 +205,34 @@ async fn stats(State(service): State<Arc<Service>>) -> Response {
 }
 
 /// Ask whether the server can do all that it promises; if not, why.
+///
+/// While a server that has just been started is loading its data, its status is `loading`, and the reason says how far it is.
 #[utoipa::path(get, path = "/health", tag = "Server",
     responses(
         (status = 200, description = "All is well.", body = Health, example = json!({"status": "ok", "reasons": []})),
         (status = 403, description = OTHER_SITE, body = Detail),
-        (status = 503, description = "Something is not.", body = Health,
-            example = json!({"status": "failing", "reasons": ["the last save failed: no space left on device"]}))))]
+        (status = 503, description = "Something is not: the data is still being loaded, or the disk fails.", body = Health,
+            examples(
+                ("loading" = (value = json!({"status": "loading", "reasons":
+                    ["loading the data: 42% of store.json and the journals has been read; try again in a moment"]}))),
+                ("failing" = (value = json!({"status": "failing", "reasons":
+                    ["the last save failed: no space left on device"]})))))))]
 async fn health(State(service): State<Arc<Service>>) -> Response {
-    let disk = service.engine.disk();
+    let (status, reasons) = match service.engine() {
+        Ok(engine) => health_of(engine),
+        Err(busy) => ("loading", vec![busy.message]),
+    };
+    let code = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, Json(Health { status, reasons })).into_response()
+}
+
+/// The status of a server that has its data, and one sentence for each thing that is not well.
+fn health_of(engine: &Engine) -> (&'static str, Vec<String>) {
+    let disk = engine.disk();
     let late = disk.late();
     let mut reasons: Vec<String> = disk
         .fault
@@ -219,10 +243,6 @@ async fn health(State(service): State<Arc<Service>>) -> Response {
     if let Some(save) = disk.last_save.filter(|save| save.result != "ok") {
         reasons.push(format!("the last save failed: {}", save.result));
     }
-    let (code, status) = if reasons.is_empty() {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "failing")
-    };
-    (code, Json(Health { status, reasons })).into_response()
+    let status = if reasons.is_empty() { "ok" } else { "failing" };
+    (status, reasons)
 }

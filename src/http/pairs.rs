@@ -52,7 +52,7 @@ pub fn all(scan: Scan, service: Arc<Service>) -> Response {
     let body = stream::unfold((chunks, service), async |(mut chunks, service)| {
         let chunk = chunks.next()?;
         // What is shown must be as safe as promised; what could not be made safe is still true.
-        let _ = service.engine.commit(chunks.scan.seen()).await;
+        let _ = service.commit(chunks.scan.seen()).await;
         Some((Ok::<_, Infallible>(chunk), (chunks, service)))
     });
     respond(Body::from_stream(body))

@@ -1,10 +1,12 @@
-//! How far a load has come, for those who wait for it.
+//! How far a load is: told by whoever reads, asked by whoever waits.
 //!
-//! In: the bytes there are, and those that have been read. Out: a share of a hundred. Promise: reading it costs nothing.
+//! In: how many bytes there are to be read, then how many have been. Out: the share of them, for people. Promises: it never
+//! goes back, and never over 100%; it costs a load nothing that can be measured, as it is told of whole blocks.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How much of a data folder has been read.
+/// How far a load is.
 #[derive(Debug, Default)]
 pub struct Progress {
     bytes_total: AtomicU64,
@@ -12,33 +14,75 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Nothing is known yet.
+    /// Of a load that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// So many bytes are to be read.
+    /// There are so many bytes to be read; said before the first is.
     pub fn expect(&self, bytes: u64) {
-        self.bytes_total.fetch_add(bytes, Relaxed);
+        self.bytes_total.store(bytes, Relaxed);
     }
 
-    /// So many more have been read.
+    /// So many bytes more have been read.
     pub fn add(&self, bytes: u64) {
         self.bytes_read.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes that are to be read.
-    #[must_use]
-    pub fn bytes_total(&self) -> u64 {
-        self.bytes_total.load(Relaxed)
-    }
-
-    /// How much has been read, of a hundred.
+    /// How much has been read, of a hundred; 0 while nobody knows how much there is.
     #[must_use]
     pub fn percent(&self) -> u64 {
-        // What is read twice, as a file in an unusual layout is, counts once.
-        let (read, total) = (self.bytes_read.load(Relaxed), self.bytes_total());
-        (read.saturating_mul(100) / total.max(1)).min(100)
+        let (read, total) = (
+            self.bytes_read.load(Relaxed),
+            self.bytes_total.load(Relaxed),
+        );
+        // A file that somebody lengthens meanwhile must not make it more than all.
+        let hundredfold = u128::from(read.min(total)) * 100;
+        let percent = hundredfold.checked_div(u128::from(total)).unwrap_or(0);
+        u64::try_from(percent).expect("it is 100 at most")
+    }
+}
+
+impl fmt::Display for Progress {
+    /// As in `42% of 1,204,000,000 bytes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.bytes_total.load(Relaxed).to_string();
+        write!(f, "{}% of ", self.percent())?;
+        for (place, digit) in total.chars().enumerate() {
+            if place > 0 && (total.len() - place).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        f.write_str(" bytes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+
+    #[test]
+    fn it_is_shown_in_hundredths_and_groups_of_three_digits() {
+        for (read, total, shown) in [
+            (0, 0, "0% of 0 bytes"),
+            (7, 0, "0% of 0 bytes"),
+            (0, 999, "0% of 999 bytes"),
+            (998, 999, "99% of 999 bytes"),
+            (425, 1_000, "42% of 1,000 bytes"),
+            (1_204_000_000, 1_204_000_000, "100% of 1,204,000,000 bytes"),
+            (12_346, 12_345, "100% of 12,345 bytes"),
+            (
+                u64::MAX,
+                u64::MAX,
+                "100% of 18,446,744,073,709,551,615 bytes",
+            ),
+        ] {
+            let progress = Progress::new();
+            progress.expect(total);
+            progress.add(read);
+            assert_eq!(progress.to_string(), shown);
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum ErrorCode {
     Full,
     /// The disk does not take the change.
     Disk,
-    /// The server has no room for another connection.
+    /// The server has no room for another connection, or is still loading its data.
     Busy,
     /// A fault of the server's own.
     Internal,
