@@ -23,7 +23,8 @@ fn limit_files(server: &TestServer, limit: &str) {
     );
 }
 
-fn health(server: &TestServer) -> (u16, String) {
+/// What `/health` says.
+pub fn health(server: &TestServer) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .build()

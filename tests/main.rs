@@ -13,5 +13,6 @@ mod linearizable; // what the checker of histories/ says of histories written by
 mod loading; //     what is answered while the data is being loaded, and how that ends
 mod protocol; //    protocol.md, played
 mod restart; //     kill -9, torn, damaged, locked
+mod rules; //       the rules of persistence that no other module shows
 #[allow(dead_code, reason = "histories/ shares it and uses more")]
 mod server; //      TestServer, TestClient

@@ -282,6 +282,11 @@ impl Engine {
         self.saver.save().await
     }
 
+    /// From now on a save takes all of a core: the server stops, and nobody is served any more.
+    pub fn hurry(&self) {
+        self.saver.hurry();
+    }
+
     /// Whether there are changes that store.json does not hold.
     #[must_use]
     pub fn is_unsaved(&self) -> bool {

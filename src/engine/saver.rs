@@ -1,24 +1,30 @@
 //! The saver: a thread that writes store.json, on demand, from time to time, and again after a failure.
 //!
 //! In: demands. Out: a saved store, and a word to each who asked. Promises: an idle server does not rewrite its store; a
-//! save that fails is tried again at growing intervals; a demand that comes during a save is met by the next one.
+//! save that fails is tried again at growing intervals; a demand that comes during a save is met by the next one; whoever is
+//! served meanwhile waits for a save no longer than a tenth of a millisecond at a time.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::Engine;
+use super::{Engine, Scan};
 use crate::persistence::DiskFault;
-use crate::record::Key;
+use crate::record::{Entry, Key};
 
 /// How often the saver looks whether it is time.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest wait before a failed save is tried again.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// A journal of less than this is no reason to save, however small the store: reading it back takes a moment.
-const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+/// After so many pairs, a tenth of a millisecond's work, a save lets others go first.
+const PAIRS_AT_A_TIME: usize = 256;
+/// The longest that it waits then.
+const PAUSE_MAX: Duration = Duration::from_millis(1);
 
 type Demand = oneshot::Sender<Result<(), DiskFault>>;
 
@@ -26,6 +32,8 @@ type Demand = oneshot::Sender<Result<(), DiskFault>>;
 pub(super) struct Saver {
     demands: mpsc::Sender<Demand>,
     receiver: Mutex<Option<Receiver<Demand>>>,
+    /// Whether nobody is left who could be made to wait.
+    hurries: AtomicBool,
 }
 
 impl Saver {
@@ -34,6 +42,7 @@ impl Saver {
         Self {
             demands,
             receiver: Mutex::new(Some(receiver)),
+            hurries: AtomicBool::new(false),
         }
     }
 
@@ -51,6 +60,10 @@ impl Saver {
             .name("pykv-save".to_owned())
             .spawn(move || run(&engine, &receiver, interval))
             .expect("the system can start a thread");
+    }
+
+    pub(super) fn hurry(&self) {
+        self.hurries.store(true, Relaxed);
     }
 
     pub(super) async fn save(&self) -> Result<(), DiskFault> {
@@ -111,5 +124,45 @@ fn is_due(engine: &Engine, last_try: Instant, interval: Duration) -> bool {
 
 pub(super) fn save(engine: &Arc<Engine>) -> Result<(), DiskFault> {
     let everything = Key::parse(b"").expect("the empty key is a key");
-    engine.store.save(engine.scan(everything))
+    engine.store.save(Paced {
+        scan: engine.scan(everything),
+        entries: Vec::new().into_iter(),
+        taken: 0,
+        since: Instant::now(),
+    })
+}
+
+/// All pairs, no faster than half of one core can write them: whoever waits for that core waits for a moment only.
+struct Paced {
+    scan: Scan,
+    entries: std::vec::IntoIter<Entry>,
+    taken: usize,
+    since: Instant,
+}
+
+impl Iterator for Paced {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            if self.taken == PAIRS_AT_A_TIME {
+                self.pause();
+            }
+            if let Some(entry) = self.entries.next() {
+                self.taken += 1;
+                return Some(entry);
+            }
+            self.entries = self.scan.next()?.into_iter();
+        }
+    }
+}
+
+impl Paced {
+    fn pause(&mut self) {
+        if !self.scan.engine.saver.hurries.load(Relaxed) {
+            std::thread::sleep(self.since.elapsed().min(PAUSE_MAX));
+        }
+        self.taken = 0;
+        self.since = Instant::now();
+    }
 }

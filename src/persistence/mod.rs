@@ -379,7 +379,7 @@ impl Store {
     ///
     /// # Errors
     /// [`DiskFault`]; the old store.json and all journals are kept then.
-    pub fn save(&self, entries: impl Iterator<Item = Vec<Entry>>) -> Result<(), DiskFault> {
+    pub fn save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {
         let started = Instant::now();
         let changes = self.changes.load(Relaxed);
         let saved = self.try_save(entries);
@@ -409,7 +409,7 @@ impl Store {
         saved
     }
 
-    fn try_save(&self, entries: impl Iterator<Item = Vec<Entry>>) -> Result<(), DiskFault> {
+    fn try_save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {
         self.writer.rotate()?;
         let (path, new_path) = (
             self.folder.join(SNAPSHOT_NAME),

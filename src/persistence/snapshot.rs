@@ -411,7 +411,7 @@ pub fn write(
     files: &dyn Files,
     path: &Path,
     mode: Option<u32>,
-    entries: impl Iterator<Item = Vec<Entry>>,
+    entries: impl Iterator<Item = Entry>,
 ) -> io::Result<Saved> {
     write_and_sync(files, path, mode, entries).inspect_err(|_| {
         // Half a snapshot on a full disk must not stand in the way of the journal.
@@ -423,7 +423,7 @@ fn write_and_sync(
     files: &dyn Files,
     path: &Path,
     mode: Option<u32>,
-    entries: impl Iterator<Item = Vec<Entry>>,
+    entries: impl Iterator<Item = Entry>,
 ) -> io::Result<Saved> {
     let file = files.create(path, mode)?;
     let mut writer = BufWriter::with_capacity(
@@ -435,7 +435,7 @@ fn write_and_sync(
     );
     let mut pair = Vec::new();
     let mut opening: &[u8] = b"{\n  ";
-    for entry in entries.flatten() {
+    for entry in entries {
         pair.clear();
         pair.extend_from_slice(opening);
         write_pair(&mut pair, entry.key(), entry.value());

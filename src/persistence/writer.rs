@@ -2,8 +2,9 @@
 //!
 //! In: records, under the locks of their keys. Out: journals that hold them in that order. Promises:
 //! - `append` only numbers the record and copies it to memory; `commit` returns once a record, and all before it, are as safe
-//!   as the durability says. No connection touches a file: a thread writes what all have appended, so that they share writes,
-//!   and under `always` syncs. Under `everysec` another thread syncs, and nobody waits for it.
+//!   as the durability says. Under `always` a thread writes what all have appended and syncs it, so that they share syncs. Under
+//!   `everysec` the first to come writes for all, which is quick, but while the disk is slow a thread does it; another one
+//!   syncs, and nobody waits for it.
 //! - A write that fails is cut back to the last whole record, kept in memory, and tried again until it succeeds; meanwhile
 //!   new changes are refused.
 //! - After a sync that failed the file is never trusted again: its pages may be gone while the next sync succeeds. Changes
@@ -12,7 +13,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ use super::{DiskFault, Durability};
 
 /// Room that a buffer keeps once it is empty: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+/// A write that takes longer has waited for the disk.
+const SLOW_WRITE: Duration = Duration::from_millis(1);
 
 /// Records that nobody has begun to write.
 pub(super) struct Tail {
@@ -67,6 +71,8 @@ pub struct Writer {
     synced: watch::Sender<u64>,
     /// Bytes of all journals, and how many there are, as of the last write.
     size: (AtomicU64, AtomicU64),
+    /// Whether a write may have to wait for the disk: while a sync runs, and after a write that did.
+    is_slow: AtomicBool,
     threads: OnceLock<Vec<Thread>>,
     acknowledges_early: bool,
 }
@@ -133,6 +139,7 @@ impl Writer {
             written: watch::channel(seq).0,
             synced: watch::channel(seq).0,
             size: (AtomicU64::new(0), AtomicU64::new(0)),
+            is_slow: AtomicBool::new(false),
             threads: OnceLock::new(),
             acknowledges_early: cfg!(debug_assertions)
                 && std::env::var_os("PYKV_BREAK").is_some_and(|how| how == "acknowledge-early"),
@@ -220,7 +227,9 @@ impl Writer {
             let mut waiting = reached.subscribe();
             // Others that are ready to run may append meanwhile: one write serves them all.
             tokio::task::yield_now().await;
-            self.wake();
+            if *waiting.borrow_and_update() < seq && !self.write_at_once() {
+                self.wake();
+            }
             // The sender lives as long as the writer.
             let _ = waiting
                 .wait_for(|reached| *reached >= seq || self.faults.is_set())
@@ -237,6 +246,21 @@ impl Writer {
         // The fault is looked at after the number: after a loss of trust, `written` and `synced` pass over records that have
         // been dropped, and only the snapshot, which ends the fault, keeps what they say.
         *reached.borrow() >= seq && !self.faults.is_set()
+    }
+
+    /// Writes what all have appended, on this thread, where that takes no longer than to wake another: under `everysec`, while
+    /// the disk is quick. A write that turns out to be slow is the last one of its kind until the disk is quick again.
+    fn write_at_once(&self) -> bool {
+        if self.durability != Durability::EverySecond || self.is_slow.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Who has the lock may have taken the records before these came.
+        let Ok(mut open) = self.open.try_lock() else {
+            return false;
+        };
+        // A failure is told of by the fault that it leaves.
+        let _ = self.write_to(&mut open);
+        true
     }
 
     /// Wakes the thread that writes.
@@ -273,7 +297,11 @@ impl Writer {
             return Ok(());
         }
         let records = open.lines_seq - *self.written.borrow();
-        if let Err(error) = open.segment.write(&open.lines, records) {
+        let started = Instant::now();
+        let result = open.segment.write(&open.lines, records);
+        self.is_slow
+            .store(started.elapsed() > SLOW_WRITE, Ordering::Relaxed);
+        if let Err(error) = result {
             let reason = format!("cannot write {}: {error}", open.segment.path.display());
             let is_cut_back = open.segment.is_trusted;
             if !is_cut_back {
@@ -325,9 +353,11 @@ impl Writer {
             (Arc::clone(&open.segment.file), open.lines_seq)
         };
         if *self.synced.borrow() < seq {
-            // Not under the lock of the file: writes go on while the disk works.
-            file.sync_data()
-                .map_err(|error| self.lose_trust("sync", &error))?;
+            // Not under the lock of the file: writes go on while the disk works, if only by the thread that may wait for it.
+            self.is_slow.store(true, Ordering::Relaxed);
+            let synced = file.sync_data();
+            self.is_slow.store(false, Ordering::Relaxed);
+            synced.map_err(|error| self.lose_trust("sync", &error))?;
             self.synced.send_replace(seq);
         }
         self.window.sync_ends();
