@@ -1,6 +1,6 @@
 //! What durability costs: PyKV beside redis-server, in one run, on the same disk.
 //!
-//!     cargo bench --bench durability -- [always] [save] [start] [--pairs N] [--seconds N] [--dir FOLDER] [--pin]
+//!     cargo bench --bench durability -- [always] [everysec] [save] [start] [--pairs N] [--seconds N] [--dir FOLDER] [--pin]
 //!
 //! In: the built `pykv-server`, and `redis-server` if it is in PATH. Out: plain tables on standard output.
 //! Promises: every reply is compared with the one that is due, every value read with the one that was written, and the
@@ -9,8 +9,8 @@
 //!
 //! What is fair, and what is not:
 //!
-//! - In `always` and `save` both servers are up at the same time and are measured in turn, so that what else the machine does
-//!   meets both; in `start` one follows the other.
+//! - In all but `start` both servers are up at the same time and are measured in turn, so that what else the machine does
+//!   meets both; there one follows the other.
 //! - Keys have 16 bytes, values 64 bytes that do not compress. Both servers get the same pairs through the same code, PyKV
 //!   as JSON strings, as its protocol asks of programs, Redis as RESP arrays.
 //! - Redis runs without a file of settings, so with one thread for its clients; PyKV runs a thread for each core.
@@ -26,13 +26,13 @@
 // Nothing is counted here that comes near 2^52, and 64 bits are what a machine has that this is for.
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
-mod always;
 mod load;
 mod report;
 mod save;
 mod servers;
 mod start;
 mod wire;
+mod writes;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -41,6 +41,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::servers::Journal;
 use crate::wire::{Dialect, Pairs};
 
 /// Anything that ends the run.
@@ -72,6 +73,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Section {
     Always,
+    Everysec,
     Save,
     Start,
 }
@@ -128,7 +130,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     );
     let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
     if wanted(Section::Always) {
-        always::run(&settings)?;
+        writes::run(&settings, Journal::Always)?;
+    }
+    if wanted(Section::Everysec) {
+        writes::run(&settings, Journal::EverySecond)?;
     }
     if wanted(Section::Save) {
         save::run(&settings)?;

@@ -17,8 +17,9 @@ use crate::record::{Entry, Key};
 
 /// How often the saver looks whether it is time.
 const TICK: Duration = Duration::from_secs(1);
-/// The longest wait before a failed save is tried again.
+/// The longest wait before a failed save is tried again; and where changes are refused until one succeeds.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL_REFUSING_MAX: Duration = Duration::from_secs(5);
 /// A journal of less than this is no reason to save, however small the store: reading it back takes a moment.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// After so many pairs, a tenth of a millisecond's work, a save lets others go first.
@@ -104,7 +105,12 @@ fn run(engine: &Weak<Engine>, receiver: &Receiver<Demand>, interval: Duration) {
         let saved = save(&engine);
         last_try = Instant::now();
         retry_interval = if failed {
-            (retry_interval * 2).min(RETRY_INTERVAL_MAX)
+            let longest = if is_needed {
+                RETRY_INTERVAL_REFUSING_MAX
+            } else {
+                RETRY_INTERVAL_MAX
+            };
+            (retry_interval * 2).min(longest)
         } else {
             TICK
         };
