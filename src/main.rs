@@ -35,7 +35,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    let filter = EnvFilter::try_from_env("PYKV_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A verdict says all that there is to say.
+    let level = if config.action.is_none() {
+        "info"
+    } else {
+        "error"
+    };
+    let filter = EnvFilter::try_from_env("PYKV_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(filter)

@@ -1,11 +1,15 @@
-//! A disk that takes no more: changes are refused, reads go on, nothing acknowledged is lost, and it mends by itself.
+//! A disk that takes no more: changes are refused, reads go on, nothing acknowledged is lost, and it mends by itself. And when
+//! the server writes to it of its own accord, and when not.
 //!
 //! The disk is made to fail by the system's own limit on the length of a file (`ulimit -f`), which needs no privilege and
 //! is set and lifted from outside while the server runs: a write over it fails as one to a full disk does, after a part.
 
 use std::process::Command;
 
-use crate::server::{TestServer, is_skipped, wait_until};
+use std::time::Duration;
+
+use crate::by_hand::held;
+use crate::server::{Stopped, TestServer, is_skipped, wait_until};
 
 /// The longest file that the server may write from now on.
 fn limit_files(server: &TestServer, limit: &str) {
@@ -23,7 +27,7 @@ fn limit_files(server: &TestServer, limit: &str) {
     );
 }
 
-/// What `/health` says.
+/// What /health says: the status, and the body.
 pub fn health(server: &TestServer) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -120,4 +124,35 @@ fn a_disk_that_takes_no_more_refuses_changes_until_it_does() {
             );
         }
     }
+}
+
+#[test]
+fn a_journal_that_has_outgrown_the_store_is_a_reason_to_save() {
+    let server = TestServer::start_with(&["--save-interval", "86400"]);
+    let mut client = server.client();
+    let value = "v".repeat(1 << 20);
+    for n in 0..70 {
+        assert_eq!(client.ask(&format!("PUT k{} {value}", n % 3)), "OK");
+    }
+    assert_eq!(client.ask("PUT last 1"), "OK");
+    wait_until("it is saved", || server.stat("journal_bytes") < 1 << 20);
+    let server = server.kill().restart();
+    assert_eq!(server.client().ask("COUNT"), "COUNT 4");
+    assert!(server.stat("journal_bytes") < 1 << 20);
+}
+
+#[test]
+fn an_idle_server_does_not_touch_its_folder() {
+    let server = Stopped::new(&["--save-interval", "1"]).restart();
+    assert_eq!(server.client().ask("PUT a 1"), "OK");
+    let path = server.data().join("store.json");
+    wait_until("it is saved", || path.exists());
+    wait_until("the save has ended", || {
+        let stats = server.client().ask_rows("STATS");
+        stats.contains(&"STAT last_save_result \"ok\"".to_owned())
+    });
+    let before = held(&server.data());
+    // Nothing can be waited for: three times the interval must go by without a sign.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(held(&server.data()), before);
 }

@@ -1,18 +1,27 @@
 //! One test program: its modules share their helpers, and it is linked once.
 
+mod by_hand; //     journals and folders made by hand
 mod client; //      the built client: one command, pipe, prompt, import, export
 mod commands; //    each command, right and wrong
 mod concurrency; // many clients, one truth
-mod disk; //        a disk that takes no more
+mod disk; //        a disk that takes no more; what is written unasked
 mod doors; //       nasty pairs, in by each door and out by each other
 mod faults; //      every call of the system that persistence makes, failing once
+mod flips; //       each byte of each file changed, on a simulated disk
+mod folder; //      a folder that is removed, replaced, taken, or of a small or read-only disk
 mod house; //       layers, module docs, README = table
 mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
 mod loading; //     what is answered while the data is being loaded, and how that ends
+mod power; //       power cuts on a simulated disk, at every operation
+mod power_faults; // faults of a simulated disk, at every operation
 mod protocol; //    protocol.md, played
+mod repair; //      check and repair, killed at each call
 mod restart; //     kill -9, torn, damaged, locked
 mod rules; //       the rules of persistence that no other module shows
 #[allow(dead_code, reason = "histories/ shares it and uses more")]
 mod server; //      TestServer, TestClient
+mod simulated_disk; // a disk in memory that fails and loses power
+mod slow; //        a slow disk, and who waits for it
+mod tear; //        holes of zeros, an older format, a doubt that outlives a kill

@@ -245,18 +245,22 @@ impl Stopped {
 
     /// The same folder, and a server one of whose calls of the system fails as `inject` says (`strace -e inject=...`).
     pub fn with_fault(self, inject: &str) -> Self {
-        self.with_fault_at(inject, None)
+        self.with_fault_on(inject, None)
     }
 
     /// The same folder, and a server that is held where it first reads one of its files, until it is let go: however fast it
     /// loads, a test has the time that it needs.
     pub fn held_at(self, name: &str) -> Self {
-        let path = self.data().join(name);
-        self.with_fault_at("read,pread64:delay_enter=600000000", Some(&path))
+        self.with_fault_at("read,pread64:delay_enter=600000000", name)
     }
 
-    /// The same folder with a fault, at this file alone if there is one.
-    fn with_fault_at(mut self, inject: &str, path: Option<&Path>) -> Self {
+    /// As `with_fault`, for calls on this file of the data folder only.
+    pub fn with_fault_at(self, inject: &str, name: &str) -> Self {
+        let path = self.data().join(name);
+        self.with_fault_on(inject, Some(&path))
+    }
+
+    fn with_fault_on(mut self, inject: &str, path: Option<&Path>) -> Self {
         self.tracer = if inject.is_empty() {
             Vec::new()
         } else {
@@ -368,7 +372,15 @@ impl Stopped {
 
     /// A start that must fail: the exit status is 1, and this is what is said.
     pub fn start_fails(&self) -> String {
-        let status = self.spawn().wait().expect("the server has ended");
+        let mut child = self.spawn();
+        let mut said = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut said).expect("the server writes text");
+        if !said.is_empty() {
+            child.kill().expect("the server can be killed");
+        }
+        let status = child.wait().expect("the server has ended");
+        assert_eq!(said, "", "it starts; the log:\n{}", self.log());
         assert_eq!(status.code(), Some(1), "{}", self.log());
         self.log()
     }

@@ -123,7 +123,7 @@ impl Engine {
         let pairs = loading.pairs();
         if let Some(store) = salvaged.store.take() {
             let engine = Self::new(loading, store);
-            saver::save(&engine).map_err(StoreError::FirstSave)?;
+            saver::save(&engine).map_err(StoreError::Unmended)?;
         }
         Ok((pairs, salvaged))
     }

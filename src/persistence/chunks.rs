@@ -177,6 +177,8 @@ pub struct Chunk {
 pub struct Chunks<'a> {
     file: Arc<dyn File>,
     offset: u64,
+    /// The length of the file.
+    end: u64,
     rest: Vec<u8>,
     line_bytes_max: usize,
     progress: &'a Progress,
@@ -184,20 +186,23 @@ pub struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// From this offset to the end.
-    #[must_use]
+    ///
+    /// # Errors
+    /// What the system said.
     pub fn new(
         file: Arc<dyn File>,
         offset: u64,
         line_bytes_max: usize,
         progress: &'a Progress,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
+            end: file.stat()?.bytes,
             file,
             offset,
             rest: Vec::new(),
             line_bytes_max,
             progress,
-        }
+        })
     }
 
     fn next(&mut self) -> io::Result<Option<Chunk>> {
@@ -205,7 +210,9 @@ impl<'a> Chunks<'a> {
         let offset = self.offset - bytes.len() as u64;
         loop {
             let before = bytes.len();
-            bytes.resize(before + CHUNK_BYTES, 0);
+            let left = self.end.saturating_sub(self.offset);
+            let room = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            bytes.resize(before + room, 0);
             let count = read_full(&*self.file, &mut bytes[before..], self.offset)?;
             bytes.truncate(before + count);
             self.offset += count as u64;
@@ -213,7 +220,7 @@ impl<'a> Chunks<'a> {
             if let Some(at) = memchr::memrchr(b'\n', &bytes[before..]) {
                 self.rest.extend_from_slice(&bytes[before + at + 1..]);
                 bytes.truncate(before + at + 1);
-            } else if count == CHUNK_BYTES && bytes.len() <= self.line_bytes_max {
+            } else if count > 0 && bytes.len() <= self.line_bytes_max {
                 continue;
             }
             return Ok((!bytes.is_empty()).then_some(Chunk { offset, bytes }));

@@ -71,6 +71,13 @@ impl Faults {
         refusal
     }
 
+    /// Changes are refused until a snapshot and a new journal are on disk, and nobody need be told why.
+    pub fn hold(&self, reason: String) {
+        let needs_save = true;
+        *self.locked() = Some(Fault { reason, needs_save });
+        self.is_set.store(true, Ordering::Release);
+    }
+
     /// A write has succeeded: that is the end of a fault that was a failed write.
     pub fn end_of_failed_write(&self) {
         if !self.is_set() {

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{File, Files, Stat};
 
@@ -62,7 +62,14 @@ pub struct Folder {
     path: PathBuf,
     files: Arc<dyn Files>,
     /// None in a folder that is only looked at.
-    lock: Mutex<Option<Arc<dyn File>>>,
+    lock: Mutex<Option<Lock>>,
+}
+
+/// What tells our folder from another of its name. Both are kept open, so that their numbers are given to no other file.
+#[derive(Debug)]
+struct Lock {
+    file: Arc<dyn File>,
+    folder: Option<Arc<dyn File>>,
 }
 
 impl Folder {
@@ -81,7 +88,7 @@ impl Folder {
     /// [`FolderError`].
     pub fn open_existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
         let folder = Self::existing(files, path)?;
-        folder.take()?;
+        folder.hold(folder.take()?);
         Ok(folder)
     }
 
@@ -92,16 +99,20 @@ impl Folder {
     pub fn look(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
         let folder = Self::existing(files, path)?;
         if folder.stat(LOCK_NAME).is_ok() {
-            folder.lock_with(None)?;
+            folder.hold(folder.lock_with(None)?);
         }
         Ok(folder)
     }
 
     fn existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
-        if files.stat(path).is_err() {
-            return Err(FolderError::Missing {
-                path: path.to_owned(),
-            });
+        match files.stat(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(FolderError::Missing {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(FolderError::unusable(path, "look at the folder")(error)),
         }
         Ok(Self {
             path: path.to_owned(),
@@ -111,13 +122,21 @@ impl Folder {
     }
 
     /// Locks it, and says who has.
-    fn take(&self) -> Result<(), FolderError> {
+    fn take(&self) -> Result<Lock, FolderError> {
         self.lock_with(Some(&format!("{}\n", std::process::id())))
     }
 
-    fn lock_with(&self, text: Option<&str>) -> Result<(), FolderError> {
+    fn hold(&self, lock: Lock) {
+        *self.locked() = Some(lock);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Lock>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_with(&self, text: Option<&str>) -> Result<Lock, FolderError> {
         let lock_path = self.join(LOCK_NAME);
-        let lock = self.files.lock(&lock_path, text).map_err(|error| {
+        let file = self.files.lock(&lock_path, text).map_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 let holder = error.to_string().parse::<u32>();
                 return FolderError::InUse {
@@ -129,8 +148,8 @@ impl Folder {
             }
             FolderError::unusable(&lock_path, "lock it")(error)
         })?;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-        Ok(())
+        let folder = self.files.open(&self.path).ok();
+        Ok(Lock { file, folder })
     }
 
     /// Whether the folder that was locked is still the one under this name.
@@ -138,8 +157,8 @@ impl Folder {
     /// # Errors
     /// That it is not.
     pub fn check(&self) -> io::Result<()> {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = lock.as_ref().map(|lock| lock.stat()).transpose()?;
+        let lock = self.locked();
+        let ours = lock.as_ref().map(|lock| lock.file.stat()).transpose()?;
         match self.stat(LOCK_NAME) {
             Ok(there) if ours.is_none_or(|ours| ours.id == there.id) => Ok(()),
             _ => Err(io::Error::new(
@@ -149,15 +168,25 @@ impl Folder {
         }
     }
 
-    /// Locks the folder that has come in the place of one that was removed.
+    /// Locks the folder that has come in the place of one that was removed, and makes it ready if it is another one. It is
+    /// taken only once it is ready.
     ///
     /// # Errors
-    /// [`FolderError`]: there is none yet, or another server has it.
-    pub fn retake(&self) -> Result<(), FolderError> {
+    /// [`FolderError`]: there is none yet, or another server has it; or what `make_ready` said.
+    pub fn retake(
+        &self,
+        make_ready: impl FnOnce() -> Result<(), FolderError>,
+    ) -> Result<(), FolderError> {
         if self.check().is_ok() {
             return Ok(());
         }
-        self.take()
+        let lock = self.take()?;
+        let id = |lock: &Lock| Some(lock.folder.as_ref()?.stat().ok()?.id);
+        if self.locked().as_ref().and_then(id) != id(&lock) {
+            make_ready()?;
+        }
+        self.hold(lock);
+        Ok(())
     }
 
     /// A file in the folder.
@@ -265,16 +294,22 @@ pub fn copy(files: &dyn Files, from: &Path, offset: u64, to: &Path) -> io::Resul
 
 /// Makes a folder and those above it, and brings each new name to the disk.
 fn make(files: &dyn Files, path: &Path) -> io::Result<()> {
-    if files.names(path).is_ok() {
-        return Ok(());
+    let missing = match files.names(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(io::Error::other("it is a file, not a folder"));
+        }
+        Err(error) => return Err(error),
+    };
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(missing),
+    };
+    if parent == path {
+        return Err(missing);
     }
-    if files.stat(path).is_ok() {
-        return Err(io::Error::other("it is a file, not a folder"));
-    }
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
     make(files, parent)?;
     files.make_folder(path)?;
     files.sync_folder(parent)

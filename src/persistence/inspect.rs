@@ -105,8 +105,12 @@ fn read_snapshot(
         findings.push(Finding {
             path: path.to_owned(),
             line: Some(line),
+            lost: if reason.starts_with("EOF ") {
+                "what came after it, if there was more: the file ends too early".to_owned()
+            } else {
+                "nothing that can be told: every line can be read by itself".to_owned()
+            },
             reason,
-            lost: "nothing that can be told: every line can be read by itself".to_owned(),
         });
     }
     let stat = folder

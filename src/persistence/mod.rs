@@ -123,6 +123,11 @@ pub enum StoreError {
         "cannot save what the journals hold, which --durability off asks for before it starts: {0}"
     )]
     FirstSave(DiskFault),
+    /// What could be read of a damaged folder cannot be saved.
+    #[error(
+        "cannot save what could be read: {0}; nothing was removed, and the damage is as it was. Make room, and repair again"
+    )]
+    Unmended(DiskFault),
 }
 
 /// The disk does not take changes; why, in a sentence.
@@ -275,6 +280,10 @@ impl Store {
         for path in damaged {
             let aside = folder.keep(path, &mend::aside_name(path, "damaged"));
             kept.push(aside.map_err(ReplayError::unreadable(path))?);
+        }
+        for segment in &mut replayed.segments {
+            // A second name shares the content: what is kept whole must not be cut. The save removes it with its tail.
+            segment.torn &= !findings.iter().any(|finding| finding.path == segment.path);
         }
         replayed.mend(&folder)?;
         mend::remove_unfinished(&folder)?;

@@ -390,6 +390,15 @@ impl Replayed {
                 return Ok(());
             }
             let expected = segment.next_seq;
+            if let Stop::OutOfOrder(seq) = stop
+                && segment.is_headless
+                && segment.lines == 1
+                && self.segments.is_empty()
+            {
+                // What came before is in store.json.
+                (segment.first_seq, segment.next_seq) = (seq, seq);
+                continue;
+            }
             let (reason, lost) = match &stop {
                 Stop::NotWhole => (
                     "it is not what was written, and whole lines follow it".to_owned(),

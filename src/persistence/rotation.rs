@@ -4,12 +4,15 @@
 //! place the snapshot has taken. Promises: an older journal is on disk before anything in a newer one counts; what is not
 //! relied on any more is left at once, and nothing that was acknowledged is removed before a snapshot holds it.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
 use super::DiskFault;
 use super::files::File;
-use super::journal::Record;
+use super::folder::FolderError;
+use super::journal::{self, Record};
+use super::mend;
 use super::segment::Segment;
 use super::snapshot::Saved;
 use super::writer::{Open, Writer, locked};
@@ -20,6 +23,8 @@ impl Writer {
     /// # Errors
     /// [`DiskFault`].
     pub fn rotate(&self) -> Result<(), DiskFault> {
+        // Nothing may be written into a folder that another server has.
+        self.check_folder();
         let _one = locked(&self.syncing);
         let (is_trusted, is_new, records, number) = {
             let Open { segment, .. } = &*locked(&self.open);
@@ -72,7 +77,9 @@ impl Writer {
     /// Leaves a journal that is not trusted any more for the next one. Changes are refused, and stay so until a snapshot is
     /// on disk: it holds what the records say that are dropped here, and none of them has been acknowledged.
     fn begin_anew(&self) -> Result<(), DiskFault> {
-        self.folder.retake().map_err(cannot_begin)?;
+        self.folder
+            .retake(|| self.move_in())
+            .map_err(cannot_begin)?;
         let mut next = self.create_next()?;
         {
             let mut open = locked(&self.open);
@@ -90,6 +97,28 @@ impl Writer {
         self.folder
             .sync()
             .map_err(|error| self.lose_trust("sync", &error))
+    }
+
+    /// Makes another folder ours: journals in it are not, and are kept aside; ours are not in it.
+    fn move_in(&self) -> Result<(), FolderError> {
+        for name in self.folder.names()? {
+            if journal::number_of(&name).is_none() {
+                continue;
+            }
+            let path = self.folder.join(&name);
+            let aside = self
+                .folder
+                .keep(&path, &mend::aside_name(&path, "unused"))
+                .and_then(|aside| self.folder.remove(&path).map(|()| aside))
+                .map_err(FolderError::unusable(&path, "keep it aside"))?;
+            tracing::warn!(
+                "{} is of another server; it is kept as {}",
+                path.display(),
+                aside.display()
+            );
+        }
+        locked(&self.open).older.clear();
+        Ok(())
     }
 
     /// Brings a new journal to the disk and gives it its final name; not under the lock of the file, as it takes time.
@@ -136,8 +165,14 @@ impl Writer {
     }
 }
 
-fn cannot_begin(error: impl std::fmt::Display) -> DiskFault {
-    DiskFault::new(&format!("cannot begin a new journal: {error}"))
+fn cannot_begin(error: impl Error) -> DiskFault {
+    let mut reason = format!("cannot begin a new journal: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
+    }
+    DiskFault::new(&reason)
 }
 
 impl Open {

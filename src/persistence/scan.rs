@@ -36,6 +36,8 @@ pub struct Segment {
     pub bytes: u64,
     /// Whether the rest is a tail that a crash has torn.
     pub torn: bool,
+    /// Whether its first line could not be used.
+    pub is_headless: bool,
 }
 
 /// What the records held, but for the changes, which have been applied.
@@ -93,6 +95,7 @@ impl Segment {
                 lines: 1,
                 bytes: lines.at,
                 torn: false,
+                is_headless: false,
             };
             (header, segment)
         }))
@@ -120,6 +123,7 @@ impl Segment {
             lines: 1,
             bytes: lines.at,
             torn: false,
+            is_headless: true,
         })
     }
 
@@ -134,7 +138,7 @@ impl Segment {
         load: &dyn Load,
         progress: &Progress,
     ) -> io::Result<Option<Stop>> {
-        let mut chunks = Chunks::new(Arc::clone(file), self.bytes, RECORD_BYTES_MAX, progress);
+        let mut chunks = Chunks::new(Arc::clone(file), self.bytes, RECORD_BYTES_MAX, progress)?;
         let mut stop = None;
         chunks::in_rounds(&mut chunks, load, read_part, |part: Part| {
             if let Some(seq) = part.first_seq.filter(|seq| *seq != self.next_seq) {

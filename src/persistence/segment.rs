@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::files::{File, append_all};
+use super::files::{File, Stat, append_all};
 use super::folder::Folder;
 use super::journal;
 use super::scan;
@@ -115,7 +115,10 @@ impl Segment {
     /// Takes its final name from it, so that the doubt outlives the server. Where even that fails, nothing more can be done.
     pub fn distrust(&mut self, folder: &Folder) {
         self.is_trusted = false;
-        if !self.is_new && self.rename(folder, &journal::new_name(self.number)).is_ok() {
+        let id = |stat: io::Result<Stat>| stat.ok().map(|stat| stat.id);
+        // In a folder that has come in the place of ours, another server's journal may have the name.
+        let is_ours = id(folder.files().stat(&self.path)) == id(self.file.stat());
+        if !self.is_new && is_ours && self.rename(folder, &journal::new_name(self.number)).is_ok() {
             self.is_new = true;
             let _ = folder.sync();
         }

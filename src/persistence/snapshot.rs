@@ -193,7 +193,8 @@ pub fn read(
         serde_json::error::Category::Io => unreadable(error.into()),
         _ => SnapshotError::Malformed {
             path: path.to_owned(),
-            line: error.line() as u64,
+            // A string that is not ended is noticed past the end of its line.
+            line: (error.line() - usize::from(error.column() == 0 && !error.is_eof())) as u64,
             reason: error.to_string(),
         },
     })?;
@@ -258,7 +259,7 @@ fn read_lines(
     load: &dyn Load,
     progress: &Progress,
 ) -> io::Result<Option<(u64, u32)>> {
-    let mut chunks = Chunks::new(Arc::clone(file), 0, LINE_BYTES_MAX, progress);
+    let mut chunks = Chunks::new(Arc::clone(file), 0, LINE_BYTES_MAX, progress)?;
     let mut place = Place::Start;
     let (mut bytes, mut crc) = (0, crc32fast::Hasher::new());
     let mut is_ours = true;
@@ -368,6 +369,8 @@ pub fn salvage(
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, Reader::new(files.open(path)?, 0));
     let mut line = Vec::new();
     let mut changes = Changes::new(load);
+    // How far the line is indented whose value goes on in the lines after it: what stands deeper is no pair of its own.
+    let mut open_at = None;
     for number in 1.. {
         line.clear();
         let limit = LINE_BYTES_MAX as u64;
@@ -375,7 +378,25 @@ pub fn salvage(
             break;
         }
         let text = line.strip_prefix(BOM).unwrap_or(&line).trim_ascii();
+        let indent = line.len() - line.trim_ascii_start().len();
+        let is_inside = open_at.is_some_and(|at| indent > at);
+        if !is_inside {
+            let is_opening = text.len() > 1 && matches!(text.last(), Some(b'{' | b'['));
+            open_at = is_opening.then_some(indent);
+        }
+        if number + 1 == from_line
+            && let Some((key, b":")) = json::take_string(text)
+            && let Ok(key) = Key::parse(key.as_bytes())
+        {
+            // The line with the fault was taken for its value.
+            changes.delete(key);
+            lose(number, text);
+        }
         if number < from_line || matches!(text, b"" | b"{" | b"}") {
+            continue;
+        }
+        if is_inside {
+            lose(number, text);
             continue;
         }
         let pair = read_pair_line(text).and_then(|(key, value, _)| {

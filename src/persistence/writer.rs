@@ -146,10 +146,13 @@ impl Writer {
         });
         if !is_resumed {
             writer.settle()?;
-        } else if replayed.is_in_doubt
-            || !replayed.findings.is_empty()
-            || !locked(&writer.open).segment.is_trusted
-        {
+        } else if !replayed.findings.is_empty() {
+            // The damage itself outlives a crash. A name that says "in doubt" would make it look like a torn tail.
+            locked(&writer.open).segment.is_trusted = false;
+            writer
+                .faults
+                .hold("the folder is damaged, and is being mended".to_owned());
+        } else if replayed.is_in_doubt || !locked(&writer.open).segment.is_trusted {
             let doubt = io::Error::other("it is not known to be on disk");
             writer.lose_trust("rely on", &doubt);
         } else if is_older_format {
@@ -365,13 +368,13 @@ impl Writer {
     }
 
     /// Whether the journal that is written to is still the one in the folder; if not, it is relied on no more.
-    fn check_folder(&self) {
-        if self.faults.needs_save() {
-            return;
-        }
+    pub(super) fn check_folder(&self) {
         let (path, file) = {
-            let open = locked(&self.open);
-            (open.segment.path.clone(), Arc::clone(&open.segment.file))
+            let Open { segment, .. } = &*locked(&self.open);
+            if !segment.is_trusted {
+                return;
+            }
+            (segment.path.clone(), Arc::clone(&segment.file))
         };
         let is_there = || -> io::Result<bool> {
             self.folder.check()?;
