@@ -62,9 +62,12 @@ pub fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
 /// A moment as RFC 3339 has it, in UTC, to the millisecond.
 #[must_use]
 pub fn time(at: UnixMs) -> String {
-    i64::try_from(at)
+    // Of the last second that can be read, `from_millisecond` takes the beginning only.
+    let (seconds, ms) = (at / 1000, at % 1000);
+    let nanoseconds = i32::try_from(ms * 1_000_000).expect("less than a second");
+    i64::try_from(seconds)
         .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .and_then(|seconds| jiff::Timestamp::new(seconds, nanoseconds).ok())
         .map_or_else(|| at.to_string(), |timestamp| format!("{timestamp:.3}"))
 }
 
@@ -451,6 +454,8 @@ mod tests {
             (b"\xff\x00", None),
             (b"\xff\x00", Some(1_795_395_723_456)),
             ("a\"\\\n\r\0\u{2028}😀".as_bytes(), Some(0)),
+            // The last moment that can be written.
+            (b"late", Some(253_402_207_200_999)),
         ] {
             let mut out = Vec::new();
             write_value(

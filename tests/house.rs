@@ -63,10 +63,16 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn every_file_begins_with_what_it_is() {
-    let files: Vec<PathBuf> = ["src", "client", "tests", "benches"]
+    let mut files: Vec<PathBuf> = ["src", "client", "tests", "benches"]
         .iter()
         .flat_map(|folder| sources(&root().join(folder)))
         .collect();
+    // Not those that are built there.
+    let fuzz = fs::read_dir(root().join("fuzz")).expect("the fuzzers");
+    files.extend(
+        fuzz.map(|entry| entry.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rs")),
+    );
     assert!(files.len() > 30, "only {} files were seen", files.len());
     for path in files {
         assert!(
@@ -156,6 +162,7 @@ fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
         "benches",
         "client",
         "data",
+        "fuzz",
         "protocol.md",
         "src",
         "target",

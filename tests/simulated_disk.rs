@@ -588,10 +588,10 @@ impl File for Handle {
             let inode = state.inode(self.id);
             inode.done + inode.pending.len()
         };
-        if self.sync_time.is_zero() {
-            std::thread::yield_now();
-        } else {
+        if !self.sync_time.is_zero() {
             std::thread::sleep(self.sync_time);
+        } else if cfg!(not(fuzzing)) {
+            std::thread::yield_now();
         }
         let mut state = locked(&self.state);
         if state.is_off {

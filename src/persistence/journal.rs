@@ -45,6 +45,10 @@ use crate::record::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 /// The version of the format.
 pub const VERSION: u64 = 2;
 
+/// The highest number of a journal or a record: no server comes to it, every reader of JSON keeps it exactly, and what is
+/// counted on from it does not overflow.
+const NUMBER_MAX: u64 = 1 << 53;
+
 /// The longest line: the longest value and key, each byte of which may take six as `\u00XX`, or the most keys that one
 /// request can name. What is longer is no record, and a reader must not fill the memory with it.
 pub const RECORD_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
@@ -78,7 +82,7 @@ pub fn number_of(name: &str) -> Option<(u64, bool)> {
         .strip_suffix(".jsonl")?
         .parse()
         .ok()?;
-    (self::name(number) == stem).then_some((number, is_new))
+    ((1..=NUMBER_MAX).contains(&number) && self::name(number) == stem).then_some((number, is_new))
 }
 
 /// A record but for its number: made before any lock is taken, ended under it.
@@ -220,11 +224,12 @@ struct Fields<'a> {
 /// Reads the first line, without its line feed; `None` if it is not whole.
 #[must_use]
 pub fn read_header(line: &[u8]) -> Option<Header> {
-    if is_whole(line) {
-        serde_json::from_slice(line).ok()
-    } else {
-        None
+    if !is_whole(line) {
+        return None;
     }
+    serde_json::from_slice(line)
+        .ok()
+        .filter(|header: &Header| (1..=NUMBER_MAX).contains(&header.first_seq))
 }
 
 /// Reads a line after the first, without its line feed; `None` if it is not whole.
@@ -233,7 +238,8 @@ pub fn read_line(line: &[u8]) -> Option<Line<'_>> {
     if !is_whole(line) {
         return None;
     }
-    read_plain_put(line).or_else(|| read_fields(line))
+    let line = read_plain_put(line).or_else(|| read_fields(line));
+    line.filter(|line| !matches!(line, Line::Record(seq, _) if *seq > NUMBER_MAX))
 }
 
 /// Reads the record that nearly all are: text under a key, in the layout in which it was written.
@@ -242,9 +248,9 @@ fn read_plain_put(line: &[u8]) -> Option<Line<'_>> {
     let (key, rest) = json::take_string(rest)?;
     let (value, rest) = json::take_string(rest.strip_prefix(b",\"value\":")?)?;
     let seq = rest.strip_prefix(b",\"seq\":")?;
-    let seq = std::str::from_utf8(&seq[..seq.len().checked_sub(CRC_FIELD_BYTES)?]).ok()?;
+    let seq = &seq[..seq.len().checked_sub(CRC_FIELD_BYTES)?];
     Some(Line::Record(
-        seq.parse().ok()?,
+        serde_json::from_slice(seq).ok()?,
         Recorded::Put(key, json::Loaded::text(value)),
     ))
 }
@@ -379,6 +385,8 @@ mod tests {
             "journal-1.jsonl.torn",
             "store.json",
             "journal-+1.jsonl",
+            "journal-0.jsonl",
+            "journal-18446744073709551615.jsonl",
         ] {
             assert_eq!(number_of(name), None, "{name}");
         }

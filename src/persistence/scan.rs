@@ -256,8 +256,13 @@ fn read_recorded(
             changes.put(key, value);
         }
         Recorded::Delete(keys) => {
-            for key in &keys {
-                changes.delete(Key::parse(key.as_bytes()).map_err(|error| error.to_string())?);
+            // All or none, as with every change.
+            let keys: Vec<Key<'_>> = keys
+                .iter()
+                .map(|key| Key::parse(key.as_bytes()).map_err(|error| error.to_string()))
+                .collect::<Result<_, _>>()?;
+            for key in keys {
+                changes.delete(key);
             }
         }
         Recorded::Clear => changes.clear(),

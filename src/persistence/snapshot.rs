@@ -300,7 +300,7 @@ fn read_part(chunk: &Chunk, changes: &mut Changes<'_>) -> Part {
     let mut rest = text;
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let line = rest[..end].trim_ascii();
+        let line = trim(&rest[..end]);
         rest = rest.get(end + 1..).unwrap_or_default();
         let (stands_at, next) = match line {
             b"" => continue,
@@ -337,12 +337,22 @@ fn read_part(chunk: &Chunk, changes: &mut Changes<'_>) -> Part {
     part
 }
 
+/// Text without the blanks of JSON around it, which are fewer than `trim_ascii` takes.
+fn trim(text: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let start = text.iter().position(|byte| !is_blank(byte));
+    let end = text.iter().rposition(|byte| !is_blank(byte));
+    start
+        .zip(end)
+        .map_or(&[], |(start, end)| &text[start..=end])
+}
+
 /// Reads a line with one pair, without the blanks around it; and whether a comma ends it.
 fn read_pair_line(line: &[u8]) -> Option<(std::borrow::Cow<'_, str>, json::Loaded<'_>, bool)> {
     let (key, rest) = json::take_string(line)?;
-    let raw = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii();
+    let raw = trim(trim(rest).strip_prefix(b":")?);
     let (raw, has_comma) = match raw.strip_suffix(b",") {
-        Some(raw) => (raw.trim_ascii_end(), true),
+        Some(raw) => (trim(raw), true),
         None => (raw, false),
     };
     if let Some((text, rest)) = json::take_string(raw) {
@@ -377,7 +387,7 @@ pub fn salvage(
         if (&mut reader).take(limit).read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        let text = line.strip_prefix(BOM).unwrap_or(&line).trim_ascii();
+        let text = trim(line.strip_prefix(BOM).unwrap_or(&line));
         let indent = line.len() - line.trim_ascii_start().len();
         let is_inside = open_at.is_some_and(|at| indent > at);
         if !is_inside {

@@ -1,0 +1,244 @@
+//! Fuzzes the journal reader.
+//!
+//! In: a data folder, written as text that people and a fuzzer can change (see [`folder_of`]). Out: nothing, or a panic. It
+//! holds what `folder` says of every folder; and of one with a single journal, that a start gives the changes up to the first
+//! bad line, or all, exactly as a plain reading of the format has them.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pykv_fuzz::folder::{self, Contents};
+use pykv_fuzz::json;
+use pykv_fuzz::members::Members;
+use pykv_fuzz::pairs::Map;
+use pykv_fuzz::persistence::snapshot::Saved;
+use pykv_fuzz::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use serde_json::value::RawValue;
+
+/// No record has this number.
+const SEQ_ABOVE: u64 = (1 << 53) + 1;
+
+/// A longer line is no record.
+const LINE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
+
+fuzz_target!(|input: &[u8]| {
+    let contents = folder_of(input);
+    let started = folder::check(&contents);
+    let mut files = contents.iter();
+    if let (Some((name, journal)), None) = (files.next(), files.next())
+        && name == "journal-1.jsonl"
+        && let Some(expected) = expected(journal)
+    {
+        match (started, expected) {
+            (Ok(pairs), (expected, Ends::Well)) | (Err((pairs, _)), (expected, Ends::Badly)) => {
+                assert_eq!(pairs, expected);
+            }
+            (started, expected) => panic!("{started:?} in the place of {expected:?}"),
+        }
+    }
+});
+
+/// Makes the files of a folder from text:
+///
+/// ```text
+/// = journal-1.jsonl                               the lines that follow are of this file; it is the one at the beginning
+/// {"journal":2,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
+/// {"put":"name","value":"Ada","seq":~             `~` is the number of the next record
+/// {"saved":@,"seq":~                              `@` is what store.json looks like
+/// !anything                                       a line as it stands, without the first character
+/// ```
+///
+/// The last line of the text has a line feed if there is one in the text.
+fn folder_of(text: &[u8]) -> Contents {
+    let saved = saved_of(text);
+    let mut contents = Contents::new();
+    let mut name = "journal-1.jsonl".to_owned();
+    let mut next_seq = 1_u64;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let (line, line_feed) = match line.strip_suffix(b"\n") {
+            Some(line) => (line, &b"\n"[..]),
+            None => (line, &b""[..]),
+        };
+        if let Some(file) = file_name(line) {
+            file.clone_into(&mut name);
+            contents.entry(name.clone()).or_default();
+            continue;
+        }
+        let file = contents.entry(name.clone()).or_default();
+        if name == "store.json" {
+            file.extend_from_slice(line);
+        } else if let Some(raw) = line.strip_prefix(b"!") {
+            file.extend_from_slice(raw);
+        } else {
+            let mut whole = Vec::new();
+            for byte in line {
+                match byte {
+                    b'~' => whole.extend_from_slice(next_seq.to_string().as_bytes()),
+                    b'@' => whole.extend_from_slice(saved.as_bytes()),
+                    _ => whole.push(*byte),
+                }
+            }
+            if line.ends_with(b"\"seq\":~") {
+                next_seq += 1;
+            }
+            let crc = crc32fast::hash(&whole);
+            whole.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}").as_bytes());
+            file.extend_from_slice(&whole);
+        }
+        file.extend_from_slice(line_feed);
+    }
+    contents
+}
+
+/// The file that the line names, if it does.
+fn file_name(line: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(line.strip_prefix(b"= ")?).ok()?;
+    let is_one = name == "store.json"
+        || name == "store.json.new"
+        || (name.starts_with("journal-") && !name.contains('/') && name.len() <= 40);
+    is_one.then_some(name)
+}
+
+/// What store.json looks like, as a record says it.
+fn saved_of(text: &[u8]) -> String {
+    let mut store = Vec::new();
+    let mut is_in_store = false;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        match file_name(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Some(name) => is_in_store = name == "store.json",
+            None if is_in_store => store.extend_from_slice(line),
+            None => {}
+        }
+    }
+    folder::saved(&store)
+}
+
+/// How a journal ends.
+#[derive(Debug)]
+enum Ends {
+    /// With its last line, or with a tear.
+    Well,
+    /// Before a bad line.
+    Badly,
+}
+
+/// What a line says.
+enum Line {
+    Put(u64, String, json::Loaded<'static>),
+    Delete(u64, Vec<String>),
+    Clear(u64),
+    Saved(u64),
+    Mark(u64),
+}
+
+/// Reads a journal as its format is described, one line after the other; `None` where another test has the say.
+fn expected(journal: &[u8]) -> Option<(Map, Ends)> {
+    let mut lines = journal.split_inclusive(|byte| *byte == b'\n');
+    let first = lines.next()?;
+    if !is_header(first)
+        || journal
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.len() + 1 >= LINE_BYTES_MAX)
+    {
+        return None;
+    }
+    let mut map = Map::new();
+    let mut next_seq = 1;
+    while let Some(bytes) = lines.next() {
+        let line = read_line(bytes);
+        let Some(line) = line else {
+            let later: Vec<Line> = lines.filter_map(read_line).collect();
+            let was_on_disk = later
+                .iter()
+                .any(|line| matches!(line, Line::Mark(synced) if *synced >= next_seq));
+            let is_tear = later.is_empty() || (bytes.contains(&0) && !was_on_disk);
+            return Some((map, if is_tear { Ends::Well } else { Ends::Badly }));
+        };
+        let seq = match &line {
+            Line::Mark(_) => continue,
+            Line::Put(seq, ..) | Line::Delete(seq, _) | Line::Clear(seq) | Line::Saved(seq) => *seq,
+        };
+        if seq != next_seq {
+            return Some((map, Ends::Badly));
+        }
+        next_seq += 1;
+        match line {
+            Line::Put(_, key, value) => {
+                if key.len() > KEY_BYTES_MAX || value.bytes.len() > VALUE_BYTES_MAX {
+                    return Some((map, Ends::Badly));
+                }
+                map.insert(key, (value.bytes.into_owned(), value.expires_at));
+            }
+            Line::Delete(_, keys) => {
+                if keys.iter().any(|key| key.len() > KEY_BYTES_MAX) {
+                    return Some((map, Ends::Badly));
+                }
+                for key in keys {
+                    map.remove(&key);
+                }
+            }
+            Line::Clear(_) => map.clear(),
+            Line::Saved(_) | Line::Mark(_) => {}
+        }
+    }
+    Some((map, Ends::Well))
+}
+
+/// The line without its checksum and line feed, if it has both and the checksum is right.
+fn whole(line: &[u8]) -> Option<&str> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let (summed, _) = line.split_at_checked(line.len().checked_sub(18)?)?;
+    let crc = crc32fast::hash(summed.as_bytes());
+    (line == format!("{summed},\"crc\":\"{crc:08x}\"}}")).then_some(summed)
+}
+
+fn is_header(line: &[u8]) -> bool {
+    whole(line).is_some_and(|line| {
+        [1, 2]
+            .iter()
+            .any(|version| line == format!("{{\"journal\":{version},\"number\":1,\"first_seq\":1"))
+    })
+}
+
+fn read_line(line: &[u8]) -> Option<Line> {
+    let object = format!("{}}}", whole(line)?);
+    let Members(mut members) = serde_json::from_str(&object).ok()?;
+    let mut take = |name: &str| -> Option<&RawValue> {
+        let at = members.iter().position(|(there, _)| there == name)?;
+        Some(members.remove(at).1).filter(|raw| raw.get() != "null")
+    };
+    let synced = take("synced");
+    let seq = take("seq");
+    let (put, value) = (take("put"), take("value"));
+    let (del, clear, saved) = (take("del"), take("clear"), take("saved"));
+    if !members.is_empty() {
+        return None;
+    }
+    let number = |raw: &RawValue| serde_json::from_str::<u64>(raw.get()).ok();
+    let seq = match seq.map(number) {
+        Some(None | Some(SEQ_ABOVE..)) => return None,
+        seq => seq.flatten(),
+    };
+    Some(match (put, value, del, clear, saved, synced, seq) {
+        (None, None, None, None, None, Some(synced), None) => Line::Mark(number(synced)?),
+        (Some(key), Some(value), None, None, None, None, Some(seq)) => {
+            let loaded = json::read_value(value.get()).ok()?;
+            let loaded = json::Loaded {
+                bytes: loaded.bytes.into_owned().into(),
+                expires_at: loaded.expires_at,
+            };
+            Line::Put(seq, serde_json::from_str(key.get()).ok()?, loaded)
+        }
+        (None, None, Some(keys), None, None, None, Some(seq)) => {
+            Line::Delete(seq, serde_json::from_str(keys.get()).ok()?)
+        }
+        (None, None, None, Some(clear), None, None, Some(seq)) if clear.get() == "true" => {
+            Line::Clear(seq)
+        }
+        (None, None, None, None, Some(saved), None, Some(seq)) => {
+            serde_json::from_str::<Saved>(saved.get()).ok()?;
+            Line::Saved(seq)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,28 @@
+//! What the fuzzers share: the layers of PyKV that read bytes, the tests' disk in memory, and a place for what is read.
+//!
+//! In: the sources of the project, as they stand. Out: the same modules, built with the fuzzer's counters. Promises: nothing
+//! of PyKV is copied. The layers below `engine` name nothing above them, so they build alone, in seconds.
+
+#[path = "../src/json.rs"]
+pub mod json;
+#[path = "../src/persistence/mod.rs"]
+pub mod persistence;
+#[path = "../src/protocol/mod.rs"]
+pub mod protocol;
+#[path = "../src/record.rs"]
+pub mod record;
+
+#[allow(
+    missing_docs,
+    clippy::must_use_candidate,
+    reason = "it belongs to the tests, where nothing is public"
+)]
+#[path = "../tests/simulated_disk.rs"]
+pub mod simulated_disk;
+
+pub mod folder;
+pub mod members;
+pub mod pairs;
+
+// The tests know these modules by this name.
+extern crate self as pykv;

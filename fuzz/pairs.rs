@@ -1,0 +1,89 @@
+//! Pairs as the readers give them, in the place of the server's table.
+//!
+//! In: changes by lane. Out: the pairs that they leave, in order. Promises: a change that is given to the wrong lane, or an
+//! estimate that would ask for more room than any file can need, is a panic.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::persistence::chunks::{Load, Op};
+use crate::record::{Entry, Key, UnixMs, Value};
+
+/// Keys, and their values with the time at which they cease to be.
+pub type Map = BTreeMap<String, (Vec<u8>, Option<UnixMs>)>;
+
+/// More pairs than any input can hold.
+const PAIRS_MAX: u64 = 1 << 20;
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub struct Pairs(Mutex<Map>);
+
+impl Pairs {
+    /// What was read.
+    #[must_use]
+    pub fn end(self) -> Map {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn map(&self) -> MutexGuard<'_, Map> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash_of(key: &str) -> u64 {
+    u64::from(crc32fast::hash(key.as_bytes()))
+}
+
+fn lane_of(hash: u64, lanes: usize) -> usize {
+    usize::try_from(hash % lanes as u64).expect("fewer than the lanes")
+}
+
+impl Load for Pairs {
+    fn hash(&self, key: Key<'_>) -> u64 {
+        hash_of(key.as_str())
+    }
+
+    fn lane(&self, hash: u64, lanes: usize) -> usize {
+        lane_of(hash, lanes)
+    }
+
+    fn expect(&self, pairs: u64) {
+        assert!(pairs < PAIRS_MAX, "room for {pairs} pairs");
+    }
+
+    fn apply(&self, lane: usize, lanes: usize, changes: Vec<Op>) {
+        let is_ours = |key: &str| lane_of(hash_of(key), lanes) == lane;
+        let mut map = self.map();
+        for change in changes {
+            match change {
+                Op::Put(hash, entry) => {
+                    let key = entry.key().as_str().to_owned();
+                    assert!(hash == hash_of(&key) && is_ours(&key), "{key:?} in {lane}");
+                    map.insert(key, (entry.value_bytes().to_vec(), entry.expires_at()));
+                }
+                Op::Delete(hash, key) => {
+                    assert!(hash == hash_of(&key) && is_ours(&key), "{key:?} in {lane}");
+                    map.remove(&*key);
+                }
+                Op::Clear => map.retain(|key, _| !is_ours(key)),
+            }
+        }
+    }
+
+    fn pairs(&self) -> u64 {
+        self.map().len() as u64
+    }
+}
+
+/// The pairs as a save is given them.
+#[must_use]
+pub fn entries(map: &Map) -> Vec<Entry> {
+    let pairs = map.iter().map(|(key, (bytes, expires_at))| {
+        let key = Key::parse(key.as_bytes()).expect("it was a key when it was read");
+        let value =
+            Value::parse_until(bytes, *expires_at).expect("it was a value when it was read");
+        Entry::new(key, value)
+    });
+    pairs.collect()
+}
