@@ -205,6 +205,12 @@ impl<'a> Chunks<'a> {
         })
     }
 
+    /// How far it has read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn next(&mut self) -> io::Result<Option<Chunk>> {
         let mut bytes = std::mem::take(&mut self.rest);
         let offset = self.offset - bytes.len() as u64;

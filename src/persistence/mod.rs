@@ -321,7 +321,8 @@ impl Store {
             first_number,
         );
         let writer = writer.map_err(unopened)?;
-        let is_sound = !is_damaged && !writer.needs_save();
+        // A journal of that record alone: it would else say that store.json holds what the journals before it do.
+        let is_sound = !is_damaged && !writer.needs_save() && writer.size().1 == 1;
         if let Some(read) = known.as_ref().filter(|_| !is_known && is_sound) {
             // From now on, content that changes without the time of modification is damage to this file, too. A disk that
             // does not take the record is told of by the fault that it leaves.

@@ -4,6 +4,7 @@
 //! goes back, and never over 100%; it costs a load nothing that can be measured, as it is told of whole blocks.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How far a load is.
@@ -56,6 +57,34 @@ impl fmt::Display for Progress {
             write!(f, "{digit}")?;
         }
         f.write_str(" bytes")
+    }
+}
+
+/// A reader that tells of what passes through, but for what has been told of already.
+pub struct Counted<'a, R> {
+    inner: R,
+    progress: &'a Progress,
+    told: u64,
+}
+
+impl<'a, R> Counted<'a, R> {
+    /// Tells `progress` of what is read after the first `told` bytes.
+    pub fn new(inner: R, progress: &'a Progress, told: u64) -> Self {
+        Self {
+            inner,
+            progress,
+            told,
+        }
+    }
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let again = self.told.min(count as u64);
+        self.told -= again;
+        self.progress.add(count as u64 - again);
+        Ok(count)
     }
 }
 

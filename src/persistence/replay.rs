@@ -331,7 +331,11 @@ impl Replayed {
                 });
             }
             Some((header, segment)) if header.number == number => segment,
-            None if is_new => {
+            None if is_new
+                && Segment::unbegun(&path, number)
+                    .is_at_tear(&file)
+                    .map_err(unreadable)? =>
+            {
                 self.leftover.push(path);
                 return Ok(());
             }

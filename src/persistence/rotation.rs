@@ -134,6 +134,7 @@ impl Writer {
     /// # Errors
     /// [`DiskFault`].
     pub fn record_saved(&self, saved: &Saved) -> Result<(), DiskFault> {
+        self.check_folder();
         self.push(&mut locked(&self.tail), Record::of_saved(saved));
         self.sync()
     }

@@ -127,6 +127,23 @@ impl Segment {
         })
     }
 
+    /// A journal of which nothing has been read.
+    #[must_use]
+    pub fn unbegun(path: &Path, number: u64) -> Self {
+        Self {
+            number,
+            path: path.to_owned(),
+            version: journal::VERSION,
+            first_seq: 0,
+            next_seq: 0,
+            records: 0,
+            lines: 0,
+            bytes: 0,
+            torn: false,
+            is_headless: true,
+        }
+    }
+
     /// Applies records up to the end, or to the first line that cannot be applied: why not, then.
     ///
     /// # Errors
@@ -190,7 +207,8 @@ impl Segment {
     pub fn is_at_tear(&self, file: &Arc<dyn File>) -> io::Result<bool> {
         let mut lines = Lines::new(file, self.bytes);
         // No line holds a zero, which JSON escapes; sectors that a power cut has kept from the disk are read as zeros.
-        let has_zeros = lines.next()?.is_some_and(|line| line.contains(&0));
+        // Without marks, as before version 2, nothing tells these from zeros that were put in the place of what was synced.
+        let has_zeros = lines.next()?.is_some_and(|line| line.contains(&0)) && self.version >= 2;
         let mut any_whole = false;
         while let Some(line) = lines.next()? {
             let Some(line) = journal::read_line(line) else {

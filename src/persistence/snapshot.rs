@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::chunks::{self, Changes, Chunk, Chunks, Load, Verdict};
-use super::files::{File, Files, Reader, Stat, append_all};
-use super::progress::Progress;
+use super::files::{File, Files, Reader, Stat, append_all, read_full};
+use super::progress::{Counted, Progress};
 use crate::json;
 use crate::record::{Entry, KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value};
 
@@ -182,19 +182,25 @@ pub fn read(
     };
     // Of the file that is read, and before: whoever changes it, or puts another in its place meanwhile, leaves another time.
     let stat = file.stat().map_err(unreadable)?;
-    if let Some((bytes, crc)) = read_lines(&file, stat, load, progress).map_err(unreadable)? {
-        return Ok(Some(Saved::of(bytes, crc, modified(&stat))));
-    }
+    let told = match read_lines(&file, stat, load, progress).map_err(unreadable)? {
+        Lines::All(bytes, crc) => return Ok(Some(Saved::of(bytes, crc, modified(&stat)))),
+        Lines::None(read) => read,
+    };
     let mut all = Changes::new(load);
     all.clear();
     all.apply();
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, Summed::new(Reader::new(file, 0)));
+    let mut reader = BufReader::with_capacity(
+        BUFFER_BYTES,
+        Summed::new(Counted::new(Reader::new(file, 0), progress, told)),
+    );
     read_any(&mut reader, load).map_err(|error| match error.classify() {
         serde_json::error::Category::Io => unreadable(error.into()),
         _ => SnapshotError::Malformed {
             path: path.to_owned(),
             // A string that is not ended is noticed past the end of its line.
-            line: (error.line() - usize::from(error.column() == 0 && !error.is_eof())) as u64,
+            line: (error.line()
+                - usize::from(error.column() == 0 && error.line() > 1 && !error.is_eof()))
+                as u64,
             reason: error.to_string(),
         },
     })?;
@@ -240,6 +246,14 @@ enum Place {
     Closed,
 }
 
+/// What has come of reading a snapshot line by line.
+enum Lines {
+    /// All of it has been read: its length and checksum.
+    All(u64, u32),
+    /// It has another layout, or a fault; so many of its bytes were looked at.
+    None(u64),
+}
+
 /// What one chunk of a snapshot held.
 struct Part {
     /// Where its first line must stand; none, if it is all blank or is not in our layout.
@@ -251,14 +265,18 @@ struct Part {
     crc: crc32fast::Hasher,
 }
 
-/// Reads a snapshot line by line, by all cores; its length and checksum, or nothing where it has another layout or a fault,
-/// which is then for `read_any` to find.
+/// Reads a snapshot line by line, by all cores. Another layout, or a fault, is for `read_any`.
 fn read_lines(
     file: &Arc<dyn File>,
     stat: Stat,
     load: &dyn Load,
     progress: &Progress,
-) -> io::Result<Option<(u64, u32)>> {
+) -> io::Result<Lines> {
+    let mut head = [0; 64];
+    let count = read_full(&**file, &mut head, 0)?;
+    if !opens_on_a_line_of_its_own(&head[..count]) {
+        return Ok(Lines::None(0));
+    }
     let mut chunks = Chunks::new(Arc::clone(file), 0, LINE_BYTES_MAX, progress)?;
     let mut place = Place::Start;
     let (mut bytes, mut crc) = (0, crc32fast::Hasher::new());
@@ -278,7 +296,18 @@ fn read_lines(
         crc.combine(&part.crc);
         Verdict::GoOn
     })?;
-    Ok((is_ours && place == Place::Closed).then(|| (bytes, crc.finalize())))
+    Ok(if is_ours && place == Place::Closed {
+        Lines::All(bytes, crc.finalize())
+    } else {
+        Lines::None(chunks.offset())
+    })
+}
+
+/// Whether nothing follows the opening brace on its line. All in one line, a file would fill the memory with its chunks.
+fn opens_on_a_line_of_its_own(head: &[u8]) -> bool {
+    let mut bytes = head.strip_prefix(BOM).unwrap_or(head).iter();
+    let mut next = || bytes.find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+    next() == Some(&b'{') && next() == Some(&b'\n')
 }
 
 fn read_part(chunk: &Chunk, changes: &mut Changes<'_>) -> Part {

@@ -71,8 +71,9 @@ pub struct Writer {
     synced: watch::Sender<u64>,
     /// Bytes of all journals, and how many there are, as of the last write.
     size: (AtomicU64, AtomicU64),
-    /// Whether a write may have to wait for the disk: while a sync runs, and after a write that did.
+    /// Whether a write may have to wait for the disk: after a write that did, and while a sync runs.
     is_slow: AtomicBool,
+    is_syncing: AtomicBool,
     threads: OnceLock<Vec<Thread>>,
     acknowledges_early: bool,
 }
@@ -140,6 +141,7 @@ impl Writer {
             synced: watch::channel(seq).0,
             size: (AtomicU64::new(0), AtomicU64::new(0)),
             is_slow: AtomicBool::new(false),
+            is_syncing: AtomicBool::new(false),
             threads: OnceLock::new(),
             acknowledges_early: cfg!(debug_assertions)
                 && std::env::var_os("PYKV_BREAK").is_some_and(|how| how == "acknowledge-early"),
@@ -254,7 +256,10 @@ impl Writer {
     /// Writes what all have appended, on this thread, where that takes no longer than to wake another: under `everysec`, while
     /// the disk is quick. A write that turns out to be slow is the last one of its kind until the disk is quick again.
     fn write_at_once(&self) -> bool {
-        if self.durability != Durability::EverySecond || self.is_slow.load(Ordering::Relaxed) {
+        if self.durability != Durability::EverySecond
+            || self.is_slow.load(Ordering::Relaxed)
+            || self.is_syncing.load(Ordering::Relaxed)
+        {
             return false;
         }
         // Who has the lock may have taken the records before these came.
@@ -357,9 +362,9 @@ impl Writer {
         };
         if *self.synced.borrow() < seq {
             // Not under the lock of the file: writes go on while the disk works, if only by the thread that may wait for it.
-            self.is_slow.store(true, Ordering::Relaxed);
+            self.is_syncing.store(true, Ordering::Relaxed);
             let synced = file.sync_data();
-            self.is_slow.store(false, Ordering::Relaxed);
+            self.is_syncing.store(false, Ordering::Relaxed);
             synced.map_err(|error| self.lose_trust("sync", &error))?;
             self.synced.send_replace(seq);
         }
