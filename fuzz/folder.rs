@@ -94,7 +94,7 @@ fn assert_sound(disk: &Arc<SimulatedDisk>, expected: &Map) {
 
 /// Saves as the engine does, and looks at what is there then.
 fn save(disk: &Arc<SimulatedDisk>, store: Store, pairs: &Map) {
-    let saved = store.save(std::iter::once(entries(pairs)));
+    let saved = store.save(entries(pairs).into_iter());
     saved.expect("a disk that takes all");
     drop(store);
     assert_sound(disk, pairs);

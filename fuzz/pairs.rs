@@ -1,6 +1,6 @@
 //! Pairs as the readers give them, in the place of the server's table.
 //!
-//! In: changes by lane. Out: the pairs that they leave, in order. Promises: a change that is given to the wrong lane, or an
+//! In: changes by shard. Out: the pairs that they leave, in order. Promises: a change that is given to the wrong shard, or an
 //! estimate that would ask for more room than any file can need, is a panic.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,9 @@ use crate::record::{Entry, Key, UnixMs, Value};
 
 /// Keys, and their values with the time at which they cease to be.
 pub type Map = BTreeMap<String, (Vec<u8>, Option<UnixMs>)>;
+
+/// Enough that both threads have some.
+const SHARDS: usize = 5;
 
 /// More pairs than any input can hold.
 const PAIRS_MAX: u64 = 1 << 20;
@@ -35,38 +38,48 @@ fn hash_of(key: &str) -> u64 {
     u64::from(crc32fast::hash(key.as_bytes()))
 }
 
-fn lane_of(hash: u64, lanes: usize) -> usize {
-    usize::try_from(hash % lanes as u64).expect("fewer than the lanes")
+fn shard_of(hash: u64) -> usize {
+    usize::try_from(hash % SHARDS as u64).expect("fewer than the shards")
 }
 
 impl Load for Pairs {
+    fn shards(&self) -> usize {
+        SHARDS
+    }
+
     fn hash(&self, key: Key<'_>) -> u64 {
         hash_of(key.as_str())
     }
 
-    fn lane(&self, hash: u64, lanes: usize) -> usize {
-        lane_of(hash, lanes)
+    fn shard_of(&self, hash: u64) -> usize {
+        shard_of(hash)
     }
 
     fn expect(&self, pairs: u64) {
         assert!(pairs < PAIRS_MAX, "room for {pairs} pairs");
     }
 
-    fn apply(&self, lane: usize, lanes: usize, changes: Vec<Op>) {
-        let is_ours = |key: &str| lane_of(hash_of(key), lanes) == lane;
+    fn clear(&self, shard: usize) {
+        self.map().retain(|key, _| shard_of(hash_of(key)) != shard);
+    }
+
+    fn apply(&self, shard: usize, changes: &mut dyn Iterator<Item = Op>) {
         let mut map = self.map();
-        for change in changes {
-            match change {
-                Op::Put(hash, entry) => {
-                    let key = entry.key().as_str().to_owned();
-                    assert!(hash == hash_of(&key) && is_ours(&key), "{key:?} in {lane}");
-                    map.insert(key, (entry.value_bytes().to_vec(), entry.expires_at()));
-                }
-                Op::Delete(hash, key) => {
-                    assert!(hash == hash_of(&key) && is_ours(&key), "{key:?} in {lane}");
-                    map.remove(&*key);
-                }
-                Op::Clear => map.retain(|key, _| !is_ours(key)),
+        for Op {
+            hash,
+            entry,
+            is_delete,
+        } in changes
+        {
+            let key = entry.key().as_str().to_owned();
+            assert!(
+                hash == hash_of(&key) && shard_of(hash) == shard,
+                "{key:?} in {shard}"
+            );
+            if is_delete {
+                map.remove(&key);
+            } else {
+                map.insert(key, (entry.value_bytes().to_vec(), entry.expires_at()));
             }
         }
     }

@@ -49,7 +49,7 @@ fn expected(input: &[u8]) -> Option<Map> {
 fn check_written(pairs: &Map) {
     let disk = SimulatedDisk::new();
     let path = Path::new(DATA).join("store.json");
-    let entries = std::iter::once(entries(pairs));
+    let entries = entries(pairs).into_iter();
     let written = snapshot::write(&*disk, &path, None, entries).expect("a disk that takes all");
     let again = Pairs::default();
     let read = snapshot::read(&*disk, &path, &again, &Progress::new()).expect("what was written");
