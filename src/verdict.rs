@@ -36,15 +36,18 @@ pub fn check(folder: &Path) -> Result<ExitCode, VerdictError> {
     if inspection.findings().is_empty() {
         writeln!(
             out,
-            "{name} is sound: {pairs} pairs, {changes} changes of them in journals"
+            "{name} is sound: {}; the journals hold {} since the last save",
+            count(pairs, "pair"),
+            count(changes, "change")
         )?;
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(
         out,
-        "{name} is damaged ({}): no server starts on it, and nothing was changed. {pairs} pairs can be read. Put a copy in its \
+        "{name} is damaged ({}): no server starts on it, and nothing was changed. {} can be read. Put a copy in its \
          place, or run `pykv-server repair {name}`, which goes on without what is lost and keeps all that it removes",
-        faults(inspection.findings())
+        faults(inspection.findings()),
+        count(pairs, "pair")
     )?;
     Ok(ExitCode::FAILURE)
 }
@@ -59,7 +62,11 @@ pub fn repair(folder: &Path) -> Result<ExitCode, VerdictError> {
     say_what_there_is(&mut out, &salvaged.notes, &salvaged.findings)?;
     let name = folder.display();
     if salvaged.findings.is_empty() {
-        writeln!(out, "{name} is sound: {pairs} pairs; nothing was changed")?;
+        writeln!(
+            out,
+            "{name} is sound: {}; nothing was changed",
+            count(pairs, "pair")
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     for path in &salvaged.kept {
@@ -67,8 +74,9 @@ pub fn repair(folder: &Path) -> Result<ExitCode, VerdictError> {
     }
     writeln!(
         out,
-        "{name} is mended ({}): {pairs} pairs are in store.json",
-        faults(&salvaged.findings)
+        "{name} is mended ({}): store.json holds {}",
+        faults(&salvaged.findings),
+        count(pairs, "pair")
     )?;
     Ok(ExitCode::SUCCESS)
 }
@@ -95,8 +103,13 @@ fn say_what_there_is(
 }
 
 fn faults(findings: &[Finding]) -> String {
-    match findings.len() {
-        1 => "1 fault".to_owned(),
-        count => format!("{count} faults"),
+    count(findings.len() as u64, "fault")
+}
+
+/// So many of something, in words.
+fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
     }
 }

@@ -284,7 +284,7 @@ fn a_folder_on_a_read_only_disk_can_be_looked_at_and_not_be_served() {
         .args(["check", &path])
         .output();
     let said = String::from_utf8(check.expect("it runs").stdout).expect("text");
-    assert!(said.contains("is sound: 1 pairs"), "{said}");
+    assert!(said.contains("is sound: 1 pair;"), "{said}");
     let log = stopped.start_fails();
     assert!(log.contains("Read-only file system"), "{log}");
     drop(disk);

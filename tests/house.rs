@@ -150,6 +150,56 @@ fn the_readme_shows_every_command_as_the_table_has_it() {
 }
 
 #[test]
+fn every_rule_of_persistence_names_tests_that_are_there() {
+    let rules = read(&root().join("src/persistence/mod.rs"));
+    let mut seen = 0;
+    for word in rules
+        .lines()
+        .filter(|line| line.starts_with("//!"))
+        .flat_map(str::split_whitespace)
+    {
+        let Some((module, test)) = word.split_once("::") else {
+            continue;
+        };
+        let module = read(&root().join(format!("tests/{module}.rs")));
+        assert!(
+            module.contains(&format!("#[test]\nfn {test}()")),
+            "no test {word}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 20, "only {seen} tests were seen");
+}
+
+/// The last of the rules: who reads a promise must read what it does not hold.
+#[test]
+fn every_promise_is_written_where_people_read_it() {
+    for (file, words) in [
+        (
+            "README.md",
+            "somebody may have read what is then taken back",
+        ),
+        (
+            "protocol.md",
+            "a reader can see a value that a power cut then takes back",
+        ),
+        (
+            "src/persistence/mod.rs",
+            "A reader may see a value that such a power cut then takes back",
+        ),
+    ] {
+        let text = read(&root().join(file))
+            .replace("\n    ///", "")
+            .replace('\n', " ");
+        let text: Vec<&str> = text.split_whitespace().collect();
+        assert!(
+            text.join(" ").contains(words),
+            "{file} does not say: {words}"
+        );
+    }
+}
+
+#[test]
 fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
     let expected = [
         ".ci",

@@ -125,7 +125,7 @@ fn damaged_folder(stopped: Stopped, faults: &[&str], kept: &[&str], pairs: &[&st
 fn assert_sound(stopped: &Stopped, pairs: usize) {
     let (said, status) = check(stopped);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains(&format!("is sound: {pairs} pairs")), "{said}");
+    assert!(said.contains(&format!("is sound: {pairs} pair")), "{said}");
     let before = files(stopped);
     let (said, status) = repair(stopped);
     assert_eq!(status, Some(0), "{said}");

@@ -24,7 +24,9 @@ const RETRY_INTERVAL_REFUSING_MAX: Duration = Duration::from_secs(5);
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// After so many pairs, a tenth of a millisecond's work, a save lets others go first.
 const PAIRS_AT_A_TIME: usize = 256;
-/// The longest that it waits then.
+/// How many times as long as it has worked it waits then: three quarters of its core are for others.
+const PAUSES: u32 = 3;
+/// The longest that it waits.
 const PAUSE_MAX: Duration = Duration::from_millis(1);
 
 type Demand = oneshot::Sender<Result<(), DiskFault>>;
@@ -138,7 +140,7 @@ pub(super) fn save(engine: &Arc<Engine>) -> Result<(), DiskFault> {
     })
 }
 
-/// All pairs, no faster than half of one core can write them: whoever waits for that core waits for a moment only.
+/// All pairs, no faster than a quarter of one core can write them: whoever waits for that core waits for a moment only.
 struct Paced {
     scan: Scan,
     entries: std::vec::IntoIter<Entry>,
@@ -166,7 +168,7 @@ impl Iterator for Paced {
 impl Paced {
     fn pause(&mut self) {
         if !self.scan.engine.saver.hurries.load(Relaxed) {
-            std::thread::sleep(self.since.elapsed().min(PAUSE_MAX));
+            std::thread::sleep((self.since.elapsed() * PAUSES).min(PAUSE_MAX));
         }
         self.taken = 0;
         self.since = Instant::now();

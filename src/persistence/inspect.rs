@@ -153,14 +153,24 @@ fn notes(folder: &Folder, replayed: &Replayed) -> Result<Vec<String>, StoreError
     Ok(notes)
 }
 
-/// The beginning of a line, for people.
+/// The beginning of a line, for people: as it stands, but for what a terminal would not show.
 #[must_use]
 pub fn shown(line: &[u8]) -> String {
-    let head = &line[..line.len().min(SHOWN_BYTES_MAX)];
-    let more = if head.len() < line.len() {
+    let head = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES_MAX)]);
+    let more = if line.len() > SHOWN_BYTES_MAX {
         " (and more)"
     } else {
         ""
     };
-    format!("{}{more}", head.escape_ascii())
+    let shown: String = head
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                character.escape_default().to_string()
+            } else {
+                character.to_string()
+            }
+        })
+        .collect();
+    format!("{shown}{more}")
 }

@@ -10,6 +10,42 @@
 //! that no later change can be kept without an earlier one; rename; sync the folder; remove the older journals. Replaying
 //! the new journal over the snapshot, which may hold some of its changes already, ends in the same state, because records
 //! hold absolute values.
+//!
+//! # The rules, and the tests that fail when one is broken
+//!
+//! A fuzzy snapshot with a rotated journal is right only if each of these is kept; every one has been broken by some store
+//! before this one. (A test of the house looks whether these tests are there.)
+//!
+//! ```text
+//!  1 records hold results, not deltas         rules::an_older_journal_over_a_newer_snapshot_ends_in_the_same_state
+//!  2 journal order is memory order            concurrency::two_racing_puts_of_one_key_are_replayed_in_the_order_of_memory
+//!  3 rotation: in the older journals and in   concurrency::eight_writers_of_their_own_keys_lose_nothing_while_the_server_saves
+//!    memory before the scan, or in neither
+//!  4 journal N is on disk before N+1 counts   power::wherever_the_power_goes_all_that_was_promised_is_read_back_and_no_hole_is
+//!  5 the snapshot is renamed once the journal power_faults::whichever_operation_fails_what_was_acknowledged_is_kept_and_the_server_mends
+//!    is synced past the end of its scan
+//!  6 aside, sync, rename, sync the folder,    power::wherever_the_power_goes_all_that_was_promised_is_read_back_and_no_hole_is
+//!    and only then remove
+//!  7 several keys are one record; CLEAR is    rules::a_request_that_changes_several_keys_is_one_record
+//!    one, in order; expiry is a delete        concurrency::a_clear_among_puts_leaves_in_memory_what_a_restart_gives_back
+//!                                             rules::a_pair_that_expires_is_recorded_as_deleted
+//!  8 what is missing is missed                restart::a_journal_without_the_store_that_it_continues_stops_the_start
+//!                                             restart::a_gap_in_the_journals_stops_the_start
+//!  9 a tear is cut off, damage is not         restart::a_torn_tail_is_set_aside_told_of_and_cut_off
+//!                                             restart::damage_before_whole_records_stops_the_start_with_file_and_line
+//!                                             tear::a_hole_of_zeros_that_a_later_mark_says_was_on_disk_is_damage
+//! 10 recovery survives a crash in its middle  power::a_second_cut_during_the_recovery_loses_nothing_either
+//! 11 a failed save keeps all, is retried and  rules::a_save_that_fails_is_told_of_and_tried_again_until_it_succeeds
+//!    told of
+//! 12 after a failed sync the file is never    power_faults::whichever_operation_fails_what_was_acknowledged_is_kept_and_the_server_mends
+//!    trusted again                            tear::a_doubt_outlives_a_kill_and_is_saved_away_before_changes_are_taken
+//! 13 half a record is cut back; reads go on   disk::a_disk_that_takes_no_more_refuses_changes_until_it_does
+//! 14 only what is synced is acknowledged; an  power::wherever_the_power_goes_all_that_was_promised_is_read_back_and_no_hole_is
+//!    idle tail is synced by the clock         rules::an_idle_tail_is_synced_by_the_clock
+//! 15 a slow sync delays nobody who did not    slow::under_everysec_nobody_waits_for_a_slow_sync_and_the_window_is_told_of
+//!    ask for it, and the window is told of    slow::under_always_a_slow_sync_holds_up_the_change_and_those_who_see_it_only
+//! 16 what a power cut takes back is said      house::every_promise_is_written_where_people_read_it
+//! ```
 
 pub mod chunks;
 mod fault;
@@ -62,13 +98,16 @@ const SNAPSHOT_NEW_NAME: &str = "store.json.new";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Durability {
     /// It has been handed to the operating system: if the server is killed, nothing is lost; if the machine loses power,
-    /// at most the last second is. A reader may see a value that such a power cut then takes back.
+    /// at most the last second is. A reader may see a value that such a power cut then takes back. What was written is synced
+    /// every half second by a thread that nobody waits for; where the disk needs more than the other half, STATS and
+    /// `/health` say by how much. It costs one write for all who are ready at the same time.
     #[value(name = "everysec")]
     EverySecond,
-    /// It is on the disk: nothing is lost, whatever goes down. Many clients share one sync.
+    /// It is on the disk: nothing is lost, whatever goes down. It costs the time of a sync, which all share who wait at the
+    /// same time; a read waits only if it has seen a change that is not on the disk yet.
     #[value(name = "always")]
     Always,
-    /// It is in memory: whatever goes down, all changes since the last save are lost.
+    /// It is in memory: whatever goes down, all changes since the last save are lost. It costs nothing.
     #[value(name = "off")]
     Off,
 }

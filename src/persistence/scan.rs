@@ -157,11 +157,20 @@ impl Segment {
     ) -> io::Result<Option<Stop>> {
         let mut chunks = Chunks::new(Arc::clone(file), self.bytes, RECORD_BYTES_MAX, progress)?;
         let mut stop = None;
+        let (start, end, before) = (self.bytes, file.stat()?.bytes, load.pairs());
+        let mut is_expected = false;
         chunks::in_rounds(&mut chunks, load, read_part, |part: Part| {
             if let Some(seq) = part.first_seq.filter(|seq| *seq != self.next_seq) {
                 stop = Some(Stop::OutOfOrder(seq));
                 // The marks before it change nothing.
                 return Verdict::LeaveOut;
+            }
+            let grown = load.pairs().saturating_sub(before);
+            if !is_expected && grown > 0 {
+                // The first round has shown how many of its records are new pairs: so it may go on.
+                let rounds = (end - start) / (self.bytes - start).max(1);
+                load.expect(before + grown.saturating_mul(rounds));
+                is_expected = true;
             }
             self.next_seq += part.records;
             self.records += part.records;
