@@ -218,7 +218,7 @@ fn read_line(line: &[u8]) -> Option<Line> {
     }
     let number = |raw: &RawValue| serde_json::from_str::<u64>(raw.get()).ok();
     let seq = match seq.map(number) {
-        Some(None | Some(SEQ_ABOVE..)) => return None,
+        Some(None | Some(0 | SEQ_ABOVE..)) => return None,
         seq => seq.flatten(),
     };
     Some(match (put, value, del, clear, saved, synced, seq) {

@@ -239,7 +239,7 @@ pub fn read_line(line: &[u8]) -> Option<Line<'_>> {
         return None;
     }
     let line = read_plain_put(line).or_else(|| read_fields(line));
-    line.filter(|line| !matches!(line, Line::Record(seq, _) if *seq > NUMBER_MAX))
+    line.filter(|line| !matches!(line, Line::Record(seq, _) if !(1..=NUMBER_MAX).contains(seq)))
 }
 
 /// Reads the record that nearly all are: text under a key, in the layout in which it was written.
