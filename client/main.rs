@@ -16,11 +16,11 @@ mod reply;
 mod table;
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use pykv::causes::with_causes;
 use pykv::command::{COMMANDS, place_of};
 use pykv::protocol::line::quote;
 
@@ -157,12 +157,7 @@ fn request_of(words: &[String]) -> Result<String, ClientError> {
 
 /// Tells a fault with its causes.
 fn report(error: &ClientError) {
-    let mut text = format!("Error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
+    let mut text = format!("Error: {}", with_causes(error));
     if matches!(error, ClientError::Connect { .. }) {
         text += "; is pykv-server running?";
     }

@@ -63,7 +63,7 @@ impl Load for Pairs {
         self.map().retain(|key, _| shard_of(hash_of(key)) != shard);
     }
 
-    fn apply(&self, shard: usize, changes: &mut dyn Iterator<Item = Op>) {
+    fn apply(&self, shard: usize, changes: Vec<Op>) {
         let mut map = self.map();
         for Op {
             hash,

@@ -11,9 +11,10 @@
 //! persistence   what survives a crash         Change -> journal and snapshot
 //! ```
 //!
-//! `record` (what is stored), `json` (how it stands in JSON) and `stats` (the counters) stand beside the layers; `verdict` is
-//! what `check` and `repair` say of a folder that no server uses.
+//! `record` (what is stored), `json` (how it stands in JSON), `stats` (the counters) and `causes` (why something failed) stand
+//! beside the layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
 
+pub mod causes;
 pub mod command;
 pub mod config;
 pub mod connection;

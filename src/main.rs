@@ -18,6 +18,7 @@ use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use pykv::causes::with_causes;
 use pykv::command::Service;
 use pykv::config::{Action, Config};
 use pykv::engine::Engine;
@@ -72,13 +73,7 @@ fn serve(config: &Config) -> ExitCode {
 
 /// Says what went wrong, with its causes.
 fn fail(error: &dyn Error) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    eprintln!("pykv-server: {text}");
+    eprintln!("pykv-server: {}", with_causes(error));
     ExitCode::FAILURE
 }
 

@@ -10,7 +10,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/record.rs", &[]),
     ("src/stats.rs", &[]),
     ("src/json.rs", &["record"]),
-    ("src/persistence", &["record", "json"]),
+    ("src/causes.rs", &[]),
+    ("src/persistence", &["record", "json", "causes"]),
     ("src/protocol", &["record", "json"]),
     ("src/engine", &["persistence", "protocol", "record"]),
     (

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::by_hand::{Held, header_of, held, put};
-use crate::server::{Stopped, TestServer, is_skipped};
+use crate::server::{Stopped, TestServer, is_skipped, strace};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_pykv-server");
 
@@ -50,7 +50,8 @@ fn files(stopped: &Stopped) -> Vec<Held> {
     files
 }
 
-fn keys(server: &TestServer) -> Vec<String> {
+/// The pairs of a server, each as `key value`, in order.
+pub fn keys(server: &TestServer) -> Vec<String> {
     let mut rows = server.client().ask_rows("ALL");
     rows.pop();
     rows.sort_unstable();
@@ -60,7 +61,7 @@ fn keys(server: &TestServer) -> Vec<String> {
 }
 
 /// A folder with `a` in store.json, `b`, `c` and `d` in journal-2, `e` in journal-3, as a killed server leaves it.
-fn two_journals() -> Stopped {
+pub fn two_journals() -> Stopped {
     let server = TestServer::start_with(&["--durability", "always"]);
     let mut client = server.client();
     assert_eq!(client.ask("PUT a 1"), "OK");
@@ -476,21 +477,9 @@ fn a_repair_that_is_killed_at_any_call_and_run_again_loses_nothing() {
             let stopped = two_journals();
             damage(&stopped, "journal-2.jsonl", &[("\"d\"", "\"X\"")]);
             let damaged = stopped.read("journal-2.jsonl");
-            let inject = format!("inject={call}:signal=KILL:when={n}");
-            let trace = format!("trace={call}");
-            let mut strace = Command::new("strace");
-            strace.args([
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                &trace,
-                "-e",
-                &inject,
-                SERVER,
-                "repair",
-            ]);
+            let words = strace(&format!("{call}:signal=KILL:when={n}"));
+            let mut strace = Command::new(&words[0]);
+            strace.args(&words[1..]).args([SERVER, "repair"]);
             let (said, status) = said(strace.arg(stopped.data()));
             if status.is_some() {
                 assert_eq!(status, Some(0), "{said}");

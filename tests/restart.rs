@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
+use crate::repair::{keys, two_journals};
 use crate::server::{Stopped, TestServer, wait_until};
 
 #[test]
@@ -339,6 +340,21 @@ fn an_edit_by_hand_is_taken_and_damage_is_not() {
     let server = stopped.restart();
     assert_eq!(server.client().ask("GET name"), "VALUE \"Fda\"");
     assert!(!server.kill().restart().log().contains("has been edited"));
+}
+
+/// Goal: word of an edited store.json does not make the journals before it look like ones whose place it has taken. Method: two
+/// journals that it does not hold; then the later one gets the name that it has after a sync that failed.
+#[test]
+fn an_edit_beside_two_journals_takes_the_place_of_neither() {
+    let stopped = two_journals();
+    stopped.write("store.json", "{\"a\": \"edited\"}");
+    let server = stopped.restart();
+    let pairs = ["a edited", "b 2", "c 3", "d 4", "e 5"];
+    assert_eq!(keys(&server), pairs);
+    let stopped = server.kill();
+    let path = stopped.data().join("journal-3.jsonl");
+    std::fs::rename(&path, path.with_extension("jsonl.new")).expect("journal 3");
+    assert_eq!(keys(&stopped.restart()), pairs);
 }
 
 #[test]

@@ -265,24 +265,10 @@ impl Stopped {
             Vec::new()
         } else {
             // -D: the process that is started is the server, and the tracer its child, so that a kill hits the right one.
-            let call = inject.split(':').next().unwrap_or_default();
-            let trace = format!("trace={call}");
-            let inject = format!("inject={inject}");
-            let words = [
-                "strace",
-                "-D",
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                &trace,
-                "-e",
-                &inject,
-            ];
             let only = path.map(|path| path.to_str().expect("the path is text"));
             let only = only.into_iter().flat_map(|path| ["-P", path]);
-            words.into_iter().chain(only).map(str::to_owned).collect()
+            let more = std::iter::once("-D").chain(only).map(str::to_owned);
+            strace(inject).into_iter().chain(more).collect()
         };
         self
     }
@@ -596,6 +582,15 @@ impl TestClient {
             .expect("the server closes in time");
         rest
     }
+}
+
+/// The words of a strace that lets calls of the system fail, or kills, as `inject` says.
+pub fn strace(inject: &str) -> Vec<String> {
+    let call = inject.split(':').next().unwrap_or_default();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
+    let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"];
+    let words = words.into_iter().chain([&*trace, "-e", &*inject]);
+    words.map(str::to_owned).collect()
 }
 
 /// Waits until something holds, for as long as a reply may take.

@@ -10,7 +10,8 @@ use super::table::Table;
 use crate::persistence::chunks::{Load, Op};
 use crate::record::{Key, UnixMs};
 
-type Expiring = BinaryHeap<Reverse<(UnixMs, String)>>;
+/// Keys that expire, soonest first.
+pub(super) type Expiring = BinaryHeap<Reverse<(UnixMs, String)>>;
 
 /// What has been loaded so far.
 #[derive(Debug, Default)]
@@ -54,13 +55,13 @@ impl Load for Loading {
         self.table.clear_shard(shard);
     }
 
-    fn apply(&self, shard: usize, changes: &mut dyn Iterator<Item = Op>) {
-        let mut changes = changes.inspect(|op| {
+    fn apply(&self, shard: usize, changes: Vec<Op>) {
+        for op in &changes {
             if let Some(at) = op.entry.expires_at() {
                 self.expires(at, op.entry.key());
             }
-        });
-        self.table.apply(shard, &mut changes);
+        }
+        self.table.apply(shard, changes);
     }
 
     fn pairs(&self) -> u64 {

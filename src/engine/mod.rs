@@ -10,7 +10,6 @@ mod saver;
 mod table;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +25,7 @@ use crate::persistence::{
 };
 use crate::protocol::{ErrorCode, ErrorReply};
 use crate::record::{Change, Entry, Key, UnixMs, Value, now_ms};
-use load::Loading;
+use load::{Expiring, Loading};
 use saver::Saver;
 
 /// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
@@ -60,7 +59,7 @@ pub struct Engine {
     store: Store,
     saver: Saver,
     /// Keys that expire, soonest first; an item whose key has changed since is passed over when its time comes.
-    expiring: Mutex<BinaryHeap<Reverse<(UnixMs, String)>>>,
+    expiring: Mutex<Expiring>,
 }
 
 impl Engine {
@@ -334,7 +333,7 @@ impl Engine {
         self.store.disk()
     }
 
-    fn expiring(&self) -> MutexGuard<'_, BinaryHeap<Reverse<(UnixMs, String)>>> {
+    fn expiring(&self) -> MutexGuard<'_, Expiring> {
         self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,10 +22,11 @@ const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL_REFUSING_MAX: Duration = Duration::from_secs(5);
 /// A journal of less than this is no reason to save, however small the store: reading it back takes a moment.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
-/// After so many pairs, a tenth of a millisecond's work, a save lets others go first.
-const PAIRS_AT_A_TIME: usize = 256;
-/// How many times as long as it has worked it waits then: three quarters of its core are for others.
-const PAUSES: u32 = 3;
+/// After so much work a save lets others go first; looked at after so many pairs, and whenever those of a shard are taken.
+const WORK_MAX: Duration = Duration::from_micros(100);
+const PAIRS_AT_A_TIME: usize = 64;
+/// How many times as long as it has worked it waits then: four fifths of its core are for others.
+const PAUSES: u32 = 4;
 /// The longest that it waits.
 const PAUSE_MAX: Duration = Duration::from_millis(1);
 
@@ -140,7 +141,7 @@ pub(super) fn save(engine: &Arc<Engine>) -> Result<(), DiskFault> {
     })
 }
 
-/// All pairs, no faster than a quarter of one core can write them: whoever waits for that core waits for a moment only.
+/// All pairs, no faster than a fifth of one core can write them: whoever waits for that core waits for a moment only.
 struct Paced {
     scan: Scan,
     entries: std::vec::IntoIter<Entry>,
@@ -154,23 +155,28 @@ impl Iterator for Paced {
     fn next(&mut self) -> Option<Entry> {
         loop {
             if self.taken == PAIRS_AT_A_TIME {
-                self.pause();
+                self.pause_if_due();
             }
             if let Some(entry) = self.entries.next() {
                 self.taken += 1;
                 return Some(entry);
             }
             self.entries = self.scan.next()?.into_iter();
+            self.pause_if_due();
         }
     }
 }
 
 impl Paced {
-    fn pause(&mut self) {
-        if !self.scan.engine.saver.hurries.load(Relaxed) {
-            std::thread::sleep((self.since.elapsed() * PAUSES).min(PAUSE_MAX));
-        }
+    fn pause_if_due(&mut self) {
         self.taken = 0;
+        let worked = self.since.elapsed();
+        if worked < WORK_MAX {
+            return;
+        }
+        if !self.scan.engine.saver.hurries.load(Relaxed) {
+            std::thread::sleep((worked * PAUSES).min(PAUSE_MAX));
+        }
         self.since = Instant::now();
     }
 }

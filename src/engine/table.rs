@@ -15,7 +15,7 @@ use crate::persistence::chunks::Op;
 use crate::record::{Entry, Key};
 
 /// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
-const SHARDS: usize = 1024;
+const SHARDS: usize = 4096;
 
 type Shard = hashbrown::raw::RawTable<(Entry, SharedValue<()>)>;
 
@@ -158,9 +158,13 @@ impl Table {
     }
 
     /// Applies changes of one shard, under its lock, and counts them at once.
-    pub fn apply(&self, shard: usize, changes: &mut dyn Iterator<Item = Op>) {
+    pub fn apply(&self, shard: usize, changes: Vec<Op>) {
         let (mut keys, mut data_bytes) = (0_i64, 0_i64);
         let mut shard = self.map.shards()[shard].write();
+        // Each look-up waits for memory; those of this pass do not depend on each other, and wait all together.
+        for op in &changes {
+            std::hint::black_box(shard.find(op.hash, |_| false).is_some());
+        }
         for Op {
             hash,
             entry,

@@ -8,9 +8,10 @@ use std::path::Path;
 use super::chunks::Load;
 use super::folder::Folder;
 use super::mend;
+use super::read::bytes_of;
 use super::replay::{self, Finding, Policy, ReplayError, Replayed};
 use super::snapshot::{self, Saved, SnapshotError};
-use super::{Progress, SNAPSHOT_NAME, StoreError, bytes_of, is_edited};
+use super::{Progress, SNAPSHOT_NAME, StoreError};
 
 /// The most of a line that is shown.
 const SHOWN_BYTES_MAX: usize = 100;
@@ -60,7 +61,7 @@ pub(super) fn inspect(
                 reason: "its content has changed, but its time of modification has not".to_owned(),
                 lost: "it cannot be told which pairs are not as they were".to_owned(),
             });
-        } else if is_edited(read, written) {
+        } else if read.is_edit_of(written) {
             notes.push(
                 "store.json has been edited since it was written; a start takes it as it is"
                     .to_owned(),

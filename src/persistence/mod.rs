@@ -3,7 +3,7 @@
 //! In: changes, and the pairs to save. Out: the same, after a restart. What each level promises is said at [`Durability`].
 //!
 //! `files` is all that is asked of a disk. `folder` locks and renames, `snapshot` and `journal` are the two formats. To read:
-//! `chunks` reads a file on all cores, `scan` one journal, `replay` all of them; `mend` does what a crash asks for. To write:
+//! `read` a whole folder, `chunks` a file on all cores, `scan` one journal, `replay` all of them; `mend` does what a crash asks for. To write:
 //! `writer` is the live journal, `segment` the file that it writes to, `rotation` the way to the next one, `fault` and
 //! `window` what is wrong and what waits. A save goes: begin a new journal; write all pairs beside, shard
 //! by shard, while changes go on; sync; bring the journal to the disk up to the last change that the snapshot may hold, so
@@ -55,11 +55,13 @@ mod inspect;
 mod journal;
 mod mend;
 mod progress;
+mod read;
 mod replay;
 mod rotation;
 mod scan;
 mod segment;
 pub mod snapshot;
+mod watermark;
 mod window;
 mod writer;
 
@@ -79,7 +81,8 @@ pub use snapshot::SnapshotError;
 use chunks::Load;
 use files::Files;
 use folder::Folder;
-use replay::{Policy, Replayed};
+use read::read;
+use replay::Replayed;
 use snapshot::Saved;
 use writer::Writer;
 
@@ -267,10 +270,10 @@ impl Store {
         replayed.mend(&folder)?;
         mend::remove_unfinished(&folder)?;
         tracing::info!(
-            "loaded {} pairs from store.json and {} changes of the journals in {:.3} s",
+            "loaded {} pairs in {:.3} s; the journals held {} changes",
             load.pairs(),
-            replayed.held.changes,
-            started.elapsed().as_secs_f64()
+            started.elapsed().as_secs_f64(),
+            replayed.held.changes
         );
         Self::resume(folder, options, known, replayed)
     }
@@ -534,50 +537,4 @@ impl Store {
             last_save,
         }
     }
-}
-
-/// Reads a whole folder; nothing is changed.
-fn read(
-    folder: &Folder,
-    load: &dyn Load,
-    progress: &Progress,
-) -> Result<(Option<Saved>, Replayed), StoreError> {
-    progress.expect(bytes_of(folder)?);
-    let path = folder.join(SNAPSHOT_NAME);
-    let known = snapshot::read(folder.files(), &path, load, progress)?;
-    let replayed = replay::replay(folder, known.as_ref(), Policy::Stop, load, progress)?;
-    if let Some(read) = &known {
-        judge(&path, read, &replayed.held.saved)?;
-    }
-    Ok((known, replayed))
-}
-
-/// How many bytes there are to read.
-fn bytes_of(folder: &Folder) -> Result<u64, FolderError> {
-    let names = folder.names()?;
-    let read = names
-        .iter()
-        .filter(|name| *name == SNAPSHOT_NAME || journal::number_of(name).is_some());
-    Ok(read
-        .filter_map(|name| folder.stat(name).ok())
-        .map(|stat| stat.bytes)
-        .sum())
-}
-
-/// Tells an edit of store.json from damage; see `snapshot`.
-fn judge(path: &Path, read: &Saved, written: &[Saved]) -> Result<(), StoreError> {
-    if !read.is_one_of(written) {
-        return Err(SnapshotError::Damaged {
-            path: path.to_owned(),
-        }
-        .into());
-    }
-    if is_edited(read, written) {
-        tracing::warn!("store.json has been edited since it was written; it is taken as it is");
-    }
-    Ok(())
-}
-
-fn is_edited(read: &Saved, written: &[Saved]) -> bool {
-    !written.is_empty() && !written.iter().any(|saved| saved.is_same_content(read))
 }

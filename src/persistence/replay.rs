@@ -332,7 +332,7 @@ impl Replayed {
             }
             Some((header, segment)) if header.number == number => segment,
             None if is_new
-                && Segment::unbegun(&path, number)
+                && Segment::unbegun(&path, number, 0)
                     .is_at_tear(&file)
                     .map_err(unreadable)? =>
             {

@@ -16,6 +16,7 @@ use super::mend;
 use super::segment::Segment;
 use super::snapshot::Saved;
 use super::writer::{Open, Writer, locked};
+use crate::causes::with_causes;
 
 impl Writer {
     /// Begins a new journal, so that every record in the older ones is in memory before a snapshot's scan begins.
@@ -89,7 +90,7 @@ impl Writer {
             tail.lines.clear();
             open.lines.clear();
             open.lines_seq = tail.next_seq - 1;
-            self.written.send_replace(open.lines_seq);
+            self.written.raise(open.lines_seq);
             open.switch_to(next);
             self.measure(&open);
         }
@@ -167,13 +168,10 @@ impl Writer {
 }
 
 fn cannot_begin(error: impl Error) -> DiskFault {
-    let mut reason = format!("cannot begin a new journal: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason = format!("{reason}: {error}");
-        cause = error.source();
-    }
-    DiskFault::new(&reason)
+    DiskFault::new(&format!(
+        "cannot begin a new journal: {}",
+        with_causes(&error)
+    ))
 }
 
 impl Open {

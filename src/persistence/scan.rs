@@ -86,16 +86,11 @@ impl Segment {
         let header = lines.next()?.and_then(journal::read_header);
         Ok(header.map(|header| {
             let segment = Self {
-                number,
-                path: path.to_owned(),
                 version: header.journal,
-                first_seq: header.first_seq,
-                next_seq: header.first_seq,
-                records: 0,
                 lines: 1,
                 bytes: lines.at,
-                torn: false,
                 is_headless: false,
+                ..Self::unbegun(path, number, header.first_seq)
             };
             (header, segment)
         }))
@@ -114,28 +109,21 @@ impl Segment {
         let mut lines = Lines::new(file, 0);
         lines.next()?;
         Ok(Self {
+            lines: 1,
+            bytes: lines.at,
+            ..Self::unbegun(path, number, next_seq)
+        })
+    }
+
+    /// A journal of which nothing has been read, with the number that its first record would have.
+    #[must_use]
+    pub fn unbegun(path: &Path, number: u64, next_seq: u64) -> Self {
+        Self {
             number,
             path: path.to_owned(),
             version: journal::VERSION,
             first_seq: next_seq,
             next_seq,
-            records: 0,
-            lines: 1,
-            bytes: lines.at,
-            torn: false,
-            is_headless: true,
-        })
-    }
-
-    /// A journal of which nothing has been read.
-    #[must_use]
-    pub fn unbegun(path: &Path, number: u64) -> Self {
-        Self {
-            number,
-            path: path.to_owned(),
-            version: journal::VERSION,
-            first_seq: 0,
-            next_seq: 0,
             records: 0,
             lines: 0,
             bytes: 0,
@@ -157,7 +145,7 @@ impl Segment {
     ) -> io::Result<Option<Stop>> {
         let mut chunks = Chunks::new(Arc::clone(file), self.bytes, RECORD_BYTES_MAX, progress)?;
         let mut stop = None;
-        let (start, end, before) = (self.bytes, file.stat()?.bytes, load.pairs());
+        let (start, end, before) = (self.bytes, chunks.end(), load.pairs());
         let mut is_expected = false;
         chunks::in_rounds(&mut chunks, load, read_part, |part: Part| {
             if let Some(seq) = part.first_seq.filter(|seq| *seq != self.next_seq) {

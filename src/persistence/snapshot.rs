@@ -37,7 +37,7 @@ use crate::record::{Entry, KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value};
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// After so much has been written it is synced: a disk that is given all of a large file at once makes everybody wait.
-const SYNC_BYTES: u64 = 8 << 20;
+const SYNC_BYTES: u64 = 1 << 20;
 
 /// The longest line: the longest key and value, each byte of which may take six.
 const LINE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
@@ -122,6 +122,12 @@ impl Saved {
     pub fn is_one_of(&self, written: &[Self]) -> bool {
         written.iter().any(|saved| saved.is_same_content(self))
             || !written.iter().any(|saved| saved.modified == self.modified)
+    }
+
+    /// Whether this file, which is one of those or an edit, is an edit.
+    #[must_use]
+    pub fn is_edit_of(&self, written: &[Self]) -> bool {
+        !written.is_empty() && !written.iter().any(|saved| saved.is_same_content(self))
     }
 }
 
@@ -335,25 +341,13 @@ fn read_part(chunk: &Chunk, changes: &mut Changes<'_>) -> Part {
             b"" => continue,
             b"{" => (Place::Start, Place::AfterComma),
             b"}" => (Place::AfterPair, Place::Closed),
-            _ => match read_pair_line(line) {
-                Some((key, value, has_comma)) => {
-                    let (Ok(key), Ok(value)) = (
-                        Key::parse(key.as_bytes()),
-                        Value::parse_until(&value.bytes, value.expires_at),
-                    ) else {
-                        return part;
-                    };
-                    changes.put(key, value);
-                    part.pairs += 1;
-                    let next = if has_comma {
-                        Place::AfterComma
-                    } else {
-                        Place::AfterPair
-                    };
-                    (Place::AfterComma, next)
-                }
-                None => return part,
-            },
+            _ => {
+                let Some(next) = read_pair_line(line, changes) else {
+                    return part;
+                };
+                part.pairs += 1;
+                (Place::AfterComma, next)
+            }
         };
         part.begins.get_or_insert(stands_at);
         if place.is_some_and(|place| place != stands_at) {
@@ -376,21 +370,26 @@ fn trim(text: &[u8]) -> &[u8] {
         .map_or(&[], |(start, end)| &text[start..=end])
 }
 
-/// Reads a line with one pair, without the blanks around it; and whether a comma ends it.
-fn read_pair_line(line: &[u8]) -> Option<(std::borrow::Cow<'_, str>, json::Loaded<'_>, bool)> {
+/// Takes the pair of a line, without the blanks around it; what may follow it.
+fn read_pair_line(line: &[u8], changes: &mut Changes<'_>) -> Option<Place> {
     let (key, rest) = json::take_string(line)?;
     let raw = trim(trim(rest).strip_prefix(b":")?);
-    let (raw, has_comma) = match raw.strip_suffix(b",") {
-        Some(raw) => (trim(raw), true),
-        None => (raw, false),
+    let (raw, next) = match raw.strip_suffix(b",") {
+        Some(raw) => (trim(raw), Place::AfterComma),
+        None => (raw, Place::AfterPair),
     };
-    if let Some((text, rest)) = json::take_string(raw) {
-        return rest
-            .is_empty()
-            .then(|| (key, json::Loaded::text(text), has_comma));
-    }
-    let raw: &RawValue = serde_json::from_slice(raw).ok()?;
-    Some((key, json::read_value(raw.get()).ok()?, has_comma))
+    let loaded = match json::take_string(raw) {
+        Some((text, b"")) => json::Loaded::text(text),
+        Some(_) => return None,
+        None => {
+            let raw: &RawValue = serde_json::from_slice(raw).ok()?;
+            json::read_value(raw.get()).ok()?
+        }
+    };
+    let key = Key::parse(key.as_bytes()).ok()?;
+    let value = Value::parse_until(&loaded.bytes, loaded.expires_at).ok()?;
+    changes.put(key, value);
+    Some(next)
 }
 
 /// Reads what can be read of a snapshot that is malformed: the pairs up to the line with the fault, and every later line that
@@ -438,13 +437,7 @@ pub fn salvage(
             lose(number, text);
             continue;
         }
-        let pair = read_pair_line(text).and_then(|(key, value, _)| {
-            let key = Key::parse(key.as_bytes()).ok()?;
-            let value = Value::parse_until(&value.bytes, value.expires_at).ok()?;
-            changes.put(key, value);
-            Some(())
-        });
-        if pair.is_none() {
+        if read_pair_line(text, &mut changes).is_none() {
             lose(number, text);
         }
     }

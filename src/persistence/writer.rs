@@ -18,13 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use super::fault::Faults;
 use super::folder::Folder;
 use super::journal::{self, Record};
 use super::replay::Replayed;
 use super::segment::Segment;
+use super::watermark::Watermark;
 use super::window::Window;
 use super::{DiskFault, Durability};
 
@@ -67,8 +66,8 @@ pub struct Writer {
     pub(super) window: Window,
     /// The last record that was appended, written, synced.
     appended: AtomicU64,
-    pub(super) written: watch::Sender<u64>,
-    synced: watch::Sender<u64>,
+    pub(super) written: Watermark,
+    synced: Watermark,
     /// Bytes of all journals, and how many there are, as of the last write.
     size: (AtomicU64, AtomicU64),
     /// Whether a write may have to wait for the disk: after a write that did, and while a sync runs.
@@ -137,8 +136,8 @@ impl Writer {
             faults: Faults::default(),
             window: Window::default(),
             appended: AtomicU64::new(seq),
-            written: watch::channel(seq).0,
-            synced: watch::channel(seq).0,
+            written: Watermark::new(seq),
+            synced: Watermark::new(seq),
             size: (AtomicU64::new(0), AtomicU64::new(0)),
             is_slow: AtomicBool::new(false),
             is_syncing: AtomicBool::new(false),
@@ -229,15 +228,13 @@ impl Writer {
         }
         // While there is a fault the thread tries again; that everybody woke it for each request would help nobody.
         if !self.faults.is_set() {
-            let mut waiting = reached.subscribe();
             // Others that are ready to run may append meanwhile: one write serves them all.
             tokio::task::yield_now().await;
-            if *waiting.borrow_and_update() < seq && !self.write_at_once() {
+            if reached.get() < seq && !self.write_at_once() {
                 self.wake();
             }
-            // The sender lives as long as the writer.
-            let _ = waiting
-                .wait_for(|reached| *reached >= seq || self.faults.is_set())
+            reached
+                .wait_until(|| reached.get() >= seq || self.faults.is_set())
                 .await;
         }
         if self.is_reached(reached, seq) {
@@ -247,10 +244,10 @@ impl Writer {
         }
     }
 
-    fn is_reached(&self, reached: &watch::Sender<u64>, seq: u64) -> bool {
+    fn is_reached(&self, reached: &Watermark, seq: u64) -> bool {
         // The fault is looked at after the number: after a loss of trust, `written` and `synced` pass over records that have
         // been dropped, and only the snapshot, which ends the fault, keeps what they say.
-        *reached.borrow() >= seq && !self.faults.is_set()
+        reached.get() >= seq && !self.faults.is_set()
     }
 
     /// Writes what all have appended, on this thread, where that takes no longer than to wake another: under `everysec`, while
@@ -291,8 +288,8 @@ impl Writer {
         }
     }
 
-    fn is_behind(&self, reached: &watch::Sender<u64>) -> bool {
-        *reached.borrow() < self.appended()
+    fn is_behind(&self, reached: &Watermark) -> bool {
+        reached.get() < self.appended()
     }
 
     /// Hands what has been appended to the system.
@@ -304,7 +301,7 @@ impl Writer {
         if open.lines.is_empty() {
             return Ok(());
         }
-        let records = open.lines_seq - *self.written.borrow();
+        let records = open.lines_seq - self.written.get();
         let started = Instant::now();
         let result = open.segment.write(&open.lines, records);
         self.is_slow
@@ -322,7 +319,7 @@ impl Writer {
         self.measure(open);
         self.window.written();
         self.faults.end_of_failed_write();
-        self.written.send_replace(open.lines_seq);
+        self.written.raise(open.lines_seq);
         Ok(())
     }
 
@@ -336,7 +333,7 @@ impl Writer {
         }
         open.lines_seq = tail.next_seq - 1;
         drop(tail);
-        let synced = *self.synced.borrow();
+        let synced = self.synced.get();
         if synced > open.segment.marked && !open.lines.is_empty() {
             journal::write_mark(synced, &mut open.lines);
             open.segment.marked = synced;
@@ -360,13 +357,13 @@ impl Writer {
             self.window.sync_begins();
             (Arc::clone(&open.segment.file), open.lines_seq)
         };
-        if *self.synced.borrow() < seq {
+        if self.synced.get() < seq {
             // Not under the lock of the file: writes go on while the disk works, if only by the thread that may wait for it.
             self.is_syncing.store(true, Ordering::Relaxed);
             let synced = file.sync_data();
             self.is_syncing.store(false, Ordering::Relaxed);
             synced.map_err(|error| self.lose_trust("sync", &error))?;
-            self.synced.send_replace(seq);
+            self.synced.raise(seq);
         }
         self.window.sync_ends();
         Ok(())
@@ -444,8 +441,8 @@ impl Writer {
     fn refuse(&self, reason: String, needs_save: bool) -> DiskFault {
         let refusal = self.faults.set(reason, needs_save);
         // Whoever waits must look again.
-        self.written.send_modify(|_| ());
-        self.synced.send_modify(|_| ());
+        self.written.wake();
+        self.synced.wake();
         refusal
     }
 }
