@@ -270,7 +270,7 @@ impl Store {
         replayed.mend(&folder)?;
         mend::remove_unfinished(&folder)?;
         tracing::info!(
-            "loaded {} pairs in {:.3} s; the journals held {} changes",
+            "loaded {} pairs in {:.3} s (changes in the journals: {})",
             load.pairs(),
             started.elapsed().as_secs_f64(),
             replayed.held.changes
