@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
-use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -241,16 +240,16 @@ impl Connection {
                 return Ok(false);
             }
             self.input.reserve(INPUT_BYTES_MIN);
-            // Not `try_read_buf`: that one forgets that a short read has emptied the socket, and the next asks in vain.
-            let read = tokio::task::unconstrained(self.stream.read_buf(&mut self.input));
-            match read.now_or_never() {
-                Some(count) => {
-                    let count = count?;
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(count) => {
                     self.has_drained |= is_stopping && count > 0;
                     return Ok(count > 0);
                 }
-                None if is_stopping => return Ok(false),
-                None => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_stopping => {
+                    return Ok(false);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
     }

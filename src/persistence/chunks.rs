@@ -222,6 +222,9 @@ impl<'a> Chunks<'a> {
     /// Where the next chunk is. Only its end is looked at here: who reads it does so beside the others.
     fn next(&mut self) -> io::Result<Option<Range<u64>>> {
         let start = self.offset;
+        if start >= self.end {
+            return Ok(None);
+        }
         let least = start.saturating_add(CHUNK_BYTES as u64).min(self.end);
         let most = least.saturating_add(self.line_bytes_max as u64);
         let mut end = least;
@@ -239,7 +242,7 @@ impl<'a> Chunks<'a> {
             end += count as u64;
         }
         self.offset = end.min(self.end);
-        Ok((start < self.offset).then_some(start..self.offset))
+        Ok(Some(start..self.offset))
     }
 
     fn read(&self, place: Range<u64>) -> io::Result<Chunk> {

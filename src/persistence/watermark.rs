@@ -2,7 +2,8 @@
 //!
 //! In: numbers that grow. Out: a wake-up for everybody who waits, once there is news. Promises: nobody who waits for what has
 //! been reached sleeps on; and whoever tells of it wakes one sleeper alone, who wakes the others. (To wake a task from
-//! outside the runtime costs a system call, and the thread that syncs has the next sync to begin.)
+//! outside the runtime costs a system call, and the thread that syncs has the next sync to begin.) Asks: whoever waits is polled
+//! once it is woken, or dropped; held and not polled, it would keep the others asleep.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,7 +44,8 @@ impl Watermark {
 
     /// Lets everybody who waits look again.
     pub fn wake(&self) {
-        self.is_news.store(true, Ordering::Release);
+        // Not a mere store: whoever sees this news must see what was told before it, too.
+        self.is_news.swap(true, Ordering::AcqRel);
         self.sleepers.notify_one();
     }
 
