@@ -1,8 +1,8 @@
 //! The saver: a thread that writes store.json, on demand, from time to time, and again after a failure.
 //!
 //! In: demands. Out: a saved store, and a word to each who asked. Promises: an idle server does not rewrite its store; a
-//! save that fails is tried again at growing intervals; a demand that comes during a save is met by the next one; whoever is
-//! served meanwhile waits for a save no longer than a tenth of a millisecond at a time.
+//! save that fails is tried again at growing intervals; a demand that comes during a save is met by the next one; a save lets
+//! others go first after a tenth of a millisecond's work, or once the entries of a shard are taken, whichever takes longer.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -25,7 +25,7 @@ const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// After so much work a save lets others go first; looked at after so many pairs, and whenever those of a shard are taken.
 const WORK_MAX: Duration = Duration::from_micros(100);
 const PAIRS_AT_A_TIME: usize = 64;
-/// How many times as long as it has worked it waits then: four fifths of its core are for others.
+/// How many times as long as it has worked it waits then: four fifths of its core are for others, where the pieces are short.
 const PAUSES: u32 = 4;
 /// The longest that it waits.
 const PAUSE_MAX: Duration = Duration::from_millis(1);
@@ -141,7 +141,7 @@ pub(super) fn save(engine: &Arc<Engine>) -> Result<(), DiskFault> {
     })
 }
 
-/// All pairs, no faster than a fifth of one core can write them: whoever waits for that core waits for a moment only.
+/// All pairs, in small pieces of work with pauses between them: whoever waits for that core waits for a moment only.
 struct Paced {
     scan: Scan,
     entries: std::vec::IntoIter<Entry>,
