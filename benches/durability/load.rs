@@ -15,10 +15,14 @@ use mio::{Events, Interest, Poll, Token};
 use crate::Failure;
 use crate::wire::{Dialect, Pairs, Random, Reply};
 
+const SECOND: Duration = Duration::from_secs(1);
 /// More than the replies to the largest batch.
 const INPUT_BYTES: usize = 64 << 10;
 /// How long a wait for replies may be, so that the end is noticed.
 const WAIT: Duration = Duration::from_millis(10);
+/// How long a load with a rate sleeps when nothing has come, which adds as much to a latency. One that spins would use up
+/// the processor time that a rented machine allows, and measure the pauses that follow.
+const NAP: Duration = Duration::from_micros(20);
 /// A server that answers nothing for so long is not waited for.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Connections and batches that fill a server quickly.
@@ -121,6 +125,8 @@ pub struct Outcome {
     pub own_time: Duration,
     /// In nanoseconds, of each batch.
     pub latency: Histogram<u64>,
+    /// Its 99th percentile in each whole second: one pause of the machine spoils that of a run, but not that of most seconds.
+    pub p99_by_second: Vec<u64>,
 }
 
 impl Outcome {
@@ -129,8 +135,16 @@ impl Outcome {
             requests: 0,
             time: Duration::ZERO,
             own_time: Duration::ZERO,
-            latency: Histogram::new(3).expect("three digits are allowed"),
+            latency: histogram(),
+            p99_by_second: Vec::new(),
         }
+    }
+
+    /// The 99th percentile of the middlemost second.
+    pub fn p99_of_a_second(&self) -> u64 {
+        let mut sorted = self.p99_by_second.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
 
     pub fn rate(&self) -> f64 {
@@ -148,7 +162,12 @@ impl Outcome {
         self.time += other.time;
         self.own_time += other.own_time;
         self.latency += &other.latency;
+        self.p99_by_second.extend(&other.p99_by_second);
     }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
 }
 
 /// One connection.
@@ -180,6 +199,8 @@ struct Load<'a> {
     /// How many connections wait for replies.
     busy: usize,
     outcome: Outcome,
+    /// What was measured in the second that runs, and its end.
+    second: (Histogram<u64>, Duration),
 }
 
 impl<'a> Load<'a> {
@@ -210,12 +231,13 @@ impl<'a> Load<'a> {
             issued: 0,
             busy: 0,
             outcome: Outcome::new(),
+            second: (histogram(), SECOND),
         })
     }
 
     fn drive(&mut self, stop: impl Fn() -> bool) -> Result<(), Failure> {
         let mut events = Events::with_capacity(self.links.len());
-        // The wait of the system is too coarse for a rate: it is watched instead.
+        // The wait of the system is too coarse for a rate: short naps take its place.
         let wait = self.plan.rate.map_or(WAIT, |_| Duration::ZERO);
         self.started = Instant::now();
         let mut heard = self.started;
@@ -239,6 +261,8 @@ impl<'a> Load<'a> {
                 heard = Instant::now();
             } else if self.busy > 0 && heard.elapsed() > SILENCE_MAX {
                 return Err("it has stopped answering".into());
+            } else if self.plan.rate.is_some() {
+                std::thread::sleep(NAP);
             }
             for event in &events {
                 self.turn(event.token().0)?;
@@ -317,6 +341,15 @@ impl<'a> Load<'a> {
         let took = now.saturating_sub(link.since);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.outcome.latency.record(nanoseconds)?;
+        let (second, end) = &mut self.second;
+        if now >= *end {
+            self.outcome
+                .p99_by_second
+                .push(second.value_at_quantile(0.99));
+            second.reset();
+            *end = now + SECOND;
+        }
+        second.record(nanoseconds)?;
         self.outcome.requests += link.expected.len() as u64;
         link.expected.clear();
         link.answered = 0;

@@ -1,7 +1,7 @@
 //! Section `save`: what clients feel of a save, and what it takes.
 //!
 //! In: the settings. Out: for a load as fast as each server answers, and for one rate that is the same for both: requests,
-//! latency and memory before a save and during it.
+//! latency and memory before a save and during it. `in a second` is the p99 of the middlemost second.
 //! Promises: no save runs when the measuring of `before` begins; if PyKV then saves by itself, the row says `its own`.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,11 +15,12 @@ use crate::{Failure, Settings};
 /// How often memory is looked at during a save.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "",
     "requests/s",
     "p50 ms",
     "p99 ms",
+    "in a second",
     "p99.9 ms",
     "max ms",
     "load CPU %",
@@ -139,6 +140,7 @@ fn show(name: &str, outcome: &Outcome, save: &str, memory: (u64, u64)) {
         &report::whole(outcome.rate()),
         &report::percentile(&outcome.latency, 50.0),
         &report::percentile(&outcome.latency, 99.0),
+        &report::milliseconds(outcome.p99_of_a_second()),
         &report::percentile(&outcome.latency, 99.9),
         &report::milliseconds(outcome.latency.max()),
         &report::whole(outcome.own_percent()),
