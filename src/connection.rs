@@ -20,7 +20,8 @@ use crate::command::{self, Access, COMMANDS, Listing, Next, Service};
 use crate::engine::{Barrier, Scan};
 use crate::json::Pieces;
 use crate::protocol::line::{self, Frame, LineReplies, Refusal};
-use crate::protocol::{ErrorCode, ErrorReply, Replies as _, Reply};
+use crate::protocol::resp::{self, RespReplies};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Request};
 use crate::record::Entry;
 use crate::stats::Tally;
 
@@ -46,12 +47,14 @@ pub struct Connection {
     input: BytesMut,
     /// How much of the input is known to hold no line feed.
     seen: usize,
+    /// How far a request of a Redis client has come.
+    resp: resp::Reader,
     /// Until when what has arrived before a shutdown is read, once there is one; and whether there was anything.
     drain_until: Option<Instant>,
     has_drained: bool,
     output: Vec<u8>,
     /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
-    changes: Vec<(usize, usize)>,
+    changes: Vec<(usize, usize, Dialect)>,
     /// What the replies have to wait for.
     barrier: Barrier,
     tally: Tally,
@@ -63,8 +66,8 @@ enum Step {
     More,
     /// The output is full.
     Full,
-    /// This takes time.
-    Run(Next),
+    /// This takes time; to be answered in this dialect.
+    Run(Next, Dialect),
     /// No later byte can be trusted.
     Close,
 }
@@ -80,6 +83,7 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: Cancellat
         shutdown,
         input: BytesMut::new(),
         seen: 0,
+        resp: resp::Reader::default(),
         drain_until: None,
         has_drained: false,
         output: Vec::new(),
@@ -120,11 +124,14 @@ impl Connection {
                     }
                 }
                 Step::Full => self.flush().await?,
-                Step::Run(Next::Done) => {}
-                Step::Run(Next::Value(entry)) => self.send_value(None, entry).await?,
-                Step::Run(Next::Scan(scan, listing)) => self.send_scan(scan, listing).await?,
-                Step::Run(Next::Save) => self.save().await?,
-                Step::Run(Next::Close) | Step::Close => {
+                Step::Run(Next::Done, _) => {}
+                Step::Run(Next::Value(entry), Dialect::Line) => {
+                    self.send_value(None, entry).await?;
+                }
+                Step::Run(Next::Value(entry), Dialect::Resp) => self.send_bytes(&entry).await?,
+                Step::Run(Next::Scan(scan, listing), _) => self.send_scan(scan, listing).await?,
+                Step::Run(Next::Save, dialect) => self.save(dialect).await?,
+                Step::Run(Next::Close, _) | Step::Close => {
                     self.flush().await?;
                     linger(&mut self.stream).await;
                     return Ok(());
@@ -140,19 +147,41 @@ impl Connection {
             if self.output.len() >= OUTPUT_BYTES_MAX {
                 break Step::Full;
             }
-            let (line, taken) = match line::frame(&self.input[at..], self.seen) {
-                Frame::Partial => {
-                    self.seen = self.input.len() - at;
-                    break Step::More;
-                }
-                Frame::TooLong(refusal) => {
-                    break refused(&mut self.output, &mut self.tally, &refusal);
-                }
-                Frame::Line(line, taken) => (line, taken),
+            let waiting = &self.input[at..];
+            let dialect = if waiting.first() == Some(&b'*') {
+                Dialect::Resp
+            } else {
+                Dialect::Line
+            };
+            let words;
+            let (request, taken) = match dialect {
+                Dialect::Line => match line::frame(waiting, self.seen) {
+                    Frame::Partial => {
+                        self.seen = waiting.len();
+                        break Step::More;
+                    }
+                    Frame::TooLong(refusal) => {
+                        break refused(&mut self.output, &mut self.tally, &refusal);
+                    }
+                    Frame::Line(line, taken) => (line::parse(line), taken),
+                },
+                Dialect::Resp => match self.resp.read(waiting) {
+                    resp::Read::Partial => break Step::More,
+                    resp::Read::Broken(error) => {
+                        self.tally.requests += 1;
+                        self.tally.errors += 1;
+                        RespReplies(&mut self.output).reply(Reply::Error(&error));
+                        break Step::Close;
+                    }
+                    resp::Read::Frame(frame, taken) => {
+                        words = frame;
+                        (Ok(Request::resp(&words)), taken)
+                    }
+                },
             };
             at += taken;
             self.seen = 0;
-            let request = match line::parse(line) {
+            let request = match request {
                 Ok(None) => continue,
                 Ok(Some(request)) => request,
                 Err(refusal) => match refused(&mut self.output, &mut self.tally, &refusal) {
@@ -161,21 +190,31 @@ impl Connection {
                 },
             };
             let start = self.output.len();
-            let mut replies = LineReplies(&mut self.output);
+            let (mut line, mut resp);
+            let replies: &mut dyn Replies = match dialect {
+                Dialect::Line => {
+                    line = LineReplies(&mut self.output);
+                    &mut line
+                }
+                Dialect::Resp => {
+                    resp = RespReplies(&mut self.output);
+                    &mut resp
+                }
+            };
             let next = command::execute(
                 &self.service,
                 &mut self.tally,
                 &mut self.barrier,
                 &request,
-                &mut replies,
+                replies,
             );
             let changes = command::place_of(request.verb)
                 .is_some_and(|place| COMMANDS[place].access == Access::Write);
             if changes {
-                self.changes.push((start, self.output.len()));
+                self.changes.push((start, self.output.len(), dialect));
             }
             if !matches!(next, Next::Done) {
-                break Step::Run(next);
+                break Step::Run(next, dialect);
             }
         };
         self.input.advance(at);
@@ -202,14 +241,18 @@ impl Connection {
     fn take_back_changes(&mut self, error: &ErrorReply) {
         let replies = std::mem::take(&mut self.output);
         let mut kept = 0;
-        for (start, end) in self.changes.drain(..) {
+        for (start, end, dialect) in self.changes.drain(..) {
             self.output.extend_from_slice(&replies[kept..start]);
             // A change that was refused before it was made has its error already.
-            if replies[start..].starts_with(b"ERR ") {
+            let refused: &[u8] = match dialect {
+                Dialect::Line => b"ERR ",
+                Dialect::Resp => b"-",
+            };
+            if replies[start..].starts_with(refused) {
                 self.output.extend_from_slice(&replies[start..end]);
             } else {
                 self.tally.errors += 1;
-                LineReplies(&mut self.output).reply(Reply::Error(error));
+                answer(dialect, &mut self.output, Reply::Error(error));
             }
             kept = end;
         }
@@ -257,7 +300,9 @@ impl Connection {
     /// Answers a last line that was never ended, and closes.
     async fn finish(&mut self) -> io::Result<()> {
         let is_blank = self.input.iter().all(u8::is_ascii_whitespace);
-        if !is_blank && !self.shutdown.is_cancelled() {
+        // A Redis client is told nothing of it, as Redis does not.
+        let is_line = self.input.first() != Some(&b'*');
+        if !is_blank && is_line && !self.shutdown.is_cancelled() {
             let error = ErrorReply::new(
                 ErrorCode::Syntax,
                 "the last line was not ended; nothing was done for it",
@@ -285,6 +330,18 @@ impl Connection {
             self.flush_if_full().await?;
         }
         self.output.extend_from_slice(b"\"\n");
+        Ok(())
+    }
+
+    /// Sends a value as it is, in pieces.
+    async fn send_bytes(&mut self, entry: &Entry) -> io::Result<()> {
+        let bytes = entry.value_bytes();
+        resp::value_opening(&mut self.output, bytes.len());
+        for piece in bytes.chunks(WHOLE_VALUE_BYTES_MAX) {
+            self.output.extend_from_slice(piece);
+            self.flush_if_full().await?;
+        }
+        self.output.extend_from_slice(b"\r\n");
         Ok(())
     }
 
@@ -327,16 +384,24 @@ impl Connection {
         }
     }
 
-    async fn save(&mut self) -> io::Result<()> {
+    async fn save(&mut self, dialect: Dialect) -> io::Result<()> {
         self.flush().await?;
         match self.service.save().await {
-            Ok(()) => LineReplies(&mut self.output).reply(Reply::Ok),
+            Ok(()) => answer(dialect, &mut self.output, Reply::Ok),
             Err(error) => {
                 self.tally.errors += 1;
-                LineReplies(&mut self.output).reply(Reply::Error(&error));
+                answer(dialect, &mut self.output, Reply::Error(&error));
             }
         }
         Ok(())
+    }
+}
+
+/// Writes one reply in a dialect.
+fn answer(dialect: Dialect, output: &mut Vec<u8>, reply: Reply<'_>) {
+    match dialect {
+        Dialect::Line => LineReplies(output).reply(reply),
+        Dialect::Resp => RespReplies(output).reply(reply),
     }
 }
 

@@ -152,7 +152,7 @@ fn a_mistake_costs_one_line_and_the_connection_goes_on() {
             "PUT a ",
             "ERR ARGS PUT takes 2 arguments, not 1: PUT <key> <value>",
         ),
-        ("PING now", "ERR ARGS PING takes no argument, not 1: PING"),
+        ("SAVE now", "ERR ARGS SAVE takes no argument, not 1: SAVE"),
         (
             "ALL a b",
             "ERR ARGS ALL takes at most 1 argument, not 2: ALL [<prefix>]",

@@ -18,6 +18,7 @@ mod power; //       power cuts on a simulated disk, at every operation
 mod power_faults; // faults of a simulated disk, at every operation
 mod protocol; //    protocol.md, played
 mod repair; //      check and repair, killed at each call
+mod resp; //        what a Redis client sees
 mod restart; //     kill -9, torn, damaged, locked
 mod rules; //       the rules of persistence that no other module shows
 #[allow(dead_code, reason = "histories/ shares it and uses more")]

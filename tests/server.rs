@@ -576,9 +576,14 @@ impl TestClient {
 
     /// All that comes until the server closes.
     pub fn rest(&mut self) -> String {
-        let mut rest = String::new();
+        String::from_utf8(self.rest_bytes()).expect("text")
+    }
+
+    /// All bytes that come until the server closes.
+    pub fn rest_bytes(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
         self.reader
-            .read_to_string(&mut rest)
+            .read_to_end(&mut rest)
             .expect("the server closes in time");
         rest
     }

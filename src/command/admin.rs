@@ -10,7 +10,15 @@ pub(super) fn save(_call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 }
 
 pub(super) fn ping(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    call.done(Reply::Pong)
+    if call.arguments.is_empty() {
+        return call.done(Reply::Pong);
+    }
+    echo(call)
+}
+
+pub(super) fn echo(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    call.replies.reply(Reply::Value(&call.arguments[0]));
+    Ok(Next::Done)
 }
 
 pub(super) fn quit(call: &mut Call<'_>) -> Result<Next, ErrorReply> {

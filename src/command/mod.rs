@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use crate::engine::{Barrier, Engine, Progress, Scan};
-use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request, Words};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Request, Words};
 use crate::record::{Entry, PairError};
 use crate::stats::{Stats, Tally};
 
@@ -44,6 +44,8 @@ pub struct Command {
     pub rest_at: Option<usize>,
     /// What it does with the data.
     pub access: Access,
+    /// The dialects that have it: listings are only for lines, as yet.
+    pub dialects: &'static [Dialect],
     run: fn(&mut Call<'_>) -> Result<Next, ErrorReply>,
 }
 
@@ -59,6 +61,9 @@ impl Command {
     }
 }
 
+const EVERYWHERE: &[Dialect] = &[Dialect::Line, Dialect::Resp];
+const LINES: &[Dialect] = &[Dialect::Line];
+
 /// Every command, in the order of the chapters of protocol.md.
 pub static COMMANDS: &[Command] = &[
     Command {
@@ -68,6 +73,17 @@ pub static COMMANDS: &[Command] = &[
         arity: 2..=2,
         rest_at: Some(1),
         access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::put,
+    },
+    Command {
+        name: "SET",
+        usage: "<key> <value>",
+        summary: "Store a value under a key, as Redis does it; the value is a word.",
+        arity: 2..=2,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
         run: kv::put,
     },
     Command {
@@ -77,6 +93,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 1..=1,
         rest_at: None,
         access: Access::Read,
+        dialects: EVERYWHERE,
         run: kv::get,
     },
     Command {
@@ -86,6 +103,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 1..=KEYS_PER_REQUEST_MAX,
         rest_at: None,
         access: Access::Write,
+        dialects: EVERYWHERE,
         run: kv::del,
     },
     Command {
@@ -95,6 +113,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 1..=KEYS_PER_REQUEST_MAX,
         rest_at: None,
         access: Access::Read,
+        dialects: EVERYWHERE,
         run: kv::exists,
     },
     Command {
@@ -104,6 +123,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=1,
         rest_at: None,
         access: Access::Read,
+        dialects: LINES,
         run: kv::all,
     },
     Command {
@@ -113,6 +133,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=1,
         rest_at: None,
         access: Access::Read,
+        dialects: LINES,
         run: kv::keys,
     },
     Command {
@@ -122,6 +143,17 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=1,
         rest_at: None,
         access: Access::Read,
+        dialects: LINES,
+        run: kv::count,
+    },
+    Command {
+        name: "DBSIZE",
+        usage: "",
+        summary: "Count all keys, as Redis calls it.",
+        arity: 0..=0,
+        rest_at: None,
+        access: Access::Read,
+        dialects: EVERYWHERE,
         run: kv::count,
     },
     Command {
@@ -131,6 +163,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=0,
         rest_at: None,
         access: Access::Write,
+        dialects: EVERYWHERE,
         run: kv::clear,
     },
     Command {
@@ -140,6 +173,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=0,
         rest_at: None,
         access: Access::Read,
+        dialects: EVERYWHERE,
         run: admin::save,
     },
     Command {
@@ -149,16 +183,28 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=0,
         rest_at: None,
         access: Access::Read,
+        dialects: LINES,
         run: admin::stats,
     },
     Command {
         name: "PING",
-        usage: "",
-        summary: "Ask whether the server is there.",
-        arity: 0..=0,
+        usage: "[<message>]",
+        summary: "Ask whether the server is there; it answers a message with the same.",
+        arity: 0..=1,
         rest_at: None,
         access: Access::Read,
+        dialects: EVERYWHERE,
         run: admin::ping,
+    },
+    Command {
+        name: "ECHO",
+        usage: "<message>",
+        summary: "Answer with the same text.",
+        arity: 1..=1,
+        rest_at: None,
+        access: Access::Read,
+        dialects: EVERYWHERE,
+        run: admin::echo,
     },
     Command {
         name: "HELP",
@@ -167,6 +213,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=1,
         rest_at: None,
         access: Access::Read,
+        dialects: LINES,
         run: admin::help,
     },
     Command {
@@ -176,6 +223,7 @@ pub static COMMANDS: &[Command] = &[
         arity: 0..=0,
         rest_at: None,
         access: Access::Leave,
+        dialects: EVERYWHERE,
         run: admin::quit,
     },
 ];
@@ -336,7 +384,11 @@ fn run(
     request: &Request<'_>,
     replies: &mut dyn Replies,
 ) -> Result<Next, ErrorReply> {
-    let Some(place) = place_of(request.verb) else {
+    let is_spoken = |place: &usize| COMMANDS[*place].dialects.contains(&request.dialect);
+    let Some(place) = place_of(request.verb).filter(is_spoken) else {
+        if request.dialect == Dialect::Resp {
+            return Err(unknown_to_redis(request));
+        }
         let verb: String = request.verb.chars().take(40).collect();
         return Err(ErrorReply::new(
             ErrorCode::Unknown,
@@ -347,7 +399,16 @@ fn run(
     tally.command(place);
     let arguments = request.arguments(command.rest_at)?;
     if !command.arity.contains(&arguments.len()) {
-        return Err(wrong_arity(command, arguments.len()));
+        return Err(match request.dialect {
+            Dialect::Line => wrong_arity(command, arguments.len()),
+            Dialect::Resp => ErrorReply::new(
+                ErrorCode::Args,
+                format!(
+                    "wrong number of arguments for '{}' command",
+                    command.name.to_lowercase()
+                ),
+            ),
+        });
     }
     if command.access != Access::Leave {
         service.engine()?;
@@ -359,6 +420,26 @@ fn run(
         replies,
         arguments,
     })
+}
+
+/// As Redis says it: the verb and the first of its arguments, cut off after 128 bytes of them.
+fn unknown_to_redis(request: &Request<'_>) -> ErrorReply {
+    let shown = |bytes: &[u8]| {
+        let bytes = &bytes[..bytes.len().min(128)];
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let mut arguments = String::new();
+    for argument in request.arguments(None).unwrap_or_default() {
+        if arguments.len() >= 128 {
+            break;
+        }
+        arguments += &format!("'{}' ", shown(&argument));
+    }
+    let verb = shown(request.verb.as_bytes());
+    ErrorReply::new(
+        ErrorCode::Unknown,
+        format!("unknown command '{verb}', with args beginning with: {arguments}"),
+    )
 }
 
 fn wrong_arity(command: &Command, given: usize) -> ErrorReply {

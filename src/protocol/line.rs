@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use memchr::{memchr, memchr2};
 
-use super::{Arguments, ErrorCode, ErrorReply, Figure, Replies, Reply, Request, Words};
+use super::{Arguments, Dialect, ErrorCode, ErrorReply, Figure, Replies, Reply, Request, Words};
 use crate::json;
 use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -127,6 +127,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     }
     Ok(Some(Request {
         verb,
+        dialect: Dialect::Line,
         arguments: Arguments::Line(line, cursor.at),
     }))
 }

@@ -1,9 +1,10 @@
 //! What the bytes on the wire say, free of dialect: `Request` in, `Reply` out.
 //!
-//! `line` reads and writes the line dialect; any other dialect (HTTP's shim, RESP) makes the same `Request` from words that
-//! it has already split, and takes the same `Reply`s. protocol.md is the law of all of it.
+//! `line` reads and writes the line dialect, `resp` that of Redis clients; any other (HTTP's shim) makes the same `Request` from
+//! words that it has already split, and takes the same `Reply`s. protocol.md is the law of all of it.
 
 pub mod line;
+pub mod resp;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -144,11 +145,22 @@ pub trait Replies {
 /// The arguments of a request, decoded.
 pub type Words<'a> = SmallVec<[Cow<'a, [u8]>; 2]>;
 
+/// How a client speaks: what commands are called, and how errors read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Lines, and whatever else is not Redis.
+    Line,
+    /// As Redis.
+    Resp,
+}
+
 /// One whole request, borrowed from the buffer that it arrived in.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// What is asked for, as it was written: case does not matter.
     pub verb: &'a str,
+    /// The dialect that it came in.
+    pub dialect: Dialect,
     arguments: Arguments<'a>,
 }
 
@@ -166,8 +178,21 @@ impl<'a> Request<'a> {
     pub fn split(verb: &'a str, arguments: &'a [&'a [u8]]) -> Self {
         Self {
             verb,
+            dialect: Dialect::Line,
             arguments: Arguments::Split(arguments),
         }
+    }
+
+    /// A request of a Redis client, from its words; `None` if there are none.
+    #[must_use]
+    pub fn resp(words: &'a [&'a [u8]]) -> Option<Self> {
+        let (verb, arguments) = words.split_first()?;
+        Some(Self {
+            // No command is called by anything that is not text.
+            verb: std::str::from_utf8(verb).unwrap_or("\u{fffd}"),
+            dialect: Dialect::Resp,
+            arguments: Arguments::Split(arguments),
+        })
     }
 
     /// The arguments, decoded. On a line, `rest_at` is the place of the argument that takes the rest of the line, if the

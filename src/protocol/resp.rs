@@ -1,0 +1,257 @@
+//! The dialect of Redis clients, RESP2: `*2\r\n$3\r\nGET\r\n$4\r\nname\r\n` <-> `Request`, `Reply`.
+//!
+//! In: bytes as they arrive, from a `*` on. Out: whole requests that borrow from those bytes, and replies. Promises: no byte of
+//! an unfinished request is looked at twice, however slowly it comes; a frame that is broken, or over a limit, is told of as
+//! Redis tells it, and ends the connection, as no later byte can be trusted.
+//! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+
+use std::ops::Range;
+
+use memchr::memchr;
+use smallvec::SmallVec;
+
+use super::line::QUOTED_LINE_BYTES_MAX;
+use super::{ErrorCode, ErrorReply, Replies, Reply};
+use crate::record::VALUE_BYTES_MAX;
+
+/// The most words of one request, as in Redis: what they take before they have come must not fill the memory.
+pub const WORDS_MAX: usize = 1 << 20;
+
+/// The longest request, as on a line.
+pub const REQUEST_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
+
+/// The longest line with a number, as in Redis.
+const NUMBER_BYTES_MAX: usize = 64 << 10;
+
+/// The words of one request.
+pub type Frame<'a> = SmallVec<[&'a [u8]; 8]>;
+
+/// What stands at the beginning of a buffer.
+#[derive(Debug)]
+pub enum Read<'a> {
+    /// No whole request yet.
+    Partial,
+    /// The words of a request, which may be none, and the bytes that it takes.
+    Frame(Frame<'a>, usize),
+    /// No request can follow.
+    Broken(ErrorReply),
+}
+
+/// How far the request at the beginning of the buffer has been read.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// How many words are still to come, once the first line is there.
+    due: Option<usize>,
+    words: SmallVec<[Range<usize>; 8]>,
+    /// Where the next line begins.
+    at: usize,
+}
+
+impl Reader {
+    /// Goes on reading the request at the beginning of `buffer`, which must begin with the bytes of the call before while that
+    /// was [`Read::Partial`].
+    pub fn read<'a>(&mut self, buffer: &'a [u8]) -> Read<'a> {
+        match self.advance(buffer) {
+            Ok(false) => Read::Partial,
+            Ok(true) => {
+                let words = self.words.iter().map(|word| &buffer[word.clone()]);
+                let read = Read::Frame(words.collect(), self.at);
+                *self = Self::default();
+                read
+            }
+            Err(reason) => Read::Broken(ErrorReply::new(
+                ErrorCode::Syntax,
+                format!("Protocol error: {reason}"),
+            )),
+        }
+    }
+
+    /// Reads what has come; whether the request is whole.
+    fn advance(&mut self, buffer: &[u8]) -> Result<bool, String> {
+        let mut due = if let Some(due) = self.due {
+            due
+        } else {
+            let Some((number, next)) = number(buffer, 1, "mbulk")? else {
+                return Ok(false);
+            };
+            // A request of no words, or of fewer, asks for nothing.
+            let words = number.and_then(|words| usize::try_from(words.max(0)).ok());
+            let words = words.filter(|words| *words <= WORDS_MAX);
+            self.at = next;
+            *self.due.insert(words.ok_or("invalid multibulk length")?)
+        };
+        while due > 0 {
+            match buffer.get(self.at) {
+                None => return Ok(false),
+                Some(b'$') => {}
+                Some(other) => {
+                    return Err(format!("expected '$', got '{}'", char::from(*other)));
+                }
+            }
+            let Some((number, start)) = number(buffer, self.at + 1, "bulk")? else {
+                return Ok(false);
+            };
+            let bytes = number.and_then(|bytes| usize::try_from(bytes).ok());
+            let bytes = bytes.filter(|bytes| *bytes <= VALUE_BYTES_MAX);
+            let bytes = bytes.ok_or("invalid bulk length")?;
+            let end = start + bytes;
+            if end > REQUEST_BYTES_MAX {
+                return Err(format!(
+                    "the request is longer than {REQUEST_BYTES_MAX} bytes"
+                ));
+            }
+            if buffer.len() < end + 2 {
+                return Ok(false);
+            }
+            self.words.push(start..end);
+            self.at = end + 2;
+            due -= 1;
+            self.due = Some(due);
+        }
+        Ok(true)
+    }
+}
+
+/// The number on the line that begins at `start`, if the line is whole, and where the next one begins; no number where there
+/// is something else.
+fn number(buffer: &[u8], start: usize, what: &str) -> Result<Option<(Option<i64>, usize)>, String> {
+    let line = &buffer[start..];
+    let Some(end) = memchr(b'\r', &line[..line.len().min(NUMBER_BYTES_MAX)]) else {
+        if line.len() > NUMBER_BYTES_MAX {
+            return Err(format!("too big {what} count string"));
+        }
+        return Ok(None);
+    };
+    if line.len() < end + 2 {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(&line[..end]).unwrap_or_default();
+    // Redis takes no sign but a minus, and no zero before another digit.
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = digits == "0" && digits.len() == text.len()
+        || digits.starts_with(|digit: char| ('1'..='9').contains(&digit));
+    let number = if is_plain { text.parse().ok() } else { None };
+    Ok(Some((number, start + end + 2)))
+}
+
+/// Writes replies in RESP2 to the end of a buffer.
+pub struct RespReplies<'a>(pub &'a mut Vec<u8>);
+
+impl Replies for RespReplies<'_> {
+    fn reply(&mut self, reply: Reply<'_>) {
+        let out = &mut *self.0;
+        match reply {
+            Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
+            Reply::Pong => out.extend_from_slice(b"+PONG\r\n"),
+            Reply::NotFound => out.extend_from_slice(b"$-1\r\n"),
+            Reply::Value(value) => {
+                value_opening(out, value.len());
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+            Reply::Count(count) => write_number(out, b':', count),
+            Reply::Error(error) => write_error(out, error),
+            Reply::Item(..) | Reply::Key(_) | Reply::Stat(..) | Reply::Help(..) | Reply::End(_) => {
+                unreachable!("no command that this dialect has answers with lines")
+            }
+        }
+    }
+}
+
+/// The opening of a value of so many bytes; those, and `\r\n`, complete it.
+pub fn value_opening(out: &mut Vec<u8>, bytes: usize) {
+    write_number(out, b'$', bytes as u64);
+}
+
+fn write_number(out: &mut Vec<u8>, kind: u8, number: u64) {
+    out.push(kind);
+    out.extend_from_slice(number.to_string().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
+    let prefix = match error.code {
+        ErrorCode::Disk => "MISCONF",
+        ErrorCode::Busy => "LOADING",
+        ErrorCode::Full => "OOM",
+        ErrorCode::NoAuth => "NOAUTH",
+        _ => "ERR",
+    };
+    out.extend_from_slice(format!("-{prefix} ").as_bytes());
+    // The text may quote what the client sent; a reply is one line whatever that was.
+    let line = error.message.bytes();
+    out.extend(line.map(|byte| {
+        if matches!(byte, b'\r' | b'\n') {
+            b' '
+        } else {
+            byte
+        }
+    }));
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reader says of these bytes, given to it all at once.
+    fn at_once(bytes: &[u8]) -> String {
+        shown(&Reader::default().read(bytes))
+    }
+
+    fn shown(read: &Read<'_>) -> String {
+        match read {
+            Read::Partial => "partial".to_owned(),
+            Read::Frame(words, taken) => {
+                let words = words.iter().map(|word| String::from_utf8_lossy(word));
+                format!("{:?} {taken}", words.collect::<Vec<_>>())
+            }
+            Read::Broken(error) => error.message.clone(),
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_the_same_however_it_is_cut() {
+        let whole = b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\na\r\nb\r\nrest";
+        let mut reader = Reader::default();
+        for end in 1..29 {
+            assert_eq!(shown(&reader.read(&whole[..end])), "partial", "{end}");
+        }
+        let is = r#"["SET", "", "a\r\nb"] 29"#;
+        assert_eq!(shown(&reader.read(&whole[..29])), is);
+        assert_eq!(at_once(whole), is);
+    }
+
+    #[test]
+    fn a_request_of_no_words_asks_for_nothing() {
+        assert_eq!(at_once(b"*0\r\n"), "[] 4");
+        assert_eq!(at_once(b"*-1\r\n"), "[] 5");
+    }
+
+    #[test]
+    fn a_broken_frame_is_told_of_as_redis_tells_it() {
+        for (bytes, is) in [
+            (&b"*x\r\n"[..], "invalid multibulk length"),
+            (b"*+1\r\n", "invalid multibulk length"),
+            (b"*01\r\n", "invalid multibulk length"),
+            (b"*1048577\r\n", "invalid multibulk length"),
+            (b"*1\r\n:1\r\n", "expected '$', got ':'"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$\r\n", "invalid bulk length"),
+            (b"*1\r\n$67108865\r\n", "invalid bulk length"),
+        ] {
+            assert_eq!(at_once(bytes), format!("Protocol error: {is}"));
+        }
+        for is_at_limit in [b"*1048576\r\n".as_slice(), b"*1\r\n$67108864\r\n"] {
+            assert_eq!(at_once(is_at_limit), "partial");
+        }
+        let mut endless = vec![b'1'; 1 + NUMBER_BYTES_MAX];
+        endless[0] = b'*';
+        assert_eq!(at_once(&endless), "partial");
+        endless.push(b'1');
+        assert_eq!(
+            at_once(&endless),
+            "Protocol error: too big mbulk count string"
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! What a Redis client sees on the same port, byte for byte.
+//!
+//! In: requests in RESP2, as clients send them. Out: nothing but the verdict. Replies are those of Redis 7.0, written down here.
+
+use crate::server::TestServer;
+
+/// A request, as every client writes it.
+fn request(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n", word.len()).bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// Sends requests of blank-separated words in one go, and compares all that comes until the connection is closed.
+fn session(server: &TestServer, requests: &[&str], replies: &str) {
+    let mut bytes = Vec::new();
+    for line in requests {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        bytes.extend(request(&words));
+    }
+    bytes.extend(request(&[b"QUIT"]));
+    let expected = format!("{replies}+OK\r\n");
+    assert_eq!(said(server, &bytes), expected, "{requests:?}");
+}
+
+/// All that the server says to these bytes, until it closes.
+fn said(server: &TestServer, bytes: &[u8]) -> String {
+    let mut client = server.client();
+    client.send_bytes(bytes);
+    client.rest()
+}
+
+#[test]
+fn a_redis_client_puts_reads_and_deletes() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &[
+            "SET name Ada",
+            "get name",
+            "GET nobody",
+            "EXISTS name nobody name",
+            "DBSIZE",
+            "DEL name nobody",
+            "PING",
+            "PING hello",
+            "ECHO hello",
+            "SAVE",
+        ],
+        "+OK\r\n$3\r\nAda\r\n$-1\r\n:2\r\n:1\r\n:1\r\n+PONG\r\n$5\r\nhello\r\n$5\r\nhello\r\n+OK\r\n",
+    );
+}
+
+#[test]
+fn both_dialects_are_spoken_in_turn_on_one_connection() {
+    let server = TestServer::start();
+    let mut bytes = b"PUT name Ada\n".to_vec();
+    bytes.extend(request(&[b"GET", b"name"]));
+    bytes.extend_from_slice(b"GET name\r\n");
+    bytes.extend(request(&[b"SET", b"name", b"a\r\nb"]));
+    bytes.extend_from_slice(b"GET name\nQUIT\n");
+    assert_eq!(
+        said(&server, &bytes),
+        "OK\n$3\r\nAda\r\nVALUE \"Ada\"\n+OK\r\nVALUE \"a\\r\\nb\"\nOK\n"
+    );
+}
+
+#[test]
+fn mistakes_are_told_in_the_words_of_redis_and_cost_one_reply() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &["FETCH a b", "GET", "SET a", "PING"],
+        "-ERR unknown command 'FETCH', with args beginning with: 'a' 'b' \r\n\
+         -ERR wrong number of arguments for 'get' command\r\n\
+         -ERR wrong number of arguments for 'set' command\r\n+PONG\r\n",
+    );
+}
+
+#[test]
+fn a_broken_frame_is_answered_and_ends_the_connection() {
+    let server = TestServer::start();
+    for (bytes, reason) in [
+        (&b"*1\r\nPING\r\n"[..], "expected '$', got 'P'"),
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*2\r\n$3\r\nGET\r\n$67108865\r\n", "invalid bulk length"),
+    ] {
+        let mut bytes = bytes.to_vec();
+        bytes.extend(request(&[b"SET", b"smuggled", b"in"]));
+        assert_eq!(
+            said(&server, &bytes),
+            format!("-ERR Protocol error: {reason}\r\n")
+        );
+    }
+    assert_eq!(server.client().ask("EXISTS smuggled"), "COUNT 0");
+}
+
+#[test]
+fn any_bytes_are_stored_read_back_and_kept_over_a_restart() {
+    let server = TestServer::start();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let long: Vec<u8> = every_byte.repeat(1024);
+    let mut bytes = request(&[b"SET", b"short", &every_byte]);
+    bytes.extend(request(&[b"SET", b"long", &long]));
+    bytes.extend(request(&[b"QUIT"]));
+    assert_eq!(said(&server, &bytes), "+OK\r\n+OK\r\n+OK\r\n");
+    let mut expected = b"$256\r\n".to_vec();
+    expected.extend_from_slice(&every_byte);
+    expected.extend_from_slice(b"\r\n$262144\r\n");
+    expected.extend_from_slice(&long);
+    expected.extend_from_slice(b"\r\n+OK\r\n");
+    let come_back = |server: &TestServer| {
+        let mut client = server.client();
+        for words in [&[&b"GET"[..], b"short"][..], &[b"GET", b"long"], &[b"QUIT"]] {
+            client.send_bytes(&request(words));
+        }
+        client.rest_bytes() == expected
+    };
+    assert!(come_back(&server), "before the restart");
+    assert!(come_back(&server.kill().restart()), "after it");
+}
+
+#[test]
+fn a_request_that_comes_byte_by_byte_is_answered_once_it_is_whole() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for byte in request(&[b"SET", b"slow", b"drip"]) {
+        client.send_bytes(&[byte]);
+    }
+    client.send_bytes(&request(&[b"GET", b"slow"]));
+    client.send_bytes(&request(&[b"QUIT"]));
+    assert_eq!(client.rest(), "+OK\r\n$4\r\ndrip\r\n+OK\r\n");
+}
