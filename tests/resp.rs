@@ -2,7 +2,7 @@
 //!
 //! In: requests in RESP2, as clients send them. Out: nothing but the verdict. Replies are those of Redis 7.0, written down here.
 
-use crate::server::TestServer;
+use crate::server::{Stopped, TestServer};
 
 /// A request, as every client writes it.
 fn request(words: &[&[u8]]) -> Vec<u8> {
@@ -134,4 +134,76 @@ fn a_request_that_comes_byte_by_byte_is_answered_once_it_is_whole() {
     client.send_bytes(&request(&[b"GET", b"slow"]));
     client.send_bytes(&request(&[b"QUIT"]));
     assert_eq!(client.rest(), "+OK\r\n$4\r\ndrip\r\n+OK\r\n");
+}
+
+#[test]
+fn counters_and_changes_of_a_value_answer_as_in_redis() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &[
+            "INCR n",
+            "INCRBY n 41",
+            "DECRBY n 50",
+            "DECR n",
+            "GET n",
+            "SET n 01",
+            "INCR n",
+            "DECRBY n -9223372036854775808",
+            "SET n 9223372036854775807",
+            "INCR n",
+            "APPEND n !",
+            "STRLEN n",
+            "SETNX n 1",
+            "SETNX m 1",
+            "GETSET m 2",
+            "GETDEL m",
+            "GETDEL m",
+        ],
+        ":1\r\n:42\r\n:-8\r\n:-9\r\n$2\r\n-9\r\n+OK\r\n\
+         -ERR value is not an integer or out of range\r\n-ERR decrement would overflow\r\n+OK\r\n\
+         -ERR increment or decrement would overflow\r\n:20\r\n:20\r\n:0\r\n:1\r\n$1\r\n1\r\n$1\r\n2\r\n$-1\r\n",
+    );
+}
+
+#[test]
+fn a_counter_that_many_add_to_loses_nothing() {
+    let server = TestServer::start();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = server.client();
+                for _ in 0..500 {
+                    client.send("INCR visits");
+                }
+                for _ in 0..500 {
+                    let reply = client.reply();
+                    assert!(reply.starts_with("VALUE \""), "{reply}");
+                }
+            });
+        }
+    });
+    assert_eq!(server.client().ask("GET visits"), "VALUE \"4000\"");
+    let server = server.kill().restart();
+    assert_eq!(server.client().ask("INCR visits"), "VALUE \"4001\"");
+}
+
+#[test]
+fn a_change_of_a_value_keeps_its_expiry_and_a_new_value_does_not() {
+    let stopped = Stopped::new(&[]);
+    stopped.write(
+        "store.json",
+        r#"{"n": {"$text": "1", "$expires_at": "2999-01-01T00:00:00Z"},
+            "s": {"$text": "a", "$expires_at": "2999-01-01T00:00:00Z"}}"#,
+    );
+    let server = stopped.restart();
+    let mut client = server.client();
+    assert_eq!(client.ask("INCR n"), "VALUE \"2\"");
+    assert_eq!(client.ask("GETSET s b"), "VALUE \"a\"");
+    let stopped = server.stop();
+    let store = stopped.read("store.json");
+    let n = store.lines().find(|line| line.contains("\"n\""));
+    assert!(n.is_some_and(|n| n.contains("2999-01-01")), "{store}");
+    let s = store.lines().find(|line| line.contains("\"s\""));
+    assert!(s.is_some_and(|s| s.contains("\"s\": \"b\"")), "{store}");
 }

@@ -1,9 +1,9 @@
 //! The commands on pairs: each a few lines on the engine.
 
 use super::{Call, Listing, Next};
-use crate::engine::Read;
-use crate::protocol::{ErrorReply, Reply, Words};
-use crate::record::{Key, Value};
+use crate::engine::{Read, Update};
+use crate::protocol::{ErrorCode, ErrorReply, Reply, Words};
+use crate::record::{Entry, Key, Value};
 
 pub(super) fn put(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
     let key = Key::parse(&call.arguments[0])?;
@@ -24,6 +24,110 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
         Read::Long(entry) => Ok(Next::Value(entry)),
         Read::Missing => call.done(Reply::NotFound),
     }
+}
+
+pub(super) fn setnx(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    let key = Key::parse(&call.arguments[0])?;
+    let value = Value::parse(&call.arguments[1])?;
+    let stored = call.engine()?.update(key, call.barrier, |old| {
+        Ok(match old {
+            Some(_) => (0, Update::Keep),
+            None => (1, Update::Put(value.bytes().to_vec(), None)),
+        })
+    })?;
+    call.done(Reply::Count(stored))
+}
+
+pub(super) fn getset(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    let value = Value::parse(&call.arguments[1])?.bytes().to_vec();
+    exchange(call, Update::Put(value, None))
+}
+
+pub(super) fn getdel(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    exchange(call, Update::Delete)
+}
+
+/// Answers the value that a key had before this update of it.
+fn exchange(call: &mut Call<'_>, update: Update) -> Result<Next, ErrorReply> {
+    let key = Key::parse(&call.arguments[0])?;
+    let old = call.engine()?.update(key, call.barrier, |old| {
+        // There is nothing to delete where nothing is.
+        let is_idle = old.is_none() && matches!(update, Update::Delete);
+        let update = if is_idle { Update::Keep } else { update };
+        Ok((old.cloned(), update))
+    })?;
+    call.tally.read(old.is_some());
+    let reply = old.as_ref().map(|old| Reply::Value(old.value_bytes()));
+    call.done(reply.unwrap_or(Reply::NotFound))
+}
+
+pub(super) fn strlen(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    let key = Key::parse(&call.arguments[0])?;
+    let mut bytes = 0;
+    let read = call
+        .engine()?
+        .read(key, call.barrier, |value| bytes = value.len());
+    if let Read::Long(entry) = read {
+        bytes = entry.value_bytes().len();
+    }
+    call.done(Reply::Count(bytes as u64))
+}
+
+pub(super) fn append(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    let key = Key::parse(&call.arguments[0])?;
+    let tail = &call.arguments[1];
+    let bytes = call.engine()?.update(key, call.barrier, |old| {
+        let head = old.map_or(&[][..], Entry::value_bytes);
+        let expires_at = old.and_then(Entry::expires_at);
+        let whole = [head, tail].concat();
+        Ok((whole.len(), Update::Put(whole, expires_at)))
+    })?;
+    call.done(Reply::Count(bytes as u64))
+}
+
+pub(super) fn incr(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    add(call, 1)
+}
+
+pub(super) fn decr(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    add(call, -1)
+}
+
+pub(super) fn incrby(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    let number = whole_number(&call.arguments[1])?;
+    add(call, number)
+}
+
+pub(super) fn decrby(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+    let number = whole_number(&call.arguments[1])?.checked_neg();
+    let number = number.ok_or_else(|| bad_argument("decrement would overflow"))?;
+    add(call, number)
+}
+
+fn add(call: &mut Call<'_>, number: i64) -> Result<Next, ErrorReply> {
+    let key = Key::parse(&call.arguments[0])?;
+    let sum = call.engine()?.update(key, call.barrier, |old| {
+        let before = old.map_or(Ok(0), |old| whole_number(old.value_bytes()))?;
+        let sum = before.checked_add(number);
+        let sum = sum.ok_or_else(|| bad_argument("increment or decrement would overflow"))?;
+        let expires_at = old.and_then(Entry::expires_at);
+        Ok((sum, Update::Put(sum.to_string().into_bytes(), expires_at)))
+    })?;
+    call.done(Reply::Number(sum))
+}
+
+/// A whole number in the only way that Redis writes it: no blank, no plus, no zero before another digit.
+fn whole_number(bytes: &[u8]) -> Result<i64, ErrorReply> {
+    let number = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    number
+        .filter(|number: &i64| number.to_string().as_bytes() == bytes)
+        .ok_or_else(|| bad_argument("value is not an integer or out of range"))
+}
+
+fn bad_argument(message: &str) -> ErrorReply {
+    ErrorReply::new(ErrorCode::Args, message)
 }
 
 pub(super) fn del(call: &mut Call<'_>) -> Result<Next, ErrorReply> {

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::engine::{Barrier, Engine, Progress, Scan};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Request, Words};
-use crate::record::{Entry, PairError};
+use crate::record::Entry;
 use crate::stats::{Stats, Tally};
 
 /// The most keys that one request may name: they are deleted as one change, under the locks of all their shards at once.
@@ -95,6 +95,96 @@ pub static COMMANDS: &[Command] = &[
         access: Access::Read,
         dialects: EVERYWHERE,
         run: kv::get,
+    },
+    Command {
+        name: "SETNX",
+        usage: "<key> <value>",
+        summary: "Store a value under a key that is not there; counts what was stored.",
+        arity: 2..=2,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::setnx,
+    },
+    Command {
+        name: "GETSET",
+        usage: "<key> <value>",
+        summary: "Store a value under a key; answers the one before.",
+        arity: 2..=2,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::getset,
+    },
+    Command {
+        name: "GETDEL",
+        usage: "<key>",
+        summary: "Delete a key; answers its value.",
+        arity: 1..=1,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::getdel,
+    },
+    Command {
+        name: "STRLEN",
+        usage: "<key>",
+        summary: "Count the bytes of a value.",
+        arity: 1..=1,
+        rest_at: None,
+        access: Access::Read,
+        dialects: EVERYWHERE,
+        run: kv::strlen,
+    },
+    Command {
+        name: "APPEND",
+        usage: "<key> <value>",
+        summary: "Add bytes to the end of a value; counts its bytes then.",
+        arity: 2..=2,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::append,
+    },
+    Command {
+        name: "INCR",
+        usage: "<key>",
+        summary: "Add one to a whole number; answers the sum.",
+        arity: 1..=1,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::incr,
+    },
+    Command {
+        name: "DECR",
+        usage: "<key>",
+        summary: "Take one from a whole number; answers the difference.",
+        arity: 1..=1,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::decr,
+    },
+    Command {
+        name: "INCRBY",
+        usage: "<key> <number>",
+        summary: "Add to a whole number; answers the sum.",
+        arity: 2..=2,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::incrby,
+    },
+    Command {
+        name: "DECRBY",
+        usage: "<key> <number>",
+        summary: "Take from a whole number; answers the difference.",
+        arity: 2..=2,
+        rest_at: None,
+        access: Access::Write,
+        dialects: EVERYWHERE,
+        run: kv::decrby,
     },
     Command {
         name: "DEL",
@@ -344,16 +434,6 @@ impl<'a> Call<'a> {
     fn done(&mut self, reply: Reply<'_>) -> Result<Next, ErrorReply> {
         self.replies.reply(reply);
         Ok(Next::Done)
-    }
-}
-
-impl From<PairError> for ErrorReply {
-    fn from(error: PairError) -> Self {
-        let code = match error {
-            PairError::KeyTooLarge(_) | PairError::ValueTooLarge(_) => ErrorCode::TooLarge,
-            PairError::KeyNotText(_) => ErrorCode::Text,
-        };
-        Self::new(code, error.to_string())
     }
 }
 

@@ -53,6 +53,17 @@ pub enum Read {
     Missing,
 }
 
+/// What becomes of a pair, decided by whoever has seen it.
+#[derive(Debug)]
+pub enum Update {
+    /// It stays as it is.
+    Keep,
+    /// It has this value, and ceases to be then.
+    Put(Vec<u8>, Option<UnixMs>),
+    /// It is gone.
+    Delete,
+}
+
 /// The data of one server.
 pub struct Engine {
     table: Table,
@@ -178,11 +189,61 @@ impl Engine {
         made.raise(Barrier(change));
         // Freed here, not under the lock.
         drop(old);
+        self.will_expire(key, value);
+        Ok(())
+    }
+
+    fn will_expire(&self, key: Key<'_>, value: Value<'_>) {
         if let Some(expires_at) = value.expires_at() {
             self.expiring()
                 .push(Reverse((expires_at, key.as_str().to_owned())));
         }
-        Ok(())
+    }
+
+    /// Changes a pair by what it is, in one step that nobody comes between; what `decide` has found besides.
+    ///
+    /// # Errors
+    /// What `decide` says; `TOO_LARGE`; `DISK`, while the disk takes no changes. Nothing has changed then.
+    pub fn update<R>(
+        &self,
+        key: Key<'_>,
+        made: &mut Barrier,
+        decide: impl FnOnce(Option<&Entry>) -> Result<(R, Update), ErrorReply>,
+    ) -> Result<R, ErrorReply> {
+        let mut locked = self.table.lock(&[key]);
+        // What is decided is news of the pair, even where nothing changes.
+        made.raise(Barrier(locked.changed()));
+        let old = locked.get(key).filter(|entry| !is_gone(entry));
+        let (found, update) = decide(old.as_ref())?;
+        let taken = match update {
+            Update::Keep => return Ok(found),
+            Update::Put(bytes, expires_at) => {
+                let value = Value::parse_until(&bytes, expires_at)?;
+                let change = self
+                    .store
+                    .append(self.store.encode(&Change::Put(key, value)))?;
+                let taken = locked.insert(Entry::new(key, value));
+                locked.note(change);
+                made.raise(Barrier(change));
+                if expires_at != old.as_ref().and_then(Entry::expires_at) {
+                    self.will_expire(key, value);
+                }
+                taken
+            }
+            Update::Delete => {
+                let change = self
+                    .store
+                    .append(self.store.encode(&Change::Delete(&[key])))?;
+                let taken = locked.remove(key);
+                locked.note(change);
+                made.raise(Barrier(change));
+                taken
+            }
+        };
+        drop(locked);
+        // Freed here, not under the lock.
+        drop(taken);
+        Ok(found)
     }
 
     /// Deletes keys, as one change; how many there were.

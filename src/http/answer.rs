@@ -52,7 +52,7 @@ impl Replies for Kept {
             Reply::Stat(name, figure) => drop(self.stats.insert(name.to_owned(), figure.to_json())),
             Reply::Error(error) => self.error = Some(error.clone()),
             Reply::End(_) => self.answer = Some(Answer::Stats(std::mem::take(&mut self.stats))),
-            Reply::Item(..) | Reply::Key(_) | Reply::Help(..) | Reply::Pong => {
+            Reply::Item(..) | Reply::Key(_) | Reply::Help(..) | Reply::Number(_) | Reply::Pong => {
                 unreachable!("no route asks for a command that answers this")
             }
         }

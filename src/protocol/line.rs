@@ -289,6 +289,7 @@ impl Replies for LineReplies<'_> {
             Reply::Value(value) => write_value(out, "VALUE ", value),
             Reply::NotFound => out.extend_from_slice(b"NOT_FOUND"),
             Reply::Count(count) => write_number(out, "COUNT ", count),
+            Reply::Number(number) => write_key(out, "VALUE ", &number.to_string()),
             Reply::Item(key, value) => {
                 write_key(out, "ITEM ", key);
                 out.push(b' ');

@@ -11,6 +11,8 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use crate::record::PairError;
+
 /// The closed list of errors: the first word after `ERR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -77,6 +79,16 @@ impl ErrorReply {
     }
 }
 
+impl From<PairError> for ErrorReply {
+    fn from(error: PairError) -> Self {
+        let code = match error {
+            PairError::KeyTooLarge(_) | PairError::ValueTooLarge(_) => ErrorCode::TooLarge,
+            PairError::KeyNotText(_) => ErrorCode::Text,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl fmt::Display for ErrorReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code.as_str(), self.message)
@@ -120,6 +132,8 @@ pub enum Reply<'a> {
     NotFound,
     /// How many.
     Count(u64),
+    /// The value that a key has now, which is a whole number.
+    Number(i64),
     /// A pair, in ALL.
     Item(&'a str, &'a [u8]),
     /// A key, in KEYS.

@@ -150,6 +150,7 @@ impl Replies for RespReplies<'_> {
                 out.extend_from_slice(b"\r\n");
             }
             Reply::Count(count) => write_number(out, b':', count),
+            Reply::Number(number) => out.extend_from_slice(format!(":{number}\r\n").as_bytes()),
             Reply::Error(error) => write_error(out, error),
             Reply::Item(..) | Reply::Key(_) | Reply::Stat(..) | Reply::Help(..) | Reply::End(_) => {
                 unreachable!("no command that this dialect has answers with lines")
