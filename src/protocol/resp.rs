@@ -224,6 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_exactly_the_limit_may_come_and_one_byte_more_may_not() {
+        let longest = format!("$67108864\r\n{}\r\n", "x".repeat(67_108_864));
+        let head = format!("*7\r\n{}", longest.repeat(6));
+        // What stands before the last word's own bytes: its `$`, six digits and `\r\n`.
+        let room = 403_047_424 - head.len() - 9;
+        assert_eq!(at_once(format!("{head}${room}\r\n").as_bytes()), "partial");
+        assert_eq!(
+            at_once(format!("{head}${}\r\n", room + 1).as_bytes()),
+            "Protocol error: the request is longer than 403047424 bytes"
+        );
+    }
+
+    #[test]
     fn a_request_of_no_words_asks_for_nothing() {
         assert_eq!(at_once(b"*0\r\n"), "[] 4");
         assert_eq!(at_once(b"*-1\r\n"), "[] 5");
