@@ -244,8 +244,8 @@ mod tests {
                 .collect()
         };
         assert_eq!(completed("pu"), ["PUT "]);
-        assert_eq!(completed("E"), ["EXISTS ", "export ", "exit"]);
-        assert_eq!(completed("help st"), ["help STATS"]);
+        assert_eq!(completed("E"), ["EXISTS ", "ECHO ", "export ", "exit"]);
+        assert_eq!(completed("help sta"), ["help STATS"]);
         assert_eq!(completed("GET st"), Vec::<String>::new());
         assert_eq!(completed("é"), Vec::<String>::new());
     }
