@@ -8,10 +8,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use pykv_fuzz::json;
-use pykv_fuzz::protocol::line::{
-    self, Frame, LINE_BYTES_MAX, LineReplies, QUOTED_LINE_BYTES_MAX, Refusal,
-};
-use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Replies as _, Reply};
+use pykv_fuzz::protocol::line::{self, Frame, LINE_BYTES_MAX, LineReplies, QUOTED_LINE_BYTES_MAX};
+use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Refusal, Replies as _, Reply};
 use pykv_fuzz::record::KEY_BYTES_MAX;
 
 fuzz_target!(|input: &[u8]| {

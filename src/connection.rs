@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{self, Access, COMMANDS, Listing, Next, Service};
 use crate::engine::{Barrier, Scan};
 use crate::json::Pieces;
-use crate::protocol::line::{self, Frame, LineReplies, Refusal};
+use crate::protocol::line::{self, Frame, LineReplies};
 use crate::protocol::resp::{self, RespReplies};
-use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Request};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Refusal, Replies, Reply, Request};
 use crate::record::Entry;
 use crate::stats::Tally;
 
@@ -161,17 +161,14 @@ impl Connection {
                         break Step::More;
                     }
                     Frame::TooLong(refusal) => {
-                        break refused(&mut self.output, &mut self.tally, &refusal);
+                        break refused(dialect, &mut self.output, &mut self.tally, &refusal);
                     }
                     Frame::Line(line, taken) => (line::parse(line), taken),
                 },
                 Dialect::Resp => match self.resp.read(waiting) {
                     resp::Read::Partial => break Step::More,
-                    resp::Read::Broken(error) => {
-                        self.tally.requests += 1;
-                        self.tally.errors += 1;
-                        RespReplies(&mut self.output).reply(Reply::Error(&error));
-                        break Step::Close;
+                    resp::Read::Broken(refusal) => {
+                        break refused(dialect, &mut self.output, &mut self.tally, &refusal);
                     }
                     resp::Read::Frame(frame, taken) => {
                         words = frame;
@@ -184,29 +181,20 @@ impl Connection {
             let request = match request {
                 Ok(None) => continue,
                 Ok(Some(request)) => request,
-                Err(refusal) => match refused(&mut self.output, &mut self.tally, &refusal) {
-                    Step::Close => break Step::Close,
-                    _ => continue,
-                },
+                Err(refusal) => {
+                    match refused(dialect, &mut self.output, &mut self.tally, &refusal) {
+                        Step::Close => break Step::Close,
+                        _ => continue,
+                    }
+                }
             };
             let start = self.output.len();
-            let (mut line, mut resp);
-            let replies: &mut dyn Replies = match dialect {
-                Dialect::Line => {
-                    line = LineReplies(&mut self.output);
-                    &mut line
-                }
-                Dialect::Resp => {
-                    resp = RespReplies(&mut self.output);
-                    &mut resp
-                }
-            };
             let next = command::execute(
                 &self.service,
                 &mut self.tally,
                 &mut self.barrier,
                 &request,
-                replies,
+                &mut Spoken(dialect, &mut self.output),
             );
             let changes = command::place_of(request.verb)
                 .is_some_and(|place| COMMANDS[place].access == Access::Write);
@@ -252,7 +240,7 @@ impl Connection {
                 self.output.extend_from_slice(&replies[start..end]);
             } else {
                 self.tally.errors += 1;
-                answer(dialect, &mut self.output, Reply::Error(error));
+                Spoken(dialect, &mut self.output).reply(Reply::Error(error));
             }
             kept = end;
         }
@@ -387,29 +375,34 @@ impl Connection {
     async fn save(&mut self, dialect: Dialect) -> io::Result<()> {
         self.flush().await?;
         match self.service.save().await {
-            Ok(()) => answer(dialect, &mut self.output, Reply::Ok),
+            Ok(()) => Spoken(dialect, &mut self.output).reply(Reply::Ok),
             Err(error) => {
                 self.tally.errors += 1;
-                answer(dialect, &mut self.output, Reply::Error(&error));
+                Spoken(dialect, &mut self.output).reply(Reply::Error(&error));
             }
         }
         Ok(())
     }
 }
 
-/// Writes one reply in a dialect.
-fn answer(dialect: Dialect, output: &mut Vec<u8>, reply: Reply<'_>) {
-    match dialect {
-        Dialect::Line => LineReplies(output).reply(reply),
-        Dialect::Resp => RespReplies(output).reply(reply),
+/// Replies in a dialect, to the end of a buffer.
+struct Spoken<'a>(Dialect, &'a mut Vec<u8>);
+
+impl Replies for Spoken<'_> {
+    fn reply(&mut self, reply: Reply<'_>) {
+        let Self(dialect, output) = self;
+        match dialect {
+            Dialect::Line => LineReplies(output).reply(reply),
+            Dialect::Resp => RespReplies(output).reply(reply),
+        }
     }
 }
 
-/// Answers a line that is no request.
-fn refused(output: &mut Vec<u8>, tally: &mut Tally, refusal: &Refusal) -> Step {
+/// Answers what is no request.
+fn refused(dialect: Dialect, output: &mut Vec<u8>, tally: &mut Tally, refusal: &Refusal) -> Step {
     tally.requests += 1;
     tally.errors += 1;
-    LineReplies(output).reply(Reply::Error(&refusal.error));
+    Spoken(dialect, output).reply(Reply::Error(&refusal.error));
     if refusal.closes {
         Step::Close
     } else {

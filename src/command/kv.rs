@@ -2,6 +2,7 @@
 
 use super::{Call, Listing, Next};
 use crate::engine::{Read, Update};
+use crate::protocol::resp::whole_number;
 use crate::protocol::{ErrorCode, ErrorReply, Reply, Words};
 use crate::record::{Entry, Key, Value};
 
@@ -50,12 +51,9 @@ pub(super) fn getdel(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 /// Answers the value that a key had before this update of it.
 fn exchange(call: &mut Call<'_>, update: Update) -> Result<Next, ErrorReply> {
     let key = Key::parse(&call.arguments[0])?;
-    let old = call.engine()?.update(key, call.barrier, |old| {
-        // There is nothing to delete where nothing is.
-        let is_idle = old.is_none() && matches!(update, Update::Delete);
-        let update = if is_idle { Update::Keep } else { update };
-        Ok((old.cloned(), update))
-    })?;
+    let old = call
+        .engine()?
+        .update(key, call.barrier, |old| Ok((old.cloned(), update)))?;
     call.tally.read(old.is_some());
     let reply = old.as_ref().map(|old| Reply::Value(old.value_bytes()));
     call.done(reply.unwrap_or(Reply::NotFound))
@@ -94,12 +92,12 @@ pub(super) fn decr(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 }
 
 pub(super) fn incrby(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let number = whole_number(&call.arguments[1])?;
+    let number = number_of(&call.arguments[1])?;
     add(call, number)
 }
 
 pub(super) fn decrby(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let number = whole_number(&call.arguments[1])?.checked_neg();
+    let number = number_of(&call.arguments[1])?.checked_neg();
     let number = number.ok_or_else(|| bad_argument("decrement would overflow"))?;
     add(call, number)
 }
@@ -107,7 +105,7 @@ pub(super) fn decrby(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
 fn add(call: &mut Call<'_>, number: i64) -> Result<Next, ErrorReply> {
     let key = Key::parse(&call.arguments[0])?;
     let sum = call.engine()?.update(key, call.barrier, |old| {
-        let before = old.map_or(Ok(0), |old| whole_number(old.value_bytes()))?;
+        let before = old.map_or(Ok(0), |old| number_of(old.value_bytes()))?;
         let sum = before.checked_add(number);
         let sum = sum.ok_or_else(|| bad_argument("increment or decrement would overflow"))?;
         let expires_at = old.and_then(Entry::expires_at);
@@ -116,14 +114,8 @@ fn add(call: &mut Call<'_>, number: i64) -> Result<Next, ErrorReply> {
     call.done(Reply::Number(sum))
 }
 
-/// A whole number in the only way that Redis writes it: no blank, no plus, no zero before another digit.
-fn whole_number(bytes: &[u8]) -> Result<i64, ErrorReply> {
-    let number = std::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    number
-        .filter(|number: &i64| number.to_string().as_bytes() == bytes)
-        .ok_or_else(|| bad_argument("value is not an integer or out of range"))
+fn number_of(bytes: &[u8]) -> Result<i64, ErrorReply> {
+    whole_number(bytes).ok_or_else(|| bad_argument("value is not an integer or out of range"))
 }
 
 fn bad_argument(message: &str) -> ErrorReply {

@@ -217,6 +217,8 @@ impl Engine {
         let (found, update) = decide(old.as_ref())?;
         let taken = match update {
             Update::Keep => return Ok(found),
+            // There is nothing to delete where nothing is.
+            Update::Delete if old.is_none() => return Ok(found),
             Update::Put(bytes, expires_at) => {
                 let value = Value::parse_until(&bytes, expires_at)?;
                 let change = self

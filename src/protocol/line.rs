@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 
 use memchr::{memchr, memchr2};
 
-use super::{Arguments, Dialect, ErrorCode, ErrorReply, Figure, Replies, Reply, Request, Words};
+use super::{
+    Arguments, Dialect, ErrorCode, ErrorReply, Figure, Refusal, Replies, Reply, Request, Words,
+};
 use crate::json;
 use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -19,15 +21,6 @@ pub const LINE_BYTES_MAX: usize = VALUE_BYTES_MAX + 6 * KEY_BYTES_MAX + 1024;
 
 /// The longest line of a PUT whose value is a JSON string: there each byte of the value, too, may take six.
 pub const QUOTED_LINE_BYTES_MAX: usize = 6 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
-
-/// A line that is answered with an error.
-#[derive(Debug)]
-pub struct Refusal {
-    /// What is said of it.
-    pub error: ErrorReply,
-    /// Whether no later byte can be trusted to begin a request.
-    pub closes: bool,
-}
 
 impl Refusal {
     fn of_line(code: ErrorCode, message: impl Into<String>) -> Self {

@@ -95,6 +95,15 @@ impl fmt::Display for ErrorReply {
     }
 }
 
+/// What is no request, and is answered with an error.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What is said of it.
+    pub error: ErrorReply,
+    /// Whether no later byte can be trusted to begin a request.
+    pub closes: bool,
+}
+
 /// One figure of STATS.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Figure {

@@ -11,7 +11,7 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::line::QUOTED_LINE_BYTES_MAX;
-use super::{ErrorCode, ErrorReply, Replies, Reply};
+use super::{ErrorCode, ErrorReply, Refusal, Replies, Reply};
 use crate::record::VALUE_BYTES_MAX;
 
 /// The most words of one request, as in Redis: what they take before they have come must not fill the memory.
@@ -34,7 +34,7 @@ pub enum Read<'a> {
     /// The words of a request, which may be none, and the bytes that it takes.
     Frame(Frame<'a>, usize),
     /// No request can follow.
-    Broken(ErrorReply),
+    Broken(Refusal),
 }
 
 /// How far the request at the beginning of the buffer has been read.
@@ -59,10 +59,10 @@ impl Reader {
                 *self = Self::default();
                 read
             }
-            Err(reason) => Read::Broken(ErrorReply::new(
-                ErrorCode::Syntax,
-                format!("Protocol error: {reason}"),
-            )),
+            Err(reason) => Read::Broken(Refusal {
+                error: ErrorReply::new(ErrorCode::Syntax, format!("Protocol error: {reason}")),
+                closes: true,
+            }),
         }
     }
 
@@ -125,13 +125,16 @@ fn number(buffer: &[u8], start: usize, what: &str) -> Result<Option<(Option<i64>
     if line.len() < end + 2 {
         return Ok(None);
     }
-    let text = std::str::from_utf8(&line[..end]).unwrap_or_default();
-    // Redis takes no sign but a minus, and no zero before another digit.
+    Ok(Some((whole_number(&line[..end]), start + end + 2)))
+}
+
+/// A whole number in the only way that Redis writes it: no blank, no plus, no zero before another digit.
+#[must_use]
+pub fn whole_number(bytes: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(bytes).ok()?;
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_plain = digits == "0" && digits.len() == text.len()
-        || digits.starts_with(|digit: char| ('1'..='9').contains(&digit));
-    let number = if is_plain { text.parse().ok() } else { None };
-    Ok(Some((number, start + end + 2)))
+    let is_plain = text == "0" || digits.starts_with(|digit: char| ('1'..='9').contains(&digit));
+    if is_plain { text.parse().ok() } else { None }
 }
 
 /// Writes replies in RESP2 to the end of a buffer.
@@ -207,7 +210,7 @@ mod tests {
                 let words = words.iter().map(|word| String::from_utf8_lossy(word));
                 format!("{:?} {taken}", words.collect::<Vec<_>>())
             }
-            Read::Broken(error) => error.message.clone(),
+            Read::Broken(refusal) => refusal.error.message.clone(),
         }
     }
 
