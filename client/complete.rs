@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use pykv::command::COMMANDS;
+use pykv::command::{COMMANDS, Dialects};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hint, Hinter};
@@ -80,7 +80,10 @@ fn word_at(line: &str, pos: usize) -> (usize, Expected) {
 }
 
 fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
-    COMMANDS.iter().map(|command| (command.name, command.usage))
+    COMMANDS
+        .iter()
+        .filter(|command| command.dialects != Dialects::Resp)
+        .map(|command| (command.name, command.usage))
 }
 
 /// The names that begin with what was typed, in any case, each with a blank behind it if arguments may follow.
@@ -243,8 +246,23 @@ mod tests {
                 .map(|candidate| format!("{}{}", &line[..start], candidate.replacement))
                 .collect()
         };
-        assert_eq!(completed("pu"), ["PUT "]);
-        assert_eq!(completed("E"), ["EXISTS ", "ECHO ", "export ", "exit"]);
+        assert_eq!(
+            completed("pu"),
+            ["PUT ", "PUNSUBSCRIBE ", "PUBLISH ", "PUBSUB "]
+        );
+        assert_eq!(
+            completed("E"),
+            [
+                "EXISTS ",
+                "EXPIRE ",
+                "EXPIREAT ",
+                "EXPIRETIME ",
+                "EXEC",
+                "ECHO ",
+                "export ",
+                "exit"
+            ]
+        );
         assert_eq!(completed("help sta"), ["help STATS"]);
         assert_eq!(completed("GET st"), Vec::<String>::new());
         assert_eq!(completed("é"), Vec::<String>::new());

@@ -41,6 +41,9 @@ pub enum ClientError {
     /// The user has pressed Ctrl-C.
     #[error("interrupted before the answer was complete")]
     Interrupted,
+    /// The user has seen enough of what comes by itself.
+    #[error("ended by Ctrl-C")]
+    SeenEnough,
     /// It was a change whose reply is missing.
     #[error("the change may or may not have been done")]
     InDoubt(#[source] Box<ClientError>),
@@ -132,6 +135,7 @@ impl ClientError {
             | Self::Lost { .. }
             | Self::Foreign { .. }
             | Self::Interrupted
+            | Self::SeenEnough
             | Self::InDoubt(_)
             | Self::OnLine { .. } => false,
         }
@@ -141,7 +145,7 @@ impl ClientError {
     pub fn is_interrupt(&self) -> bool {
         match self {
             Self::InDoubt(cause) | Self::OnLine { cause, .. } => cause.is_interrupt(),
-            other => matches!(other, Self::Interrupted),
+            other => matches!(other, Self::Interrupted | Self::SeenEnough),
         }
     }
 

@@ -57,7 +57,7 @@ fn progress(connection: &mut Connection) -> Result<ProgressBar, ClientError> {
     }
     connection.send(b"COUNT")?;
     let progress = match connection.next_line()? {
-        Line::Count(count) => ProgressBar::new(count),
+        Line::Count(count) => ProgressBar::new(count.unsigned_abs()),
         Line::Error(code, message) => return Err(ClientError::Refused { code, message }),
         _ => ProgressBar::no_length(),
     };

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use pykv::causes::with_causes;
 use pykv::command::{COMMANDS, place_of};
+use pykv::protocol::Dialect;
 use pykv::protocol::line::quote;
 
 use crate::connection::{Address, Connection};
@@ -142,7 +143,7 @@ fn request_of(words: &[String]) -> Result<String, ClientError> {
             "{verb:?} is not the name of a command; each argument is a word of its own"
         )));
     }
-    let rest_at = place_of(verb)
+    let rest_at = place_of(verb, Dialect::Line)
         .and_then(|place| COMMANDS[place].rest_at)
         .filter(|place| *place < arguments.len());
     let (single, rest) = arguments.split_at(rest_at.unwrap_or(arguments.len()));

@@ -67,7 +67,7 @@ fn send_lines(
         let Some(question) = Asked::by(&line) else {
             continue; // The server answers no line without a word either.
         };
-        let quits = question.is("QUIT") && line.trim_ascii().len() == "QUIT".len();
+        let quits = question.is("QUIT");
         if !requests.send(&line, question.on_line(number), questions) || quits {
             break;
         }

@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use pykv::command::{Access, COMMANDS, place_of};
 use pykv::json;
+use pykv::protocol::{Dialect, line};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -44,6 +45,8 @@ pub struct Asked {
     place: Option<usize>,
     /// Its line in the input.
     input_line: Option<u64>,
+    /// How many replies it is answered with: one, but where it ends several subscriptions.
+    replies: usize,
 }
 
 impl Asked {
@@ -53,10 +56,20 @@ impl Asked {
         let verb = request
             .split(|byte| matches!(byte, b' ' | b'\t'))
             .find(|word| !word.is_empty())?;
-        Some(Self {
-            place: std::str::from_utf8(verb).ok().and_then(place_of),
+        let place = std::str::from_utf8(verb)
+            .ok()
+            .and_then(|verb| place_of(verb, Dialect::Line));
+        let mut asked = Self {
+            place,
             input_line: None,
-        })
+            replies: 1,
+        };
+        if asked.is("UNSUBSCRIBE") || asked.is("PUNSUBSCRIBE") {
+            let words = line::parse(request).ok().flatten();
+            let names = words.and_then(|words| words.arguments(None).ok());
+            asked.replies = names.map_or(1, |names| names.len().max(1));
+        }
+        Some(asked)
     }
 
     /// The same, read from this line of the input.
@@ -70,6 +83,13 @@ impl Asked {
     /// Whether this is the command of that name.
     pub fn is(self, name: &str) -> bool {
         self.place.is_some_and(|place| COMMANDS[place].name == name)
+    }
+
+    /// Whether what it asks for goes on coming until the user has enough.
+    fn is_stream(self) -> bool {
+        ["SUBSCRIBE", "PSUBSCRIBE", "FOLLOW", "MONITOR"]
+            .iter()
+            .any(|name| self.is(name))
     }
 
     /// What it means for this request that its reply is missing.
@@ -106,6 +126,20 @@ pub struct Renderer<W> {
     table: Option<Table>,
     /// Whether a JSON object or array is open.
     open: bool,
+    /// The arrays and maps that are being shown, the outermost first.
+    levels: Vec<Level>,
+    /// Whether something of them stands on this line already.
+    is_line_begun: bool,
+}
+
+/// An array or a map of which some replies are still to come.
+struct Level {
+    /// How many have begun.
+    begun: usize,
+    length: usize,
+    is_map: bool,
+    /// Whether the number of the one that has begun is still to be shown.
+    is_fresh: bool,
 }
 
 impl<W: Write> Renderer<W> {
@@ -116,6 +150,8 @@ impl<W: Write> Renderer<W> {
             format,
             table: None,
             open: false,
+            levels: Vec::new(),
+            is_line_begun: false,
         }
     }
 
@@ -140,6 +176,8 @@ impl<W: Write> Renderer<W> {
         connection: &mut Connection,
         asked: Asked,
     ) -> Result<Outcome, ClientError> {
+        let mut outcome = Outcome::Done;
+        let mut due = asked.replies;
         loop {
             if connection.would_wait() {
                 // Whoever reads our output should not have to wait for what has come already.
@@ -149,17 +187,33 @@ impl<W: Write> Renderer<W> {
                 Ok(line) => line,
                 Err(error) => {
                     self.break_off().map_err(ClientError::output)?;
-                    return Err(asked.unanswered(error));
+                    return Err(if due == 0 && error.is_interrupt() {
+                        ClientError::SeenEnough
+                    } else {
+                        asked.unanswered(error)
+                    });
                 }
             };
-            if let Line::Error(code, message) = &line {
-                self.break_off().map_err(ClientError::output)?;
-                self.error(code, message, asked);
-                return Ok(Outcome::Refused);
+            if matches!(line, Line::Error(..)) {
+                outcome = Outcome::Refused;
             }
-            self.line(&line, asked).map_err(ClientError::output)?;
-            if line.ends_reply() {
-                return Ok(Outcome::Done);
+            match &line {
+                Line::Error(code, message) if self.levels.is_empty() => {
+                    self.break_off().map_err(ClientError::output)?;
+                    self.error(code, message, asked);
+                }
+                _ => self.line(&line, asked).map_err(ClientError::output)?,
+            }
+            let is_whole = self.count(&line).map_err(ClientError::output)?;
+            // What comes by itself is told as long as it comes; where it ends, or could not begin, so does this.
+            let ends_stream = match &line {
+                Line::Error(..) => due > 0,
+                Line::Event(word, _) => word == "UNFOLLOWED",
+                _ => false,
+            };
+            due = due.saturating_sub(usize::from(is_whole));
+            if due == 0 && (!asked.is_stream() || ends_stream) {
+                return Ok(outcome);
             }
         }
     }
@@ -169,7 +223,52 @@ impl<W: Write> Renderer<W> {
         self.out.flush().map_err(ClientError::output)
     }
 
+    /// Counts a line that has been shown; whether a reply is whole with it.
+    fn count(&mut self, line: &Line) -> io::Result<bool> {
+        match line {
+            Line::Array(length) | Line::Map(length) if *length > 0 => {
+                let is_map = matches!(line, Line::Map(_));
+                self.levels.push(Level {
+                    begun: 0,
+                    length: if is_map { 2 * length } else { *length },
+                    is_map,
+                    is_fresh: false,
+                });
+                self.begin_next();
+                return Ok(false);
+            }
+            line if !line.ends_reply() => return Ok(false),
+            _ => {}
+        }
+        while let Some(level) = self.levels.last() {
+            if level.begun < level.length {
+                self.begin_next();
+                return Ok(false);
+            }
+            let is_map = level.is_map;
+            self.levels.pop();
+            if self.format == Format::Json {
+                self.out.write_all(if is_map { b"}" } else { b"]" })?;
+                if self.levels.is_empty() {
+                    writeln!(self.out)?;
+                }
+            }
+        }
+        self.open = false;
+        Ok(true)
+    }
+
+    fn begin_next(&mut self) {
+        if let Some(level) = self.levels.last_mut() {
+            level.begun += 1;
+            level.is_fresh = true;
+        }
+    }
+
     fn line(&mut self, line: &Line, asked: Asked) -> io::Result<()> {
+        if !self.levels.is_empty() {
+            return self.member_of_level(line);
+        }
         match self.format {
             Format::People => self.for_people(line, asked),
             Format::Plain => self.plain(line),
@@ -182,10 +281,99 @@ impl<W: Write> Renderer<W> {
         if let Some(mut table) = self.table.take() {
             table.finish(&mut self.out)?;
         }
+        self.levels.clear();
         if std::mem::take(&mut self.open) {
             writeln!(self.out)?;
         }
         self.out.flush()
+    }
+
+    /// Shows one reply of an array or a map.
+    fn member_of_level(&mut self, line: &Line) -> io::Result<()> {
+        match self.format {
+            Format::People => self.numbered(line),
+            Format::Plain => match line {
+                Line::Value(Datum::Text(text)) => writeln!(self.out, "{}", plain_member(text)),
+                Line::Error(code, message) => writeln!(self.out, "ERR {code} {message}"),
+                line => self.plain(line),
+            },
+            Format::Json => {
+                let before = match self.levels.last_mut() {
+                    Some(level) if level.is_map && level.begun % 2 == 0 => ":",
+                    Some(level) if level.begun > 1 => ",",
+                    _ => "",
+                };
+                self.out.write_all(before.as_bytes())?;
+                self.json_member(line)
+            }
+        }
+    }
+
+    /// Shows one reply of an array or a map to people, with its number before it.
+    fn numbered(&mut self, line: &Line) -> io::Result<()> {
+        for level in &mut self.levels {
+            let is_value = level.is_map && level.begun % 2 == 0;
+            let number = if level.is_map {
+                level.begun.div_ceil(2)
+            } else {
+                level.begun
+            };
+            let mark = if level.is_map { '#' } else { ')' };
+            let shown = format!("{number}{mark} ");
+            if std::mem::take(&mut level.is_fresh) && !is_value {
+                self.out.write_all(shown.as_bytes())?;
+            } else if !self.is_line_begun {
+                write!(self.out, "{:width$}", "", width = shown.len())?;
+            }
+        }
+        let is_name = self
+            .levels
+            .last()
+            .is_some_and(|level| level.is_map && level.begun % 2 == 1);
+        let shown: Cow<'_, str> = match line {
+            Line::Value(Datum::Text(text)) => json::string(text).into(),
+            Line::Value(Datum::Base64(base64)) => table::bytes_note(base64).into(),
+            Line::NotFound => "(nothing)".into(),
+            Line::Unchanged => "(unchanged)".into(),
+            Line::Array(0) | Line::Map(0) => "(empty)".into(),
+            // The first of its members stands on the same line.
+            Line::Array(_) | Line::Map(_) => {
+                self.is_line_begun = true;
+                return Ok(());
+            }
+            Line::Count(count) => count.to_string().into(),
+            Line::Ok => "OK".into(),
+            Line::Pong => "PONG".into(),
+            Line::Queued => "QUEUED".into(),
+            Line::Error(code, message) => format!("(error) {code} {message}").into(),
+            Line::Key(key) => json::string(key).into(),
+            _ => "".into(),
+        };
+        table::write_visible(&mut self.out, &shown, &[])?;
+        self.is_line_begun = is_name;
+        self.out.write_all(if is_name { b" => " } else { b"\n" })
+    }
+
+    /// Writes one reply of an array or a map as JSON.
+    fn json_member(&mut self, line: &Line) -> io::Result<()> {
+        let out = &mut self.out;
+        match line {
+            Line::Ok => write!(out, "\"OK\""),
+            Line::Pong => write!(out, "\"PONG\""),
+            Line::Queued => write!(out, "\"QUEUED\""),
+            Line::Count(count) => write!(out, "{count}"),
+            Line::Value(value) => write_datum(out, value),
+            Line::Key(key) => write!(out, "{}", json::string(key)),
+            Line::Array(0) => write!(out, "[]"),
+            Line::Map(0) => write!(out, "{{}}"),
+            Line::Array(_) => write!(out, "["),
+            Line::Map(_) => write!(out, "{{"),
+            Line::Error(code, message) => {
+                let error = serde_json::json!({ "error": { "code": code, "message": message } });
+                write!(out, "{error}")
+            }
+            _ => write!(out, "null"),
+        }
     }
 
     fn for_people(&mut self, line: &Line, asked: Asked) -> io::Result<()> {
@@ -194,7 +382,15 @@ impl<W: Write> Renderer<W> {
             Line::Ok => writeln!(out, "OK"),
             Line::Pong => writeln!(out, "PONG"),
             Line::NotFound => writeln!(out, "Key not found"),
-            Line::Count(count) => writeln!(out, "{}", table::grouped(*count)),
+            Line::Unchanged => writeln!(out, "Unchanged"),
+            Line::Queued => writeln!(out, "Queued"),
+            Line::Count(count) if *count < 0 => writeln!(out, "{count}"),
+            Line::Count(count) => writeln!(out, "{}", table::grouped(count.unsigned_abs())),
+            Line::Array(0) | Line::Map(0) => writeln!(out, "(empty)"),
+            Line::Event(word, told) => {
+                table::write_visible(out, &event(word, told), &[])?;
+                writeln!(out)
+            }
             Line::Value(Datum::Text(text)) if text.is_empty() => writeln!(out, "\"\""),
             Line::Value(Datum::Text(text)) => {
                 table::write_visible(out, text, &['\n', '\t'])?;
@@ -205,9 +401,10 @@ impl<W: Write> Renderer<W> {
                 table::write_visible(out, if key.is_empty() { "\"\"" } else { key }, &[])?;
                 writeln!(out)
             }
-            Line::Item(..) | Line::Stat(..) | Line::Help(..) => {
+            Line::Item(..) | Line::Stat(..) | Line::Help(..) | Line::Namespace(..) => {
                 let table = self.table.get_or_insert_with(|| match line {
                     Line::Item(..) => Table::new(Some(["key", "value"])),
+                    Line::Namespace(..) => Table::new(Some(["namespace", "keys"])),
                     _ => Table::new(None),
                 });
                 table.row(out, &table::cells(line))
@@ -222,7 +419,7 @@ impl<W: Write> Renderer<W> {
                     _ => Ok(()),
                 }
             }
-            Line::Error(..) => Ok(()),
+            Line::Array(_) | Line::Map(_) | Line::Error(..) => Ok(()),
         }
     }
 
@@ -232,6 +429,10 @@ impl<W: Write> Renderer<W> {
             Line::Ok => writeln!(out, "OK"),
             Line::Pong => writeln!(out, "PONG"),
             Line::NotFound => writeln!(out, "Key not found"),
+            Line::Unchanged => writeln!(out, "Unchanged"),
+            Line::Queued => writeln!(out, "Queued"),
+            Line::Namespace(name, keys) => writeln!(out, "{}\t{keys}", plain_text(name)),
+            Line::Event(word, told) => writeln!(out, "{}", event(word, told)),
             Line::Count(count) => writeln!(out, "{count}"),
             Line::Value(Datum::Text(text)) => writeln!(out, "{text}"),
             Line::Value(value @ Datum::Base64(_)) => writeln!(out, "{}", plain_datum(value)),
@@ -242,7 +443,7 @@ impl<W: Write> Renderer<W> {
             }
             Line::Stat(name, figure) => writeln!(out, "{name}\t{figure}"),
             Line::Help(usage, summary) => writeln!(out, "{usage}\t{summary}"),
-            Line::End(_) | Line::Error(..) => Ok(()),
+            Line::Array(_) | Line::Map(_) | Line::End(_) | Line::Error(..) => Ok(()),
         }
     }
 
@@ -251,6 +452,25 @@ impl<W: Write> Renderer<W> {
             Line::Ok => writeln!(self.out, "\"OK\""),
             Line::Pong => writeln!(self.out, "\"PONG\""),
             Line::NotFound => writeln!(self.out, "null"),
+            Line::Unchanged => writeln!(self.out, "\"UNCHANGED\""),
+            Line::Queued => writeln!(self.out, "\"QUEUED\""),
+            Line::Array(0) | Line::Map(0) => {
+                self.json_member(line)?;
+                writeln!(self.out)
+            }
+            Line::Array(_) | Line::Map(_) => {
+                self.open = true;
+                self.json_member(line)
+            }
+            Line::Namespace(name, keys) => {
+                self.member("{")?;
+                write!(self.out, "{}:{keys}", json::string(name))
+            }
+            Line::Event(word, told) => {
+                let mut told = told.clone();
+                told.insert(0, word.as_str().into());
+                writeln!(self.out, "{}", serde_json::Value::from(told))
+            }
             Line::Count(count) => writeln!(self.out, "{count}"),
             Line::Value(value) => {
                 write_datum(&mut self.out, value)?;
@@ -340,6 +560,35 @@ fn plain_text(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Text in a plain array, where each line is one of its members: not to be taken for one that is not there.
+fn plain_member(text: &str) -> Cow<'_, str> {
+    if matches!(text, "Key not found" | "Unchanged") || text.starts_with("ERR ") {
+        Cow::Owned(json::string(text))
+    } else {
+        plain_text(text)
+    }
+}
+
+/// What has come by itself, as it stands on the wire.
+fn event(word: &str, told: &[serde_json::Value]) -> String {
+    let mut line = word.to_owned();
+    for value in told {
+        let shown = match value {
+            serde_json::Value::String(text)
+                if matches!(&**text, "PUT" | "DEL" | "CLEAR")
+                    && word == "CHANGE"
+                    && line.split(' ').count() == 2 =>
+            {
+                text.clone()
+            }
+            serde_json::Value::Object(bytes) => format!("BASE64 {}", bytes["$base64"]),
+            other => other.to_string(),
+        };
+        line += &format!(" {shown}");
+    }
+    line
+}
+
 fn plain_datum(value: &Datum) -> Cow<'_, str> {
     match value {
         Datum::Text(text) => plain_text(text),
@@ -397,6 +646,73 @@ mod tests {
         assert_eq!(
             shown(Format::Json, "GET k", &[r#"BASE64 "AP8=""#]),
             "{\"$base64\":\"AP8=\"}\n"
+        );
+    }
+
+    /// What is shown of a whole reply, nested as it may be.
+    fn shown_whole(format: Format, lines: &[&str]) -> String {
+        let mut renderer = Renderer::new(Vec::new(), format);
+        let asked = Asked::by(b"EXEC").expect("a request");
+        for (place, line) in lines.iter().enumerate() {
+            let line = Line::parse(line.as_bytes()).expect("a line of the protocol");
+            let shown = renderer.line(&line, asked);
+            shown.expect("writing to memory cannot fail");
+            let is_whole = renderer.count(&line).expect("writing to memory");
+            assert_eq!(is_whole, place + 1 == lines.len(), "{line:?}");
+        }
+        String::from_utf8(renderer.out).expect("text")
+    }
+
+    #[test]
+    fn arrays_and_maps_are_shown_as_they_nest() {
+        let lines = [
+            "ARRAY 4",
+            r#"VALUE "a\nb""#,
+            "ARRAY 2",
+            "NOT_FOUND",
+            "COUNT -1",
+            "MAP 2",
+            r#"VALUE "name""#,
+            r#"VALUE "Ada""#,
+            r#"VALUE "none""#,
+            "ARRAY 0",
+            "ERR DISK no room",
+        ];
+        assert_eq!(
+            shown_whole(Format::People, &lines),
+            "1) \"a\\nb\"\n2) 1) (nothing)\n   2) -1\n3) 1# \"name\" => \"Ada\"\n   2# \"none\" => (empty)\n4) (error) DISK no room\n"
+        );
+        assert_eq!(
+            shown_whole(Format::Plain, &lines),
+            "\"a\\nb\"\nKey not found\n-1\nname\nAda\nnone\nERR DISK no room\n"
+        );
+        assert_eq!(
+            shown_whole(Format::Json, &lines),
+            "[\"a\\nb\",[null,-1],{\"name\":\"Ada\",\"none\":[]},{\"error\":{\"code\":\"DISK\",\"message\":\"no room\"}}]\n"
+        );
+        assert_eq!(shown_whole(Format::Json, &["ARRAY 0"]), "[]\n");
+        assert_eq!(shown_whole(Format::People, &["MAP 0"]), "(empty)\n");
+        assert_eq!(
+            shown_whole(Format::Plain, &["ARRAY 1", r#"VALUE "Key not found""#]),
+            "\"Key not found\"\n"
+        );
+    }
+
+    #[test]
+    fn what_comes_by_itself_is_shown_as_it_stands_on_the_wire() {
+        let line = r#"CHANGE 8 PUT "PUT" BASE64 "AP8=" "2026-11-24T05:12:38.885Z""#;
+        assert_eq!(
+            shown(Format::Plain, "FOLLOW a", &[line]),
+            format!("{line}\n")
+        );
+        assert_eq!(
+            shown(Format::Json, "FOLLOW a", &[line]),
+            "[\"CHANGE\",8,\"PUT\",\"PUT\",{\"$base64\":\"AP8=\"},\"2026-11-24T05:12:38.885Z\"]\n"
+        );
+        let line = r#"MESSAGE "news" "PUT""#;
+        assert_eq!(
+            shown(Format::Plain, "SUBSCRIBE news", &[line]),
+            format!("{line}\n")
         );
     }
 

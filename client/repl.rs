@@ -32,6 +32,7 @@ pub fn run<W: Write>(address: Address, renderer: Renderer<W>) -> Result<Outcome,
         renderer,
         connection: None,
         was_connected: false,
+        in_transaction: false,
     };
     prompt.greet();
     loop {
@@ -66,12 +67,15 @@ struct Prompt<W> {
     renderer: Renderer<W>,
     connection: Option<Connection>,
     was_connected: bool,
+    /// Whether requests wait for EXEC.
+    in_transaction: bool,
 }
 
 impl<W: Write> Prompt<W> {
     fn text(&self) -> String {
         if self.is_connected() {
-            format!("{}> ", self.address)
+            let state = if self.in_transaction { "(TX)" } else { "" };
+            format!("{}{state}> ", self.address)
         } else {
             "not connected> ".to_owned()
         }
@@ -94,6 +98,9 @@ impl<W: Write> Prompt<W> {
             return Ok(());
         }
         self.connection = None;
+        if std::mem::take(&mut self.in_transaction) {
+            tell("The transaction is gone with the connection; nothing of it was done.");
+        }
         self.connection = Some(Connection::open(&self.address)?);
         let place = &self.address;
         tell(&if self.was_connected {
@@ -119,7 +126,9 @@ impl<W: Write> Prompt<W> {
             if error.is_closed_output() {
                 return Err(error);
             }
-            crate::report(&error);
+            if !matches!(error, ClientError::SeenEnough) {
+                crate::report(&error);
+            }
             if !error.connection_still_good() {
                 // After Ctrl-C the server is still there, and the next prompt should not say otherwise.
                 let again = error
@@ -172,7 +181,14 @@ impl<W: Write> Prompt<W> {
             .connection
             .as_mut()
             .expect("it has just been connected");
-        self.renderer.answer(connection, line)
+        let outcome = self.renderer.answer(connection, line)?;
+        let verb = line.split_whitespace().next().unwrap_or_default();
+        match verb.to_ascii_uppercase().as_str() {
+            "MULTI" => self.in_transaction = true,
+            "EXEC" | "DISCARD" | "RESET" => self.in_transaction = false,
+            _ => {}
+        }
+        Ok(outcome)
     }
 
     /// Says goodbye to the server, if it is there.

@@ -24,8 +24,20 @@ pub enum Line {
     Pong,
     /// There is no such key.
     NotFound,
-    /// How many.
-    Count(u64),
+    /// A condition did not hold, and nothing was changed.
+    Unchanged,
+    /// The request waits for EXEC.
+    Queued,
+    /// How many; less than nought for what is no number.
+    Count(i64),
+    /// So many replies follow, which together are one.
+    Array(usize),
+    /// So many times two replies follow: a name, and what it is.
+    Map(usize),
+    /// A namespace, and how many keys it has.
+    Namespace(String, u64),
+    /// What comes by itself: its word, and what it tells.
+    Event(String, Vec<serde_json::Value>),
     /// The value that was asked for.
     Value(Datum),
     /// A pair, in ALL.
@@ -53,6 +65,18 @@ impl Line {
             b"OK" => Self::Ok,
             b"PONG" => Self::Pong,
             b"NOT_FOUND" => Self::NotFound,
+            b"UNCHANGED" => Self::Unchanged,
+            b"QUEUED" => Self::Queued,
+            b"ARRAY" => Self::Array(only(rest)?),
+            b"MAP" => Self::Map(only(rest)?),
+            b"NAMESPACE" => {
+                let (name, keys) = first(rest)?;
+                Self::Namespace(name, only(keys)?)
+            }
+            word if EVENTS.contains(&word) => Self::Event(
+                String::from_utf8_lossy(word).into_owned(),
+                told_by_event(rest)?,
+            ),
             b"COUNT" => Self::Count(only(rest)?),
             b"END" => Self::End(only(rest)?),
             b"VALUE" => Self::Value(Datum::Text(only(rest)?)),
@@ -89,9 +113,53 @@ impl Line {
     pub fn ends_reply(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..) | Self::Key(_) | Self::Stat(..) | Self::Help(..)
+            Self::Item(..) | Self::Key(_) | Self::Stat(..) | Self::Help(..) | Self::Namespace(..)
         )
     }
+}
+
+/// The words of what comes by itself.
+const EVENTS: [&[u8]; 10] = [
+    b"SUBSCRIBED",
+    b"UNSUBSCRIBED",
+    b"PSUBSCRIBED",
+    b"PUNSUBSCRIBED",
+    b"MESSAGE",
+    b"PMESSAGE",
+    b"FOLLOWING",
+    b"UNFOLLOWED",
+    b"CHANGE",
+    b"MONITOR",
+];
+
+/// What such a line tells: JSON values, bytes in base64, and words such as PUT.
+fn told_by_event(mut payload: &[u8]) -> Option<Vec<serde_json::Value>> {
+    let mut told = Vec::new();
+    while !payload.is_empty() {
+        if payload.starts_with(b"BASE64 ") {
+            let (base64, rest) = take_value(&payload[7..])?;
+            told.push(serde_json::json!({ "$base64": base64 }));
+            payload = rest;
+        } else if payload[0].is_ascii_uppercase() {
+            let end = memchr::memchr(b' ', payload).unwrap_or(payload.len());
+            let word = std::str::from_utf8(&payload[..end]).ok()?;
+            told.push(word.into());
+            payload = &payload[end..];
+        } else {
+            let (value, rest) = take_value(payload)?;
+            told.push(value);
+            payload = rest;
+        }
+        payload = payload.strip_prefix(b" ").unwrap_or(payload);
+    }
+    Some(told)
+}
+
+/// The JSON value that a payload begins with, and what follows it.
+fn take_value(payload: &[u8]) -> Option<(serde_json::Value, &[u8])> {
+    let mut values = serde_json::Deserializer::from_slice(payload).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, &payload[values.byte_offset()..]))
 }
 
 /// The one JSON value that a payload is.
@@ -119,6 +187,31 @@ mod tests {
             ("PONG", Line::Pong),
             ("NOT_FOUND", Line::NotFound),
             ("COUNT 2", Line::Count(2)),
+            ("COUNT -1", Line::Count(-1)),
+            ("UNCHANGED", Line::Unchanged),
+            ("QUEUED", Line::Queued),
+            ("ARRAY 3", Line::Array(3)),
+            ("MAP 0", Line::Map(0)),
+            (r#"NAMESPACE "user:" 2"#, Line::Namespace(text("user:"), 2)),
+            (
+                r#"CHANGE 813 PUT "a b" BASE64 "AP8=""#,
+                Line::Event(
+                    text("CHANGE"),
+                    vec![
+                        813.into(),
+                        "PUT".into(),
+                        "a b".into(),
+                        serde_json::json!({ "$base64": "AP8=" }),
+                    ],
+                ),
+            ),
+            (
+                "UNSUBSCRIBED null 0",
+                Line::Event(
+                    text("UNSUBSCRIBED"),
+                    vec![serde_json::Value::Null, 0.into()],
+                ),
+            ),
             ("END 0", Line::End(0)),
             (r#"VALUE "a\nb""#, Line::Value(Datum::Text(text("a\nb")))),
             (r#"BASE64 "AP8=""#, Line::Value(Datum::Base64(text("AP8=")))),
@@ -160,7 +253,6 @@ mod tests {
             "-ERR unknown command",
             "HTTP/1.1 400 Bad Request",
             "VALUE apple",
-            "COUNT -1",
             r#"ITEM "k""#,
         ] {
             assert_eq!(Line::parse(line.as_bytes()), None, "{line}");

@@ -136,6 +136,7 @@ pub fn cells(line: &Line) -> Vec<Cow<'_, str>> {
         Line::Item(key, Datum::Text(text)) => vec![shown(key), shown(text)],
         Line::Item(key, Datum::Base64(base64)) => vec![shown(key), bytes_note(base64).into()],
         Line::Help(usage, summary) => vec![usage.into(), summary.into()],
+        Line::Namespace(name, keys) => vec![shown(name), grouped(*keys).into()],
         Line::Stat(name, figure) => {
             let told = match figure {
                 Value::String(text) => shown(text),

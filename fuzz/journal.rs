@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
 ///
 /// ```text
 /// = journal-1.jsonl                               the lines that follow are of this file; it is the one at the beginning
-/// {"journal":2,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
+/// {"journal":3,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
 /// {"put":"name","value":"Ada","seq":~             `~` is the number of the next record
 /// {"saved":@,"seq":~                              `@` is what store.json looks like
 /// !anything                                       a line as it stands, without the first character
@@ -124,11 +124,39 @@ enum Ends {
 
 /// What a line says.
 enum Line {
-    Put(u64, String, json::Loaded<'static>),
-    Delete(u64, Vec<String>),
-    Clear(u64),
+    /// Changes, and the number that they share.
+    Changes(u64, Vec<Change>),
     Saved(u64),
     Mark(u64),
+}
+
+/// One change.
+enum Change {
+    Put(String, json::Loaded<'static>),
+    Delete(Vec<String>),
+    Clear,
+}
+
+impl Change {
+    fn keeps_limits(&self) -> bool {
+        match self {
+            Self::Put(key, value) => {
+                key.len() <= KEY_BYTES_MAX && value.bytes.len() <= VALUE_BYTES_MAX
+            }
+            Self::Delete(keys) => keys.iter().all(|key| key.len() <= KEY_BYTES_MAX),
+            Self::Clear => true,
+        }
+    }
+
+    fn apply(self, map: &mut Map) {
+        match self {
+            Self::Put(key, value) => {
+                map.insert(key, (value.bytes.into_owned(), value.expires_at));
+            }
+            Self::Delete(keys) => map.retain(|key, _| !keys.contains(key)),
+            Self::Clear => map.clear(),
+        }
+    }
 }
 
 /// Reads a journal as its format is described, one line after the other; `None` where another test has the say.
@@ -158,29 +186,19 @@ fn expected(journal: &[u8]) -> Option<(Map, Ends)> {
         };
         let seq = match &line {
             Line::Mark(_) => continue,
-            Line::Put(seq, ..) | Line::Delete(seq, _) | Line::Clear(seq) | Line::Saved(seq) => *seq,
+            Line::Changes(seq, _) | Line::Saved(seq) => *seq,
         };
         if seq != next_seq {
             return Some((map, Ends::Badly));
         }
         next_seq += 1;
-        match line {
-            Line::Put(_, key, value) => {
-                if key.len() > KEY_BYTES_MAX || value.bytes.len() > VALUE_BYTES_MAX {
-                    return Some((map, Ends::Badly));
-                }
-                map.insert(key, (value.bytes.into_owned(), value.expires_at));
+        if let Line::Changes(_, changes) = line {
+            if !changes.iter().all(Change::keeps_limits) {
+                return Some((map, Ends::Badly));
             }
-            Line::Delete(_, keys) => {
-                if keys.iter().any(|key| key.len() > KEY_BYTES_MAX) {
-                    return Some((map, Ends::Badly));
-                }
-                for key in keys {
-                    map.remove(&key);
-                }
+            for change in changes {
+                change.apply(&mut map);
             }
-            Line::Clear(_) => map.clear(),
-            Line::Saved(_) | Line::Mark(_) => {}
         }
     }
     Some((map, Ends::Well))
@@ -196,7 +214,7 @@ fn whole(line: &[u8]) -> Option<&str> {
 
 fn is_header(line: &[u8]) -> bool {
     whole(line).is_some_and(|line| {
-        [1, 2]
+        [1, 2, 3]
             .iter()
             .any(|version| line == format!("{{\"journal\":{version},\"number\":1,\"first_seq\":1"))
     })
@@ -205,42 +223,63 @@ fn is_header(line: &[u8]) -> bool {
 fn read_line(line: &[u8]) -> Option<Line> {
     let object = format!("{}}}", whole(line)?);
     let Members(mut members) = serde_json::from_str(&object).ok()?;
-    let mut take = |name: &str| -> Option<&RawValue> {
-        let at = members.iter().position(|(there, _)| there == name)?;
-        Some(members.remove(at).1).filter(|raw| raw.get() != "null")
-    };
-    let synced = take("synced");
-    let seq = take("seq");
-    let (put, value) = (take("put"), take("value"));
-    let (del, clear, saved) = (take("del"), take("clear"), take("saved"));
-    if !members.is_empty() {
-        return None;
-    }
+    let [synced, seq, saved, group] =
+        ["synced", "seq", "saved", "group"].map(|name| take(&mut members, name));
+    let change = read_change(members)?;
     let number = |raw: &RawValue| serde_json::from_str::<u64>(raw.get()).ok();
     let seq = match seq.map(number) {
         Some(None | Some(0 | SEQ_ABOVE..)) => return None,
         seq => seq.flatten(),
     };
-    Some(match (put, value, del, clear, saved, synced, seq) {
-        (None, None, None, None, None, Some(synced), None) => Line::Mark(number(synced)?),
-        (Some(key), Some(value), None, None, None, None, Some(seq)) => {
+    Some(match (change, group, saved, synced, seq) {
+        (None, None, None, Some(synced), None) => Line::Mark(number(synced)?),
+        (Some(change), None, None, None, Some(seq)) => Line::Changes(seq, vec![change]),
+        (None, Some(group), None, None, Some(seq)) => {
+            let members: Vec<Members<'_>> = serde_json::from_str(group.get()).ok()?;
+            let changes = members
+                .into_iter()
+                .map(|Members(members)| read_change(members)?);
+            Line::Changes(seq, changes.collect::<Option<_>>()?)
+        }
+        (None, None, Some(saved), None, Some(seq)) => {
+            serde_json::from_str::<Saved>(saved.get()).ok()?;
+            Line::Saved(seq)
+        }
+        _ => return None,
+    })
+}
+
+/// Takes the member of this name out, if it is there and not null.
+fn take<'a>(members: &mut Vec<(String, &'a RawValue)>, name: &str) -> Option<&'a RawValue> {
+    let at = members.iter().position(|(there, _)| there == name)?;
+    Some(members.remove(at).1).filter(|raw| raw.get() != "null")
+}
+
+/// The change that these members are, or that they are none; `None` if they are anything else.
+#[expect(
+    clippy::option_option,
+    reason = "no change, and one that cannot be read, are two things"
+)]
+fn read_change(mut members: Vec<(String, &RawValue)>) -> Option<Option<Change>> {
+    let [put, value, del, clear] =
+        ["put", "value", "del", "clear"].map(|name| take(&mut members, name));
+    if !members.is_empty() {
+        return None;
+    }
+    Some(match (put, value, del, clear) {
+        (None, None, None, None) => None,
+        (Some(key), Some(value), None, None) => {
             let loaded = json::read_value(value.get()).ok()?;
             let loaded = json::Loaded {
                 bytes: loaded.bytes.into_owned().into(),
                 expires_at: loaded.expires_at,
             };
-            Line::Put(seq, serde_json::from_str(key.get()).ok()?, loaded)
+            Some(Change::Put(serde_json::from_str(key.get()).ok()?, loaded))
         }
-        (None, None, Some(keys), None, None, None, Some(seq)) => {
-            Line::Delete(seq, serde_json::from_str(keys.get()).ok()?)
+        (None, None, Some(keys), None) => {
+            Some(Change::Delete(serde_json::from_str(keys.get()).ok()?))
         }
-        (None, None, None, Some(clear), None, None, Some(seq)) if clear.get() == "true" => {
-            Line::Clear(seq)
-        }
-        (None, None, None, None, Some(saved), None, Some(seq)) => {
-            serde_json::from_str::<Saved>(saved.get()).ok()?;
-            Line::Saved(seq)
-        }
+        (None, None, None, Some(clear)) if clear.get() == "true" => Some(Change::Clear),
         _ => return None,
     })
 }

@@ -8,8 +8,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use pykv_fuzz::json;
-use pykv_fuzz::protocol::line::{self, Frame, LINE_BYTES_MAX, LineReplies, QUOTED_LINE_BYTES_MAX};
-use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Refusal, Replies as _, Reply};
+use pykv_fuzz::protocol::line::{self, Frame, LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX};
+use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Refusal, Reply};
 use pykv_fuzz::record::KEY_BYTES_MAX;
 
 fuzz_target!(|input: &[u8]| {
@@ -161,7 +161,7 @@ fn check_written(verb: &str, words: &[String], write: impl Fn(&str) -> String) {
 /// A reply with this text is one line of JSON, and holds it.
 fn check_reply(text: &str) {
     let mut out = Vec::new();
-    LineReplies(&mut out).reply(Reply::Item(text, text.as_bytes()));
+    line::write(&mut out, Reply::Item(text, text.as_bytes()));
     let reply = std::str::from_utf8(&out).expect("a reply is text");
     let json = reply
         .strip_prefix("ITEM ")
@@ -182,7 +182,7 @@ fn check_refusal(refusal: &Refusal) {
 /// An error is one line, without control characters.
 fn check_error(error: &ErrorReply) {
     let mut out = Vec::new();
-    LineReplies(&mut out).reply(Reply::Error(error));
+    line::write(&mut out, Reply::Error(error));
     let reply = String::from_utf8(out).expect("a reply is text");
     let message = reply
         .strip_prefix("ERR ")

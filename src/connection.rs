@@ -7,33 +7,46 @@
 //!   bounded: a client that does not read is not read from, and a long value or list is sent from the data itself;
 //! - an idle client costs no buffer.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{self, Access, COMMANDS, Listing, Next, Service};
-use crate::engine::{Barrier, Scan};
+use crate::causes::with_causes;
+use crate::command::{self, Client, Listing, Next, Pattern, Service, Session};
+use crate::engine::{Barrier, Changes, FollowError, Follower, OwnedChange, Scan};
+use crate::input::{Batch, Input};
 use crate::json::Pieces;
-use crate::protocol::line::{self, Frame, LineReplies};
-use crate::protocol::resp::{self, RespReplies};
-use crate::protocol::{Dialect, ErrorCode, ErrorReply, Refusal, Replies, Reply, Request};
-use crate::record::Entry;
+use crate::protocol::{
+    Changed, Dialect, ErrorCode, ErrorReply, Refusal, Replies as _, Reply, Spoken,
+};
+use crate::protocol::{line, resp};
+use crate::record::{Entry, Key};
 use crate::stats::Tally;
 
 /// Replies are sent once there are this many bytes of them, however many requests are still to be executed.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
-/// The least room that is offered to what arrives.
-const INPUT_BYTES_MIN: usize = 16 << 10;
+/// The room for what a client sends that is not listened to any more.
+const REST_BYTES: usize = 16 << 10;
 /// Values longer than this are sent in pieces.
 const WHOLE_VALUE_BYTES_MAX: usize = 64 << 10;
+/// The most namespaces that are told of at once: they are counted in memory.
+pub const NAMESPACES_MAX: usize = 100_000;
+/// The most prefixes that one connection follows: for each the journal is read.
+pub const FOLLOWED_MAX: usize = 16;
+/// How many keys of one prefix are deleted as one change.
+const DELETED_AT_A_TIME: usize = 1000;
 /// How long a connection that is closed on a client's mistake is still read from, so that its last reply is not lost with
 /// what the client had sent on.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a client that is not served has to show how it speaks.
+const REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
 /// How long a shutdown goes on reading from one client: what has been received is answered, and who sends without end does
 /// not keep the server from stopping.
@@ -43,18 +56,19 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Connection {
     stream: TcpStream,
     service: Arc<Service>,
+    session: Session,
+    client: Arc<Client>,
     shutdown: CancellationToken,
-    input: BytesMut,
-    /// How much of the input is known to hold no line feed.
-    seen: usize,
-    /// How far a request of a Redis client has come.
-    resp: resp::Reader,
+    input: Input,
     /// Until when what has arrived before a shutdown is read, once there is one; and whether there was anything.
     drain_until: Option<Instant>,
     has_drained: bool,
     output: Vec<u8>,
     /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
     changes: Vec<(usize, usize, Dialect)>,
+    /// What it follows, and how it is told of changes there: prefix by prefix.
+    followers: Vec<Follower>,
+    followed: Vec<(String, Dialect)>,
     /// What the replies have to wait for.
     barrier: Barrier,
     tally: Tally,
@@ -74,32 +88,55 @@ enum Step {
 
 /// Serves one client until it leaves, or the server stops.
 pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: CancellationToken) {
+    let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
+        // It has gone already.
+        return;
+    };
+    let client = service.clients.enter(address, local_address);
     // Replies are written whole; nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let _presence = service.stats.connected();
     let mut connection = Connection {
         stream,
         service: Arc::clone(&service),
+        session: Session::of(Arc::clone(&client)),
+        client: Arc::clone(&client),
         shutdown,
-        input: BytesMut::new(),
-        seen: 0,
-        resp: resp::Reader::default(),
+        input: Input::default(),
         drain_until: None,
         has_drained: false,
         output: Vec::new(),
         changes: Vec::new(),
+        followers: Vec::new(),
+        followed: Vec::new(),
         barrier: Barrier::default(),
         tally: Tally::default(),
     };
     // A client that has gone is no fault of the server's, and nobody is there to be told.
-    let _ = connection.run().await;
+    tokio::select! {
+        _ = connection.run() => {}
+        () = client.ended.cancelled() => {}
+    }
+    service.channels.forget(&mut connection.session);
+    service.clients.leave(&client);
     service.stats.add(&mut connection.tally);
 }
 
-/// Tells a client, with one line, why it is not served, and closes.
+/// Tells a client, with one reply, why it is not served, and closes.
 pub async fn refuse(mut stream: TcpStream, error: &ErrorReply) {
+    // How it speaks is known once it has, which a person may not.
+    let mut first = [0];
+    let heard = tokio::time::timeout(REFUSAL_WAIT, stream.peek(&mut first)).await;
     let mut output = Vec::new();
-    LineReplies(&mut output).reply(Reply::Error(error));
+    Spoken {
+        dialect: if matches!(heard, Ok(Ok(1))) && first == *b"*" {
+            Dialect::Resp2
+        } else {
+            Dialect::Line
+        },
+        output: &mut output,
+    }
+    .reply(Reply::Error(error));
     if stream.write_all(&output).await.is_ok() {
         linger(&mut stream).await;
     }
@@ -108,105 +145,130 @@ pub async fn refuse(mut stream: TcpStream, error: &ErrorReply) {
 /// Closes for writing, and reads on for a while: closing at once would throw the last reply away with what is still coming.
 async fn linger(stream: &mut TcpStream) {
     let _ = stream.shutdown().await;
-    let mut rest = vec![0; INPUT_BYTES_MIN];
+    let mut rest = vec![0; REST_BYTES];
     let drain = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
     let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
+        // What is rare has a place of its own in memory: this future is most of what an idle client costs.
         loop {
+            if self.client.has_mail() {
+                // What was sent to it before it asks comes before the answer.
+                Box::pin(self.send_mail()).await?;
+            }
             match self.execute() {
                 Step::More => {
                     self.flush().await?;
                     if !self.fill().await? {
-                        return self.finish().await;
+                        return Box::pin(self.finish()).await;
                     }
                 }
                 Step::Full => self.flush().await?,
                 Step::Run(Next::Done, _) => {}
-                Step::Run(Next::Value(entry), Dialect::Line) => {
-                    self.send_value(None, entry).await?;
-                }
-                Step::Run(Next::Value(entry), Dialect::Resp) => self.send_bytes(&entry).await?,
-                Step::Run(Next::Scan(scan, listing), _) => self.send_scan(scan, listing).await?,
-                Step::Run(Next::Save, dialect) => self.save(dialect).await?,
                 Step::Run(Next::Close, _) | Step::Close => {
                     self.flush().await?;
-                    linger(&mut self.stream).await;
+                    Box::pin(linger(&mut self.stream)).await;
                     return Ok(());
                 }
+                Step::Run(next, dialect) => Box::pin(self.answer(next, dialect)).await?,
             }
+        }
+    }
+
+    /// Answers what takes time, or an output as slow as its reader.
+    async fn answer(&mut self, next: Next, dialect: Dialect) -> io::Result<()> {
+        match next {
+            Next::Done | Next::Close => Ok(()),
+            Next::Value(entry) => self.send_value(entry, dialect).await,
+            Next::Values(entries) => self.send_values(entries, dialect).await,
+            Next::Scan(scan, listing) => self.send_scan(scan, listing, dialect).await,
+            Next::Save => self.save(dialect).await,
+            Next::Follow(prefix, after) => {
+                self.follow(prefix, after, dialect);
+                Ok(())
+            }
+            Next::Unfollow(prefix) => {
+                self.unfollow(prefix.as_deref(), dialect);
+                Ok(())
+            }
+            Next::Reset => {
+                self.followers.clear();
+                self.followed.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn spoken(&mut self, dialect: Dialect) -> Spoken<'_> {
+        Spoken {
+            dialect,
+            output: &mut self.output,
         }
     }
 
     /// Executes the whole requests in the input, until one takes time or the output is full.
     fn execute(&mut self) -> Step {
-        let mut at = 0;
-        let step = loop {
-            if self.output.len() >= OUTPUT_BYTES_MAX {
-                break Step::Full;
-            }
-            let waiting = &self.input[at..];
-            let dialect = if waiting.first() == Some(&b'*') {
-                Dialect::Resp
-            } else {
-                Dialect::Line
-            };
-            let words;
-            let (request, taken) = match dialect {
-                Dialect::Line => match line::frame(waiting, self.seen) {
-                    Frame::Partial => {
-                        self.seen = waiting.len();
-                        break Step::More;
-                    }
-                    Frame::TooLong(refusal) => {
-                        break refused(dialect, &mut self.output, &mut self.tally, &refusal);
-                    }
-                    Frame::Line(line, taken) => (line::parse(line), taken),
-                },
-                Dialect::Resp => match self.resp.read(waiting) {
-                    resp::Read::Partial => break Step::More,
-                    resp::Read::Broken(refusal) => {
-                        break refused(dialect, &mut self.output, &mut self.tally, &refusal);
-                    }
-                    resp::Read::Frame(frame, taken) => {
-                        words = frame;
-                        (Ok(Request::resp(&words)), taken)
-                    }
-                },
-            };
-            at += taken;
-            self.seen = 0;
-            let request = match request {
-                Ok(None) => continue,
-                Ok(Some(request)) => request,
-                Err(refusal) => {
-                    match refused(dialect, &mut self.output, &mut self.tally, &refusal) {
-                        Step::Close => break Step::Close,
-                        _ => continue,
-                    }
+        loop {
+            let Batch { items, bytes } = self.input.batch();
+            let requests = items.iter().flat_map(|item| &item.request);
+            self.service
+                .prefetch(requests.flat_map(command::Prepared::keys));
+            let (mut at, mut stopped) = (0, None);
+            let is_last = items.is_empty();
+            for item in items {
+                if self.output.len() >= OUTPUT_BYTES_MAX {
+                    stopped = Some(Step::Full);
+                    break;
                 }
-            };
-            let start = self.output.len();
-            let next = command::execute(
-                &self.service,
-                &mut self.tally,
-                &mut self.barrier,
-                &request,
-                &mut Spoken(dialect, &mut self.output),
-            );
-            let changes = command::place_of(request.verb)
-                .is_some_and(|place| COMMANDS[place].access == Access::Write);
-            if changes {
-                self.changes.push((start, self.output.len(), dialect));
+                at = item.end;
+                let dialect = if item.is_resp {
+                    self.session.resp()
+                } else {
+                    Dialect::Line
+                };
+                let request = match item.request {
+                    Ok(request) => request,
+                    Err(refusal) => {
+                        self.session.spoil();
+                        stopped = refused(dialect, &mut self.output, &mut self.tally, &refusal);
+                        if stopped.is_some() {
+                            break;
+                        }
+                        continue;
+                    }
+                };
+                let start = self.output.len();
+                let executed = command::execute(
+                    &self.service,
+                    &mut self.session,
+                    &mut self.tally,
+                    &mut self.barrier,
+                    dialect,
+                    &request,
+                    &mut Spoken {
+                        dialect,
+                        output: &mut self.output,
+                    },
+                );
+                if executed.is_change && matches!(executed.next, Next::Done | Next::Close) {
+                    self.changes.push((start, self.output.len(), dialect));
+                }
+                if !matches!(executed.next, Next::Done) {
+                    stopped = Some(Step::Run(executed.next, dialect));
+                    break;
+                }
             }
-            if !matches!(next, Next::Done) {
-                break Step::Run(next, dialect);
+            if let Some(stopped) = stopped {
+                self.input.advance(at, false);
+                return stopped;
             }
-        };
-        self.input.advance(at);
-        step
+            self.input.advance(bytes, true);
+            if is_last {
+                return Step::More;
+            }
+        }
     }
 
     /// Makes what has been executed safe, then sends the replies.
@@ -229,18 +291,18 @@ impl Connection {
     fn take_back_changes(&mut self, error: &ErrorReply) {
         let replies = std::mem::take(&mut self.output);
         let mut kept = 0;
-        for (start, end, dialect) in self.changes.drain(..) {
+        for (start, end, dialect) in std::mem::take(&mut self.changes) {
             self.output.extend_from_slice(&replies[kept..start]);
             // A change that was refused before it was made has its error already.
             let refused: &[u8] = match dialect {
                 Dialect::Line => b"ERR ",
-                Dialect::Resp => b"-",
+                Dialect::Resp2 | Dialect::Resp3 => b"-",
             };
             if replies[start..].starts_with(refused) {
                 self.output.extend_from_slice(&replies[start..end]);
             } else {
                 self.tally.errors += 1;
-                Spoken(dialect, &mut self.output).reply(Reply::Error(error));
+                self.spoken(dialect).reply(Reply::Error(error));
             }
             kept = end;
         }
@@ -251,14 +313,19 @@ impl Connection {
     async fn fill(&mut self) -> io::Result<bool> {
         self.output = Vec::new();
         loop {
-            if self.input.is_empty() {
-                // Nothing is kept for a client that may be silent for hours.
-                self.input = BytesMut::new();
-            }
+            self.input.rest();
             if !self.shutdown.is_cancelled() {
                 tokio::select! {
                     ready = self.stream.readable() => ready?,
                     () = self.shutdown.cancelled() => {}
+                    () = self.client.mail_has_come.notified() => {
+                        Box::pin(self.send_mail()).await?;
+                        continue;
+                    }
+                    (place, changes) = Follower::next_of(&mut self.followers) => {
+                        Box::pin(self.send_changes(place, changes)).await?;
+                        continue;
+                    }
                 }
             }
             let is_stopping = self.shutdown.is_cancelled();
@@ -270,9 +337,14 @@ impl Connection {
             {
                 return Ok(false);
             }
-            self.input.reserve(INPUT_BYTES_MIN);
-            match self.stream.try_read_buf(&mut self.input) {
+            let received = if is_stopping {
+                self.receive_what_is_there()
+            } else {
+                self.receive()
+            };
+            match received {
                 Ok(count) => {
+                    self.client.heard();
                     self.has_drained |= is_stopping && count > 0;
                     return Ok(count > 0);
                 }
@@ -285,11 +357,147 @@ impl Connection {
         }
     }
 
+    /// Reads what has arrived. Once that is less than there is room for, nothing is left, and it is waited for more without
+    /// asking the system again: half of the reads of a client that waits for each answer would find nothing.
+    fn receive(&mut self) -> io::Result<usize> {
+        let stream = &self.stream;
+        self.input.fill(|input| {
+            let room = input.capacity() - input.len();
+            let mut last = None;
+            let received = stream.try_io(Interest::READABLE, || {
+                let count = stream.try_read_buf(input)?;
+                if (1..room).contains(&count) {
+                    last = Some(count);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(count)
+            });
+            last.map_or(received, Ok)
+        })
+    }
+
+    /// Reads what has arrived, even where the runtime has not heard of it yet: after a shutdown it is not waited for.
+    fn receive_what_is_there(&mut self) -> io::Result<usize> {
+        let socket = std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?);
+        self.input.fill(|input| {
+            let start = input.len();
+            input.resize(input.capacity(), 0);
+            let received = (&socket).read(&mut input[start..]);
+            input.truncate(start + received.as_ref().map_or(0, |count| *count));
+            received
+        })
+    }
+
+    /// Sends what has come by itself.
+    async fn send_mail(&mut self) -> io::Result<()> {
+        let dialect = self.session.mail_dialect();
+        while let Some(message) = self.client.take_mail() {
+            command::write_message(&mut self.spoken(dialect), &message);
+            self.flush_if_full().await?;
+        }
+        self.flush().await?;
+        self.output = Vec::new();
+        Ok(())
+    }
+
+    fn follow(&mut self, prefix: String, after: Option<u64>, dialect: Dialect) {
+        match self.try_follow(&prefix, after) {
+            Ok(follower) => {
+                let revision = follower.revision();
+                self.spoken(dialect)
+                    .reply(Reply::Following(&prefix, revision));
+                self.followers.push(follower);
+                self.followed.push((prefix, dialect));
+                self.session.followed = self.followed.len();
+            }
+            Err(error) => {
+                self.tally.errors += 1;
+                self.spoken(dialect).reply(Reply::Error(&error));
+            }
+        }
+    }
+
+    fn try_follow(&self, prefix: &str, after: Option<u64>) -> Result<Follower, ErrorReply> {
+        if self.followed.iter().any(|(followed, _)| followed == prefix) {
+            let message = format!("'{prefix}' is followed already; UNFOLLOW it first");
+            return Err(ErrorReply::new(ErrorCode::Args, message));
+        }
+        if self.followed.len() == FOLLOWED_MAX {
+            let message = format!("one connection may follow {FOLLOWED_MAX} prefixes");
+            return Err(ErrorReply::new(ErrorCode::TooLarge, message));
+        }
+        let key = Key::parse(prefix.as_bytes())?;
+        let follower = self.service.engine()?.follow(key, after);
+        follower.map_err(|error| refusal_of(&error))
+    }
+
+    fn unfollow(&mut self, prefix: Option<&str>, dialect: Dialect) {
+        let mut place = 0;
+        let mut ended = 0;
+        while place < self.followed.len() {
+            if prefix.is_none_or(|prefix| self.followed[place].0 == prefix) {
+                let (prefix, _) = self.end_following(place);
+                self.spoken(dialect).reply(Reply::Unfollowed(&prefix));
+                ended += 1;
+            } else {
+                place += 1;
+            }
+        }
+        if ended == 0 {
+            let error = ErrorReply::new(ErrorCode::Args, "nothing like that is followed here");
+            self.tally.errors += 1;
+            self.spoken(dialect).reply(Reply::Error(&error));
+        }
+    }
+
+    fn end_following(&mut self, place: usize) -> (String, Dialect) {
+        drop(self.followers.remove(place));
+        let ended = self.followed.remove(place);
+        self.session.followed = self.followed.len();
+        ended
+    }
+
+    /// Sends the changes of what is followed at this place.
+    async fn send_changes(
+        &mut self,
+        place: usize,
+        changes: Result<Changes, FollowError>,
+    ) -> io::Result<()> {
+        let dialect = self.followed[place].1;
+        match changes {
+            Ok(changes) => {
+                for (revision, change) in changes {
+                    let told = match &change {
+                        OwnedChange::Put(entry) => Changed::Put(
+                            entry.key().as_str(),
+                            entry.value_bytes(),
+                            entry.expires_at(),
+                        ),
+                        OwnedChange::Delete(key) => Changed::Delete(key),
+                        OwnedChange::Clear => Changed::Clear,
+                    };
+                    let reply = Reply::Change(revision, told);
+                    self.spoken(dialect).reply(reply);
+                    self.flush_if_full().await?;
+                }
+            }
+            Err(error) => {
+                let (prefix, _) = self.end_following(place);
+                let error = refusal_of(&error);
+                self.spoken(dialect).reply(Reply::Error(&error));
+                self.spoken(dialect).reply(Reply::Unfollowed(&prefix));
+            }
+        }
+        self.flush().await?;
+        self.output = Vec::new();
+        Ok(())
+    }
+
     /// Answers a last line that was never ended, and closes.
     async fn finish(&mut self) -> io::Result<()> {
-        let is_blank = self.input.iter().all(u8::is_ascii_whitespace);
+        let is_blank = self.input.waiting().iter().all(u8::is_ascii_whitespace);
         // A Redis client is told nothing of it, as Redis does not.
-        let is_line = self.input.first() != Some(&b'*');
+        let is_line = self.input.waiting().first() != Some(&b'*');
         if !is_blank && is_line && !self.shutdown.is_cancelled() {
             let error = ErrorReply::new(
                 ErrorCode::Syntax,
@@ -297,7 +505,7 @@ impl Connection {
             );
             self.tally.requests += 1;
             self.tally.errors += 1;
-            LineReplies(&mut self.output).reply(Reply::Error(&error));
+            self.spoken(Dialect::Line).reply(Reply::Error(&error));
             self.flush().await?;
         }
         if self.has_drained {
@@ -309,7 +517,7 @@ impl Connection {
     }
 
     /// Sends a value in pieces, in a line of its own; with a key, as an ITEM.
-    async fn send_value(&mut self, key_in_item: Option<&str>, entry: Entry) -> io::Result<()> {
+    async fn send_line(&mut self, key_in_item: Option<&str>, entry: Entry) -> io::Result<()> {
         let pieces = Pieces::new(entry);
         self.output
             .extend(line::value_opening(key_in_item, pieces.is_text()));
@@ -333,35 +541,183 @@ impl Connection {
         Ok(())
     }
 
-    async fn send_scan(&mut self, mut scan: Scan, listing: Listing) -> io::Result<()> {
+    /// Sends values as one array, long ones in pieces.
+    async fn send_values(
+        &mut self,
+        entries: Vec<Option<Entry>>,
+        dialect: Dialect,
+    ) -> io::Result<()> {
+        self.spoken(dialect).reply(Reply::Array(entries.len()));
+        for entry in entries {
+            match entry {
+                Some(entry) => self.send_value(entry, dialect).await?,
+                None => self.spoken(dialect).reply(Reply::NotFound),
+            }
+            self.flush_if_full().await?;
+        }
+        Ok(())
+    }
+
+    async fn send_value(&mut self, entry: Entry, dialect: Dialect) -> io::Result<()> {
+        if entry.value_bytes().len() <= WHOLE_VALUE_BYTES_MAX {
+            self.spoken(dialect)
+                .reply(Reply::Value(entry.value_bytes()));
+            Ok(())
+        } else if dialect.is_resp() {
+            self.send_bytes(&entry).await
+        } else {
+            self.send_line(None, entry).await
+        }
+    }
+
+    async fn send_scan(
+        &mut self,
+        mut scan: Scan,
+        listing: Listing,
+        dialect: Dialect,
+    ) -> io::Result<()> {
+        match listing {
+            Listing::Matching(pattern) => return self.send_matching(scan, &pattern, dialect).await,
+            Listing::Namespaces(prefix) => {
+                return self.send_namespaces(scan, &prefix, dialect).await;
+            }
+            Listing::Delete => return self.delete(scan, dialect).await,
+            Listing::Pairs | Listing::Keys | Listing::Count => {}
+        }
         let mut count = 0;
-        while let Some(entries) = scan.next() {
-            self.barrier.raise(scan.seen());
+        while let Some(entries) = self.next_of(&mut scan).await {
             count += entries.len() as u64;
             for entry in entries {
                 let key = entry.key().as_str();
                 match listing {
-                    Listing::Count => break,
-                    Listing::Keys => LineReplies(&mut self.output).reply(Reply::Key(key)),
+                    Listing::Keys => self.spoken(dialect).reply(Reply::Key(key)),
                     Listing::Pairs if entry.value_bytes().len() > WHOLE_VALUE_BYTES_MAX => {
-                        self.send_value(Some(key), entry.clone()).await?;
+                        self.send_line(Some(key), entry.clone()).await?;
                     }
                     Listing::Pairs => {
-                        LineReplies(&mut self.output).reply(Reply::Item(key, entry.value_bytes()));
+                        let item = Reply::Item(key, entry.value_bytes());
+                        self.spoken(dialect).reply(item);
                     }
+                    _ => break,
                 }
                 self.flush_if_full().await?;
             }
-            // Each shard is some work; others have their turn in between.
-            tokio::task::yield_now().await;
         }
-        let reply = if listing == Listing::Count {
+        self.spoken(dialect).reply(if listing == Listing::Count {
             Reply::Count(count)
         } else {
             Reply::End(count)
-        };
-        LineReplies(&mut self.output).reply(reply);
+        });
         Ok(())
+    }
+
+    /// The pairs of one shard more. Each is some work; others have their turn in between.
+    async fn next_of(&mut self, scan: &mut Scan) -> Option<Vec<Entry>> {
+        let entries = scan.next();
+        self.barrier.raise(scan.seen());
+        tokio::task::yield_now().await;
+        entries
+    }
+
+    /// Sends the keys that match. How many there are is told first, so that they are kept until all are found.
+    async fn send_matching(
+        &mut self,
+        mut scan: Scan,
+        pattern: &Pattern,
+        dialect: Dialect,
+    ) -> io::Result<()> {
+        let mut found = Vec::new();
+        while let Some(mut entries) = self.next_of(&mut scan).await {
+            entries.retain(|entry| pattern.matches(entry.key_bytes()));
+            found.append(&mut entries);
+        }
+        self.spoken(dialect).reply(Reply::Array(found.len()));
+        for entry in found {
+            self.spoken(dialect).reply(Reply::Key(entry.key().as_str()));
+            self.flush_if_full().await?;
+        }
+        Ok(())
+    }
+
+    async fn send_namespaces(
+        &mut self,
+        mut scan: Scan,
+        prefix: &str,
+        dialect: Dialect,
+    ) -> io::Result<()> {
+        let mut namespaces: BTreeMap<String, u64> = BTreeMap::new();
+        while let Some(entries) = self.next_of(&mut scan).await {
+            for entry in &entries {
+                let key = entry.key().as_str();
+                let Some(colon) = key[prefix.len()..].find(':') else {
+                    continue;
+                };
+                let name = &key[..=prefix.len() + colon];
+                if let Some(keys) = namespaces.get_mut(name) {
+                    *keys += 1;
+                } else if namespaces.len() < NAMESPACES_MAX {
+                    namespaces.insert(name.to_owned(), 1);
+                } else {
+                    let error = ErrorReply::new(
+                        ErrorCode::TooLarge,
+                        format!(
+                            "there are more than {NAMESPACES_MAX} namespaces below '{prefix}'; SCAN lists the keys"
+                        ),
+                    );
+                    self.tally.errors += 1;
+                    self.spoken(dialect).reply(Reply::Error(&error));
+                    return Ok(());
+                }
+            }
+        }
+        if dialect.is_resp() {
+            self.spoken(dialect).reply(Reply::Map(namespaces.len()));
+        }
+        for (name, keys) in &namespaces {
+            self.spoken(dialect).reply(Reply::Namespace(name, *keys));
+            self.flush_if_full().await?;
+        }
+        if !dialect.is_resp() {
+            let count = namespaces.len() as u64;
+            self.spoken(dialect).reply(Reply::End(count));
+        }
+        Ok(())
+    }
+
+    /// Deletes what a scan finds, some keys at a time, each time as one change.
+    async fn delete(&mut self, mut scan: Scan, dialect: Dialect) -> io::Result<()> {
+        let mut deleted = 0;
+        let mut refusal = None;
+        'all: while let Some(entries) = self.next_of(&mut scan).await {
+            for entries in entries.chunks(DELETED_AT_A_TIME) {
+                match self.delete_found(entries) {
+                    Ok(count) => deleted += count,
+                    Err(error) => {
+                        refusal = Some(error);
+                        break 'all;
+                    }
+                }
+            }
+        }
+        let start = self.output.len();
+        match refusal {
+            None => self.spoken(dialect).reply(Reply::Count(deleted)),
+            Some(mut error) => {
+                error.message += &format!("; {deleted} keys were deleted before");
+                self.tally.errors += 1;
+                self.spoken(dialect).reply(Reply::Error(&error));
+            }
+        }
+        self.changes.push((start, self.output.len(), dialect));
+        Ok(())
+    }
+
+    fn delete_found(&mut self, entries: &[Entry]) -> Result<u64, ErrorReply> {
+        let keys: Vec<Key<'_>> = entries.iter().map(Entry::key).collect();
+        let mut group = self.service.engine()?.group(&keys);
+        let deleted = keys.iter().filter(|key| group.delete(**key)).count();
+        group.end(&mut self.barrier)?;
+        Ok(deleted as u64)
     }
 
     async fn flush_if_full(&mut self) -> io::Result<()> {
@@ -375,37 +731,36 @@ impl Connection {
     async fn save(&mut self, dialect: Dialect) -> io::Result<()> {
         self.flush().await?;
         match self.service.save().await {
-            Ok(()) => Spoken(dialect, &mut self.output).reply(Reply::Ok),
+            Ok(()) => self.spoken(dialect).reply(Reply::Ok),
             Err(error) => {
                 self.tally.errors += 1;
-                Spoken(dialect, &mut self.output).reply(Reply::Error(&error));
+                self.spoken(dialect).reply(Reply::Error(&error));
             }
         }
         Ok(())
     }
 }
 
-/// Replies in a dialect, to the end of a buffer.
-struct Spoken<'a>(Dialect, &'a mut Vec<u8>);
-
-impl Replies for Spoken<'_> {
-    fn reply(&mut self, reply: Reply<'_>) {
-        let Self(dialect, output) = self;
-        match dialect {
-            Dialect::Line => LineReplies(output).reply(reply),
-            Dialect::Resp => RespReplies(output).reply(reply),
-        }
-    }
+fn refusal_of(error: &FollowError) -> ErrorReply {
+    let code = match error {
+        FollowError::Off => ErrorCode::Denied,
+        FollowError::Ahead { .. } | FollowError::Gone { .. } => ErrorCode::Args,
+        FollowError::Unreadable(_) => ErrorCode::Disk,
+        FollowError::Stopping => ErrorCode::Busy,
+    };
+    ErrorReply::new(code, with_causes(error)).with_prefix("ERR")
 }
 
 /// Answers what is no request.
-fn refused(dialect: Dialect, output: &mut Vec<u8>, tally: &mut Tally, refusal: &Refusal) -> Step {
+/// Answers what is no request; the end of the connection, if it is one.
+fn refused(
+    dialect: Dialect,
+    output: &mut Vec<u8>,
+    tally: &mut Tally,
+    refusal: &Refusal,
+) -> Option<Step> {
     tally.requests += 1;
     tally.errors += 1;
-    Spoken(dialect, output).reply(Reply::Error(&refusal.error));
-    if refusal.closes {
-        Step::Close
-    } else {
-        Step::More
-    }
+    Spoken { dialect, output }.reply(Reply::Error(&refusal.error));
+    refusal.closes.then_some(Step::Close)
 }

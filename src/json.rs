@@ -241,15 +241,19 @@ fn read_object_value(raw: &str) -> Result<Loaded<'static>, String> {
 }
 
 fn read_time(text: &str) -> Result<UnixMs, String> {
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .and_then(|timestamp| u64::try_from(timestamp.as_millisecond()).ok())
-        .ok_or_else(|| {
-            format!(
-                "$expires_at {} is not a time such as \"2026-11-23T01:02:03.456Z\"",
-                string(text)
-            )
-        })
+    read_moment(text).ok_or_else(|| {
+        format!(
+            "$expires_at {} is not a time such as \"2026-11-23T01:02:03.456Z\"",
+            string(text)
+        )
+    })
+}
+
+/// A moment, from RFC 3339; `None` if it is none, or one before 1970.
+#[must_use]
+pub fn read_moment(text: &str) -> Option<UnixMs> {
+    let timestamp = text.parse::<jiff::Timestamp>().ok()?;
+    u64::try_from(timestamp.as_millisecond()).ok()
 }
 
 /// JSON text without the blanks between its tokens.

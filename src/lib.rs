@@ -20,6 +20,7 @@ pub mod config;
 pub mod connection;
 pub mod engine;
 pub mod http;
+pub mod input;
 pub mod json;
 pub mod persistence;
 pub mod protocol;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use pykv::causes::with_causes;
-use pykv::command::Service;
+use pykv::command::{Service, Setup};
 use pykv::config::{Action, Config};
 use pykv::engine::Engine;
 use pykv::persistence::{DiskFault, Options, Progress};
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        .log_internal_errors(false)
         .init();
     let verdict = match &config.action {
         Some(Action::Check { folder }) => verdict::check(folder),
@@ -87,7 +88,15 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     let shutdown = stop_on_signal()?;
     let progress = Arc::new(Progress::new());
-    let service = Arc::new(Service::new(Arc::clone(&progress)));
+    let setup = Setup {
+        address: text.local_addr()?,
+        connections_max: connections_max(files),
+        data: config.data.clone(),
+        durability: config.durability,
+        save_interval_seconds: config.save_interval,
+        shutdown: shutdown.clone(),
+    };
+    let service = Arc::new(Service::new(Arc::clone(&progress), setup));
     let server = Server::new(Arc::clone(&service), text, http, connections_max(files));
     let addresses = server.addresses()?;
     // From here on clients are let in, and told how far the load is.

@@ -21,6 +21,9 @@ pub const VALUE_BYTES_MAX: usize = if cfg!(fuzzing) { 256 } else { 64 << 20 };
 /// A moment, in milliseconds since 1970-01-01 UTC.
 pub type UnixMs = u64;
 
+/// The last moment at which a pair can expire: the end of the year 9999, as far as RFC 3339 and its readers go.
+pub const EXPIRES_AT_MAX: UnixMs = 253_402_207_200_000;
+
 /// Why bytes cannot be a key or a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
@@ -116,6 +119,8 @@ pub enum Change<'a> {
     Delete(&'a [Key<'a>]),
     /// Every key is gone.
     Clear,
+    /// These changes, in this order, all or none. A group holds no groups.
+    Group(&'a [Change<'a>]),
 }
 
 /// Marks, in the head of an entry, that eight bytes with its expiry stand before the key.
@@ -201,6 +206,27 @@ impl Entry {
             .is_some_and(|expires_at| expires_at <= now)
     }
 
+    /// Whether it is this very entry, and not another of the same key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.as_ptr() == other.0.as_ptr()
+    }
+
+    /// Where it lies in memory.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const std::ffi::c_void {
+        self.0.as_ptr()
+    }
+
+    /// Bytes in memory: the allocation, and the place in the table.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        const COUNT_AND_LENGTHS: usize = 24;
+        // Eight bytes and a byte of the hash, and an eighth of the places stays free.
+        const PLACE: usize = 10;
+        COUNT_AND_LENGTHS + self.0.slice.len() + PLACE
+    }
+
     /// Bytes of key and value together.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
@@ -215,6 +241,18 @@ impl PartialEq for Entry {
 }
 
 impl Eq for Entry {}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key_bytes().cmp(other.key_bytes())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Hash for Entry {
     fn hash<H: Hasher>(&self, state: &mut H) {

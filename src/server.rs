@@ -183,10 +183,14 @@ impl Door {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.refuse(stream);
         };
-        let served = connection::serve(stream, Arc::clone(&self.service), self.shutdown.clone());
-        let served = self.cut_off.clone().run_until_cancelled_owned(served);
+        let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
+        let cut_off = self.cut_off.clone();
         self.connections.spawn(async move {
-            served.await;
+            // Made in here, so that the task holds it once: it is most of what an idle client costs.
+            tokio::select! {
+                () = connection::serve(stream, service, shutdown) => {}
+                () = cut_off.cancelled() => {}
+            }
             drop(place);
         });
     }
@@ -199,8 +203,10 @@ impl Door {
             "there are {} connections already; try again later",
             self.connections_max
         );
+        // The data is there; to a Redis client this is no LOADING.
+        let error = ErrorReply::new(ErrorCode::Busy, message).with_prefix("ERR");
         self.connections.spawn(async move {
-            connection::refuse(stream, &ErrorReply::new(ErrorCode::Busy, message)).await;
+            connection::refuse(stream, &error).await;
             drop(place);
         });
     }
@@ -229,7 +235,10 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
                 service.stats.sample();
                 // While the data is being loaded, what has expired in it is found by the load.
                 if let Ok(engine) = service.engine() {
-                    engine.expire();
+                    while engine.expire() {
+                        // Others have their turn in between.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 // The allocator gives freed memory back to the system only while it is asked for more: without this, a
                 // server that falls idle after some long values keeps their room for ever.

@@ -159,7 +159,7 @@ fn a_mistake_costs_one_line_and_the_connection_goes_on() {
         ),
         (
             "DEL",
-            "ERR ARGS DEL takes 1 to 10000 arguments, not 0: DEL <key> [<key> ...]",
+            "ERR ARGS DEL takes 1 to 1048576 arguments, not 0: DEL <key> [<key> ...]",
         ),
         ("GET \"abc", "ERR SYNTAX unterminated string at column 5"),
         (

@@ -12,7 +12,7 @@ use crate::by_hand::held;
 use crate::server::{Stopped, TestServer, is_skipped, wait_until};
 
 /// The longest file that the server may write from now on.
-fn limit_files(server: &TestServer, limit: &str) {
+pub fn limit_files(server: &TestServer, limit: &str) {
     let status = Command::new("prlimit")
         .args([
             "--pid",

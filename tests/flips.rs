@@ -204,6 +204,13 @@ fn a_journal_with_any_byte_changed_is_refused_or_read_up_to_there() {
         put("picture", b"\xff\xd8\xff"),
         Step::Delete(vec!["alpha".to_owned(), "zeta".to_owned()]),
         put("gamma\n", "\u{fc}".as_bytes()),
+        Step::Group(vec![
+            put("before", b"gone"),
+            Step::Clear,
+            put("one", b"1"),
+            put("two", b"\xff"),
+            Step::Delete(vec!["one".to_owned()]),
+        ]),
         Step::Clear,
         put("last", b"a"),
         put("of all", b"b"),
@@ -218,7 +225,7 @@ fn a_journal_with_any_byte_changed_is_refused_or_read_up_to_there() {
         let (lines, changes) = (lines(&bytes), changes(&bytes));
         let is_change = |line: &usize| {
             let line = &bytes[lines[*line].clone()];
-            [&b"{\"put\""[..], b"{\"del\"", b"{\"clear\""]
+            [&b"{\"put\""[..], b"{\"del\"", b"{\"clear\"", b"{\"group\""]
                 .iter()
                 .any(|start| line.starts_with(start))
         };

@@ -79,25 +79,288 @@ fn a_line_over_the_limit_is_refused_and_the_connection_closed() {
 }
 
 #[test]
-fn a_request_may_name_10000_keys_and_not_one_more() {
+fn a_request_may_name_1048576_keys_and_not_one_more() {
     let server = TestServer::start();
     let mut client = server.client();
-    let keys: Vec<String> = (0..10_001).map(|n| format!("k{n}")).collect();
-    client.ask("PUT k9999 v");
+    // The last one is told apart.
+    let keys = format!("{}b", "a ".repeat((1 << 20) - 1));
+    client.ask("MSET a 1 b 2");
+    assert_eq!(client.ask(&format!("EXISTS {keys}")), "COUNT 1048576");
+    let others: String = (0..1 << 20).map(|n| format!(" w{n}")).collect();
+    assert_eq!(client.ask(&format!("WATCH{others}")), "OK");
     assert_eq!(
-        client.ask(&format!("EXISTS {}", keys[..10_000].join(" "))),
-        "COUNT 1"
+        client.ask("WATCH c"),
+        "ERR ARGS more than 1048576 keys are watched; UNWATCH forgets them"
     );
-    assert_eq!(
-        client.ask(&format!("DEL {}", keys[..10_000].join(" "))),
-        "COUNT 1"
-    );
-    for verb in ["DEL", "EXISTS"] {
+    assert_eq!(client.ask(&format!("DEL {keys}")), "COUNT 2");
+    assert_eq!(client.ask(&format!("MSET {keys}")), "OK");
+    assert_eq!(client.ask("GET a"), "VALUE \"b\"");
+    for verb in ["DEL", "EXISTS", "WATCH"] {
         let refusal = format!(
-            "ERR ARGS {verb} takes 1 to 10000 arguments, not 10001: {verb} <key> [<key> ...]"
+            "ERR ARGS {verb} takes 1 to 1048576 arguments, not 1048577: {verb} <key> [<key> ...]"
         );
-        assert_eq!(client.ask(&format!("{verb} {}", keys.join(" "))), refusal);
+        assert_eq!(client.ask(&format!("{verb} {keys} c")), refusal);
     }
+    assert_eq!(
+        client.ask(&format!("MSET {keys} c d")),
+        "ERR ARGS MSET takes 2 to 1048576 arguments, a key and a value each, not 1048578: MSET <key> <value> [<key> <value> ...]"
+    );
+}
+
+#[test]
+fn a_transaction_may_have_1048576_requests_and_not_one_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let requests = 1 << 20;
+    for more in [0, 1] {
+        assert_eq!(client.ask("MULTI"), "OK");
+        let mut sender = client.sender();
+        let lines = "INCR n\n".repeat(requests + more) + "EXEC\n";
+        let writer = std::thread::spawn(move || sender.write_all(lines.as_bytes()));
+        for _ in 0..requests {
+            assert_eq!(client.reply(), "QUEUED");
+        }
+        if more == 0 {
+            assert_eq!(client.reply(), "ARRAY 1048576");
+            for n in 1..=requests {
+                assert_eq!(client.reply(), format!("VALUE \"{n}\""));
+            }
+        } else {
+            assert_eq!(
+                client.reply(),
+                "ERR TOO_LARGE a transaction may have 1048576 requests, and 403047424 bytes of them"
+            );
+        }
+        let written = writer.join().expect("the writer ends");
+        written.expect("the server reads");
+    }
+    let refused = "ERR ARGS Transaction discarded because of previous errors.";
+    assert_eq!(client.reply(), refused);
+    assert_eq!(client.ask("GET n"), "VALUE \"1048576\"");
+}
+
+#[test]
+fn a_transaction_may_have_403047424_bytes_and_not_one_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    assert_eq!(client.ask("MULTI"), "OK");
+    let long = "x".repeat(64 << 20);
+    for _ in 0..6 {
+        assert_eq!(client.ask(&format!("ECHO {long}")), "QUEUED");
+    }
+    // An argument counts 16 bytes more than it has.
+    let left = 403_047_424 - 6 * ((64 << 20) + 16) - 16;
+    assert_eq!(client.ask(&format!("ECHO {}", &long[..left])), "QUEUED");
+    assert_eq!(client.ask("PING"), "QUEUED");
+    assert_eq!(
+        client.ask("ECHO \"\""),
+        "ERR TOO_LARGE a transaction may have 1048576 requests, and 403047424 bytes of them"
+    );
+    assert_eq!(client.ask("DISCARD"), "OK");
+}
+
+#[test]
+fn changes_that_are_too_long_as_one_record_are_refused_and_none_is_made() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    // Each byte takes six in the journal: 64 MiB and 10 MiB stay under 470,221,824, and with 12 MiB they do not.
+    let long = "\u{1}".repeat(64 << 20);
+    for (mib, is_taken) in [(12, false), (10, true)] {
+        assert_eq!(client.ask("MULTI"), "OK");
+        assert_eq!(client.ask(&format!("PUT a {long}")), "QUEUED");
+        assert_eq!(
+            client.ask(&format!("PUT b {}", &long[..mib << 20])),
+            "QUEUED"
+        );
+        let reply = client.ask("EXEC");
+        if is_taken {
+            assert_eq!(reply, "ARRAY 2");
+            assert_eq!(client.reply(), "OK");
+            assert_eq!(client.reply(), "OK");
+        } else {
+            assert!(
+                reply.starts_with("ERR TOO_LARGE these changes together take ")
+                    && reply.ends_with("; nothing was changed"),
+                "{reply}"
+            );
+            assert_eq!(client.ask("DBSIZE"), "COUNT 0");
+        }
+    }
+    let server = server.kill().restart();
+    assert_eq!(server.client().ask("STRLEN b"), "COUNT 10485760");
+}
+
+#[test]
+fn changes_that_are_too_long_are_refused_before_all_of_them_are_made() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let bytes = 60 << 20;
+    assert_eq!(client.ask(&format!("PUT a {}", "x".repeat(bytes))), "OK");
+    // Seven times 60 MiB stay under 470,221,824 bytes; a hundred times they would fill the memory.
+    for (times, is_taken) in [(100, false), (7, true)] {
+        assert_eq!(client.ask("MULTI"), "OK");
+        for _ in 0..times {
+            assert_eq!(client.ask("APPEND a x"), "QUEUED");
+        }
+        let reply = client.ask("EXEC");
+        if is_taken {
+            assert_eq!(reply, "ARRAY 7");
+            for n in 1..=7 {
+                assert_eq!(client.reply(), format!("COUNT {}", bytes + n));
+            }
+        } else {
+            assert!(
+                reply.starts_with("ERR TOO_LARGE these changes together take "),
+                "{reply}"
+            );
+            assert_eq!(client.ask("STRLEN a"), format!("COUNT {bytes}"));
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_exec_may_have_403047424_bytes_and_not_one_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    // ARRAY 7 and a line feed, then VALUE, a blank, two quotes and a line feed around each value.
+    let last = 403_047_424 - 8 - 7 * 9 - 6 * (64 << 20);
+    assert_eq!(client.ask(&format!("PUT a {}", "x".repeat(64 << 20))), "OK");
+    for (more, is_taken) in [(1, false), (0, true)] {
+        assert_eq!(
+            client.ask(&format!("PUT b {}", "x".repeat(last + more))),
+            "OK"
+        );
+        assert_eq!(client.ask("MULTI"), "OK");
+        for line in ["GET b"].into_iter().chain(["GET a"; 6]) {
+            assert_eq!(client.ask(line), "QUEUED");
+        }
+        let reply = client.ask("EXEC");
+        if is_taken {
+            assert_eq!(reply, "ARRAY 7");
+            for bytes in [last].into_iter().chain([64 << 20; 6]) {
+                assert_eq!(client.reply().len(), bytes + 8);
+            }
+        } else {
+            assert_eq!(
+                reply,
+                "ERR TOO_LARGE the answer to a transaction may have 403047424 bytes; nothing was changed"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pattern_may_have_1024_bytes_and_the_name_of_a_channel_65536() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let long = |bytes: usize| "x".repeat(bytes);
+    assert_eq!(
+        client.ask_array(&format!("SCAN 0 MATCH {}", long(1024))),
+        ["VALUE \"0\"", "ARRAY 0"]
+    );
+    let refused = "ERR TOO_LARGE the pattern has 1025 bytes, and may have 1024";
+    for verb in [
+        "SCAN 0 MATCH",
+        "PSUBSCRIBE",
+        "PUBSUB CHANNELS",
+        "CONFIG GET",
+        "COMMAND LIST FILTERBY PATTERN",
+    ] {
+        assert_eq!(client.ask(&format!("{verb} {}", long(1025))), refused);
+    }
+    let name = long(65_536);
+    assert_eq!(client.ask(&format!("PUBLISH {name} hello")), "COUNT 0");
+    let refused = "ERR TOO_LARGE the channel's name has 65537 bytes, and may have 65536";
+    for line in [
+        format!("PUBLISH {name}x hello"),
+        format!("SUBSCRIBE {name}x"),
+    ] {
+        assert_eq!(client.ask(&line), refused);
+    }
+    let begun = format!("SUBSCRIBED \"{name}\" 1");
+    assert_eq!(client.ask(&format!("SUBSCRIBE {name}")), begun);
+}
+
+#[test]
+fn a_line_may_have_2097152_arguments_and_not_one_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let words = " a".repeat(2_097_152);
+    assert_eq!(
+        client.ask(&format!("DEL{words}")),
+        "ERR ARGS DEL takes 1 to 1048576 arguments, not 2097152: DEL <key> [<key> ...]"
+    );
+    assert_eq!(
+        client.ask(&format!("DEL{words} a")),
+        "ERR TOO_LARGE the line has more than 2097152 arguments"
+    );
+}
+
+#[test]
+fn a_page_of_a_scan_looks_at_10000_keys_and_no_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let pairs: String = (0..10_001).map(|n| format!(" k{n} v")).collect();
+    assert_eq!(client.ask(&format!("MSET{pairs}")), "OK");
+    for count in ["10000", "1000000", "9223372036854775807"] {
+        assert_eq!(client.ask(&format!("SCAN 0 COUNT {count}")), "ARRAY 2");
+        assert_ne!(client.reply(), "VALUE \"0\"", "{count}");
+        assert_eq!(client.reply(), "ARRAY 10000", "{count}");
+        for _ in 0..10_000 {
+            client.reply();
+        }
+    }
+}
+
+#[test]
+fn an_answer_has_100000_namespaces_and_not_one_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let pairs: String = (0..100_000).map(|n| format!(" n{n}: v")).collect();
+    assert_eq!(client.ask(&format!("MSET{pairs}")), "OK");
+    let rows = client.ask_rows("NAMESPACES");
+    assert_eq!(rows.len(), 100_001);
+    assert_eq!(rows[100_000], "END 100000");
+    assert_eq!(client.ask("PUT n100000: v"), "OK");
+    assert_eq!(
+        client.ask("NAMESPACES"),
+        "ERR TOO_LARGE there are more than 100000 namespaces below ''; SCAN lists the keys"
+    );
+    assert_eq!(client.ask_rows("NAMESPACES n1000").len(), 13);
+}
+
+#[test]
+fn a_pair_may_expire_until_the_end_of_9999_and_not_a_millisecond_later() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    assert_eq!(client.ask("PUT k v"), "OK");
+    for (line, reply) in [
+        ("PEXPIREAT k 253402207200001", "pexpireat"),
+        ("EXPIREAT k 253402207201", "expireat"),
+        ("EXPIREAT k 9223372036854775807", "expireat"),
+        ("PEXPIREAT k 9223372036854775807", "pexpireat"),
+        ("EXPIRE k 253402207200", "expire"),
+        ("SET k v PXAT 253402207200001", "set"),
+        ("SETEX k 253402207200 v", "setex"),
+        ("GETEX k EXAT 253402207201", "getex"),
+    ] {
+        let refusal = format!("ERR ARGS invalid expire time in '{reply}' command");
+        assert_eq!(client.ask(line), refusal, "{line}");
+    }
+    assert_eq!(client.ask("TTL k"), "COUNT -1");
+    assert_eq!(client.ask("PEXPIREAT k 253402207200000"), "COUNT 1");
+    assert_eq!(client.ask("SET j v EXAT 253402207200"), "OK");
+    // From the journal, and from the store.
+    let server = server.kill().restart();
+    assert_eq!(
+        server.client().ask("PEXPIRETIME k"),
+        "COUNT 253402207200000"
+    );
+    let server = server.stop().restart();
+    assert_eq!(
+        server.client().ask("PEXPIRETIME j"),
+        "COUNT 253402207200000"
+    );
 }
 
 #[test]

@@ -1,14 +1,21 @@
 //! One test program: its modules share their helpers, and it is linked once.
 
+mod api; //         HTTP: expiry, ETags and conditions
 mod by_hand; //     journals and folders made by hand
+mod channels; //    messages, monitors, the list of clients
 mod client; //      the built client: one command, pipe, prompt, import, export
+mod clients; //     real Redis clients
 mod commands; //    each command, right and wrong
+mod comparison; //  the same requests to a real Redis, and the same replies
 mod concurrency; // many clients, one truth
 mod disk; //        a disk that takes no more; what is written unasked
 mod doors; //       nasty pairs, in by each door and out by each other
+mod expiry; //      pairs that cease to be
 mod faults; //      every call of the system that persistence makes, failing once
+mod feed; //        what a follower of changes is shown, and when
 mod flips; //       each byte of each file changed, on a simulated disk
 mod folder; //      a folder that is removed, replaced, taken, or of a small or read-only disk
+mod follow; //      changes over the wire, and again after a disconnect
 mod house; //       layers, module docs, README = table
 mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit
@@ -21,8 +28,11 @@ mod repair; //      check and repair, killed at each call
 mod resp; //        what a Redis client sees
 mod restart; //     kill -9, torn, damaged, locked
 mod rules; //       the rules of persistence that no other module shows
+mod scanning; //    walks over many keys, while they come and go
 #[allow(dead_code, reason = "histories/ shares it and uses more")]
 mod server; //      TestServer, TestClient
 mod simulated_disk; // a disk in memory that fails and loses power
 mod slow; //        a slow disk, and who waits for it
-mod tear; //        holes of zeros, an older format, a doubt that outlives a kill
+mod strings; //     values: conditions, parts, numbers
+mod tear; //        holes of zeros, older formats, a doubt that outlives a kill
+mod transactions; // several requests as one, or none

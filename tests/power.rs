@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use pykv::engine::{Barrier, Engine};
-use pykv::persistence::{DiskFault, Durability, Options, Progress, StoreError};
+use pykv::engine::{Barrier, Engine, Group};
+use pykv::persistence::{Durability, Options, Progress, StoreError};
+use pykv::protocol::ErrorReply;
 use pykv::record::{Key, Value};
 
 use crate::simulated_disk::{DATA, Kind, Met, SimulatedDisk};
@@ -33,6 +34,8 @@ pub enum Step {
     Put(String, Vec<u8>),
     Delete(Vec<String>),
     Clear,
+    /// All of these, or none.
+    Group(Vec<Step>),
 }
 
 /// What a client has done.
@@ -79,8 +82,23 @@ pub fn pairs_of(engine: &Arc<Engine>) -> Pairs {
     pairs.collect()
 }
 
-/// The n-th step of the client: values of their own, which reach over sectors, and now and then keys that go.
+/// The n-th step of the client: values of their own, which reach over sectors, now and then keys that go, and now and then
+/// several of these at once.
 pub fn step(n: usize) -> Step {
+    match n {
+        n if n % 5 == 3 => {
+            let others = [n * 7 + 4, n * 7 + 6, n * 7 + 1];
+            let mut steps: Vec<_> = others.into_iter().map(step_alone).collect();
+            if n % 2 == 0 {
+                steps.insert(1, Step::Clear);
+            }
+            Step::Group(steps)
+        }
+        n => step_alone(n),
+    }
+}
+
+fn step_alone(n: usize) -> Step {
     let name = |n: usize| format!("k{}", n % 8);
     match n {
         n if n % 17 == 14 => Step::Clear,
@@ -94,16 +112,35 @@ pub fn step(n: usize) -> Step {
 
 impl Step {
     /// Asks for it; an error: it was not made.
-    fn make(&self, engine: &Engine, made: &mut Barrier) -> Result<(), DiskFault> {
+    fn make(&self, engine: &Engine, made: &mut Barrier) -> Result<(), ErrorReply> {
         match self {
             Self::Put(name, value) => {
-                engine.put(key(name), Value::parse(value).expect("a value"), made)
+                Ok(engine.put(key(name), Value::parse(value).expect("a value"), made)?)
             }
             Self::Delete(names) => {
                 let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
-                engine.delete(&keys, made).map(drop)
+                let mut group = engine.group(&keys);
+                self.make_in(&mut group);
+                group.end(made).map(drop)
             }
-            Self::Clear => engine.clear(made),
+            Self::Clear | Self::Group(_) => {
+                let mut group = engine.group_of_all();
+                self.make_in(&mut group);
+                group.end(made).map(drop)
+            }
+        }
+    }
+
+    fn make_in(&self, group: &mut Group<'_>) {
+        match self {
+            Self::Put(name, value) => group.put(key(name), Value::parse(value).expect("a value")),
+            Self::Delete(names) => {
+                for name in names {
+                    group.delete(key(name));
+                }
+            }
+            Self::Clear => group.clear(),
+            Self::Group(steps) => steps.iter().for_each(|step| step.make_in(group)),
         }
     }
 
@@ -112,6 +149,7 @@ impl Step {
             Self::Put(name, value) => drop(pairs.insert(name.clone(), value.clone())),
             Self::Delete(names) => pairs.retain(|name, _| !names.contains(name)),
             Self::Clear => pairs.clear(),
+            Self::Group(steps) => steps.iter().for_each(|step| step.apply(pairs)),
         }
     }
 }
@@ -129,7 +167,7 @@ impl History {
     }
 
     /// Makes a change and waits until it is safe; an error: it was not acknowledged.
-    pub fn make(&mut self, engine: &Engine, step: &Step) -> Result<(), DiskFault> {
+    pub fn make(&mut self, engine: &Engine, step: &Step) -> Result<(), ErrorReply> {
         let mut made = Barrier::default();
         step.make(engine, &mut made)?;
         let mut pairs = self.now().clone();

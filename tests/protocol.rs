@@ -5,10 +5,15 @@
 
 use std::process::{Command, Output};
 
-use pykv::command::{COMMANDS, KEYS_PER_REQUEST_MAX};
+use pykv::command::{
+    CHANNEL_BYTES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX, PATTERN_BYTES_MAX,
+    QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX,
+};
+use pykv::connection::NAMESPACES_MAX;
+use pykv::persistence::RECORD_BYTES_MAX;
 use pykv::protocol::ErrorCode;
-use pykv::protocol::line::{LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX};
-use pykv::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use pykv::protocol::line::{LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX, WORDS_MAX};
+use pykv::record::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::server::CONNECTIONS_MAX;
 
 use crate::server::{Stopped, TestClient, TestServer, is_skipped};
@@ -22,6 +27,12 @@ fn blocks(language: &str) -> Vec<&'static str> {
         .skip(1)
         .map(|rest| rest.split("\n```").next().unwrap_or(rest))
         .collect()
+}
+
+/// The commands that lines have.
+fn commands() -> impl Iterator<Item = &'static pykv::command::Command> {
+    let all = COMMANDS.iter().copied();
+    all.filter(|command| command.dialects != Dialects::Resp)
 }
 
 /// The rows of the tables of one chapter, each as its cells.
@@ -52,7 +63,7 @@ fn every_example_in_protocol_md_is_true() {
         shown.push_str(example);
         shown.push('\n');
     }
-    for command in COMMANDS {
+    for command in commands() {
         let (request, name) = (format!("C: {}", command.name), command.name);
         assert!(
             shown
@@ -78,7 +89,12 @@ fn play(mut client: TestClient, example: &str) {
                 }
             }
         } else if let Some(expected) = line.strip_prefix("S: ") {
-            assert_eq!(client.reply(), expected, "in\n{example}");
+            let reply = client.reply();
+            let is_shown = match expected.strip_suffix("...") {
+                Some(beginning) => reply.starts_with(beginning),
+                None => reply == expected,
+            };
+            assert!(is_shown, "{reply:?} came, not {expected:?}, in\n{example}");
         } else {
             panic!("{line:?} begins with neither `C: ` nor `S: `");
         }
@@ -108,13 +124,10 @@ fn skip_to(client: &mut TestClient, expected: &str, example: &str) {
 fn the_commands_of_the_table_have_a_chapter_in_order() {
     let chapters: Vec<String> = LAW
         .lines()
-        .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
+        .filter_map(|line| line.strip_prefix("#### `")?.strip_suffix('`'))
         .map(str::to_owned)
         .collect();
-    let table: Vec<String> = COMMANDS
-        .iter()
-        .map(pykv::command::Command::synopsis)
-        .collect();
+    let table: Vec<String> = commands().map(pykv::command::Command::synopsis).collect();
     assert_eq!(chapters, table);
 }
 
@@ -142,9 +155,70 @@ fn the_limits_in_protocol_md_are_those_of_the_server() {
         ),
         (
             "keys in one request",
-            "10,000 keys",
+            "1,048,576 keys",
             KEYS_PER_REQUEST_MAX,
+            1_048_576,
+        ),
+        (
+            "keys that one connection watches",
+            "1,048,576 keys",
+            KEYS_PER_REQUEST_MAX,
+            1_048_576,
+        ),
+        (
+            "requests in one transaction",
+            "1,048,576 requests",
+            QUEUED_REQUESTS_MAX,
+            1_048_576,
+        ),
+        (
+            "arguments of all requests in one transaction",
+            "403,047,424 bytes",
+            QUEUED_BYTES_MAX,
+            403_047_424,
+        ),
+        (
+            "answer to one transaction",
+            "403,047,424 bytes",
+            REPLY_BYTES_MAX,
+            403_047_424,
+        ),
+        (
+            "changes of one request or transaction, as one record",
+            "470,221,824 bytes",
+            RECORD_BYTES_MAX,
+            470_221_824,
+        ),
+        (
+            "keys that one `SCAN` looks at",
+            "10,000 keys",
+            SCAN_COUNT_MAX,
             10_000,
+        ),
+        (
+            "arguments on one line",
+            "2,097,152 arguments",
+            WORDS_MAX,
+            2_097_152,
+        ),
+        ("pattern", "1,024 bytes", PATTERN_BYTES_MAX, 1024),
+        (
+            "name of a channel",
+            "65,536 bytes",
+            CHANNEL_BYTES_MAX,
+            65_536,
+        ),
+        (
+            "namespaces in one answer",
+            "100,000 namespaces",
+            NAMESPACES_MAX,
+            100_000,
+        ),
+        (
+            "expiry, since 1970",
+            "253,402,207,200,000 ms",
+            usize::try_from(EXPIRES_AT_MAX).expect("64 bits"),
+            253_402_207_200_000,
         ),
         (
             "connections at a time",
@@ -204,13 +278,24 @@ fn every_error_code_and_figure_is_documented() {
         "the errors of protocol.md, by who is at fault"
     );
 
-    let mut shown: Vec<String> = TestServer::start()
+    let shown: Vec<String> = TestServer::start()
         .client()
         .ask_rows("STATS")
         .iter()
         .filter_map(|row| Some(row.strip_prefix("STAT ")?.split(' ').next()?.to_owned()))
         .collect();
-    let mut listed: Vec<String> = rows_of("\n### `STATS`\n")
+    let (counts, mut shown): (Vec<String>, Vec<String>) = shown
+        .into_iter()
+        .partition(|name| name.starts_with("command_"));
+    let mut names: Vec<String> = COMMANDS
+        .iter()
+        .map(|command| format!("command_{}", command.name.to_lowercase()))
+        .collect();
+    // A word that means one thing on a line and another to Redis is counted as one.
+    names.dedup();
+    assert_eq!(counts, names);
+    shown.push("command_*".to_owned());
+    let mut listed: Vec<String> = rows_of("\n#### `STATS`\n")
         .iter()
         .filter(|row| row.len() == 4)
         .flat_map(|row| row[0].split(", "))
@@ -236,6 +321,13 @@ db.put("long", "\"\\\n" * 500_000)
 assert db.get("long") == "\"\\\n" * 500_000
 assert db.get("nobody") is None
 assert db.delete("k", "k padded ", "nobody") == 2
+assert db.get_all("nobody", "photo", "k\ttab") == {"nobody": None, "photo": b"\xff\x00", "k\ttab": "\ttab"}
+assert db.ask("MULTI") == "OK"
+for request in [("MGET", "photo", "nobody"), ("INCR", "photo"), ("INCR", "n")]:
+    assert db.ask(*request) == "QUEUED"
+fault = "ERR ARGS value is not an integer or out of range"
+assert db.ask("EXEC") == [['BASE64 "/wA="', "NOT_FOUND"], fault, 'VALUE "1"']
+assert list(db.rows("NAMESPACES")) == []
 assert sorted(db.rows("KEYS", "k")) == sorted("KEY " + json.dumps("k" + text, ensure_ascii=False) for text in texts[2:])
 for request in [("FROB", "x"), ("GET",), ("GET", "\ud800")]:
     try:
@@ -275,6 +367,9 @@ is "$(pykv_del k 'k padded ' nobody)" 2
 is "$(pykv_rows KEYS kc)" 'KEY "kcafé 😀"'
 is "$(pykv_rows ALL ph)" 'ITEM "photo" BASE64 "/wA="'
 is "$(pykv_rows KEYS zz)" ''
+pykv_ask MULTI; pykv_ask MGET photo nobody; pykv_ask INCR photo; pykv_ask INCR n
+is "$(pykv_array EXEC 2>/dev/null)" $'ARRAY 3\nARRAY 2\nBASE64 "/wA="\nNOT_FOUND\nERR ARGS value is not an integer or out of range\nVALUE "1"'
+is "$(pykv_array SCAN 0 MATCH zz COUNT 1000)" $'ARRAY 2\nVALUE "0"\nARRAY 0'
 pykv_ask FROB 2>/dev/null; is $? 2
 pykv_rows GET 2>/dev/null; is $? 2
 pykv_ask PING; is "$REPLY" PONG
@@ -304,7 +399,7 @@ fn run_client(language: &str, program: &str, tools: &[&str], driver: &str) -> Op
         panic!("protocol.md has one block of {language}");
     };
     let lines = client.lines().count();
-    assert!(lines <= 25, "the {language} client has {lines} lines");
+    assert!(lines <= 35, "the {language} client has {lines} lines");
 
     let folder = Stopped::new(&[]);
     folder.write("store.json", r#"{"photo": {"$base64": "/wA="}}"#);

@@ -372,14 +372,16 @@ fn an_edit_made_while_the_server_runs_is_kept_aside() {
     assert_eq!(stopped.read("store.json.edited"), "{\"k\": \"edited\"}");
 }
 
-/// A folder whose journal holds three changes, as a killed server leaves it.
+/// A folder whose journal holds three changes, as a killed server leaves it: one line each and no marks.
 fn three_changes() -> Stopped {
     let server = TestServer::start();
     let mut client = server.client();
     for line in ["PUT a 1", "PUT b 2", "PUT c 3"] {
         assert_eq!(client.ask(line), "OK");
     }
-    server.kill()
+    let stopped = server.kill();
+    stopped.write("journal-1.jsonl", stopped.unmarked_journal());
+    stopped
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_request_that_changes_several_keys_is_one_record() {
     }
     assert_eq!(client.ask("DEL a b c"), "COUNT 3");
     let stopped = server.kill();
-    let journal = stopped.read("journal-1.jsonl");
+    let journal = stopped.unmarked_journal();
     let lines: Vec<&str> = journal.lines().collect();
     let record = lines.last().expect("a record");
     assert!(
@@ -57,6 +57,46 @@ fn a_request_that_changes_several_keys_is_one_record() {
             "COUNT 3",
             "cut after {cut} bytes"
         );
+    }
+}
+
+#[test]
+fn a_transaction_is_one_record() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    assert_eq!(client.ask("PUT old 0"), "OK");
+    for line in ["MULTI", "PUT a 1", "DEL old", "PUT b 2"] {
+        client.ask(line);
+    }
+    client.send("EXEC");
+    let replies: Vec<String> = (0..4).map(|_| client.reply()).collect();
+    assert_eq!(replies, ["ARRAY 3", "OK", "COUNT 1", "OK"]);
+    let stopped = server.kill();
+    let journal = stopped.unmarked_journal();
+    let record = journal.lines().last().expect("a record");
+    let members = r#"{"put":"a","value":"1"},{"del":["old"]},{"put":"b","value":"2"}"#;
+    assert!(
+        record.starts_with(&format!("{{\"group\":[{members}],\"seq\":2,")),
+        "{record}"
+    );
+    // Whoever cuts into it takes all of it away.
+    let whole = journal.trim_end().len() - record.len();
+    for (cut, is_there) in [
+        (record.len() + 1, true),
+        (record.len() - 1, false),
+        (record.len() / 2, false),
+        (1, false),
+    ] {
+        stopped.write("journal-1.jsonl", &journal.as_bytes()[..whole + cut]);
+        let server = Stopped::new(&[]).at(&stopped.data()).restart();
+        let mut client = server.client();
+        let (new, old) = (client.ask("EXISTS a b"), client.ask("EXISTS old"));
+        let expected = if is_there {
+            ("COUNT 2", "COUNT 0")
+        } else {
+            ("COUNT 0", "COUNT 1")
+        };
+        assert_eq!((&*new, &*old), expected, "cut after {cut} bytes");
     }
 }
 

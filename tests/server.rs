@@ -220,6 +220,14 @@ impl Stopped {
             .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// The first journal without the marks that the clock may have written between its records.
+    pub fn unmarked_journal(&self) -> String {
+        self.read("journal-1.jsonl")
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("{\"synced\""))
+            .collect()
+    }
+
     /// Puts a file into the data folder.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::create_dir_all(self.data()).expect("the data folder");
@@ -547,6 +555,16 @@ impl TestClient {
     pub fn ask_rows(&mut self, line: &str) -> Vec<String> {
         self.send(line);
         self.rows()
+    }
+
+    /// Sends a line that is answered with an array of plain replies; those.
+    pub fn ask_array(&mut self, line: &str) -> Vec<String> {
+        let opening = self.ask(line);
+        let count = opening.strip_prefix("ARRAY ").map(str::parse::<usize>);
+        let Some(Ok(count)) = count else {
+            panic!("{line} was answered with {opening}, which is no array");
+        };
+        (0..count).map(|_| self.reply()).collect()
     }
 
     /// Rows up to END or ERR.

@@ -1,4 +1,4 @@
-//! What a power cut or a failing sync leaves: holes of zeros, a journal of the older format, a doubt that outlives a kill.
+//! What a power cut or a failing sync leaves: holes of zeros, journals of older formats, a doubt that outlives a kill.
 //!
 //! The journals are made by hand, as no test can cut the power.
 
@@ -91,9 +91,8 @@ fn a_server_marks_what_it_has_synced() {
     assert_eq!(stopped.restart().client().ask("COUNT"), "COUNT 1");
 }
 
-#[test]
-fn a_journal_of_the_first_format_is_read_and_gone_on_with_in_a_new_one() {
-    let fixture = include_str!("fixtures/journal-1-format-1.jsonl");
+/// A journal as an older server has left it, whose next record has this number: it is read, and stays as it is.
+fn assert_is_gone_on_with_in_a_new_one(fixture: &str, next_seq: u64) {
     let stopped = Stopped::new(&[]);
     stopped.write("journal-1.jsonl", fixture);
     let mut server = stopped.restart();
@@ -109,13 +108,25 @@ fn a_journal_of_the_first_format_is_read_and_gone_on_with_in_a_new_one() {
         assert_eq!(stopped.read("journal-1.jsonl"), fixture);
         let journal = stopped.read("journal-2.jsonl");
         assert!(
-            journal.starts_with(&(header(2, 6) + &put(6, "more0", "1"))),
+            journal.starts_with(&(header(2, next_seq) + &put(next_seq, "more0", "1"))),
             "{journal}"
         );
         server = stopped.restart();
     }
     assert_eq!(server.client().ask("SAVE"), "OK");
     assert_eq!(server.kill().names(), ["journal-3.jsonl", "store.json"]);
+}
+
+#[test]
+fn a_journal_of_the_first_format_is_read_and_gone_on_with_in_a_new_one() {
+    let fixture = include_str!("fixtures/journal-1-format-1.jsonl");
+    assert_is_gone_on_with_in_a_new_one(fixture, 6);
+}
+
+#[test]
+fn a_journal_of_the_second_format_is_read_and_gone_on_with_in_a_new_one() {
+    let fixture = include_str!("fixtures/journal-1-format-2.jsonl");
+    assert_is_gone_on_with_in_a_new_one(fixture, 8);
 }
 
 #[test]

@@ -1,47 +1,78 @@
 //! The commands on the server itself: each reads the counters, the engine's figures or the table.
 
-use super::{COMMANDS, Call, Command, Next, place_of};
+use std::collections::BTreeMap;
+
+use super::table::{ANY, COMMANDS, Command, Dialects, Keys, place_of};
+use super::{Answer, Arguments, Call, Next};
 use crate::engine::Engine;
-use crate::protocol::{ErrorCode, ErrorReply, Figure, Reply};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 use crate::stats::Stats;
 
-pub(super) fn save(_call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    Ok(Next::Save)
-}
+pub(super) const ROWS: &[Command] = &[
+    Command::read("STATS", "", 0..=0, stats)
+        .keys(Keys::None)
+        .alone()
+        .only(Dialects::Line)
+        .about("Show the server's figures."),
+    Command::read("PING", "[<message>]", 0..=1, ping)
+        .keys(Keys::None)
+        .about("Ask whether the server is there; it answers a message with the same."),
+    Command::read("ECHO", "<message>", 1..=1, echo)
+        .keys(Keys::None)
+        .about("Answer with the same text."),
+    Command::read("HELP", "[<command>]", 0..=1, help)
+        .keys(Keys::None)
+        .alone()
+        .only(Dialects::Line)
+        .about("List the commands, or explain one."),
+    Command::free("QUIT", "", 0..=ANY, quit).about("Answer, then close this connection."),
+];
 
-pub(super) fn ping(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    if call.arguments.is_empty() {
+fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    if call.dialect == Dialect::Resp2 && call.session.subscriptions() > 0 {
+        // Among messages, an answer looks like one.
+        let message = words.first().map_or(&b""[..], |message| message);
+        call.replies.reply(Reply::Array(2));
+        call.replies.reply(Reply::Value(b"pong"));
+        return call.done(Reply::Value(message));
+    }
+    if words.is_empty() {
         return call.done(Reply::Pong);
     }
-    echo(call)
+    echo(call, words)
 }
 
-pub(super) fn echo(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    call.replies.reply(Reply::Value(&call.arguments[0]));
+fn echo(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    call.replies.reply(Reply::Value(&words[0]));
     Ok(Next::Done)
 }
 
-pub(super) fn quit(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+fn quit(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.replies.reply(Reply::Ok);
     Ok(Next::Close)
 }
 
-pub(super) fn help(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
-    let Some(asked) = call.arguments.first() else {
-        return explain(call, COMMANDS);
+fn help(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let spoken: Vec<&Command> = COMMANDS
+        .iter()
+        .copied()
+        .filter(|command| command.dialects != Dialects::Resp)
+        .collect();
+    let Some(asked) = words.first() else {
+        return explain(call, &spoken);
     };
     let asked = String::from_utf8_lossy(asked);
-    let Some(place) = place_of(&asked) else {
+    let Some(place) = place_of(&asked, Dialect::Line) else {
         let asked: String = asked.chars().take(40).collect();
         return Err(ErrorReply::new(
             ErrorCode::Unknown,
             format!("there is no command '{asked}'; HELP lists them"),
         ));
     };
-    explain(call, &COMMANDS[place..=place])
+    explain(call, &[COMMANDS[place]])
 }
 
-fn explain(call: &mut Call<'_>, commands: &[Command]) -> Result<Next, ErrorReply> {
+fn explain(call: &mut Call<'_, '_>, commands: &[&Command]) -> Answer {
     for command in commands {
         call.replies
             .reply(Reply::Help(&command.synopsis(), command.summary));
@@ -49,7 +80,7 @@ fn explain(call: &mut Call<'_>, commands: &[Command]) -> Result<Next, ErrorReply
     call.done(Reply::End(commands.len() as u64))
 }
 
-pub(super) fn stats(call: &mut Call<'_>) -> Result<Next, ErrorReply> {
+fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     // What this batch has counted so far belongs to the truth, this request included.
     call.service.stats.add(call.tally);
     let figures = figures(call.engine()?, &call.service.stats);
@@ -118,12 +149,18 @@ fn figures(engine: &Engine, stats: &Stats) -> Vec<(String, Figure)> {
             Figure::Text(save.map_or_else(|| "none yet".to_owned(), |save| save.result)),
         ),
     ];
-    let counts = COMMANDS.iter().enumerate().map(|(place, command)| {
-        (
-            format!("command_{}", command.name.to_lowercase()),
-            Figure::Count(stats.of_command(place)),
-        )
-    });
+    let mut counts: Vec<(String, Figure)> = Vec::new();
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+    for (place, command) in COMMANDS.iter().enumerate() {
+        *by_name.entry(command.name).or_default() += stats.of_command(place);
+    }
+    for command in COMMANDS.iter() {
+        // A word that means one thing on a line and another to Redis is counted as one.
+        if let Some(count) = by_name.remove(command.name) {
+            let name = format!("command_{}", command.name.to_lowercase());
+            counts.push((name, Figure::Count(count)));
+        }
+    }
     named
         .into_iter()
         .map(|(name, figure)| (name.to_owned(), figure))

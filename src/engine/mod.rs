@@ -5,27 +5,32 @@
 //! - what `commit` has let pass is as safe as `--durability` says, and so is everything that a reader has been shown before;
 //! - a scan shows every pair that is there from its beginning to its end exactly once, and holds no lock meanwhile.
 
+mod absence;
+mod group;
 mod load;
 mod saver;
 mod table;
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use table::Table;
 
-pub use crate::persistence::Progress;
+pub use absence::Absence;
+pub use group::{Group, Mark};
+pub use table::Position;
+
 use crate::persistence::chunks::Load as _;
 use crate::persistence::files::{Files, System};
+pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use crate::persistence::{
     Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
 };
-use crate::protocol::{ErrorCode, ErrorReply};
 use crate::record::{Change, Entry, Key, UnixMs, Value, now_ms};
-use load::{Expiring, Loading};
+use load::Loading;
 use saver::Saver;
 
 /// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
@@ -53,24 +58,13 @@ pub enum Read {
     Missing,
 }
 
-/// What becomes of a pair, decided by whoever has seen it.
-#[derive(Debug)]
-pub enum Update {
-    /// It stays as it is.
-    Keep,
-    /// It has this value, and ceases to be then.
-    Put(Vec<u8>, Option<UnixMs>),
-    /// It is gone.
-    Delete,
-}
-
 /// The data of one server.
 pub struct Engine {
     table: Table,
     store: Store,
     saver: Saver,
-    /// Keys that expire, soonest first; an item whose key has changed since is passed over when its time comes.
-    expiring: Mutex<Expiring>,
+    /// How many pairs have expired since the start.
+    expired: AtomicU64,
 }
 
 impl Engine {
@@ -94,7 +88,7 @@ impl Engine {
         let loading = Loading::default();
         let store = Store::open(files, options, &loading, progress)?;
         let engine = Self::new(loading, store);
-        engine.expire();
+        while engine.expire() {}
         if options.durability == Durability::Off && engine.store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
             saver::save(&engine).map_err(StoreError::FirstSave)?;
@@ -139,13 +133,17 @@ impl Engine {
     }
 
     fn new(loading: Loading, store: Store) -> Arc<Self> {
-        let (table, expiring) = loading.end();
         Arc::new(Self {
-            table,
+            table: loading.end(),
             store,
             saver: Saver::new(),
-            expiring: Mutex::new(expiring),
+            expired: AtomicU64::new(0),
         })
+    }
+
+    /// Has the pairs of these keys fetched from memory, all at once: they are about to be looked up. It changes nothing.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        self.table.prefetch(keys);
     }
 
     /// Shows the value of a key, unless it is long.
@@ -164,14 +162,16 @@ impl Engine {
         read.unwrap_or(Read::Missing)
     }
 
-    /// How many of these keys there are, at one moment; a key that is named twice counts twice.
-    pub fn exist(&self, keys: &[Key<'_>], seen: &mut Barrier) -> u64 {
-        let mut locked = self.table.lock(keys);
-        seen.raise(Barrier(locked.changed()));
-        let there = keys
-            .iter()
-            .filter(|key| locked.get(**key).is_some_and(|entry| !is_gone(&entry)));
-        there.count() as u64
+    /// Begins changes of these keys that belong together.
+    #[must_use]
+    pub fn group(&self, keys: &[Key<'_>]) -> Group<'_> {
+        Group::new(self, self.table.lock(keys))
+    }
+
+    /// Begins changes of any keys that belong together: everybody else waits.
+    #[must_use]
+    pub fn group_of_all(&self) -> Group<'_> {
+        Group::new(self, self.table.lock_all())
     }
 
     /// Puts a value under a key.
@@ -189,118 +189,30 @@ impl Engine {
         made.raise(Barrier(change));
         // Freed here, not under the lock.
         drop(old);
-        self.will_expire(key, value);
         Ok(())
     }
 
-    fn will_expire(&self, key: Key<'_>, value: Value<'_>) {
-        if let Some(expires_at) = value.expires_at() {
-            self.expiring()
-                .push(Reverse((expires_at, key.as_str().to_owned())));
-        }
-    }
-
-    /// Changes a pair by what it is, in one step that nobody comes between; what `decide` has found besides.
-    ///
-    /// # Errors
-    /// What `decide` says; `TOO_LARGE`; `DISK`, while the disk takes no changes. Nothing has changed then.
-    pub fn update<R>(
-        &self,
-        key: Key<'_>,
-        made: &mut Barrier,
-        decide: impl FnOnce(Option<&Entry>) -> Result<(R, Update), ErrorReply>,
-    ) -> Result<R, ErrorReply> {
-        let mut locked = self.table.lock(&[key]);
-        // What is decided is news of the pair, even where nothing changes.
-        made.raise(Barrier(locked.changed()));
-        let old = locked.get(key).filter(|entry| !is_gone(entry));
-        let (found, update) = decide(old.as_ref())?;
-        let taken = match update {
-            Update::Keep => return Ok(found),
-            // There is nothing to delete where nothing is.
-            Update::Delete if old.is_none() => return Ok(found),
-            Update::Put(bytes, expires_at) => {
-                let value = Value::parse_until(&bytes, expires_at)?;
-                let change = self
-                    .store
-                    .append(self.store.encode(&Change::Put(key, value)))?;
-                let taken = locked.insert(Entry::new(key, value));
-                locked.note(change);
-                made.raise(Barrier(change));
-                if expires_at != old.as_ref().and_then(Entry::expires_at) {
-                    self.will_expire(key, value);
-                }
-                taken
-            }
-            Update::Delete => {
-                let change = self
-                    .store
-                    .append(self.store.encode(&Change::Delete(&[key])))?;
-                let taken = locked.remove(key);
-                locked.note(change);
-                made.raise(Barrier(change));
-                taken
-            }
-        };
-        drop(locked);
-        // Freed here, not under the lock.
-        drop(taken);
-        Ok(found)
-    }
-
-    /// Deletes keys, as one change; how many there were.
-    ///
-    /// # Errors
-    /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn delete(&self, keys: &[Key<'_>], made: &mut Barrier) -> Result<u64, DiskFault> {
-        let mut locked = self.table.lock(keys);
-        // That a key is not there may be news, too.
-        made.raise(Barrier(locked.changed()));
-        let mut there: Vec<Key<'_>> = keys
-            .iter()
-            .copied()
-            .filter(|key| locked.get(*key).is_some())
-            .collect();
-        there.sort_unstable_by_key(|key| key.as_str());
-        there.dedup();
-        if there.is_empty() {
-            return Ok(0);
-        }
-        let record = self.store.encode(&Change::Delete(&there));
-        let change = self.store.append(record)?;
-        let taken: Vec<Option<Entry>> = there.into_iter().map(|key| locked.remove(key)).collect();
-        locked.note(change);
-        drop(locked);
-        made.raise(Barrier(change));
-        Ok(taken
-            .iter()
-            .flatten()
-            .filter(|entry| !is_gone(entry))
-            .count() as u64)
-    }
-
-    /// Deletes every key, as one change.
-    ///
-    /// # Errors
-    /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn clear(&self, made: &mut Barrier) -> Result<(), DiskFault> {
-        let record = self.store.encode(&Change::Clear);
-        let mut locked = self.table.lock_all();
-        let change = self.store.append(record)?;
-        let taken = locked.take_all();
-        locked.note(change);
-        self.expiring().clear();
-        drop(locked);
-        made.raise(Barrier(change));
-        // Ten million entries take a second to free; no request waits for it, unless there is no thread to be had.
-        let _ = std::thread::Builder::new().spawn(move || drop(taken));
-        Ok(())
-    }
-
-    /// How many keys.
+    /// How many keys, without those that have expired and are still to be deleted.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        self.table.keys()
+        self.unexpired(self.table.keys())
+    }
+
+    /// How many of so many keys are left without those that have expired.
+    fn unexpired(&self, keys: u64) -> u64 {
+        keys.saturating_sub(self.table.expired_keys(now_ms()))
+    }
+
+    /// How many of the keys expire.
+    #[must_use]
+    pub fn keys_expiring(&self) -> u64 {
+        self.table.keys_expiring()
+    }
+
+    /// How many pairs have expired since the start.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Relaxed)
     }
 
     /// What whoever is shown anything of all the data has seen.
@@ -336,6 +248,15 @@ impl Engine {
         self.store.commit(barrier.0).await
     }
 
+    /// Follows the changes of keys with a prefix, after a revision or from now on. Who begins to follow and then reads the
+    /// pairs misses none.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub fn follow(&self, prefix: Key<'_>, after: Option<u64>) -> Result<Follower, FollowError> {
+        self.store.follow(prefix, after)
+    }
+
     /// Saves all pairs, and waits for it. Changes that were made before the call are in store.json when it returns.
     ///
     /// # Errors
@@ -349,44 +270,63 @@ impl Engine {
         self.saver.hurry();
     }
 
+    /// How many changes there are that store.json does not hold.
+    #[must_use]
+    pub fn unsaved_changes(&self) -> u64 {
+        self.store.unsaved_changes()
+    }
+
     /// Whether there are changes that store.json does not hold.
     #[must_use]
     pub fn is_unsaved(&self) -> bool {
         self.store.is_unsaved()
     }
 
-    /// Deletes what has expired. Called once a second.
-    pub fn expire(&self) {
-        let now = now_ms();
-        loop {
-            let mut expiring = self.expiring();
-            if expiring
-                .peek()
-                .is_none_or(|Reverse((expires_at, _))| *expires_at > now)
-            {
-                return;
-            }
-            let Some(Reverse((expires_at, key))) = expiring.pop() else {
-                return;
-            };
-            drop(expiring);
-            if self.delete_expired(&key, now).is_err() {
-                // Until the disk takes changes again, the pair is only hidden.
-                self.expiring().push(Reverse((expires_at, key)));
-                return;
-            }
-        }
+    /// At least `least` pairs from a position on, if there are so many, and the position where the next ones begin; none after
+    /// the last. A walk from page to page, which begins at 0, shows every pair that is there from its beginning to its end.
+    pub fn page(
+        &self,
+        from: Position,
+        least: usize,
+        seen: &mut Barrier,
+    ) -> (Vec<Entry>, Option<Position>) {
+        let (mut page, next, changed) = self.table.page(from, least);
+        seen.raise(Barrier(changed));
+        page.retain(|entry| !is_gone(entry));
+        (page, next)
     }
 
-    fn delete_expired(&self, key: &str, now: UnixMs) -> Result<(), DiskFault> {
-        let key = Key::parse(key.as_bytes()).expect("it was a key when it was put");
-        let mut locked = self.table.lock(&[key]);
-        if locked.get(key).is_some_and(|entry| entry.is_expired(now)) {
-            let record = self.store.encode(&Change::Delete(&[key]));
-            let change = self.store.append(record)?;
-            locked.remove(key);
-            locked.note(change);
+    /// Deletes some of what has expired, and says whether there may be more. It looks at what is due alone, not at all the data.
+    pub fn expire(&self) -> bool {
+        if self.table.keys_expiring() == 0 {
+            return false;
         }
+        let now = now_ms();
+        for shard in 0..self.table.shards() {
+            let due = self.table.expired(shard, now);
+            // Until the disk takes changes again, a pair is only hidden.
+            if !due.is_empty() {
+                return self.delete_expired(&due, now).is_ok();
+            }
+        }
+        false
+    }
+
+    /// Deletes entries of one shard, if they are still the ones that have expired.
+    fn delete_expired(&self, due: &[Entry], now: UnixMs) -> Result<(), DiskFault> {
+        let mut keys: Vec<Key<'_>> = due.iter().map(Entry::key).collect();
+        let mut locked = self.table.lock(&keys);
+        keys.retain(|key| locked.get(*key).is_some_and(|entry| entry.is_expired(now)));
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let record = self.store.encode(&Change::Delete(&keys));
+        let change = self.store.append(record)?;
+        for key in &keys {
+            locked.remove(*key);
+        }
+        locked.note(change);
+        self.expired.fetch_add(keys.len() as u64, Relaxed);
         Ok(())
     }
 
@@ -394,10 +334,6 @@ impl Engine {
     #[must_use]
     pub fn disk(&self) -> Disk {
         self.store.disk()
-    }
-
-    fn expiring(&self) -> MutexGuard<'_, Expiring> {
-        self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -410,12 +346,6 @@ impl fmt::Debug for Engine {
 fn is_gone(entry: &Entry) -> bool {
     // Only a pair that expires pays for a look at the clock.
     entry.expires_at().is_some() && entry.is_expired(now_ms())
-}
-
-impl From<DiskFault> for ErrorReply {
-    fn from(fault: DiskFault) -> Self {
-        Self::new(ErrorCode::Disk, fault.to_string())
-    }
 }
 
 /// A walk over the pairs whose key begins with a prefix.

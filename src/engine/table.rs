@@ -6,18 +6,36 @@
 //! The shards are used directly (`raw-api`) for three things that the map's own methods cannot do: several keys under their
 //! locks at once, every key under all locks at once, and a scan that holds no lock between shards.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 use smallvec::SmallVec;
 
+use super::absence::Absences;
 use crate::persistence::chunks::Op;
-use crate::record::{Entry, Key};
+use crate::record::{Entry, Key, UnixMs};
 
 /// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
 const SHARDS: usize = 4096;
 
 type Shard = hashbrown::raw::RawTable<(Entry, SharedValue<()>)>;
+
+/// The entries of one shard that expire, soonest first.
+type Expiring = BTreeSet<(UnixMs, Entry)>;
+
+/// A place in the order of a walk: the shard in the upper 12 bits, more of the key's hash in the 41 below. So that it is a
+/// number which every client can keep, JavaScript's included, it has no more than 53.
+pub type Position = u64;
+const POSITIONS_PER_SHARD: u32 = 41;
+
+/// The most keys that are fetched ahead: more would drive each other out of the nearest cache.
+const KEYS_AHEAD_MAX: usize = 128;
+const CACHE_LINE_BYTES: usize = 64;
+
+/// How many expired entries are deleted as one change, under the lock of their shard.
+const EXPIRED_AT_A_TIME: usize = 256;
 
 /// The map from key to entry.
 #[derive(Debug)]
@@ -25,8 +43,13 @@ pub struct Table {
     map: DashMap<Entry, (), ahash::RandomState>,
     /// For each shard the number of its last change, written under its lock: whoever has read there has seen that one.
     changed: Box<[AtomicU64]>,
+    /// For each shard those of its entries that expire; changed under its lock.
+    expiring: Box<[Mutex<Expiring>]>,
     keys: AtomicU64,
+    keys_expiring: AtomicU64,
     data_bytes: AtomicU64,
+    /// The keys that somebody has looked for in vain, and depends on.
+    pub(super) absences: Absences,
 }
 
 impl Default for Table {
@@ -49,8 +72,13 @@ impl Table {
             changed: std::iter::repeat_with(AtomicU64::default)
                 .take(SHARDS)
                 .collect(),
+            expiring: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
             keys: AtomicU64::new(0),
+            keys_expiring: AtomicU64::new(0),
             data_bytes: AtomicU64::new(0),
+            absences: Absences::default(),
         }
     }
 
@@ -58,6 +86,12 @@ impl Table {
     #[must_use]
     pub fn keys(&self) -> u64 {
         self.keys.load(Relaxed)
+    }
+
+    /// How many of the keys expire.
+    #[must_use]
+    pub fn keys_expiring(&self) -> u64 {
+        self.keys_expiring.load(Relaxed)
     }
 
     /// Bytes of all keys and values.
@@ -94,6 +128,44 @@ impl Table {
         (shown, changed)
     }
 
+    /// Has the entries of these keys fetched from memory, all at once: to look one key up takes three or four reads, each of
+    /// which waits for the one before; those of different keys need not wait for each other.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let mut hashes = SmallVec::<[u64; KEYS_AHEAD_MAX]>::new();
+        for key in keys.take(KEYS_AHEAD_MAX) {
+            let hash = self.hash(key);
+            prefetch(&raw const self.map.shards()[self.shard_of(hash)]);
+            hashes.push(hash);
+        }
+        if hashes.len() < 2 {
+            return;
+        }
+        let shards = self.map.shards();
+        for hash in &hashes {
+            // A shard that is being changed is fetched already.
+            if let Some(shard) = shards[self.shard_of(*hash)].try_read() {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "the table, too, takes the lower bits"
+                )]
+                let bucket = *hash as usize & (shard.buckets() - 1);
+                let end = shard.data_end().as_ptr();
+                prefetch(end.cast::<u8>().wrapping_add(bucket));
+                prefetch(end.wrapping_sub(bucket + 1));
+            }
+        }
+        for hash in &hashes {
+            if let Some(shard) = shards[self.shard_of(*hash)].try_read() {
+                shard.find(*hash, |(entry, _)| {
+                    let start = entry.as_ptr().cast::<u8>();
+                    prefetch(start);
+                    prefetch(start.wrapping_add(CACHE_LINE_BYTES));
+                    false
+                });
+            }
+        }
+    }
+
     /// Locks the shards of these keys against all others.
     pub fn lock(&self, keys: &[Key<'_>]) -> Locked<'_> {
         let mut places: SmallVec<[usize; 1]> = keys
@@ -110,6 +182,8 @@ impl Table {
         Locked {
             table: self,
             shards,
+            keys: 0,
+            data_bytes: 0,
         }
     }
 
@@ -125,6 +199,8 @@ impl Table {
         Locked {
             table: self,
             shards,
+            keys: 0,
+            data_bytes: 0,
         }
     }
 
@@ -157,10 +233,94 @@ impl Table {
         (entries, changed)
     }
 
+    /// At least `least` entries from a position on, if there are so many, and the position where the next ones begin; none
+    /// after the last. Of the entries that are there all along, a walk from page to page misses none.
+    #[must_use]
+    pub fn page(&self, from: Position, least: usize) -> (Vec<Entry>, Option<Position>, u64) {
+        let (mut page, mut from, mut seen) = (Vec::new(), from, 0);
+        while let Some(shard) = usize::try_from(from >> POSITIONS_PER_SHARD)
+            .ok()
+            .filter(|shard| *shard < SHARDS)
+        {
+            let (entries, changed) = self.entries(shard, b"");
+            seen = seen.max(changed);
+            let mut entries: Vec<_> = entries
+                .into_iter()
+                .map(|entry| (self.position_of(&entry), entry))
+                .filter(|(position, _)| *position >= from)
+                .collect();
+            entries.sort_unstable_by_key(|(position, _)| *position);
+            for (position, entry) in entries {
+                if page.len() >= least && position >= from {
+                    return (page, Some(position), seen);
+                }
+                // Two of one position, which are hardly ever there, go together.
+                from = position + 1;
+                page.push(entry);
+            }
+            from = (shard as u64 + 1) << POSITIONS_PER_SHARD;
+            if page.len() >= least {
+                break;
+            }
+        }
+        let is_end = from >> POSITIONS_PER_SHARD >= SHARDS as u64;
+        (page, (!is_end).then_some(from), seen)
+    }
+
+    fn position_of(&self, entry: &Entry) -> Position {
+        // The map chooses a shard by the bits after the highest seven.
+        self.hash(entry.key_bytes()).rotate_left(7) >> (64 - 12 - POSITIONS_PER_SHARD)
+    }
+
+    /// Some entries of one shard that have expired.
+    #[must_use]
+    pub fn expired(&self, shard: usize, now: UnixMs) -> Vec<Entry> {
+        let expiring = lock(&self.expiring[shard]);
+        let due = expiring.iter().take_while(|(at, _)| *at <= now);
+        due.take(EXPIRED_AT_A_TIME)
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// How many entries have expired and are still there.
+    #[must_use]
+    pub fn expired_keys(&self, now: UnixMs) -> u64 {
+        if self.keys_expiring() == 0 {
+            return 0;
+        }
+        let count = |expiring: &Mutex<Expiring>| {
+            let expiring = lock(expiring);
+            expiring.iter().take_while(|(at, _)| *at <= now).count() as u64
+        };
+        self.expiring.iter().map(count).sum()
+    }
+
+    /// Notes that one entry has come in the place of another, under the lock of their shard.
+    fn note_expiry(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
+        let time = |entry: Option<&Entry>| Some((entry?.expires_at()?, entry?.clone()));
+        let (old, new) = (time(old), time(new));
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        let mut expiring = lock(&self.expiring[shard]);
+        if old.is_some_and(|old| expiring.remove(&old)) {
+            self.keys_expiring.fetch_sub(1, Relaxed);
+        }
+        if new.is_some_and(|new| expiring.insert(new)) {
+            self.keys_expiring.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn forget_expiries(&self, shard: usize) -> Expiring {
+        let expiring = std::mem::take(&mut *lock(&self.expiring[shard]));
+        self.keys_expiring.fetch_sub(expiring.len() as u64, Relaxed);
+        expiring
+    }
+
     /// Applies changes of one shard, under its lock, and counts them at once.
-    pub fn apply(&self, shard: usize, changes: Vec<Op>) {
+    pub fn apply(&self, place: usize, changes: Vec<Op>) {
         let (mut keys, mut data_bytes) = (0_i64, 0_i64);
-        let mut shard = self.map.shards()[shard].write();
+        let mut shard = self.map.shards()[place].write();
         // Each look-up waits for memory; those of this pass do not depend on each other, and wait all together.
         for op in &changes {
             std::hint::black_box(shard.find(op.hash, |_| false).is_some());
@@ -178,7 +338,8 @@ impl Table {
             } else {
                 data_bytes += len(&entry);
                 keys += 1;
-                match shard.get_mut(hash, |(old, _)| *old == entry) {
+                let new = entry.expires_at().map(|_| entry.clone());
+                let old = match shard.get_mut(hash, |(old, _)| *old == entry) {
                     Some((old, _)) => Some(std::mem::replace(old, entry)),
                     None => {
                         shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
@@ -186,9 +347,14 @@ impl Table {
                         });
                         None
                     }
-                }
+                };
+                self.note_expiry(place, old.as_ref(), new.as_ref());
+                old
             };
             if let Some(old) = old {
+                if is_delete {
+                    self.note_expiry(place, Some(&old), None);
+                }
                 data_bytes -= len(&old);
                 keys -= 1;
             }
@@ -201,7 +367,10 @@ impl Table {
 
     /// Takes every entry of one shard out.
     pub fn clear_shard(&self, shard: usize) {
-        let taken = std::mem::take(&mut *self.map.shards()[shard].write());
+        let mut locked = self.map.shards()[shard].write();
+        drop(self.forget_expiries(shard));
+        let taken = std::mem::take(&mut *locked);
+        drop(locked);
         let keys = taken.len() as u64;
         let data_bytes: usize = taken.into_iter().map(|(entry, _)| entry.data_bytes()).sum();
         self.keys.fetch_sub(keys, Relaxed);
@@ -219,6 +388,23 @@ impl Table {
     }
 }
 
+/// Has a line of memory fetched. Any address will do: one that is nobody's does nothing.
+fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint to the processor, which neither reads nor faults.
+    #[allow(unsafe_code)]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+fn lock(expiring: &Mutex<Expiring>) -> MutexGuard<'_, Expiring> {
+    expiring.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn len(entry: &Entry) -> i64 {
     i64::try_from(entry.data_bytes()).expect("no pair has 2^63 bytes")
 }
@@ -227,15 +413,36 @@ fn len(entry: &Entry) -> i64 {
 pub struct Locked<'a> {
     table: &'a Table,
     shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 1]>,
+    /// How many more keys there are, and bytes of them, than before; counted as one, when the locks are given up.
+    keys: i64,
+    data_bytes: i64,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Two's complement: what is added may be negative.
+        if self.keys != 0 {
+            self.table
+                .keys
+                .fetch_add(self.keys.cast_unsigned(), Relaxed);
+        }
+        if self.data_bytes != 0 {
+            self.table
+                .data_bytes
+                .fetch_add(self.data_bytes.cast_unsigned(), Relaxed);
+        }
+    }
 }
 
 impl Locked<'_> {
-    fn shard(&mut self, hash: u64) -> &mut Shard {
+    /// The shard of the key with this hash, and its number.
+    fn shard(&mut self, hash: u64) -> (usize, &mut Shard) {
         let place = self.table.shard_of(hash);
         let at = self
             .shards
             .binary_search_by_key(&place, |(place, _)| *place);
-        &mut self.shards[at.expect("the shards of all keys that are used were locked")].1
+        let at = at.expect("the shards of all keys that are used were locked");
+        (place, &mut self.shards[at].1)
     }
 
     /// Notes the number of a change in all the locked shards.
@@ -255,10 +462,16 @@ impl Locked<'_> {
             .unwrap_or(0)
     }
 
+    /// How many keys there are, with what has been changed here.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.table.keys().wrapping_add_signed(self.keys)
+    }
+
     /// The entry of a key.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
         let hash = self.table.hash(key.as_bytes());
-        let shard = self.shard(hash);
+        let (_, shard) = self.shard(hash);
         shard
             .get(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())
             .map(|(entry, _)| entry.clone())
@@ -267,46 +480,99 @@ impl Locked<'_> {
     /// Puts an entry in the place of what was under its key.
     pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
         let (table, hash) = (self.table, self.table.hash(entry.key_bytes()));
-        table
-            .data_bytes
-            .fetch_add(entry.data_bytes() as u64, Relaxed);
-        let shard = self.shard(hash);
-        if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
-            let old = std::mem::replace(old, entry);
-            table.data_bytes.fetch_sub(old.data_bytes() as u64, Relaxed);
-            return Some(old);
+        self.data_bytes += len(&entry);
+        let new = entry.expires_at().map(|_| entry.clone());
+        let (place, shard) = self.shard(hash);
+        let old = if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
+            if old.expires_at().is_some() {
+                // Whoever looked after that was told that there is none.
+                table.absences.end(entry.key());
+            }
+            Some(std::mem::replace(old, entry))
+        } else {
+            table.absences.end(entry.key());
+            shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
+                table.hash(entry.key_bytes())
+            });
+            None
+        };
+        table.note_expiry(place, old.as_ref(), new.as_ref());
+        match &old {
+            Some(old) => self.data_bytes -= len(old),
+            None => self.keys += 1,
         }
-        shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
-            table.hash(entry.key_bytes())
-        });
-        table.keys.fetch_add(1, Relaxed);
-        None
+        old
     }
 
     /// Takes the entry of a key out.
     pub fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
         let (table, hash) = (self.table, self.table.hash(key.as_bytes()));
-        let (entry, _) = self
-            .shard(hash)
-            .remove_entry(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())?;
-        table.keys.fetch_sub(1, Relaxed);
-        table
-            .data_bytes
-            .fetch_sub(entry.data_bytes() as u64, Relaxed);
+        let (place, shard) = self.shard(hash);
+        let (entry, _) =
+            shard.remove_entry(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())?;
+        table.note_expiry(place, Some(&entry), None);
+        self.keys -= 1;
+        self.data_bytes -= len(&entry);
         Some(entry)
     }
 
-    /// Takes every entry of the locked shards out; freeing them, which takes long, is left to the caller.
-    pub fn take_all(&mut self) -> impl Send + use<> {
-        let taken: Vec<Shard> = self
+    /// Takes every entry of the locked shards out, which must be all there are; freeing them, which takes long, is left to
+    /// the caller.
+    pub fn take_all(&mut self) -> Taken {
+        let taken = self
             .shards
             .iter_mut()
-            .map(|(_, shard)| std::mem::take(&mut **shard))
-            .collect();
-        self.table.keys.store(0, Relaxed);
-        self.table.data_bytes.store(0, Relaxed);
-        taken
+            .filter(|(_, shard)| !shard.is_empty());
+        let shards = taken.map(|(place, shard)| Shardful {
+            place: *place,
+            entries: std::mem::take(&mut **shard),
+            expiring: self.table.forget_expiries(*place),
+        });
+        let shards = shards.collect();
+        let data_bytes = self.table.data_bytes().cast_signed() + self.data_bytes;
+        let keys = self.keys().cast_signed();
+        self.keys -= keys;
+        self.data_bytes -= data_bytes;
+        Taken {
+            shards,
+            keys,
+            data_bytes,
+        }
     }
+
+    /// Puts back what was taken out of all shards, which must be empty.
+    pub fn put_back(&mut self, taken: Taken) {
+        let table = self.table;
+        for Shardful {
+            place,
+            entries,
+            expiring,
+        } in taken.shards
+        {
+            // All are locked, in their order.
+            *self.shards[place].1 = entries;
+            table
+                .keys_expiring
+                .fetch_add(expiring.len() as u64, Relaxed);
+            *lock(&table.expiring[place]) = expiring;
+        }
+        self.keys += taken.keys;
+        self.data_bytes += taken.data_bytes;
+    }
+}
+
+/// What was in one shard.
+struct Shardful {
+    place: usize,
+    entries: Shard,
+    expiring: Expiring,
+}
+
+/// Every entry of a table, taken out of it.
+pub struct Taken {
+    shards: Vec<Shardful>,
+    keys: i64,
+    data_bytes: i64,
 }
 
 #[cfg(test)]

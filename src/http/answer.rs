@@ -3,13 +3,12 @@
 //! In: a verb and its arguments. Out: its answer, or the HTTP response that refuses it. Promise: the answer is given once
 //! what it tells of is as safe as `--durability` says.
 
-use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::bodies;
-use crate::command::{self, Next, Service};
+use super::problem::Problem;
+use crate::command::{self, Next, Service, Session};
 use crate::engine::{Barrier, Scan};
-use crate::protocol::{ErrorCode, ErrorReply, Replies, Reply, Request};
+use crate::protocol::{Dialect, ErrorReply, Replies, Reply, Request};
 use crate::record::Entry;
 use crate::stats::Tally;
 
@@ -43,6 +42,16 @@ struct Kept {
 }
 
 impl Replies for Kept {
+    fn speak(&mut self, _dialect: Dialect) {}
+
+    fn mark(&self) -> usize {
+        0
+    }
+
+    fn take_back(&mut self, _since: usize) {
+        self.answer = None;
+    }
+
     fn reply(&mut self, reply: Reply<'_>) {
         match reply {
             Reply::Ok => self.answer = Some(Answer::Ok),
@@ -52,9 +61,7 @@ impl Replies for Kept {
             Reply::Stat(name, figure) => drop(self.stats.insert(name.to_owned(), figure.to_json())),
             Reply::Error(error) => self.error = Some(error.clone()),
             Reply::End(_) => self.answer = Some(Answer::Stats(std::mem::take(&mut self.stats))),
-            Reply::Item(..) | Reply::Key(_) | Reply::Help(..) | Reply::Number(_) | Reply::Pong => {
-                unreachable!("no route asks for a command that answers this")
-            }
+            _ => unreachable!("no route asks for a command that answers this"),
         }
     }
 }
@@ -64,31 +71,29 @@ pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answe
     let mut tally = Tally::default();
     let mut kept = Kept::default();
     let mut barrier = Barrier::default();
-    let request = Request::split(verb, words);
-    let next = command::execute(service, &mut tally, &mut barrier, &request, &mut kept);
+    let request = command::prepare(&Request::split(verb, words));
+    let mut session = Session::default();
+    let executed = command::execute(
+        service,
+        &mut session,
+        &mut tally,
+        &mut barrier,
+        Dialect::Line,
+        &request,
+        &mut kept,
+    );
     let committed = service.commit(barrier).await;
-    let is_change = matches!(kept.answer, Some(Answer::Ok | Answer::Count(_)));
-    if let (Err(error), true) = (committed, is_change) {
+    if let (Err(error), true) = (committed, executed.is_change && kept.error.is_none()) {
         tally.errors += 1;
         kept.error = Some(error);
     }
     service.stats.add(&mut tally);
     if let Some(error) = kept.error {
-        return Err(refusal(&error));
+        return Err(Problem::from(error).into_older());
     }
-    Ok(match next {
+    Ok(match executed.next {
         Next::Value(entry) => Answer::LongValue(entry),
         Next::Scan(scan, _) => Answer::Scan(scan),
         _ => kept.answer.expect("a command that is done has answered"),
     })
-}
-
-fn refusal(error: &ErrorReply) -> Response {
-    let status = match error.code {
-        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::Text => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    bodies::detail(status, &error.message)
 }

@@ -111,8 +111,8 @@ pub struct Binary {
 }
 
 /// A refusal in the form that the older program gives it.
-pub fn detail(status: StatusCode, text: &str) -> Response {
-    let detail = text.to_owned();
+pub fn detail(status: StatusCode, text: impl Into<String>) -> Response {
+    let detail = text.into();
     (status, Json(Detail { detail })).into_response()
 }
 

@@ -36,6 +36,10 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
             Requests that a page of another site causes in a browser are refused with 403."
     ),
     paths(
+        super::keys::get,
+        super::keys::put,
+        super::keys::patch,
+        super::keys::delete,
         super::put,
         super::get_key,
         super::delete_key,

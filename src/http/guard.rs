@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::bodies::detail;
+use super::problem::Problem;
 
 const WHAT_TO_DO: &str =
     "type this server's address into the browser yourself, or ask by a program that is no browser";
@@ -31,7 +31,7 @@ pub async fn refuse_other_sites(
     // An absolute request target carries a host, too.
     let target = request.uri().authority().map(Authority::as_str);
     match reason_to_refuse(request.headers(), target, &own_host) {
-        Some(reason) => detail(StatusCode::FORBIDDEN, &reason),
+        Some(reason) => Problem::new(StatusCode::FORBIDDEN, reason).at(request.uri()),
         None => next.run(request).await,
     }
 }

@@ -9,13 +9,14 @@ use std::fmt;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest as _, Request};
 use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use percent_encoding::percent_decode_str;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::bodies::{self, Context, InvalidField};
+use super::bodies::{Context, InvalidField};
+use super::problem::Problem;
 use crate::json;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
@@ -39,11 +40,11 @@ pub fn key<'a>(uri: &'a Uri, route: &str) -> Cow<'a, [u8]> {
 /// The whole body of a request.
 ///
 /// # Errors
-/// The response to a body over [`BODY_BYTES_MAX`], or to one that ends too soon.
-pub async fn body(request: Request) -> Result<Bytes, Response> {
+/// It is over [`BODY_BYTES_MAX`], or ends too soon.
+pub async fn body(request: Request) -> Result<Bytes, Problem> {
     let too_large = || {
         let text = format!("the body is longer than the {BODY_BYTES_MAX} bytes that it may have");
-        bodies::detail(StatusCode::PAYLOAD_TOO_LARGE, &text)
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     // One that announces too much need not be read to be refused.
     if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
@@ -52,7 +53,7 @@ pub async fn body(request: Request) -> Result<Bytes, Response> {
     let read = Bytes::from_request(request, &()).await;
     read.map_err(|rejection| match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        status => bodies::detail(status, "the body has not arrived whole"),
+        status => Problem::new(status, "the body has not arrived whole"),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The thin shim: an HTTP request becomes a `Request`, a `Reply` becomes JSON, as the older `PyKV` program has them.
 //!
-//! In: HTTP. Out: the older program's bodies to the byte, so that its dashboard can go on. Where this server differs on
+//! In: HTTP. Out: the older program's bodies to the byte, so that its dashboard can go on; beside them `keys`, which knows expiry
+//! and conditions. Where this server differs on
 //! purpose: `POST /put` takes a JSON body, too; a key that is not there is a 404; a key may hold any character, slashes
 //! included; `GET /all` is streamed; text that is not UTF-8 is refused, not mended. Promises: the same as the text port's,
 //! because the same commands run (`answer`); no page of another site can make a browser use this server (`guard`).
@@ -10,8 +11,10 @@ mod bodies;
 mod docs;
 mod guard;
 mod input;
+mod keys;
 mod listener;
 mod pairs;
+mod problem;
 
 pub use listener::HTTP_CONNECTIONS_MAX;
 
@@ -32,6 +35,7 @@ use answer::{Answer, ask};
 use bodies::{Detail, Health, Invalid, Message, NotFound, Pair, Stored, StoredValue};
 use bodies::{detail, message};
 use docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use problem::Problem;
 
 /// Serves HTTP until `shutdown`.
 pub async fn serve(
@@ -62,10 +66,11 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .route("/clear", delete(clear))
         .route("/stats", get(stats))
         .route("/health", get(health))
+        .merge(keys::router())
         .merge(docs::router())
-        .fallback(async || detail(StatusCode::NOT_FOUND, "Not Found"))
-        .method_not_allowed_fallback(async || {
-            detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+        .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").at(&uri)
         })
         .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
         // The last layer is the first to be asked, whatever the route.
@@ -100,7 +105,7 @@ async fn put(State(service): State<Arc<Service>>, request: Request) -> Response 
     let uri = request.uri().clone();
     let body = match input::body(request).await {
         Ok(body) => body,
-        Err(refused) => return refused,
+        Err(problem) => return problem.into_older(),
     };
     let (key, value) = match input::pair(uri.query().unwrap_or_default(), &body) {
         Ok(pair) => pair,

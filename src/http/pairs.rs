@@ -30,14 +30,29 @@ pub fn one(key: &str, value: &[u8]) -> Response {
 
 /// One pair whose value is long.
 pub fn one_long(entry: Entry) -> Response {
+    in_pieces(entry, "}")
+}
+
+/// One pair and when it expires, as `GET /api/v1/keys` shows it.
+pub fn one_with_expiry(entry: Entry) -> Response {
+    let expires_at = entry.expires_at().map(json::time);
+    let expires_at = expires_at.map_or("null".to_owned(), |time| json::string(&time));
+    in_pieces(entry, &format!(",\"expires_at\":{expires_at}}}"))
+}
+
+/// One pair, and what stands behind its value. One that is short has a length, and no pieces.
+fn in_pieces(entry: Entry, end: &str) -> Response {
+    let is_short = entry.value_bytes().len() <= CHUNK_BYTES;
     let mut first = opening_of(entry.key().as_str());
     let (opening, pieces, closing) = quoted(entry);
     first.extend_from_slice(opening);
-    let last = [closing, b"}"].concat();
+    let last = [closing, end.as_bytes()].concat();
     let chunks = std::iter::once(first).chain(pieces).chain([last]);
-    respond(Body::from_stream(stream::iter(
-        chunks.map(Ok::<_, Infallible>),
-    )))
+    respond(if is_short {
+        Body::from(chunks.flatten().collect::<Vec<u8>>())
+    } else {
+        Body::from_stream(stream::iter(chunks.map(Ok::<_, Infallible>)))
+    })
 }
 
 /// All pairs of a scan, as one object.

@@ -1,19 +1,22 @@
 //! The journal's format: every change, in the order it was made, one JSON object per line.
 //!
-//! # Format, version 2: the file `journal-N.jsonl`
+//! # Format, version 3: the file `journal-N.jsonl`
 //!
 //! ```text
-//! {"journal":2,"number":7,"first_seq":41,"crc":"9ae0daaf"}            the first line: version, N, the next record's seq
+//! {"journal":3,"number":7,"first_seq":41,"crc":"9ae0daaf"}            the first line: version, N, the next record's seq
 //! {"put":"name","value":"Ada","seq":41,"crc":"1c291ca3"}              the key now has this value (in the form of `json`)
 //! {"del":["name","user:1"],"seq":42,"crc":"0f3cb1d2"}                 these keys are gone: one request, one record
 //! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
-//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":44,"crc":".."}  store.json was written, and looks like this
+//! {"group":[{"put":"a","value":"1"},{"del":["b"]}],"seq":44,"crc":".."}  these changes, in this order, all or none
+//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":45,"crc":".."}  store.json was written, and looks like this
 //! {"synced":43,"crc":"5d0fe1a7"}                                      a mark: up to record 43 all was on disk by now
 //! ```
 //!
 //! - `seq` grows by one from record to record, across files. `crc` is the CRC-32 (IEEE 802.3) of the line up to `,"crc"`,
 //!   in hexadecimal. A line is whole if it ends in a line feed and its checksum is right.
 //! - Values and expiry times are absolute, so a record may be replayed on a state that has it already.
+//! - The members of a group are changes as they stand alone, `clear` included, but for the number and the checksum, which
+//!   they share: a tear takes all of them away. A group is no member of another.
 //! - `journal-1` begins from nothing; a journal with a higher number continues the one before, or a `store.json`. A snapshot
 //!   starts a new journal first; once store.json is on disk under its name, the older journals go.
 //! - A new journal is called `journal-N.jsonl.new` until those before it are on disk, or, where that is in doubt, until a
@@ -26,7 +29,7 @@
 //!   for one case: a disk may write what was not synced in any order, so that a power cut leaves sectors of zeros, which no
 //!   line ever holds, before whole lines. It is a tear where no later mark says that the place was on disk.
 //!
-//! Version 1 had no marks; it is read as this one is, and not written on with.
+//! Version 1 had no marks, and version 2 no groups; both are read as this one is, and not written on with.
 //!
 //! To change the format: raise the version, keep the old reader, add a file to `tests/fixtures/`.
 //!
@@ -43,14 +46,15 @@ use crate::json;
 use crate::record::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The version of the format.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// The highest number of a journal or a record: no server comes to it, every reader of JSON keeps it exactly, and what is
 /// counted on from it does not overflow.
 const NUMBER_MAX: u64 = 1 << 53;
 
-/// The longest line: the longest value and key, each byte of which may take six as `\u00XX`, or the most keys that one
-/// request can name. What is longer is no record, and a reader must not fill the memory with it.
+/// The longest line: the longest value and key, each byte of which may take six as `\u00XX`, always fit, and so do the most
+/// keys that one request can name. Of a group no more than this can be kept as one; [`Record::bytes`] tells before it is
+/// appended. What is longer is no record, and a reader must not fill the memory with it.
 pub const RECORD_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
 
 /// A record of this length is moved to an empty buffer rather than copied.
@@ -58,6 +62,9 @@ const MOVED_BYTES_MIN: usize = 256 << 10;
 
 /// The length of `,"crc":"9ae0daaf"}`.
 const CRC_FIELD_BYTES: usize = 18;
+
+/// The most that a record's line has after what it says: `,"seq":9007199254740992`, the checksum, a line feed.
+const END_BYTES_MAX: usize = 7 + 16 + CRC_FIELD_BYTES + 1;
 
 /// The name of journal N.
 #[must_use]
@@ -105,24 +112,26 @@ impl Record {
             Change::Put(key, value) => key.as_bytes().len() + value.bytes().len() + 64,
             _ => 64,
         });
-        match change {
-            Change::Put(key, value) => {
-                line.extend_from_slice(b"{\"put\":");
-                json::write_string(&mut line, key.as_str());
-                line.extend_from_slice(b",\"value\":");
-                json::write_value(&mut line, *value);
-            }
-            Change::Delete(keys) => {
-                line.extend_from_slice(b"{\"del\":");
-                for (place, key) in keys.iter().enumerate() {
-                    line.push(if place == 0 { b'[' } else { b',' });
-                    json::write_string(&mut line, key.as_str());
+        if let Change::Group(changes) = change {
+            line.extend_from_slice(b"{\"group\":[");
+            for (place, change) in changes.iter().enumerate() {
+                if place > 0 {
+                    line.push(b',');
                 }
-                line.push(b']');
+                write_change(&mut line, change);
+                line.push(b'}');
             }
-            Change::Clear => line.extend_from_slice(b"{\"clear\":true"),
+            line.push(b']');
+        } else {
+            write_change(&mut line, change);
         }
         Self::new(line)
+    }
+
+    /// The most bytes that its line can have, whatever its number: not above [`RECORD_BYTES_MAX`], or it cannot be read back.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.line.len() + END_BYTES_MAX
     }
 
     /// The record of a snapshot.
@@ -143,6 +152,30 @@ impl Record {
         write!(out, ",\"seq\":{seq}").expect("writing to memory cannot fail");
         self.crc.update(&out[start..]);
         write_crc(out, self.crc);
+    }
+}
+
+/// Writes one change as an object that is not closed yet.
+fn write_change(out: &mut Vec<u8>, change: &Change<'_>) {
+    match change {
+        Change::Put(key, value) => {
+            out.extend_from_slice(b"{\"put\":");
+            json::write_string(out, key.as_str());
+            out.extend_from_slice(b",\"value\":");
+            json::write_value(out, *value);
+        }
+        Change::Delete(keys) => {
+            out.extend_from_slice(b"{\"del\":[");
+            for (place, key) in keys.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                json::write_string(out, key.as_str());
+            }
+            out.push(b']');
+        }
+        Change::Clear => out.extend_from_slice(b"{\"clear\":true"),
+        Change::Group(_) => unreachable!("a group holds no groups"),
     }
 }
 
@@ -186,7 +219,7 @@ pub struct Header {
 /// What a line after the first says.
 #[derive(Debug)]
 pub enum Line<'a> {
-    /// A change, or word of a snapshot, and its number.
+    /// Changes, or word of a snapshot, and their number.
     Record(u64, Recorded<'a>),
     /// Up to this record all was on disk when the line was written.
     Mark(u64),
@@ -195,16 +228,26 @@ pub enum Line<'a> {
 /// What a record says.
 #[derive(Debug)]
 pub enum Recorded<'a> {
+    /// One change.
+    Change(Changed<'a>),
+    /// These changes, in this order, all or none.
+    Group(Vec<Changed<'a>>),
+    /// store.json was written.
+    Saved(Saved),
+}
+
+/// One change, before the limits of keys and values are checked.
+#[derive(Debug)]
+pub enum Changed<'a> {
     /// The key now has this value.
     Put(Cow<'a, str>, json::Loaded<'a>),
     /// These keys are gone.
     Delete(Vec<String>),
     /// Every key is gone.
     Clear,
-    /// store.json was written.
-    Saved(Saved),
 }
 
+/// The members of a record, in any order.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields<'a> {
@@ -214,11 +257,25 @@ struct Fields<'a> {
     value: Option<&'a RawValue>,
     del: Option<Vec<String>>,
     clear: Option<bool>,
+    #[serde(borrow)]
+    group: Option<Vec<&'a RawValue>>,
     saved: Option<Saved>,
     synced: Option<u64>,
     seq: Option<u64>,
     #[serde(rename = "crc")]
     _crc: &'a str,
+}
+
+/// Those of a change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeFields<'a> {
+    #[serde(borrow)]
+    put: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    del: Option<Vec<String>>,
+    clear: Option<bool>,
 }
 
 /// Reads the first line, without its line feed; `None` if it is not whole.
@@ -251,66 +308,72 @@ fn read_plain_put(line: &[u8]) -> Option<Line<'_>> {
     let seq = &seq[..seq.len().checked_sub(CRC_FIELD_BYTES)?];
     Some(Line::Record(
         serde_json::from_slice(seq).ok()?,
-        Recorded::Put(key, json::Loaded::text(value)),
+        Recorded::Change(Changed::Put(key, json::Loaded::text(value))),
     ))
 }
 
 fn read_fields(line: &[u8]) -> Option<Line<'_>> {
-    let fields: Fields<'_> = serde_json::from_slice(line).ok()?;
-    if let Fields {
-        put: None,
-        value: None,
-        del: None,
-        clear: None,
-        saved: None,
-        synced: Some(synced),
-        seq: None,
+    let Fields {
+        put,
+        value,
+        del,
+        clear,
+        group,
+        saved,
+        synced,
+        seq,
         ..
-    } = fields
-    {
-        return Some(Line::Mark(synced));
-    }
-    let seq = fields.seq?;
-    let recorded = match fields {
-        Fields {
-            put: Some(key),
-            value: Some(value),
-            del: None,
-            clear: None,
-            saved: None,
-            synced: None,
-            ..
-        } => Recorded::Put(key, json::read_value(value.get()).ok()?),
-        Fields {
-            put: None,
-            value: None,
-            del: Some(keys),
-            clear: None,
-            saved: None,
-            synced: None,
-            ..
-        } => Recorded::Delete(keys),
-        Fields {
-            put: None,
-            value: None,
-            del: None,
-            clear: Some(true),
-            saved: None,
-            synced: None,
-            ..
-        } => Recorded::Clear,
-        Fields {
-            put: None,
-            value: None,
-            del: None,
-            clear: None,
-            saved: Some(saved),
-            synced: None,
-            ..
-        } => Recorded::Saved(saved),
+    } = serde_json::from_slice(line).ok()?;
+    let change = ChangeFields {
+        put,
+        value,
+        del,
+        clear,
+    };
+    let recorded = match (group, saved, synced) {
+        (None, None, None) => Recorded::Change(change.read()?),
+        _ if !change.is_empty() => return None,
+        (None, None, Some(synced)) => return seq.is_none().then_some(Line::Mark(synced)),
+        (None, Some(saved), None) => Recorded::Saved(saved),
+        (Some(changes), None, None) => {
+            let changes = changes.into_iter().map(read_member);
+            Recorded::Group(changes.collect::<Option<_>>()?)
+        }
         _ => return None,
     };
-    Some(Line::Record(seq, recorded))
+    Some(Line::Record(seq?, recorded))
+}
+
+fn read_member(member: &RawValue) -> Option<Changed<'_>> {
+    // As serde reads it, an array of the members' values would do, too.
+    let is_object = member.get().starts_with('{');
+    let fields = || serde_json::from_str::<ChangeFields<'_>>(member.get()).ok();
+    is_object.then(fields)??.read()
+}
+
+impl<'a> ChangeFields<'a> {
+    fn is_empty(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                put: None,
+                value: None,
+                del: None,
+                clear: None
+            }
+        )
+    }
+
+    fn read(self) -> Option<Changed<'a>> {
+        match (self.put, self.value, self.del, self.clear) {
+            (Some(key), Some(value), None, None) => {
+                Some(Changed::Put(key, json::read_value(value.get()).ok()?))
+            }
+            (None, None, Some(keys), None) => Some(Changed::Delete(keys)),
+            (None, None, None, Some(true)) => Some(Changed::Clear),
+            _ => None,
+        }
+    }
 }
 
 /// Whether the line's checksum is right.
@@ -345,16 +408,31 @@ mod tests {
         ]))
         .write(42, &mut out);
         Record::of(&Change::Clear).write(43, &mut out);
+        Record::of(&Change::Group(&[
+            Change::Put(key, value),
+            Change::Delete(&[key]),
+            Change::Clear,
+        ]))
+        .write(44, &mut out);
         write_mark(43, &mut out);
         // The checksums were computed with Python's zlib.crc32.
         let expected = concat!(
-            "{\"journal\":2,\"number\":7,\"first_seq\":41,\"crc\":\"38a134c1\"}\n",
+            "{\"journal\":3,\"number\":7,\"first_seq\":41,\"crc\":\"562d2f80\"}\n",
             "{\"put\":\"name\",\"value\":\"Ada\",\"seq\":41,\"crc\":\"a1659ea4\"}\n",
             "{\"del\":[\"name\",\"user:1\"],\"seq\":42,\"crc\":\"94e52f37\"}\n",
             "{\"clear\":true,\"seq\":43,\"crc\":\"fee1443e\"}\n",
+            "{\"group\":[{\"put\":\"name\",\"value\":\"Ada\"},{\"del\":[\"name\"]},{\"clear\":true}],\"seq\":44,\"crc\":\"3cd4f8e4\"}\n",
             "{\"synced\":43,\"crc\":\"dd0aa011\"}\n",
         );
         assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+
+    #[test]
+    fn no_line_of_a_record_is_longer_than_it_has_said() {
+        let record = || Record::of(&Change::Clear);
+        let mut line = Vec::new();
+        record().write(NUMBER_MAX, &mut line);
+        assert_eq!(line.len(), record().bytes());
     }
 
     #[test]
@@ -364,7 +442,7 @@ mod tests {
         line.pop();
         assert!(matches!(
             read_line(&line),
-            Some(Line::Record(7, Recorded::Clear))
+            Some(Line::Record(7, Recorded::Change(Changed::Clear)))
         ));
         for at in 0..line.len() {
             for bit in 0..8 {

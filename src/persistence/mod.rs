@@ -5,7 +5,8 @@
 //! `files` is all that is asked of a disk. `folder` locks and renames, `snapshot` and `journal` are the two formats. To read:
 //! `read` a whole folder, `chunks` a file on all cores, `scan` one journal, `replay` all of them; `mend` does what a crash asks for. To write:
 //! `writer` is the live journal, `segment` the file that it writes to, `rotation` the way to the next one, `fault` and
-//! `window` what is wrong and what waits. A save goes: begin a new journal; write all pairs beside, shard
+//! `window` what is wrong and what waits. `feed` shows what has been changed to those who follow, by `reread`ing the
+//! journals. A save goes: begin a new journal; write all pairs beside, shard
 //! by shard, while changes go on; sync; bring the journal to the disk up to the last change that the snapshot may hold, so
 //! that no later change can be kept without an earlier one; rename; sync the folder; remove the older journals. Replaying
 //! the new journal over the snapshot, which may hold some of its changes already, ends in the same state, because records
@@ -26,8 +27,9 @@
 //!    is synced past the end of its scan
 //!  6 aside, sync, rename, sync the folder,    power::wherever_the_power_goes_all_that_was_promised_is_read_back_and_no_hole_is
 //!    and only then remove
-//!  7 several keys are one record; CLEAR is    rules::a_request_that_changes_several_keys_is_one_record
-//!    one, in order; expiry is a delete        concurrency::a_clear_among_puts_leaves_in_memory_what_a_restart_gives_back
+//!  7 several keys are one record, and so is a rules::a_request_that_changes_several_keys_is_one_record
+//!    transaction; CLEAR is one, in order;     rules::a_transaction_is_one_record
+//!    expiry is a delete                       concurrency::a_clear_among_puts_leaves_in_memory_what_a_restart_gives_back
 //!                                             rules::a_pair_that_expires_is_recorded_as_deleted
 //!  8 what is missing is missed                restart::a_journal_without_the_store_that_it_continues_stops_the_start
 //!                                             restart::a_gap_in_the_journals_stops_the_start
@@ -45,10 +47,14 @@
 //! 15 a slow sync delays nobody who did not    slow::under_everysec_nobody_waits_for_a_slow_sync_and_the_window_is_told_of
 //!    ask for it, and the window is told of    slow::under_always_a_slow_sync_holds_up_the_change_and_those_who_see_it_only
 //! 16 what a power cut takes back is said      house::every_promise_is_written_where_people_read_it
+//! 17 who follows is shown what is safe, all   feed::what_a_follower_was_shown_is_kept_when_the_power_goes
+//!    of it, and where some is gone, that      feed::followers_go_on_across_saves_while_changes_are_made
+//!                                             feed::what_was_dropped_after_a_loss_of_trust_is_told_of_as_gone
 //! ```
 
 pub mod chunks;
 mod fault;
+mod feed;
 pub mod files;
 mod folder;
 mod inspect;
@@ -57,6 +63,7 @@ mod mend;
 mod progress;
 mod read;
 mod replay;
+mod reread;
 mod rotation;
 mod scan;
 mod segment;
@@ -71,11 +78,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use feed::{FollowError, Follower};
 pub use folder::FolderError;
 pub use inspect::Inspection;
-pub use journal::Record;
+pub use journal::{RECORD_BYTES_MAX, Record};
 pub use progress::Progress;
 pub use replay::{Finding, ReplayError};
+pub use reread::{Changes, OwnedChange};
 pub use snapshot::SnapshotError;
 
 use chunks::Load;
@@ -86,7 +95,7 @@ use replay::Replayed;
 use snapshot::Saved;
 use writer::Writer;
 
-use crate::record::{Change, Entry, UnixMs, now_ms};
+use crate::record::{Change, Entry, Key, UnixMs, now_ms};
 
 /// How often what was written is synced under `everysec`: half of what is promised, the other half is the disk's.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -415,10 +424,25 @@ impl Store {
         self.writer.commit(seq).await
     }
 
+    /// How many changes there are that store.json does not hold.
+    #[must_use]
+    pub fn unsaved_changes(&self) -> u64 {
+        let saved = self.saved_changes.load(Relaxed);
+        self.changes.load(Relaxed).saturating_sub(saved)
+    }
+
+    /// Follows the changes of keys with a prefix, after a revision, which is the number of a record, or from now on.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub fn follow(&self, prefix: Key<'_>, after: Option<u64>) -> Result<Follower, FollowError> {
+        self.writer.follow(prefix, after)
+    }
+
     /// Whether there are changes that store.json does not hold.
     #[must_use]
     pub fn is_unsaved(&self) -> bool {
-        self.changes.load(Relaxed) != self.saved_changes.load(Relaxed)
+        self.unsaved_changes() > 0
     }
 
     /// Whether a save is needed before changes can be taken again.

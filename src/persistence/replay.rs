@@ -47,7 +47,8 @@ pub enum ReplayError {
     },
     /// A newer server wrote it.
     #[error(
-        "{path} has format {version}, and this server reads formats 1 to 2; start it with a newer pykv-server"
+        "{path} has format {version}, and this server reads formats 1 to {}; start it with a newer pykv-server",
+        journal::VERSION
     )]
     Newer {
         /// The journal.

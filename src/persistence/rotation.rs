@@ -13,9 +13,10 @@ use super::files::File;
 use super::folder::FolderError;
 use super::journal::{self, Record};
 use super::mend;
+use super::reread::Journal;
 use super::segment::Segment;
 use super::snapshot::Saved;
-use super::writer::{Open, Writer, locked};
+use super::writer::{Older, Open, Writer, locked};
 use crate::causes::with_causes;
 
 impl Writer {
@@ -147,10 +148,20 @@ impl Writer {
     pub fn drop_older(&self) -> io::Result<()> {
         let _one = locked(&self.syncing);
         let older = locked(&self.open).older.clone();
-        for (path, _) in older {
+        for Older {
+            path, first_seq, ..
+        } in older
+        {
+            if first_seq.is_some() && self.is_followed() {
+                let file = self.folder.files().open(&path).ok();
+                locked(&self.open).older[0].file = file;
+            }
             self.folder.remove(&path)?;
             let mut open = locked(&self.open);
-            open.older.retain(|(kept, _)| *kept != path);
+            let removed = open.older.remove(0);
+            if let (Some(first_seq), Some(file)) = (removed.first_seq, removed.file) {
+                locked(&self.kept).push(Journal { first_seq, file }, removed.bytes);
+            }
             self.measure(&open);
         }
         let is_begun_anew = {
@@ -162,6 +173,7 @@ impl Writer {
                 .inspect_err(|error| drop(self.lose_trust("sync", error)))?;
             self.window.reset();
             self.faults.end();
+            self.feed();
         }
         Ok(())
     }
@@ -179,7 +191,12 @@ impl Open {
     fn switch_to(&mut self, next: Segment) -> Arc<dyn File> {
         self.highest = next.number;
         let before = std::mem::replace(&mut self.segment, next);
-        self.older.push((before.path, before.bytes));
+        self.older.push(Older {
+            path: before.path,
+            bytes: before.bytes,
+            first_seq: Some(before.first_seq),
+            file: None,
+        });
         before.file
     }
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::chunks::{self, Changes, Chunk, Chunks, Load, Verdict};
 use super::files::{File, Reader};
 use super::inspect::shown;
-use super::journal::{self, Header, Line, RECORD_BYTES_MAX, Recorded};
+use super::journal::{self, Changed, Header, Line, RECORD_BYTES_MAX, Recorded};
 use super::progress::Progress;
 use super::snapshot::Saved;
-use crate::record::{Key, Value};
+use crate::record::{Key, PairError, Value};
 
 /// A journal that is being read.
 #[derive(Debug)]
@@ -264,25 +264,54 @@ fn read_recorded(
 ) -> Result<Option<Saved>, String> {
     match recorded {
         Recorded::Saved(saved) => return Ok(Some(saved)),
-        Recorded::Put(key, loaded) => {
-            let key = Key::parse(key.as_bytes()).map_err(|error| error.to_string())?;
-            let value = Value::parse_until(&loaded.bytes, loaded.expires_at)
-                .map_err(|error| error.to_string())?;
-            changes.put(key, value);
-        }
-        Recorded::Delete(keys) => {
-            // All or none, as with every change.
-            let keys: Vec<Key<'_>> = keys
-                .iter()
-                .map(|key| Key::parse(key.as_bytes()).map_err(|error| error.to_string()))
-                .collect::<Result<_, _>>()?;
-            for key in keys {
-                changes.delete(key);
+        Recorded::Change(change) => checked(&change)?.make(changes),
+        Recorded::Group(group) => {
+            // All or none: nothing is made before everything has been checked.
+            let group: Vec<_> = group.iter().map(checked).collect::<Result<_, _>>()?;
+            for change in group {
+                change.make(changes);
             }
         }
-        Recorded::Clear => changes.clear(),
     }
     Ok(None)
+}
+
+/// A change whose keys and values keep the limits.
+enum Checked<'a> {
+    Put(Key<'a>, Value<'a>),
+    Delete(Vec<Key<'a>>),
+    Clear,
+}
+
+fn checked<'a>(change: &'a Changed<'a>) -> Result<Checked<'a>, String> {
+    let checked = || -> Result<_, PairError> {
+        Ok(match change {
+            Changed::Put(key, loaded) => Checked::Put(
+                Key::parse(key.as_bytes())?,
+                Value::parse_until(&loaded.bytes, loaded.expires_at)?,
+            ),
+            Changed::Delete(keys) => {
+                let keys = keys.iter().map(|key| Key::parse(key.as_bytes()));
+                Checked::Delete(keys.collect::<Result<_, _>>()?)
+            }
+            Changed::Clear => Checked::Clear,
+        })
+    };
+    checked().map_err(|error| error.to_string())
+}
+
+impl Checked<'_> {
+    fn make(self, changes: &mut Changes<'_>) {
+        match self {
+            Self::Put(key, value) => changes.put(key, value),
+            Self::Delete(keys) => {
+                for key in keys {
+                    changes.delete(key);
+                }
+            }
+            Self::Clear => changes.clear(),
+        }
+    }
 }
 
 /// A journal line by line, on one thread: for its first line, and for what comes after a fault.

@@ -26,6 +26,8 @@ pub struct Segment {
     pub is_new: bool,
     /// Whether all that was written can still be relied on.
     pub is_trusted: bool,
+    /// The number of its first record.
+    pub first_seq: u64,
     /// The length of its whole lines.
     pub bytes: u64,
     /// Its records.
@@ -49,6 +51,7 @@ impl Segment {
             number,
             is_new: true,
             is_trusted: true,
+            first_seq: 0,
             bytes: 0,
             records: 0,
             marked: 0,
@@ -63,6 +66,7 @@ impl Segment {
         let mut header = Vec::new();
         journal::write_header(self.number, first_seq, &mut header);
         append_all(&*self.file, &header)?;
+        self.first_seq = first_seq;
         self.bytes = header.len() as u64;
         self.marked = first_seq - 1;
         Ok(())
@@ -82,6 +86,7 @@ impl Segment {
             number: read.number,
             is_new: false,
             is_trusted,
+            first_seq: read.first_seq,
             bytes: read.bytes,
             records: read.records,
             marked: read.first_seq - 1,

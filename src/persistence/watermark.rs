@@ -36,9 +36,9 @@ impl Watermark {
         self.reached.load(Ordering::Acquire)
     }
 
-    /// It has come to this number.
+    /// It has come to this number, unless it is past it.
     pub fn raise(&self, reached: u64) {
-        self.reached.store(reached, Ordering::Release);
+        self.reached.fetch_max(reached, Ordering::Release);
         self.wake();
     }
 

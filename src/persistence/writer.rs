@@ -13,12 +13,16 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use super::fault::Faults;
+use super::feed::{Kept, READING_MAX};
+use super::files::File;
 use super::folder::Folder;
 use super::journal::{self, Record};
 use super::replay::Replayed;
@@ -48,14 +52,25 @@ pub(super) struct Open {
     pub(super) lines_seq: u64,
     /// The highest number that a journal has had.
     pub(super) highest: u64,
-    /// The journals before: their paths and lengths.
-    pub(super) older: Vec<(PathBuf, u64)>,
+    /// The journals before, oldest first.
+    pub(super) older: Vec<Older>,
+}
+
+/// A journal that is not written to any more, until a save has taken its place.
+#[derive(Clone)]
+pub(super) struct Older {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    /// The number of its first record; none: it holds nothing that was used.
+    pub(super) first_seq: Option<u64>,
+    /// The file, once its name goes and it is to be kept for followers.
+    pub(super) file: Option<Arc<dyn File>>,
 }
 
 /// The live journal of a data folder. The locks are taken in the order in which they stand here.
 pub struct Writer {
     pub(super) folder: Arc<Folder>,
-    durability: Durability,
+    pub(super) durability: Durability,
     sync_interval: Duration,
     /// One at a time syncs or rotates: the order of syncs is what recovery relies on.
     pub(super) syncing: Mutex<()>,
@@ -68,6 +83,14 @@ pub struct Writer {
     appended: AtomicU64,
     pub(super) written: Watermark,
     synced: Watermark,
+    /// The last record that followers may be shown.
+    pub(super) fed: Watermark,
+    pub(super) followers: AtomicUsize,
+    /// How many followers may begin to read.
+    pub(super) reading: Arc<Semaphore>,
+    pub(super) kept: Mutex<Kept>,
+    /// The number of the first record in all journals.
+    pub(super) first_seq: AtomicU64,
     /// Bytes of all journals, and how many there are, as of the last write.
     size: (AtomicU64, AtomicU64),
     /// Whether a write may have to wait for the disk: after a write that did, and while a sync runs.
@@ -111,10 +134,15 @@ impl Writer {
         let older = replayed
             .segments
             .into_iter()
-            .map(|segment| (segment.path, segment.bytes));
-        let older = older
-            .chain(replayed.leftover.into_iter().map(|path| (path, 0)))
-            .collect();
+            .map(|read| (read.path, read.bytes, Some(read.first_seq)));
+        let leftover = replayed.leftover.into_iter().map(|path| (path, 0, None));
+        let older = older.chain(leftover).map(|(path, bytes, first_seq)| Older {
+            path,
+            bytes,
+            first_seq,
+            file: None,
+        });
+        let older = older.collect();
         let highest = replayed.highest.max(segment.number);
         let seq = next_seq - 1;
         let writer = Arc::new(Self {
@@ -138,6 +166,11 @@ impl Writer {
             appended: AtomicU64::new(seq),
             written: Watermark::new(seq),
             synced: Watermark::new(seq),
+            fed: Watermark::new(0),
+            followers: AtomicUsize::new(0),
+            reading: Arc::new(Semaphore::new(READING_MAX)),
+            kept: Mutex::default(),
+            first_seq: AtomicU64::new(0),
             size: (AtomicU64::new(0), AtomicU64::new(0)),
             is_slow: AtomicBool::new(false),
             is_syncing: AtomicBool::new(false),
@@ -160,6 +193,7 @@ impl Writer {
             writer.begin_next().map_err(io::Error::other)?;
         }
         writer.measure(&locked(&writer.open));
+        writer.feed();
         writer.start_threads()?;
         Ok(writer)
     }
@@ -218,10 +252,8 @@ impl Writer {
     /// # Errors
     /// [`DiskFault`].
     pub async fn commit(&self, seq: u64) -> Result<(), DiskFault> {
-        let reached = match self.durability {
-            Durability::Off => return Ok(()),
-            Durability::EverySecond => &self.written,
-            Durability::Always => &self.synced,
+        let Some(reached) = self.reached() else {
+            return Ok(());
         };
         if self.acknowledges_early || self.is_reached(reached, seq) {
             return Ok(());
@@ -241,6 +273,15 @@ impl Writer {
             Ok(())
         } else {
             Err(self.faults.refusal())
+        }
+    }
+
+    /// How far the changes are that are as safe as the durability says.
+    pub(super) fn reached(&self) -> Option<&Watermark> {
+        match self.durability {
+            Durability::Off => None,
+            Durability::EverySecond => Some(&self.written),
+            Durability::Always => Some(&self.synced),
         }
     }
 
@@ -320,6 +361,7 @@ impl Writer {
         self.window.written();
         self.faults.end_of_failed_write();
         self.written.raise(open.lines_seq);
+        self.feed();
         Ok(())
     }
 
@@ -364,6 +406,7 @@ impl Writer {
             self.is_syncing.store(false, Ordering::Relaxed);
             synced.map_err(|error| self.lose_trust("sync", &error))?;
             self.synced.raise(seq);
+            self.feed();
         }
         self.window.sync_ends();
         Ok(())
@@ -422,9 +465,12 @@ impl Writer {
         )
     }
 
-    /// Takes down the size of all journals.
+    /// Takes down the size of all journals, and where they begin.
     pub(super) fn measure(&self, open: &Open) {
-        let older: u64 = open.older.iter().map(|(_, bytes)| bytes).sum();
+        let older: u64 = open.older.iter().map(|older| older.bytes).sum();
+        let first_seq = open.older.iter().find_map(|older| older.first_seq);
+        let first_seq = first_seq.unwrap_or(open.segment.first_seq);
+        self.first_seq.store(first_seq, Ordering::Relaxed);
         let (bytes, segments) = &self.size;
         bytes.store(older + open.segment.bytes, Ordering::Relaxed);
         segments.store(open.older.len() as u64 + 1, Ordering::Relaxed);
@@ -443,6 +489,8 @@ impl Writer {
         // Whoever waits must look again.
         self.written.wake();
         self.synced.wake();
+        // A full disk needs the room.
+        locked(&self.kept).clear();
         refusal
     }
 }

@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use memchr::{memchr, memchr2};
 
 use super::{
-    Arguments, Dialect, ErrorCode, ErrorReply, Figure, Refusal, Replies, Reply, Request, Words,
+    Arguments, Changed, Dialect, ErrorCode, ErrorReply, Figure, Refusal, Reply, Request,
+    Subscription, Words,
 };
 use crate::json;
 use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -21,6 +22,9 @@ pub const LINE_BYTES_MAX: usize = VALUE_BYTES_MAX + 6 * KEY_BYTES_MAX + 1024;
 
 /// The longest line of a PUT whose value is a JSON string: there each byte of the value, too, may take six.
 pub const QUOTED_LINE_BYTES_MAX: usize = 6 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
+
+/// The most arguments of a line, twice as many as any command takes: each takes memory before the command is asked.
+pub const WORDS_MAX: usize = 2 << 20;
 
 impl Refusal {
     fn of_line(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -134,6 +138,12 @@ pub(super) fn split_arguments(
     let mut cursor = Cursor { line, at: start };
     let mut words = Words::new();
     while cursor.skip_blanks() {
+        if words.len() == WORDS_MAX {
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("the line has more than {WORDS_MAX} arguments"),
+            ));
+        }
         if rest_at == Some(words.len()) {
             words.push(bytes_of(cursor.verbatim()?));
         } else {
@@ -271,35 +281,89 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Writes replies as lines to the end of a buffer.
-pub struct LineReplies<'a>(pub &'a mut Vec<u8>);
-
-impl Replies for LineReplies<'_> {
-    fn reply(&mut self, reply: Reply<'_>) {
-        let out = &mut *self.0;
-        match reply {
-            Reply::Ok => out.extend_from_slice(b"OK"),
-            Reply::Value(value) => write_value(out, "VALUE ", value),
-            Reply::NotFound => out.extend_from_slice(b"NOT_FOUND"),
-            Reply::Count(count) => write_number(out, "COUNT ", count),
-            Reply::Number(number) => write_key(out, "VALUE ", &number.to_string()),
-            Reply::Item(key, value) => {
-                write_key(out, "ITEM ", key);
-                out.push(b' ');
-                write_value(out, "", value);
-            }
-            Reply::Key(key) => write_key(out, "KEY ", key),
-            Reply::Stat(name, figure) => write_stat(out, name, figure),
-            Reply::Help(usage, summary) => {
-                write_key(out, "HELP ", usage);
-                out.push(b' ');
-                json::write_string(out, summary);
-            }
-            Reply::End(lines) => write_number(out, "END ", lines),
-            Reply::Pong => out.extend_from_slice(b"PONG"),
-            Reply::Error(error) => out.extend_from_slice(error_line(error).as_bytes()),
+/// Writes a reply as a line to the end of a buffer.
+pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
+    match reply {
+        Reply::Ok => out.extend_from_slice(b"OK"),
+        Reply::Value(value) => write_value(out, "VALUE ", value),
+        Reply::NotFound => out.extend_from_slice(b"NOT_FOUND"),
+        Reply::Unchanged | Reply::NoArray => out.extend_from_slice(b"UNCHANGED"),
+        Reply::Count(count) => write_number(out, "COUNT ", count),
+        Reply::Signed(number) => out.extend_from_slice(format!("COUNT {number}").as_bytes()),
+        Reply::Number(number) => write_key(out, "VALUE ", &number.to_string()),
+        Reply::Status(text) | Reply::Text(text) => write_key(out, "VALUE ", text),
+        Reply::Array(replies) => write_number(out, "ARRAY ", replies as u64),
+        Reply::Map(pairs) => write_number(out, "MAP ", pairs as u64),
+        Reply::Queued => out.extend_from_slice(b"QUEUED"),
+        Reply::Item(key, value) => {
+            write_key(out, "ITEM ", key);
+            out.push(b' ');
+            write_value(out, "", value);
         }
-        out.push(b'\n');
+        Reply::Key(key) => write_key(out, "KEY ", key),
+        Reply::Stat(name, figure) => write_stat(out, name, figure),
+        Reply::Help(usage, summary) => {
+            write_key(out, "HELP ", usage);
+            out.push(b' ');
+            json::write_string(out, summary);
+        }
+        Reply::Namespace(name, keys) => {
+            write_key(out, "NAMESPACE ", name);
+            write_number(out, " ", keys);
+        }
+        Reply::End(lines) => write_number(out, "END ", lines),
+        Reply::Pong => out.extend_from_slice(b"PONG"),
+        Reply::Error(error) => out.extend_from_slice(error_line(error).as_bytes()),
+        Reply::Subscription(way, name, count) => {
+            let word = match way {
+                Subscription::Begun => "SUBSCRIBED ",
+                Subscription::Ended => "UNSUBSCRIBED ",
+                Subscription::PatternBegun => "PSUBSCRIBED ",
+                Subscription::PatternEnded => "PUNSUBSCRIBED ",
+            };
+            out.extend_from_slice(word.as_bytes());
+            match name {
+                Some(name) => write_value(out, "", name),
+                None => out.extend_from_slice(b"null"),
+            }
+            write_number(out, " ", count as u64);
+        }
+        Reply::Message(pattern, channel, payload) => {
+            match pattern {
+                Some(pattern) => {
+                    write_value(out, "PMESSAGE ", pattern);
+                    out.push(b' ');
+                    write_value(out, "", channel);
+                }
+                None => write_value(out, "MESSAGE ", channel),
+            }
+            out.push(b' ');
+            write_value(out, "", payload);
+        }
+        Reply::Following(prefix, revision) => {
+            write_key(out, "FOLLOWING ", prefix);
+            write_number(out, " ", revision);
+        }
+        Reply::Unfollowed(prefix) => write_key(out, "UNFOLLOWED ", prefix),
+        Reply::Change(revision, changed) => write_change(out, revision, changed),
+        Reply::Monitor(request) => write_key(out, "MONITOR ", request),
+    }
+    out.push(b'\n');
+}
+
+fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>) {
+    write_number(out, "CHANGE ", revision);
+    match changed {
+        Changed::Put(key, value, expires_at) => {
+            write_key(out, " PUT ", key);
+            out.push(b' ');
+            write_value(out, "", value);
+            if let Some(expires_at) = expires_at {
+                write_key(out, " ", &json::time(expires_at));
+            }
+        }
+        Changed::Delete(key) => write_key(out, " DEL ", key),
+        Changed::Clear => out.extend_from_slice(b" CLEAR"),
     }
 }
 
@@ -314,7 +378,7 @@ fn write_stat(out: &mut Vec<u8>, name: &str, figure: &Figure) {
 
 fn write_number(out: &mut Vec<u8>, word: &str, number: u64) {
     out.extend_from_slice(word.as_bytes());
-    out.extend_from_slice(number.to_string().as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a value with the word that goes before text; bytes that are no text stand as base64, and say so.

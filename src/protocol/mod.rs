@@ -11,7 +11,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::record::PairError;
+use crate::record::{PairError, UnixMs};
 
 /// The closed list of errors: the first word after `ERR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum ErrorCode {
     Syntax,
     /// There is no such command.
     Unknown,
-    /// The command does not take this number of arguments.
+    /// The command does not take these arguments, or not here.
     Args,
     /// A key, a value or a line is over its limit.
     TooLarge,
@@ -67,6 +67,8 @@ pub struct ErrorReply {
     pub code: ErrorCode,
     /// What is wrong, where, and what to do; one line.
     pub message: String,
+    /// What a Redis client branches on, where it says more than the code.
+    pub prefix: Option<&'static str>,
 }
 
 impl ErrorReply {
@@ -75,6 +77,16 @@ impl ErrorReply {
         Self {
             code,
             message: message.into(),
+            prefix: None,
+        }
+    }
+
+    /// The same with the prefix that a Redis client branches on.
+    #[must_use]
+    pub fn with_prefix(self, prefix: &'static str) -> Self {
+        Self {
+            prefix: Some(prefix),
+            ..self
         }
     }
 }
@@ -131,7 +143,7 @@ impl Figure {
 }
 
 /// One line of an answer, free of dialect. An answer is one reply, or a row of `Item`, `Key`, `Stat` or `Help` and an `End`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reply<'a> {
     /// Done.
     Ok,
@@ -139,8 +151,24 @@ pub enum Reply<'a> {
     Value(&'a [u8]),
     /// There is no such key.
     NotFound,
+    /// A condition did not hold: nothing was changed.
+    Unchanged,
+    /// As `Unchanged`, in the place of an array.
+    NoArray,
     /// How many.
     Count(u64),
+    /// How many, or less than nought for what is no number: a time to live.
+    Signed(i64),
+    /// A word of the server's own.
+    Status(&'a str),
+    /// Text of the server's own, of several lines as may be.
+    Text(&'a str),
+    /// So many replies follow, which together are one.
+    Array(usize),
+    /// So many times two replies follow: a name, and what it is.
+    Map(usize),
+    /// The request waits for EXEC.
+    Queued,
     /// The value that a key has now, which is a whole number.
     Number(i64),
     /// A pair, in ALL.
@@ -151,70 +179,158 @@ pub enum Reply<'a> {
     Stat(&'a str, &'a Figure),
     /// A command's usage and what it does, in HELP.
     Help(&'a str, &'a str),
+    /// A namespace, and how many keys it has.
+    Namespace(&'a str, u64),
     /// The end of a row of lines, and how many there were.
     End(u64),
+    /// A subscription has begun or ended: which way, to what, and how many this connection has now.
+    Subscription(Subscription, Option<&'a [u8]>, usize),
+    /// Published, to a channel: the pattern by which it came here, if any, the channel, and what was said.
+    Message(Option<&'a [u8]>, &'a [u8], &'a [u8]),
+    /// The changes of keys with this prefix follow, after this revision.
+    Following(&'a str, u64),
+    /// They do no more.
+    Unfollowed(&'a str),
+    /// A change, and its revision.
+    Change(u64, Changed<'a>),
+    /// A request of somebody, in MONITOR.
+    Monitor(&'a str),
     /// The answer to PING.
     Pong,
     /// Refused.
     Error(&'a ErrorReply),
 }
 
+/// The four ways in which a subscription begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscription {
+    /// To a channel.
+    Begun,
+    /// To a channel, no more.
+    Ended,
+    /// To a pattern.
+    PatternBegun,
+    /// To a pattern, no more.
+    PatternEnded,
+}
+
+/// What has become of a pair, or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed<'a> {
+    /// It has this value, and ceases to be then.
+    Put(&'a str, &'a [u8], Option<UnixMs>),
+    /// It is gone.
+    Delete(&'a str),
+    /// All are gone.
+    Clear,
+}
+
 /// Where replies go: a dialect writes each to its output as it comes.
 pub trait Replies {
     /// Takes one reply.
     fn reply(&mut self, reply: Reply<'_>);
+    /// From now on replies are in another dialect.
+    fn speak(&mut self, dialect: Dialect);
+    /// How far the replies have come.
+    fn mark(&self) -> usize;
+    /// Takes back what has come since.
+    fn take_back(&mut self, since: usize);
+}
+
+/// Replies in a dialect, to the end of a buffer.
+pub struct Spoken<'a> {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// The buffer.
+    pub output: &'a mut Vec<u8>,
+}
+
+impl Replies for Spoken<'_> {
+    fn reply(&mut self, reply: Reply<'_>) {
+        match self.dialect {
+            Dialect::Line => line::write(self.output, reply),
+            Dialect::Resp2 => resp::write(self.output, reply, false),
+            Dialect::Resp3 => resp::write(self.output, reply, true),
+        }
+    }
+
+    fn speak(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+    }
+
+    fn mark(&self) -> usize {
+        self.output.len()
+    }
+
+    fn take_back(&mut self, since: usize) {
+        self.output.truncate(since);
+    }
 }
 
 /// The arguments of a request, decoded.
 pub type Words<'a> = SmallVec<[Cow<'a, [u8]>; 2]>;
 
 /// How a client speaks: what commands are called, and how errors read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dialect {
     /// Lines, and whatever else is not Redis.
+    #[default]
     Line,
-    /// As Redis.
-    Resp,
+    /// As Redis, and as all its clients understand it.
+    Resp2,
+    /// As Redis after `HELLO 3`.
+    Resp3,
 }
 
+impl Dialect {
+    /// Whether it is one of Redis's.
+    #[must_use]
+    pub fn is_resp(self) -> bool {
+        self != Self::Line
+    }
+}
+
+/// The words of a request, the verb first.
+pub type Frame<'a> = SmallVec<[&'a [u8]; 4]>;
+
 /// One whole request, borrowed from the buffer that it arrived in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// What is asked for, as it was written: case does not matter.
     pub verb: &'a str,
-    /// The dialect that it came in.
+    /// The dialect that it came in; which of Redis's two it is, its client has said before.
     pub dialect: Dialect,
     arguments: Arguments<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Arguments<'a> {
     /// The rest of a line and the byte at which it begins: where its last argument begins depends on the command.
     Line(&'a str, usize),
-    /// Split already, by a dialect that says where each argument ends.
-    Split(&'a [&'a [u8]]),
+    /// Split already, by a dialect that says where each word ends; the verb is one of them.
+    Split(Frame<'a>),
 }
 
 impl<'a> Request<'a> {
     /// A request whose arguments a dialect has split already.
     #[must_use]
-    pub fn split(verb: &'a str, arguments: &'a [&'a [u8]]) -> Self {
+    pub fn split(verb: &'a str, arguments: &[&'a [u8]]) -> Self {
+        let words = std::iter::once(verb.as_bytes());
         Self {
             verb,
             dialect: Dialect::Line,
-            arguments: Arguments::Split(arguments),
+            arguments: Arguments::Split(words.chain(arguments.iter().copied()).collect()),
         }
     }
 
     /// A request of a Redis client, from its words; `None` if there are none.
     #[must_use]
-    pub fn resp(words: &'a [&'a [u8]]) -> Option<Self> {
-        let (verb, arguments) = words.split_first()?;
+    pub fn resp(words: Frame<'a>) -> Option<Self> {
         Some(Self {
             // No command is called by anything that is not text.
-            verb: std::str::from_utf8(verb).unwrap_or("\u{fffd}"),
-            dialect: Dialect::Resp,
-            arguments: Arguments::Split(arguments),
+            verb: std::str::from_utf8(words.first()?).unwrap_or("\u{fffd}"),
+            dialect: Dialect::Resp2,
+            arguments: Arguments::Split(words),
         })
     }
 
@@ -224,9 +340,11 @@ impl<'a> Request<'a> {
     /// # Errors
     /// `SYNTAX` or `TEXT`, with the column, where an argument is not a word and not a JSON string.
     pub fn arguments(&self, rest_at: Option<usize>) -> Result<Words<'a>, ErrorReply> {
-        match self.arguments {
-            Arguments::Line(text, start) => line::split_arguments(text, start, rest_at),
-            Arguments::Split(words) => Ok(words.iter().map(|word| Cow::Borrowed(*word)).collect()),
+        match &self.arguments {
+            Arguments::Line(text, start) => line::split_arguments(text, *start, rest_at),
+            Arguments::Split(words) => {
+                Ok(words[1..].iter().map(|word| Cow::Borrowed(*word)).collect())
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The dialect of Redis clients, RESP2: `*2\r\n$3\r\nGET\r\n$4\r\nname\r\n` <-> `Request`, `Reply`.
+//! The dialects of Redis clients, RESP2 and RESP3: `*2\r\n$3\r\nGET\r\n$4\r\nname\r\n` <-> `Request`, `Reply`.
 //!
 //! In: bytes as they arrive, from a `*` on. Out: whole requests that borrow from those bytes, and replies. Promises: no byte of
 //! an unfinished request is looked at twice, however slowly it comes; a frame that is broken, or over a limit, is told of as
@@ -11,7 +11,7 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::line::QUOTED_LINE_BYTES_MAX;
-use super::{ErrorCode, ErrorReply, Refusal, Replies, Reply};
+use super::{Changed, ErrorCode, ErrorReply, Frame, Refusal, Reply, Subscription};
 use crate::record::VALUE_BYTES_MAX;
 
 /// The most words of one request, as in Redis: what they take before they have come must not fill the memory.
@@ -22,9 +22,6 @@ pub const REQUEST_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
 
 /// The longest line with a number, as in Redis.
 const NUMBER_BYTES_MAX: usize = 64 << 10;
-
-/// The words of one request.
-pub type Frame<'a> = SmallVec<[&'a [u8]; 8]>;
 
 /// What stands at the beginning of a buffer.
 #[derive(Debug)]
@@ -42,7 +39,7 @@ pub enum Read<'a> {
 pub struct Reader {
     /// How many words are still to come, once the first line is there.
     due: Option<usize>,
-    words: SmallVec<[Range<usize>; 8]>,
+    words: SmallVec<[Range<usize>; 4]>,
     /// Where the next line begins.
     at: usize,
 }
@@ -85,7 +82,12 @@ impl Reader {
                 None => return Ok(false),
                 Some(b'$') => {}
                 Some(other) => {
-                    return Err(format!("expected '$', got '{}'", char::from(*other)));
+                    let shown = if other.is_ascii() {
+                        char::from(*other)
+                    } else {
+                        char::REPLACEMENT_CHARACTER
+                    };
+                    return Err(format!("expected '$', got '{shown}'"));
                 }
             }
             let Some((number, start)) = number(buffer, self.at + 1, "bulk")? else {
@@ -117,7 +119,8 @@ impl Reader {
 fn number(buffer: &[u8], start: usize, what: &str) -> Result<Option<(Option<i64>, usize)>, String> {
     let line = &buffer[start..];
     let Some(end) = memchr(b'\r', &line[..line.len().min(NUMBER_BYTES_MAX)]) else {
-        if line.len() > NUMBER_BYTES_MAX {
+        // With the sign before it, which Redis counts.
+        if line.len() >= NUMBER_BYTES_MAX {
             return Err(format!("too big {what} count string"));
         }
         return Ok(None);
@@ -137,29 +140,119 @@ pub fn whole_number(bytes: &[u8]) -> Option<i64> {
     if is_plain { text.parse().ok() } else { None }
 }
 
-/// Writes replies in RESP2 to the end of a buffer.
-pub struct RespReplies<'a>(pub &'a mut Vec<u8>);
-
-impl Replies for RespReplies<'_> {
-    fn reply(&mut self, reply: Reply<'_>) {
-        let out = &mut *self.0;
-        match reply {
-            Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
-            Reply::Pong => out.extend_from_slice(b"+PONG\r\n"),
-            Reply::NotFound => out.extend_from_slice(b"$-1\r\n"),
-            Reply::Value(value) => {
-                value_opening(out, value.len());
-                out.extend_from_slice(value);
-                out.extend_from_slice(b"\r\n");
+/// Writes a reply to the end of a buffer, in RESP2 or in RESP3.
+pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
+    match reply {
+        Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
+        Reply::Pong => out.extend_from_slice(b"+PONG\r\n"),
+        Reply::Queued => out.extend_from_slice(b"+QUEUED\r\n"),
+        Reply::Status(text) | Reply::Monitor(text) => {
+            out.extend_from_slice(format!("+{text}\r\n").as_bytes());
+        }
+        Reply::NotFound | Reply::Unchanged | Reply::NoArray if is_resp3 => {
+            out.extend_from_slice(b"_\r\n");
+        }
+        Reply::NotFound | Reply::Unchanged => out.extend_from_slice(b"$-1\r\n"),
+        Reply::NoArray => out.extend_from_slice(b"*-1\r\n"),
+        Reply::Value(value) => write_value(out, value),
+        Reply::Text(text) if is_resp3 => {
+            write_number(out, b'=', text.len() as u64 + 4);
+            out.extend_from_slice(format!("txt:{text}\r\n").as_bytes());
+        }
+        Reply::Text(text) | Reply::Key(text) => write_value(out, text.as_bytes()),
+        Reply::Count(count) => write_number(out, b':', count),
+        Reply::Number(number) | Reply::Signed(number) => {
+            out.extend_from_slice(format!(":{number}\r\n").as_bytes());
+        }
+        Reply::Array(replies) => write_number(out, b'*', replies as u64),
+        Reply::Map(pairs) if is_resp3 => write_number(out, b'%', pairs as u64),
+        Reply::Map(pairs) => write_number(out, b'*', 2 * pairs as u64),
+        Reply::Namespace(name, keys) => {
+            write_value(out, name.as_bytes());
+            write_number(out, b':', keys);
+        }
+        Reply::Error(error) => write_error(out, error),
+        Reply::Subscription(way, name, count) => {
+            write_push(out, 3, is_resp3);
+            write_value(
+                out,
+                match way {
+                    Subscription::Begun => b"subscribe",
+                    Subscription::Ended => b"unsubscribe",
+                    Subscription::PatternBegun => b"psubscribe",
+                    Subscription::PatternEnded => b"punsubscribe",
+                },
+            );
+            match name {
+                Some(name) => write_value(out, name),
+                None => write(out, Reply::NotFound, is_resp3),
             }
-            Reply::Count(count) => write_number(out, b':', count),
-            Reply::Number(number) => out.extend_from_slice(format!(":{number}\r\n").as_bytes()),
-            Reply::Error(error) => write_error(out, error),
-            Reply::Item(..) | Reply::Key(_) | Reply::Stat(..) | Reply::Help(..) | Reply::End(_) => {
-                unreachable!("no command that this dialect has answers with lines")
+            write_number(out, b':', count as u64);
+        }
+        Reply::Message(pattern, channel, payload) => {
+            let words: &[&[u8]] = match pattern {
+                Some(pattern) => &[b"pmessage", pattern, channel, payload],
+                None => &[b"message", channel, payload],
+            };
+            write_push(out, words.len(), is_resp3);
+            for word in words {
+                write_value(out, word);
             }
         }
+        Reply::Following(prefix, revision) => {
+            write_push(out, 3, is_resp3);
+            write_value(out, b"following");
+            write_value(out, prefix.as_bytes());
+            write_number(out, b':', revision);
+        }
+        Reply::Unfollowed(prefix) => {
+            write_push(out, 2, is_resp3);
+            write_value(out, b"unfollowed");
+            write_value(out, prefix.as_bytes());
+        }
+        Reply::Change(revision, changed) => write_change(out, revision, changed, is_resp3),
+        Reply::Item(..) | Reply::Stat(..) | Reply::Help(..) | Reply::End(_) => {
+            unreachable!("no command that this dialect has answers with such lines")
+        }
     }
+}
+
+fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3: bool) {
+    let words = match changed {
+        Changed::Put(..) => 6,
+        Changed::Delete(_) => 4,
+        Changed::Clear => 3,
+    };
+    write_push(out, words, is_resp3);
+    write_value(out, b"change");
+    write_number(out, b':', revision);
+    match changed {
+        Changed::Put(key, value, expires_at) => {
+            write_value(out, b"put");
+            write_value(out, key.as_bytes());
+            write_value(out, value);
+            match expires_at {
+                Some(expires_at) => write_number(out, b':', expires_at),
+                None => write(out, Reply::NotFound, is_resp3),
+            }
+        }
+        Changed::Delete(key) => {
+            write_value(out, b"del");
+            write_value(out, key.as_bytes());
+        }
+        Changed::Clear => write_value(out, b"clear"),
+    }
+}
+
+/// The opening of what comes without being asked for.
+fn write_push(out: &mut Vec<u8>, words: usize, is_resp3: bool) {
+    write_number(out, if is_resp3 { b'>' } else { b'*' }, words as u64);
+}
+
+fn write_value(out: &mut Vec<u8>, value: &[u8]) {
+    value_opening(out, value.len());
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The opening of a value of so many bytes; those, and `\r\n`, complete it.
@@ -169,18 +262,18 @@ pub fn value_opening(out: &mut Vec<u8>, bytes: usize) {
 
 fn write_number(out: &mut Vec<u8>, kind: u8, number: u64) {
     out.push(kind);
-    out.extend_from_slice(number.to_string().as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
-    let prefix = match error.code {
+    let prefix = error.prefix.unwrap_or(match error.code {
         ErrorCode::Disk => "MISCONF",
         ErrorCode::Busy => "LOADING",
         ErrorCode::Full => "OOM",
         ErrorCode::NoAuth => "NOAUTH",
         _ => "ERR",
-    };
+    });
     out.extend_from_slice(format!("-{prefix} ").as_bytes());
     // The text may quote what the client sent; a reply is one line whatever that was.
     let line = error.message.bytes();
@@ -262,7 +355,7 @@ mod tests {
         for is_at_limit in [b"*1048576\r\n".as_slice(), b"*1\r\n$67108864\r\n"] {
             assert_eq!(at_once(is_at_limit), "partial");
         }
-        let mut endless = vec![b'1'; 1 + NUMBER_BYTES_MAX];
+        let mut endless = vec![b'1'; NUMBER_BYTES_MAX];
         endless[0] = b'*';
         assert_eq!(at_once(&endless), "partial");
         endless.push(b'1');

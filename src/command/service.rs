@@ -1,0 +1,140 @@
+//! What commands work on: the same for every connection, of every dialect.
+//!
+//! In: the data, once it is loaded. Out: the engine, the counters. Promise: until then every request for data is told how far
+//! the load is.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire};
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use super::COMMANDS;
+use super::channels::Channels;
+use super::clients::Clients;
+use super::slowlog::Slowlog;
+use crate::engine::{Barrier, Engine, Progress};
+use crate::persistence::Durability;
+use crate::protocol::{ErrorCode, ErrorReply};
+use crate::record::now_ms;
+use crate::stats::Stats;
+
+/// What commands work on: the same for every connection, of every dialect.
+#[derive(Debug)]
+pub struct Service {
+    /// The data, once it is loaded.
+    engine: OnceLock<Arc<Engine>>,
+    progress: Arc<Progress>,
+    /// The counters.
+    pub stats: Stats,
+    /// Who is connected.
+    pub clients: Clients,
+    /// Who listens to what.
+    pub channels: Channels,
+    /// What took long.
+    pub(super) slowlog: Slowlog,
+    /// How the server was started.
+    pub setup: Setup,
+    /// Whether a save that BGSAVE has begun is going on.
+    pub(super) saving: Arc<AtomicBool>,
+}
+
+/// How a server was started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The address of the text port.
+    pub address: SocketAddr,
+    /// How many clients are served at one time.
+    pub connections_max: usize,
+    /// The data folder.
+    pub data: PathBuf,
+    /// What is promised of a change.
+    pub durability: Durability,
+    /// How long changes may wait for the next save.
+    pub save_interval_seconds: u64,
+    /// What stops the server.
+    pub shutdown: CancellationToken,
+}
+
+impl Service {
+    /// A service whose data is still being loaded, and how far that is; its counters are at nought.
+    #[must_use]
+    pub fn new(progress: Arc<Progress>, setup: Setup) -> Self {
+        Self {
+            engine: OnceLock::new(),
+            progress,
+            stats: Stats::new(COMMANDS.len()),
+            clients: Clients::default(),
+            channels: Channels::default(),
+            slowlog: Slowlog::default(),
+            setup,
+            saving: Arc::default(),
+        }
+    }
+
+    /// Whether a save that BGSAVE has begun is going on.
+    pub(super) fn is_saving(&self) -> bool {
+        self.saving.load(Acquire)
+    }
+
+    /// When store.json was last written, or the server was started, in seconds since 1970.
+    pub(super) fn last_save_seconds(&self) -> u64 {
+        let engine = self.engine.get();
+        let save = engine.and_then(|engine| engine.disk().last_save);
+        let save = save.filter(|save| save.result == "ok");
+        save.map_or_else(
+            || (now_ms() / 1000).saturating_sub(self.stats.uptime_seconds()),
+            |save| save.ended_at / 1000,
+        )
+    }
+
+    /// Takes the data, once it is loaded: from now on every request is served.
+    pub fn begin(&self, engine: Arc<Engine>) {
+        self.engine.set(engine).expect("the data is loaded once");
+    }
+
+    /// The data.
+    ///
+    /// # Errors
+    /// `BUSY`, while it is being loaded, with how far that is.
+    pub fn engine(&self) -> Result<&Arc<Engine>, ErrorReply> {
+        self.engine.get().ok_or_else(|| {
+            let percent = self.progress.percent();
+            ErrorReply::new(
+                ErrorCode::Busy,
+                format!(
+                    "loading the data: {percent}% of store.json and the journals has been read; \
+                     try again in a moment"
+                ),
+            )
+        })
+    }
+
+    /// Has the pairs of these keys fetched from memory, all at once: they are about to be looked up.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Some(engine) = self.engine.get() {
+            engine.prefetch(keys);
+        }
+    }
+
+    /// Waits until what a batch has made or seen is as safe as promised; see [`Engine::commit`]. While the data is being loaded,
+    /// nothing has been.
+    ///
+    /// # Errors
+    /// `DISK`.
+    pub async fn commit(&self, barrier: Barrier) -> Result<(), ErrorReply> {
+        match self.engine.get() {
+            Some(engine) => Ok(engine.commit(barrier).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves all pairs, and waits for it; see [`Engine::save`].
+    ///
+    /// # Errors
+    /// `DISK`, or `BUSY` while the data is being loaded.
+    pub async fn save(&self) -> Result<(), ErrorReply> {
+        Ok(self.engine()?.save().await?)
+    }
+}

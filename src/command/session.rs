@@ -1,0 +1,220 @@
+//! What the server remembers of one client from request to request.
+//!
+//! In: what its requests ask for. Out: the same, for the requests after. Promise: what waits for EXEC is bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::clients::Client;
+use super::table::Command;
+use super::{Answer, Arguments, Next, bad_argument};
+use crate::engine::Absence;
+use crate::protocol::resp::REQUEST_BYTES_MAX;
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
+use crate::record::Entry;
+
+/// The most requests that wait for EXEC, and the most bytes of them: as many words, and as long, as one request may be.
+pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
+/// The most bytes of requests that wait for EXEC.
+pub const QUEUED_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+
+/// One client's.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// The client, if it is one of the text port.
+    pub(super) client: Option<Arc<Client>>,
+    /// Whether it has asked for RESP3.
+    pub(super) is_resp3: bool,
+    transaction: Option<Transaction>,
+    /// The keys that EXEC depends on, and what they were.
+    pub(super) watched: BTreeMap<String, Was>,
+    /// The channels and the patterns that it listens to.
+    pub(super) channels: BTreeSet<Box<[u8]>>,
+    pub(super) patterns: BTreeSet<Box<[u8]>>,
+    /// How many prefixes it follows.
+    pub followed: usize,
+    /// Whether what comes by itself comes as lines: it was asked for on one.
+    pub(super) gets_lines: bool,
+}
+
+/// Requests that wait for EXEC.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) requests: Vec<Queued>,
+    bytes: usize,
+    /// Whether one of them was refused, so that none will be done.
+    pub(super) is_spoiled: bool,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) command: &'static Command,
+    pub(super) words: Vec<Box<[u8]>>,
+}
+
+/// What a watched key was.
+#[derive(Debug)]
+pub(super) enum Was {
+    /// This entry; it is kept, so that no other can have its place in memory.
+    There(Entry),
+    /// Not there.
+    Missing(Absence),
+}
+
+impl Was {
+    /// Whether nothing has happened to the key.
+    pub(super) fn is_still(&self, now: Option<&Entry>) -> bool {
+        match (self, now) {
+            (Self::There(was), Some(now)) => was.is_same(now),
+            (Self::Missing(absence), None) => !absence.has_ended(),
+            _ => false,
+        }
+    }
+}
+
+impl Session {
+    /// That of a client that has just come.
+    #[must_use]
+    pub fn of(client: Arc<Client>) -> Self {
+        client.queued.store(-1, Relaxed);
+        client.resp.store(2, Relaxed);
+        Self {
+            client: Some(client),
+            ..Self::default()
+        }
+    }
+
+    /// The dialect of what comes by itself.
+    #[must_use]
+    pub fn mail_dialect(&self) -> Dialect {
+        if self.gets_lines {
+            Dialect::Line
+        } else {
+            self.resp()
+        }
+    }
+
+    /// How many channels and patterns it listens to.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Whether a command is refused for now: an answer in RESP2 could not be told from a message.
+    pub(super) fn bars(&self, command: &Command, dialect: Dialect) -> bool {
+        const HEARD: [&str; 9] = [
+            "FOLLOW",
+            "UNFOLLOW",
+            "SUBSCRIBE",
+            "UNSUBSCRIBE",
+            "PSUBSCRIBE",
+            "PUNSUBSCRIBE",
+            "PING",
+            "QUIT",
+            "RESET",
+        ];
+        let listens = self.subscriptions() + self.followed > 0;
+        dialect == Dialect::Resp2 && listens && !HEARD.contains(&command.name)
+    }
+
+    fn count_queued(&self) {
+        if let Some(client) = &self.client {
+            let queued = self.transaction.as_ref();
+            let queued = queued.map_or(-1, |transaction| {
+                transaction.requests.len().cast_signed() as i64
+            });
+            client.queued.store(queued, Relaxed);
+        }
+    }
+
+    /// The dialect of its requests that are not lines.
+    #[must_use]
+    pub fn resp(&self) -> Dialect {
+        if self.is_resp3 {
+            Dialect::Resp3
+        } else {
+            Dialect::Resp2
+        }
+    }
+
+    /// Begins a transaction, unless there is one.
+    pub(super) fn begin(&mut self) -> bool {
+        let is_first = self.transaction.is_none();
+        self.transaction.get_or_insert_default();
+        self.count_queued();
+        is_first
+    }
+
+    /// Ends the transaction, if there is one.
+    pub(super) fn end(&mut self) -> Option<Transaction> {
+        let transaction = self.transaction.take();
+        self.count_queued();
+        transaction
+    }
+
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Whether this request waits for EXEC.
+    pub(super) fn is_queueing(&self, command: &Command) -> bool {
+        const DONE_AT_ONCE: [&str; 6] = ["EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"];
+        self.is_in_transaction() && !DONE_AT_ONCE.contains(&command.name)
+    }
+
+    /// Lets a request wait for EXEC.
+    pub(super) fn queue(
+        &mut self,
+        command: &'static Command,
+        words: &Arguments<'_>,
+        replies: &mut dyn Replies,
+    ) -> Answer {
+        if !command.is_transactional {
+            self.spoil();
+            return Err(bad_argument("Command not allowed inside a transaction"));
+        }
+        let transaction = self.transaction.get_or_insert_default();
+        let words: Vec<Box<[u8]>> = words.iter().map(|word| (**word).into()).collect();
+        let bytes: usize = words
+            .iter()
+            .map(|word| word.len() + size_of::<Box<[u8]>>())
+            .sum();
+        let is_full = transaction.requests.len() == QUEUED_REQUESTS_MAX
+            || transaction.bytes + bytes > QUEUED_BYTES_MAX;
+        if is_full {
+            self.spoil();
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!(
+                    "a transaction may have {QUEUED_REQUESTS_MAX} requests, and {QUEUED_BYTES_MAX} bytes of them"
+                ),
+            ));
+        }
+        transaction.bytes += bytes;
+        transaction.requests.push(Queued { command, words });
+        self.count_queued();
+        replies.reply(Reply::Queued);
+        Ok(Next::Done)
+    }
+
+    /// A request was refused before it was done; what its client is told. A refused EXEC ends the transaction.
+    pub(super) fn refused(&mut self, command: Option<&Command>, error: ErrorReply) -> ErrorReply {
+        if command.is_some_and(|command| command.name == "EXEC") {
+            self.end();
+            self.watched.clear();
+            let message = format!("Transaction discarded because of: {}", error.message);
+            return bad_argument(message).with_prefix("EXECABORT");
+        }
+        self.spoil();
+        error
+    }
+
+    /// A request of a transaction, if there is one, was refused.
+    pub fn spoil(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.is_spoiled = true;
+            transaction.requests = Vec::new();
+        }
+    }
+}

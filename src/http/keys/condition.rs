@@ -1,0 +1,197 @@
+//! Conditions on what is stored: `If-Match` and `If-None-Match` (RFC 9110, section 13), and the ETags that they name.
+//!
+//! In: headers, and values. Out: the ETag of a value, and whether a request may be done. Promises: an ETag is the same as long as
+//! its value is, after a restart too; a condition that cannot be read is refused, not passed over.
+
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+
+use crate::http::problem::Problem;
+
+/// The ETag of a value: its BLAKE3 hash, so that no two values have the same.
+pub fn etag(value: &[u8]) -> String {
+    format!("\"{}\"", blake3::hash(value))
+}
+
+/// Under which conditions a request is done.
+#[derive(Debug)]
+pub struct Conditions {
+    /// What is there must be one of these.
+    wanted: Option<Etags>,
+    /// What is there must be none of these.
+    unwanted: Option<Etags>,
+}
+
+/// What a condition names.
+#[derive(Debug, PartialEq, Eq)]
+enum Etags {
+    /// Anything that is there.
+    Any,
+    /// Values with these ETags.
+    These(Vec<Etag>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Etag {
+    /// The ETag, in its quotes.
+    tag: String,
+    /// Whether it stands for what is about the same, and not for the same bytes.
+    is_weak: bool,
+}
+
+/// Which condition does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmet {
+    /// `If-Match`.
+    Match,
+    /// `If-None-Match`.
+    NoneMatch,
+}
+
+impl Conditions {
+    /// The conditions of a request.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self {
+            wanted: etags(headers, &header::IF_MATCH)?,
+            unwanted: etags(headers, &header::IF_NONE_MATCH)?,
+        })
+    }
+
+    /// Whether they name ETags: what is there must then be looked at, and not only whether something is.
+    pub fn name_etags(&self) -> bool {
+        let both = [&self.wanted, &self.unwanted];
+        both.into_iter()
+            .any(|etags| matches!(etags, Some(Etags::These(_))))
+    }
+
+    /// Whether they hold for what is there, if something is: its ETag, or any other text unless they name ETags.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub fn check(&self, there: Option<&str>) -> Result<(), Unmet> {
+        let names = |etags: &Etags, takes_weak| match (etags, there) {
+            (_, None) => false,
+            (Etags::Any, Some(_)) => true,
+            (Etags::These(etags), Some(there)) => etags
+                .iter()
+                .any(|etag| etag.tag == there && (takes_weak || !etag.is_weak)),
+        };
+        // If-Match asks for the same bytes; for If-None-Match about the same will do.
+        if self.wanted.as_ref().is_some_and(|it| !names(it, false)) {
+            return Err(Unmet::Match);
+        }
+        if self.unwanted.as_ref().is_some_and(|it| names(it, true)) {
+            return Err(Unmet::NoneMatch);
+        }
+        Ok(())
+    }
+}
+
+impl From<Unmet> for Problem {
+    fn from(unmet: Unmet) -> Self {
+        let detail = match unmet {
+            Unmet::Match => {
+                "If-Match does not hold: the key is not there, or has another value by now; nothing was changed. \
+                 Read it again, and send the ETag that it has then"
+            }
+            Unmet::NoneMatch => {
+                "If-None-Match does not hold: the key is there, with what must not be; nothing was changed. \
+                 Read it, or send no such header to replace it"
+            }
+        };
+        Self::new(StatusCode::PRECONDITION_FAILED, detail)
+    }
+}
+
+/// What all headers of this name together name, if there are any.
+fn etags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Etags>, Problem> {
+    let values = headers.get_all(name).into_iter();
+    let Ok(texts) = values
+        .map(|value| value.to_str())
+        .collect::<Result<Vec<_>, _>>()
+    else {
+        return Err(unreadable(name));
+    };
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    match parse(&texts.join(",")) {
+        Some(etags) => Ok(Some(etags)),
+        None => Err(unreadable(name)),
+    }
+}
+
+fn unreadable(name: &HeaderName) -> Problem {
+    let detail = format!(
+        "the header {name} is neither * nor a list of ETags, each in its double quotes: send an ETag as it was received"
+    );
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn parse(text: &str) -> Option<Etags> {
+    const BLANKS: [char; 2] = [' ', '\t'];
+    if text.trim_matches(BLANKS) == "*" {
+        return Some(Etags::Any);
+    }
+    let mut etags = Vec::new();
+    let mut rest = text;
+    loop {
+        // A list may have empty places.
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return (!etags.is_empty()).then_some(Etags::These(etags));
+        }
+        let opaque = rest.strip_prefix("W/").unwrap_or(rest);
+        let is_weak = opaque.len() < rest.len();
+        let (inside, after) = opaque.strip_prefix('"')?.split_once('"')?;
+        etags.push(Etag {
+            tag: format!("\"{inside}\""),
+            is_weak,
+        });
+        rest = after.trim_start_matches(BLANKS);
+        if !rest.is_empty() && !rest.starts_with(',') {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn these(etags: &[(&str, bool)]) -> Option<Etags> {
+        let etags = etags.iter().map(|(tag, is_weak)| Etag {
+            tag: (*tag).to_owned(),
+            is_weak: *is_weak,
+        });
+        Some(Etags::These(etags.collect()))
+    }
+
+    #[test]
+    fn a_list_of_etags_is_read_as_rfc_9110_writes_it_or_not_at_all() {
+        assert_eq!(parse(" * "), Some(Etags::Any));
+        assert_eq!(parse("\"\""), these(&[("\"\"", false)]));
+        assert_eq!(parse("\"*\""), these(&[("\"*\"", false)]));
+        assert_eq!(
+            parse(" \"a\",, W/\"b,c\" \t,\"d\","),
+            these(&[("\"a\"", false), ("\"b,c\"", true), ("\"d\"", false)])
+        );
+        for text in [
+            "",
+            ",",
+            "a",
+            "\"a",
+            "a\"",
+            "\"a\" \"b\"",
+            "\"a\"b",
+            "*,\"a\"",
+            "**",
+            "w/\"a\"",
+            "W/a",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

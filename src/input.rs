@@ -1,0 +1,127 @@
+//! What has arrived from one client, and has not been executed.
+//!
+//! In: bytes, of any dialect. Out: batches of whole requests that borrow from those bytes, looked up in the table. Promises: no
+//! byte of an unfinished request is looked at twice, however slowly it comes; an empty input takes no memory.
+
+use std::io;
+
+use bytes::{Buf as _, BytesMut};
+
+use crate::command::{self, Prepared};
+use crate::protocol::line::{self, Frame};
+use crate::protocol::{Refusal, Request, resp};
+
+/// The least room that is offered to what arrives.
+const ROOM_BYTES_MIN: usize = 16 << 10;
+/// The most requests of one batch: what is fetched for them stays in the nearest cache until it is used.
+const BATCH_REQUESTS_MAX: usize = 64;
+
+/// What has arrived.
+#[derive(Debug, Default)]
+pub struct Input {
+    bytes: BytesMut,
+    /// How much of it is known to hold no line feed.
+    seen: usize,
+    /// How far a request of a Redis client has come.
+    resp: resp::Reader,
+}
+
+/// Whole requests.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// In the order in which they came.
+    pub items: Vec<Item<'a>>,
+    /// How many bytes they take together, with what asks for nothing.
+    pub bytes: usize,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Item<'a> {
+    /// What is asked for, or why it is none.
+    pub request: Result<Prepared<'a>, Refusal>,
+    /// Whether it is one of a Redis client.
+    pub is_resp: bool,
+    /// Where it ends.
+    pub end: usize,
+}
+
+impl Input {
+    /// The whole requests at the beginning, up to the first that is none and ends the connection; some of them, if there are
+    /// many.
+    pub fn batch(&mut self) -> Batch<'_> {
+        let mut batch = Batch::default();
+        while batch.items.len() < BATCH_REQUESTS_MAX {
+            let waiting = &self.bytes[batch.bytes..];
+            let is_resp = waiting.first() == Some(&b'*');
+            let (request, taken) = if is_resp {
+                match self.resp.read(waiting) {
+                    resp::Read::Partial => break,
+                    resp::Read::Broken(refusal) => (Err(refusal), waiting.len()),
+                    resp::Read::Frame(words, taken) => (Ok(Request::resp(words)), taken),
+                }
+            } else {
+                match line::frame(waiting, self.seen) {
+                    Frame::Partial => {
+                        self.seen = waiting.len();
+                        break;
+                    }
+                    Frame::TooLong(refusal) => (Err(refusal), waiting.len()),
+                    Frame::Line(line, taken) => (line::parse(line), taken),
+                }
+            };
+            self.seen = 0;
+            batch.bytes += taken;
+            let request = match request {
+                Ok(None) => continue,
+                Ok(Some(request)) => Ok(command::prepare(&request)),
+                Err(refusal) => Err(refusal),
+            };
+            let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
+            batch.items.push(Item {
+                request,
+                is_resp,
+                end: batch.bytes,
+            });
+            if is_end {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// All that is there, whole requests or not.
+    #[must_use]
+    pub fn waiting(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets what has been executed: a batch, or the first requests of it.
+    pub fn advance(&mut self, bytes: usize, is_whole_batch: bool) {
+        self.bytes.advance(bytes);
+        if !is_whole_batch {
+            // What was looked at beyond is looked at again.
+            self.seen = 0;
+            self.resp = resp::Reader::default();
+        }
+    }
+
+    /// Takes what has come, by a call that puts it at the end of a buffer.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn fill(
+        &mut self,
+        read: impl FnOnce(&mut BytesMut) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.bytes.reserve(ROOM_BYTES_MIN);
+        read(&mut self.bytes)
+    }
+
+    /// Keeps nothing for a client that may be silent for hours.
+    pub fn rest(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+}
