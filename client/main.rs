@@ -143,7 +143,7 @@ fn request_of(words: &[String]) -> Result<String, ClientError> {
             "{verb:?} is not the name of a command; each argument is a word of its own"
         )));
     }
-    let rest_at = place_of(verb, Dialect::Line)
+    let rest_at = place_of(verb.as_bytes(), Dialect::Line)
         .and_then(|place| COMMANDS[place].rest_at)
         .filter(|place| *place < arguments.len());
     let (single, rest) = arguments.split_at(rest_at.unwrap_or(arguments.len()));

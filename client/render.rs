@@ -58,7 +58,7 @@ impl Asked {
             .find(|word| !word.is_empty())?;
         let place = std::str::from_utf8(verb)
             .ok()
-            .and_then(|verb| place_of(verb, Dialect::Line));
+            .and_then(|verb| place_of(verb.as_bytes(), Dialect::Line));
         let mut asked = Self {
             place,
             input_line: None,

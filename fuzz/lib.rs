@@ -5,6 +5,8 @@
 
 #[path = "../src/causes.rs"]
 pub mod causes;
+#[path = "../src/entry.rs"]
+pub mod entry;
 #[path = "../src/json.rs"]
 pub mod json;
 #[path = "../src/persistence/mod.rs"]

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::persistence::chunks::{Load, Op};
-use crate::record::{Entry, Key, UnixMs, Value};
+use crate::entry::Entry;
+use crate::record::{Key, UnixMs, Value};
 
 /// Keys, and their values with the time at which they cease to be.
 pub type Map = BTreeMap<String, (Vec<u8>, Option<UnixMs>)>;

@@ -52,9 +52,10 @@ fn read(sent: &[u8], piece_bytes: usize) -> Seen {
         input.extend_from_slice(piece);
         // What does not begin so is a line, and not for this reader.
         while input.first() == Some(&b'*') {
-            let taken = match reader.read(&input) {
+            let mut words = Vec::new();
+            let taken = match reader.read(&input, &mut words) {
                 Read::Partial => break,
-                Read::Frame(words, taken) => {
+                Read::Frame(taken) => {
                     assert!((1..=input.len()).contains(&taken));
                     let words = words.iter().map(|word| word.to_vec());
                     seen.requests.push(words.collect());
@@ -66,6 +67,7 @@ fn read(sent: &[u8], piece_bytes: usize) -> Seen {
                     return seen;
                 }
             };
+            drop(words);
             input.drain(..taken);
         }
         if input.first().is_some_and(|first| *first != b'*') {

@@ -18,19 +18,17 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::with_causes;
-use crate::command::{self, Client, Listing, Next, Pattern, Service, Session};
+use crate::command::{self, Client, Desk, Listing, Next, Pattern, Service, Session};
 use crate::engine::{Barrier, Changes, FollowError, Follower, OwnedChange, Scan};
-use crate::input::{Batch, Input};
+use crate::entry::Entry;
+use crate::execution::{Execution, OUTPUT_BYTES_MAX, Step};
+use crate::input::{Arrived, Input};
 use crate::json::Pieces;
-use crate::protocol::{
-    Changed, Dialect, ErrorCode, ErrorReply, Refusal, Replies as _, Reply, Spoken,
-};
+use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Replies as _, Reply, Spoken};
 use crate::protocol::{line, resp};
-use crate::record::{Entry, Key};
+use crate::record::Key;
 use crate::stats::Tally;
 
-/// Replies are sent once there are this many bytes of them, however many requests are still to be executed.
-const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// The room for what a client sends that is not listened to any more.
 const REST_BYTES: usize = 16 << 10;
 /// Values longer than this are sent in pieces.
@@ -72,18 +70,6 @@ pub struct Connection {
     /// What the replies have to wait for.
     barrier: Barrier,
     tally: Tally,
-}
-
-/// Where the execution of a batch has stopped.
-enum Step {
-    /// No whole request is left.
-    More,
-    /// The output is full.
-    Full,
-    /// This takes time; to be answered in this dialect.
-    Run(Next, Dialect),
-    /// No later byte can be trusted.
-    Close,
 }
 
 /// Serves one client until it leaves, or the server stops.
@@ -211,63 +197,30 @@ impl Connection {
     /// Executes the whole requests in the input, until one takes time or the output is full.
     fn execute(&mut self) -> Step {
         loop {
-            let Batch { items, bytes } = self.input.batch();
-            let requests = items.iter().flat_map(|item| &item.request);
-            self.service
-                .prefetch(requests.flat_map(command::Prepared::keys));
-            let (mut at, mut stopped) = (0, None);
-            let is_last = items.is_empty();
-            for item in items {
-                if self.output.len() >= OUTPUT_BYTES_MAX {
-                    stopped = Some(Step::Full);
-                    break;
-                }
-                at = item.end;
-                let dialect = if item.is_resp {
-                    self.session.resp()
-                } else {
-                    Dialect::Line
-                };
-                let request = match item.request {
-                    Ok(request) => request,
-                    Err(refusal) => {
-                        self.session.spoil();
-                        stopped = refused(dialect, &mut self.output, &mut self.tally, &refusal);
-                        if stopped.is_some() {
-                            break;
-                        }
-                        continue;
-                    }
-                };
-                let start = self.output.len();
-                let executed = command::execute(
-                    &self.service,
-                    &mut self.session,
-                    &mut self.tally,
-                    &mut self.barrier,
-                    dialect,
-                    &request,
-                    &mut Spoken {
-                        dialect,
-                        output: &mut self.output,
-                    },
-                );
-                if executed.is_change && matches!(executed.next, Next::Done | Next::Close) {
-                    self.changes.push((start, self.output.len(), dialect));
-                }
-                if !matches!(executed.next, Next::Done) {
-                    stopped = Some(Step::Run(executed.next, dialect));
-                    break;
-                }
+            let Arrived {
+                items,
+                batch,
+                bytes,
+            } = self.input.batch();
+            if items.is_empty() {
+                self.input.advance(bytes, true);
+                return Step::More;
             }
-            if let Some(stopped) = stopped {
+            let mut execution = Execution {
+                desk: Desk {
+                    service: &self.service,
+                    session: &mut self.session,
+                    tally: &mut self.tally,
+                    barrier: &mut self.barrier,
+                },
+                output: &mut self.output,
+                changes: &mut self.changes,
+            };
+            if let Some((at, stopped)) = execution.run(&items, &batch) {
                 self.input.advance(at, false);
                 return stopped;
             }
             self.input.advance(bytes, true);
-            if is_last {
-                return Step::More;
-            }
         }
     }
 
@@ -749,18 +702,4 @@ fn refusal_of(error: &FollowError) -> ErrorReply {
         FollowError::Stopping => ErrorCode::Busy,
     };
     ErrorReply::new(code, with_causes(error)).with_prefix("ERR")
-}
-
-/// Answers what is no request.
-/// Answers what is no request; the end of the connection, if it is one.
-fn refused(
-    dialect: Dialect,
-    output: &mut Vec<u8>,
-    tally: &mut Tally,
-    refusal: &Refusal,
-) -> Option<Step> {
-    tally.requests += 1;
-    tally.errors += 1;
-    Spoken { dialect, output }.reply(Reply::Error(&refusal.error));
-    refusal.closes.then_some(Step::Close)
 }

@@ -7,14 +7,16 @@ use std::io;
 
 use bytes::{Buf as _, BytesMut};
 
-use crate::command::{self, Prepared};
+use crate::command::{Batch, Prepared};
 use crate::protocol::line::{self, Frame};
-use crate::protocol::{Refusal, Request, resp};
+use crate::protocol::{Refusal, resp};
 
 /// The least room that is offered to what arrives.
 const ROOM_BYTES_MIN: usize = 16 << 10;
 /// The most requests of one batch: what is fetched for them stays in the nearest cache until it is used.
 const BATCH_REQUESTS_MAX: usize = 64;
+/// One request more is taken while there are fewer words.
+const BATCH_WORDS_MAX: usize = 4096;
 
 /// What has arrived.
 #[derive(Debug, Default)]
@@ -28,18 +30,20 @@ pub struct Input {
 
 /// Whole requests.
 #[derive(Debug, Default)]
-pub struct Batch<'a> {
+pub struct Arrived<'a> {
     /// In the order in which they came.
-    pub items: Vec<Item<'a>>,
+    pub items: Vec<Item>,
+    /// Their arguments.
+    pub batch: Batch<'a>,
     /// How many bytes they take together, with what asks for nothing.
     pub bytes: usize,
 }
 
 /// One request.
 #[derive(Debug)]
-pub struct Item<'a> {
+pub struct Item {
     /// What is asked for, or why it is none.
-    pub request: Result<Prepared<'a>, Refusal>,
+    pub request: Result<Prepared, Box<Refusal>>,
     /// Whether it is one of a Redis client.
     pub is_resp: bool,
     /// Where it ends.
@@ -49,16 +53,18 @@ pub struct Item<'a> {
 impl Input {
     /// The whole requests at the beginning, up to the first that is none and ends the connection; some of them, if there are
     /// many.
-    pub fn batch(&mut self) -> Batch<'_> {
+    pub fn batch(&mut self) -> Arrived<'_> {
+        let mut items = Vec::new();
         let mut batch = Batch::default();
-        while batch.items.len() < BATCH_REQUESTS_MAX {
-            let waiting = &self.bytes[batch.bytes..];
+        let mut bytes = 0;
+        while items.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
+            let waiting = &self.bytes[bytes..];
             let is_resp = waiting.first() == Some(&b'*');
             let (request, taken) = if is_resp {
-                match self.resp.read(waiting) {
-                    resp::Read::Partial => break,
-                    resp::Read::Broken(refusal) => (Err(refusal), waiting.len()),
-                    resp::Read::Frame(words, taken) => (Ok(Request::resp(words)), taken),
+                match batch.prepare_resp(|words| self.resp.read(waiting, words)) {
+                    (resp::Read::Partial, _) => break,
+                    (resp::Read::Broken(refusal), _) => (Err(refusal), waiting.len()),
+                    (resp::Read::Frame(taken), request) => (Ok(request), taken),
                 }
             } else {
                 match line::frame(waiting, self.seen) {
@@ -67,27 +73,37 @@ impl Input {
                         break;
                     }
                     Frame::TooLong(refusal) => (Err(refusal), waiting.len()),
-                    Frame::Line(line, taken) => (line::parse(line), taken),
+                    Frame::Line(line, taken) => {
+                        let request = line::parse(line);
+                        (
+                            request.map(|request| request.map(|request| batch.prepare(&request))),
+                            taken,
+                        )
+                    }
                 }
             };
             self.seen = 0;
-            batch.bytes += taken;
+            bytes += taken;
             let request = match request {
                 Ok(None) => continue,
-                Ok(Some(request)) => Ok(command::prepare(&request)),
-                Err(refusal) => Err(refusal),
+                Ok(Some(request)) => Ok(request),
+                Err(refusal) => Err(Box::new(refusal)),
             };
             let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
-            batch.items.push(Item {
+            items.push(Item {
                 request,
                 is_resp,
-                end: batch.bytes,
+                end: bytes,
             });
             if is_end {
                 break;
             }
         }
-        batch
+        Arrived {
+            items,
+            batch,
+            bytes,
+        }
     }
 
     /// All that is there, whole requests or not.

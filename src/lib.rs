@@ -11,7 +11,7 @@
 //! persistence   what survives a crash         Change -> journal and snapshot
 //! ```
 //!
-//! `record` (what is stored), `json` (how it stands in JSON), `stats` (the counters) and `causes` (why something failed) stand
+//! `record` (what is stored), `entry` (how it lies in memory), `json` (how it stands in JSON), `stats` (the counters) and `causes` (why something failed) stand
 //! beside the layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
 
 pub mod causes;
@@ -19,6 +19,8 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod engine;
+pub mod entry;
+pub mod execution;
 pub mod http;
 pub mod input;
 pub mod json;

@@ -8,17 +8,22 @@ use pykv::command::COMMANDS;
 /// What each layer may name. Data flows down and never up.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("src/record.rs", &[]),
+    ("src/entry.rs", &["record"]),
     ("src/stats.rs", &[]),
-    ("src/json.rs", &["record"]),
+    ("src/json.rs", &["entry", "record"]),
     ("src/causes.rs", &[]),
-    ("src/persistence", &["record", "json", "causes"]),
+    ("src/persistence", &["causes", "entry", "json", "record"]),
     ("src/protocol", &["record", "json"]),
-    ("src/engine", &["persistence", "protocol", "record"]),
+    (
+        "src/engine",
+        &["entry", "persistence", "protocol", "record"],
+    ),
     (
         "src/command",
         &[
             "protocol",
             "engine",
+            "entry",
             "persistence",
             "record",
             "stats",
@@ -28,11 +33,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/verdict.rs", &["engine", "persistence"]),
     ("src/input.rs", &["command", "protocol"]),
     (
+        "src/execution.rs",
+        &["command", "engine", "input", "protocol"],
+    ),
+    (
         "src/connection.rs",
         &[
             "causes",
             "command",
             "engine",
+            "entry",
+            "execution",
             "input",
             "json",
             "persistence",
@@ -44,7 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "src/http",
         &[
-            "command", "config", "engine", "json", "protocol", "record", "stats",
+            "command", "config", "engine", "entry", "json", "protocol", "record", "stats",
         ],
     ),
 ];
@@ -130,10 +141,10 @@ fn unsafe_code_stays_on_its_island() {
         .chain(&sources(&root().join("client")))
     {
         let text = read(path);
-        let count = text.matches("unsafe {").count();
+        let count = text.matches("unsafe {").count() + text.matches("unsafe impl ").count();
         seen += count;
         assert!(
-            count == 0 || path.ends_with("src/engine/table.rs"),
+            count == 0 || path.ends_with("src/entry.rs"),
             "{} has unsafe code",
             path.display()
         );

@@ -62,7 +62,7 @@ fn help(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return explain(call, &spoken);
     };
     let asked = String::from_utf8_lossy(asked);
-    let Some(place) = place_of(&asked, Dialect::Line) else {
+    let Some(place) = place_of(asked.as_bytes(), Dialect::Line) else {
         let asked: String = asked.chars().take(40).collect();
         return Err(ErrorReply::new(
             ErrorCode::Unknown,

@@ -27,7 +27,7 @@ fn known() -> Vec<&'static Command> {
 
 fn named(words: &Arguments<'_>) -> Vec<Option<&'static Command>> {
     let find = |word: &[u8]| {
-        let place = place_of(std::str::from_utf8(word).ok()?, Dialect::Resp2)?;
+        let place = place_of(word, Dialect::Resp2)?;
         Some(COMMANDS[place])
     };
     words.iter().map(|word| find(word)).collect()

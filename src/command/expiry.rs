@@ -9,8 +9,9 @@ use super::options::{
 use super::strings::expire_entry;
 use super::table::{ANY, Command};
 use super::{Answer, Arguments, Call, bad_argument};
+use crate::entry::Entry;
 use crate::protocol::{ErrorReply, Reply};
-use crate::record::{Entry, Key, UnixMs, now_ms};
+use crate::record::{Key, UnixMs, now_ms};
 
 pub(super) const ROWS: &[Command] = &[
     Command::write(

@@ -5,8 +5,9 @@
 use super::table::{ANY, Command, Keys};
 use super::{Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Listing, Next, bad_argument, keys_of};
 use crate::engine::Barrier;
+use crate::entry::Entry;
 use crate::protocol::Reply;
-use crate::record::{Entry, Key, Value};
+use crate::record::{Key, Value};
 
 pub(super) const ROWS: &[Command] = &[
     Command::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)

@@ -6,6 +6,7 @@
 //! rows above its handlers; a new command is one row, one handler, one example in protocol.md.
 
 mod admin;
+mod batch;
 mod catalogue;
 mod changes;
 mod channels;
@@ -32,11 +33,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use crate::engine::{Barrier, Engine, Group, Read, Scan};
-use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Request, Words};
-use crate::record::{Entry, Key, Value};
+use crate::engine::{Barrier, Engine, Group, Read, Run, Scan};
+use crate::entry::Entry;
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
+use crate::record::{Key, Value};
 use crate::stats::Tally;
 
+use batch::wrong_arity;
+pub use batch::{Batch, Prepared};
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX, write as write_message};
 pub use clients::{Client, MAIL_BYTES_MAX, Message};
 pub use listing::SCAN_COUNT_MAX;
@@ -49,6 +53,10 @@ pub use transaction::REPLY_BYTES_MAX;
 /// The most keys that one request may name, as many as Redis takes words: they are changed as one, under the locks of all their
 /// shards at once.
 pub const KEYS_PER_REQUEST_MAX: usize = 1 << 20;
+
+/// The longest request, in bytes of its arguments, that shares the locks of a run: a long value is recorded before any lock is
+/// taken.
+const RUN_BYTES_MAX: usize = 4 << 10;
 
 /// What is left to do once a request has been executed. What takes time, or an output as slow as its reader, is not done
 /// inside the request: its connection does it, so that nobody else waits.
@@ -108,6 +116,8 @@ struct Call<'a, 'e> {
     dialect: Dialect,
     /// The changes of the transaction that this belongs to, if it does.
     group: Option<&'a mut Group<'e>>,
+    /// The run that this belongs to, if it does, and its place there.
+    run: Option<(&'a mut Option<Run<'e>>, usize)>,
     /// Whether anything has changed.
     has_changed: bool,
 }
@@ -164,6 +174,15 @@ impl<'a> Call<'a, '_> {
         key: Key<'_>,
         mut show: impl FnMut(&mut Self, &[u8]),
     ) -> Result<Read, ErrorReply> {
+        if let Some((run, place)) = self.run.take() {
+            // Taken meanwhile, as whoever is shown the value has all of the call.
+            let read = run.as_ref();
+            let read = read.map(|run| run.read(place, key, |value| show(self, value)));
+            self.run = Some((run, place));
+            if let Some(read) = read {
+                return Ok(read);
+            }
+        }
         let Some(group) = &mut self.group else {
             let mut barrier = *self.barrier;
             let read = self
@@ -184,13 +203,16 @@ impl<'a> Call<'a, '_> {
 
     /// Puts a value under a key.
     fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Result<(), ErrorReply> {
-        match &mut self.group {
-            Some(group) => group.put(key, value),
-            None => {
-                self.engine()?.put(key, value, self.barrier)?;
-                self.has_changed = true;
-            }
+        if let Some(group) = &mut self.group {
+            group.put(key, value);
+            return Ok(());
         }
+        if let Some((Some(run), place)) = &mut self.run {
+            run.put(*place, key, value)?;
+        } else {
+            self.engine()?.put(key, value, self.barrier)?;
+        }
+        self.has_changed = true;
         Ok(())
     }
 
@@ -208,6 +230,10 @@ impl<'a> Call<'a, '_> {
                 group.undo(mark);
             }
             return found;
+        }
+        if let Some(run) = self.run.take().and_then(|(run, _)| run.take()) {
+            // It has the locks.
+            self.barrier.raise(run.end());
         }
         let mut group = self.engine()?.group(keys);
         // What is decided is news of the pairs, even where nothing changes.
@@ -296,117 +322,91 @@ pub struct Executed {
     pub is_change: bool,
 }
 
-/// A request that has been looked up, and its arguments taken apart: it can be executed.
+/// Where requests are executed, one after the other: on what, for whom, and what they leave behind.
 #[derive(Debug)]
-pub struct Prepared<'a> {
-    /// The place of its command in the table, if there is one.
-    place: Option<usize>,
-    arguments: Result<Words<'a>, ErrorReply>,
+pub struct Desk<'a> {
+    /// What they work on.
+    pub service: &'a Service,
+    /// What is remembered of their client.
+    pub session: &'a mut Session,
+    /// What they count.
+    pub tally: &'a mut Tally,
+    /// What their replies have to wait for.
+    pub barrier: &'a mut Barrier,
 }
 
-impl Prepared<'_> {
-    /// The keys that it names.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        let arguments = self.arguments.as_ref();
-        let named = self.place.zip(arguments.ok());
-        named
-            .into_iter()
-            .flat_map(|(place, arguments)| COMMANDS[place].keys.of(arguments))
-    }
-}
-
-/// Looks a request up, and takes its arguments apart. It does nothing yet, and is refused only once it is executed.
-#[must_use]
-pub fn prepare<'a>(request: &Request<'a>) -> Prepared<'a> {
-    let place = match lookup(request) {
-        Ok(place) => place,
-        Err(error) => {
-            return Prepared {
-                place: None,
-                arguments: Err(error),
-            };
+impl Desk<'_> {
+    /// Executes one request: counts it, checks whether it may be done now, runs it. Every request is answered, by a reply or by
+    /// what `Next` says is left to do. Where it is one of a run, this is its place in it.
+    pub fn execute(
+        &mut self,
+        dialect: Dialect,
+        batch: &Batch<'_>,
+        request: &Prepared,
+        run: Option<(&mut Option<Run<'_>>, usize)>,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        let Self {
+            service,
+            session,
+            tally,
+            barrier,
+        } = self;
+        tally.requests += 1;
+        let arguments = batch.arguments(request);
+        let mut is_change = false;
+        let done = match admit(session, tally, dialect, request, arguments.len()) {
+            Err(error) => Err(session.refused(request.command(), error)),
+            Ok(command) if session.is_queueing(command) => {
+                session.queue(command, arguments, replies)
+            }
+            Ok(command) => {
+                let mut call = Call {
+                    service,
+                    session,
+                    tally,
+                    barrier,
+                    replies,
+                    command,
+                    dialect,
+                    group: None,
+                    run,
+                    has_changed: false,
+                };
+                let done = call.run(arguments);
+                is_change = call.has_changed;
+                done
+            }
+        };
+        Executed {
+            is_change,
+            next: done.unwrap_or_else(|error| {
+                tally.errors += 1;
+                replies.reply(Reply::Error(&error));
+                Next::Done
+            }),
         }
-    };
-    let command = COMMANDS[place];
-    let arguments = request.arguments(command.rest_at).and_then(|arguments| {
-        if command.arity.contains(&arguments.len()) {
-            Ok(arguments)
-        } else {
-            Err(wrong_arity(command, arguments.len(), request.dialect))
-        }
-    });
-    Prepared {
-        place: Some(place),
-        arguments,
-    }
-}
-
-/// Executes one request: counts it, checks whether it may be done now, runs it. Every request is answered, by a reply or by
-/// what `Next` says is left to do. The barrier is raised to what its reply has to wait for.
-pub fn execute(
-    service: &Service,
-    session: &mut Session,
-    tally: &mut Tally,
-    barrier: &mut Barrier,
-    dialect: Dialect,
-    request: &Prepared<'_>,
-    replies: &mut dyn Replies,
-) -> Executed {
-    tally.requests += 1;
-    let mut is_change = false;
-    let done = match admit(session, tally, dialect, request) {
-        Err(error) => {
-            let command = request.place.map(|place| COMMANDS[place]);
-            Err(session.refused(command, error))
-        }
-        Ok((command, arguments)) if session.is_queueing(command) => {
-            session.queue(command, arguments, replies)
-        }
-        Ok((command, arguments)) => {
-            let mut call = Call {
-                service,
-                session,
-                tally,
-                barrier,
-                replies,
-                command,
-                dialect,
-                group: None,
-                has_changed: false,
-            };
-            let done = call.run(arguments);
-            is_change = call.has_changed;
-            done
-        }
-    };
-    Executed {
-        is_change,
-        next: done.unwrap_or_else(|error| {
-            tally.errors += 1;
-            replies.reply(Reply::Error(&error));
-            Next::Done
-        }),
     }
 }
 
 /// Counts a request, and says whether it may be done now.
-fn admit<'a>(
+fn admit(
     session: &Session,
     tally: &mut Tally,
     dialect: Dialect,
-    request: &'a Prepared<'_>,
-) -> Result<(&'static Command, &'a Arguments<'a>), ErrorReply> {
+    request: &Prepared,
+    given: usize,
+) -> Result<&'static Command, ErrorReply> {
     if let Some(place) = request.place {
-        tally.command(place);
+        tally.command(usize::from(place));
     }
-    let (place, arguments) = match (&request.arguments, request.place) {
-        (Ok(arguments), Some(place)) => (place, arguments),
-        (Err(error), _) => return Err(error.clone()),
-        (Ok(_), None) => unreachable!("what is not in the table has an error"),
+    let (place, command) = match (&request.error, request.place.zip(request.command())) {
+        (None, Some(found)) => found,
+        (Some(error), _) => return Err((**error).clone()),
+        (None, None) => unreachable!("what is not in the table has an error"),
     };
-    let command = COMMANDS[place];
     if let Some(client) = &session.client {
-        client.command.store(place + 1, Relaxed);
+        client.command.store(usize::from(place) + 1, Relaxed);
     }
     if session.bars(command, dialect) {
         let name = command.name.to_lowercase();
@@ -414,66 +414,8 @@ fn admit<'a>(
             "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )));
     }
-    if !arguments.len().is_multiple_of(command.keys.step()) {
-        return Err(wrong_arity(command, arguments.len(), dialect));
+    if command.keys == Keys::Pairs && !given.is_multiple_of(2) {
+        return Err(wrong_arity(command, given, dialect));
     }
-    Ok((command, arguments))
-}
-
-fn lookup(request: &Request<'_>) -> Result<usize, ErrorReply> {
-    place_of(request.verb, request.dialect).ok_or_else(|| {
-        if request.dialect.is_resp() {
-            return unknown_to_redis(request);
-        }
-        let verb: String = request.verb.chars().take(40).collect();
-        ErrorReply::new(
-            ErrorCode::Unknown,
-            format!("there is no command '{verb}'; HELP lists them"),
-        )
-    })
-}
-
-/// As Redis says it: the verb and the first of its arguments, cut off after 128 bytes of them.
-fn unknown_to_redis(request: &Request<'_>) -> ErrorReply {
-    let shown = |bytes: &[u8]| {
-        let bytes = &bytes[..bytes.len().min(128)];
-        String::from_utf8_lossy(bytes).into_owned()
-    };
-    let mut arguments = String::new();
-    for argument in request.arguments(None).unwrap_or_default() {
-        if arguments.len() >= 128 {
-            break;
-        }
-        arguments += &format!("'{}' ", shown(&argument));
-    }
-    let verb = shown(request.verb.as_bytes());
-    ErrorReply::new(
-        ErrorCode::Unknown,
-        format!("unknown command '{verb}', with args beginning with: {arguments}"),
-    )
-}
-
-fn wrong_arity(command: &Command, given: usize, dialect: Dialect) -> ErrorReply {
-    let name = command.name;
-    if dialect.is_resp() {
-        let name = name.to_lowercase();
-        return bad_argument(format!("wrong number of arguments for '{name}' command"));
-    }
-    let takes = match (*command.arity.start(), *command.arity.end()) {
-        (0, 0) => "no argument".to_owned(),
-        (1, 1) => "1 argument".to_owned(),
-        (0, 1) => "at most 1 argument".to_owned(),
-        (1, usize::MAX) => "at least 1 argument".to_owned(),
-        (least, usize::MAX) => format!("at least {least} arguments"),
-        (least, most) if least == most => format!("{least} arguments"),
-        (least, most) => format!("{least} to {most} arguments"),
-    };
-    let takes = match command.keys.step() {
-        1 => takes,
-        _ => format!("{takes}, a key and a value each"),
-    };
-    bad_argument(format!(
-        "{name} takes {takes}, not {given}: {}",
-        command.synopsis()
-    ))
+    Ok(command)
 }

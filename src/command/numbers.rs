@@ -8,8 +8,9 @@ use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 use super::options::number_of;
 use super::table::Command;
 use super::{Answer, Arguments, Call, bad_argument};
+use crate::entry::Entry;
 use crate::protocol::{ErrorReply, Reply};
-use crate::record::{Entry, Key, Value};
+use crate::record::{Key, Value};
 
 pub(super) const ROWS: &[Command] = &[
     Command::write("INCR", "<key>", 1..=1, incr)

@@ -10,9 +10,9 @@ use super::clients::Client;
 use super::table::Command;
 use super::{Answer, Arguments, Next, bad_argument};
 use crate::engine::Absence;
+use crate::entry::Entry;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
-use crate::record::Entry;
 
 /// The most requests that wait for EXEC, and the most bytes of them: as many words, and as long, as one request may be.
 pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
@@ -153,7 +153,9 @@ impl Session {
         transaction
     }
 
-    pub(super) fn is_in_transaction(&self) -> bool {
+    /// Whether requests wait for EXEC.
+    #[must_use]
+    pub fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
     }
 

@@ -11,12 +11,14 @@ use super::table::{ANY, Command, Keys};
 use super::transaction::long_reply;
 use super::{Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Next, bad_argument, keys_of};
 use crate::engine::Read;
+use crate::entry::Entry;
 use crate::protocol::{ErrorReply, Reply};
-use crate::record::{Entry, Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
+use crate::record::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
 
 pub(super) const ROWS: &[Command] = &[
     Command::write("PUT", "<key> <value>", 2..=2, put)
         .rest_at(1)
+        .simple(2)
         .about("Store a value under a key."),
     Command::write(
         "SET",
@@ -24,13 +26,16 @@ pub(super) const ROWS: &[Command] = &[
         2..=ANY,
         set,
     )
+    .simple(2)
     .about("Store a value under a key, as Redis does it; the value is a word."),
-    Command::read("GET", "<key>", 1..=1, get).about("Read the value of a key."),
+    Command::read("GET", "<key>", 1..=1, get).simple(1).about("Read the value of a key."),
     Command::write("SETNX", "<key> <value>", 2..=2, setnx)
         .about("Store a value under a key that is not there; counts what was stored."),
     Command::write("SETEX", "<key> <seconds> <value>", 3..=3, setex)
+        .simple(3)
         .about("Store a value that expires."),
     Command::write("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
+        .simple(3)
         .about("Store a value that expires."),
     Command::write("GETSET", "<key> <value>", 2..=2, getset)
         .about("Store a value under a key; answers the one before."),
@@ -67,10 +72,12 @@ pub(super) const ROWS: &[Command] = &[
     .about("Store values under keys if none of them is there; counts 1 then, 0 else."),
     Command::write("APPEND", "<key> <value>", 2..=2, append)
         .about("Add bytes to the end of a value; counts its bytes then."),
-    Command::read("STRLEN", "<key>", 1..=1, strlen).about("Count the bytes of a value."),
+    Command::read("STRLEN", "<key>", 1..=1, strlen).simple(1).about("Count the bytes of a value."),
     Command::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
+        .simple(3)
         .about("Read some bytes of a value; places count from 0, or from the end below it."),
     Command::read("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
+        .simple(3)
         .about("The older name of GETRANGE."),
     Command::write("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
         .about("Write over some bytes of a value; counts its bytes then."),

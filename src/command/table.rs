@@ -43,8 +43,7 @@ pub enum Keys {
 
 impl Keys {
     /// How far a key is from the next one.
-    #[must_use]
-    pub fn step(self) -> usize {
+    pub(super) fn step(self) -> usize {
         if self == Self::Pairs { 2 } else { 1 }
     }
 
@@ -79,6 +78,8 @@ pub struct Command {
     pub access: Access,
     /// Which of its arguments are keys.
     pub keys: Keys,
+    /// With how many arguments it does no more than read its key, or put a value under it: so it can be one of a run.
+    pub simple: Option<usize>,
     /// Whether it can be one of a transaction.
     pub is_transactional: bool,
     /// The dialects that have it: all, but where a word of ours means something else to Redis.
@@ -128,6 +129,7 @@ impl Command {
             rest_at: None,
             access,
             keys: Keys::First,
+            simple: None,
             is_transactional: true,
             dialects: Dialects::All,
             run,
@@ -176,6 +178,12 @@ impl Command {
         self
     }
 
+    /// The row of what does no more, with so many arguments, than read its key or put a value under it.
+    pub(super) const fn simple(mut self, arguments: usize) -> Self {
+        self.simple = Some(arguments);
+        self
+    }
+
     /// The row with an argument that takes the rest of a line.
     pub(super) const fn rest_at(mut self, place: usize) -> Self {
         self.rest_at = Some(place);
@@ -192,6 +200,12 @@ impl Command {
     pub(super) const fn alone(mut self) -> Self {
         self.is_transactional = false;
         self
+    }
+
+    /// Whether it changes pairs.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        self.access == Access::Write
     }
 
     /// Whether it may take long: it is timed then.
@@ -253,10 +267,10 @@ static PLACES: LazyLock<[Places; 2]> = LazyLock::new(|| {
 
 /// The place in [`COMMANDS`] of a verb, whatever its case, in a dialect.
 #[must_use]
-pub fn place_of(verb: &str, dialect: Dialect) -> Option<usize> {
+pub fn place_of(verb: &[u8], dialect: Dialect) -> Option<usize> {
     let mut upper = [0; VERB_BYTES_MAX];
     let upper = upper.get_mut(..verb.len())?;
-    upper.copy_from_slice(verb.as_bytes());
+    upper.copy_from_slice(verb);
     upper.make_ascii_uppercase();
     PLACES[usize::from(dialect.is_resp())].get(&*upper).copied()
 }
@@ -272,15 +286,15 @@ mod tests {
                 Dialects::Resp => Dialect::Resp3,
                 Dialects::All | Dialects::Line => Dialect::Line,
             };
-            assert_eq!(place_of(command.name, dialect), Some(place));
+            assert_eq!(place_of(command.name.as_bytes(), dialect), Some(place));
             let lower = command.name.to_lowercase();
-            assert_eq!(place_of(&lower, dialect), Some(place), "{lower}");
+            assert_eq!(place_of(lower.as_bytes(), dialect), Some(place), "{lower}");
             assert!(command.summary.ends_with('.'), "{lower}");
         }
-        assert_eq!(place_of("KEYSKEYSKEYSKEYSKEYS", Dialect::Line), None);
+        assert_eq!(place_of(b"KEYSKEYSKEYSKEYSKEYS", Dialect::Line), None);
         assert_ne!(
-            place_of("KEYS", Dialect::Line),
-            place_of("KEYS", Dialect::Resp2)
+            place_of(b"KEYS", Dialect::Line),
+            place_of(b"KEYS", Dialect::Resp2)
         );
     }
 }

@@ -143,6 +143,7 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
             command: request.command,
             dialect: call.dialect,
             group: Some(&mut group),
+            run: None,
             has_changed: false,
         };
         match inner.run(&words) {

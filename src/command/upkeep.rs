@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 use super::options::number_of;
 use super::table::{ANY, Command, Keys};
 use super::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
+use crate::entry::Entry;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{ErrorReply, Reply};
-use crate::record::{Entry, Key, now_ms};
+use crate::record::{Key, now_ms};
 
 pub(super) const ROWS: &[Command] = &[
     Command::read("SAVE", "", 0..=0, save)

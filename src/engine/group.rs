@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::table::{Locked, Taken};
 use super::{Absence, Barrier, Engine, is_gone};
+use crate::entry::Entry;
 use crate::persistence::{DiskFault, RECORD_BYTES_MAX, Record};
 use crate::protocol::{ErrorCode, ErrorReply};
-use crate::record::{Change, Entry, Key, Value};
+use crate::record::{Change, Key, Value};
 
 /// One step, and what it has done away with.
 enum Step {

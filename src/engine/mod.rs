@@ -8,6 +8,7 @@
 mod absence;
 mod group;
 mod load;
+mod run;
 mod saver;
 mod table;
 
@@ -21,15 +22,17 @@ use table::Table;
 
 pub use absence::Absence;
 pub use group::{Group, Mark};
+pub use run::{RUN_REQUESTS_MAX, Run};
 pub use table::Position;
 
+use crate::entry::Entry;
 use crate::persistence::chunks::Load as _;
 use crate::persistence::files::{Files, System};
 pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use crate::persistence::{
     Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
 };
-use crate::record::{Change, Entry, Key, UnixMs, Value, now_ms};
+use crate::record::{Change, Key, UnixMs, Value, now_ms};
 use load::Loading;
 use saver::Saver;
 
@@ -148,18 +151,15 @@ impl Engine {
 
     /// Shows the value of a key, unless it is long.
     pub fn read(&self, key: Key<'_>, seen: &mut Barrier, show: impl FnOnce(&[u8])) -> Read {
-        let (read, changed) = self.table.read(key, |entry| {
-            if is_gone(entry) {
-                Read::Missing
-            } else if entry.value_bytes().len() > COPIED_BYTES_MAX {
-                Read::Long(entry.clone())
-            } else {
-                show(entry.value_bytes());
-                Read::Shown
-            }
-        });
+        let (read, changed) = self.table.read(key, |entry| shown(entry, show));
         seen.raise(Barrier(changed));
         read.unwrap_or(Read::Missing)
+    }
+
+    /// Begins a run of requests with these keys, one each; whether any of them may change its key.
+    #[must_use]
+    pub fn run<'k>(&self, keys: impl Iterator<Item = &'k [u8]>, is_writing: bool) -> Run<'_> {
+        Run::new(self, keys, is_writing)
     }
 
     /// Begins changes of these keys that belong together.
@@ -180,10 +180,9 @@ impl Engine {
     /// `DISK`, while the disk takes no changes; nothing has changed then.
     pub fn put(&self, key: Key<'_>, value: Value<'_>, made: &mut Barrier) -> Result<(), DiskFault> {
         let record = self.store.encode(&Change::Put(key, value));
-        let entry = Entry::new(key, value);
         let mut locked = self.table.lock(&[key]);
         let change = self.store.append(record)?;
-        let old = locked.insert(entry);
+        let old = locked.put(key, value);
         locked.note(change);
         drop(locked);
         made.raise(Barrier(change));
@@ -340,6 +339,18 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({} keys)", self.keys())
+    }
+}
+
+/// Shows the value of an entry, unless it is long or gone.
+fn shown(entry: &Entry, show: impl FnOnce(&[u8])) -> Read {
+    if is_gone(entry) {
+        Read::Missing
+    } else if entry.value_bytes().len() > COPIED_BYTES_MAX {
+        Read::Long(entry.clone())
+    } else {
+        show(entry.value_bytes());
+        Read::Shown
     }
 }
 

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{Engine, Scan};
+use crate::entry::Entry;
 use crate::persistence::DiskFault;
-use crate::record::{Entry, Key};
+use crate::record::Key;
 
 /// How often the saver looks whether it is time.
 const TICK: Duration = Duration::from_secs(1);

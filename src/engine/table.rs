@@ -10,17 +10,16 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
 use smallvec::SmallVec;
 
 use super::absence::Absences;
+use crate::entry::{Entry, Shard, entries_of, prefetch, prefetch_entry, prefetch_place};
 use crate::persistence::chunks::Op;
-use crate::record::{Entry, Key, UnixMs};
+use crate::record::{Key, UnixMs, Value};
 
 /// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
 const SHARDS: usize = 4096;
-
-type Shard = hashbrown::raw::RawTable<(Entry, SharedValue<()>)>;
 
 /// The entries of one shard that expire, soonest first.
 type Expiring = BTreeSet<(UnixMs, Entry)>;
@@ -32,7 +31,6 @@ const POSITIONS_PER_SHARD: u32 = 41;
 
 /// The most keys that are fetched ahead: more would drive each other out of the nearest cache.
 const KEYS_AHEAD_MAX: usize = 128;
-const CACHE_LINE_BYTES: usize = 64;
 
 /// How many expired entries are deleted as one change, under the lock of their shard.
 const EXPIRED_AT_A_TIME: usize = 256;
@@ -119,13 +117,8 @@ impl Table {
     /// Shows the entry of a key, if there is one, under the lock of its shard; and the number of the last change there.
     pub fn read<R>(&self, key: Key<'_>, show: impl FnOnce(&Entry) -> R) -> (Option<R>, u64) {
         let hash = self.hash(key.as_bytes());
-        let place = self.shard_of(hash);
-        let shard = self.map.shards()[place].read();
-        let changed = self.changed[place].load(Relaxed);
-        let shown = shard
-            .get(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())
-            .map(|(entry, _)| show(entry));
-        (shown, changed)
+        let (shard, changed) = self.read_shard(self.shard_of(hash));
+        (find(&shard, hash, key.as_bytes()).map(show), changed)
     }
 
     /// Has the entries of these keys fetched from memory, all at once: to look one key up takes three or four reads, each of
@@ -134,44 +127,49 @@ impl Table {
         let mut hashes = SmallVec::<[u64; KEYS_AHEAD_MAX]>::new();
         for key in keys.take(KEYS_AHEAD_MAX) {
             let hash = self.hash(key);
-            prefetch(&raw const self.map.shards()[self.shard_of(hash)]);
+            self.prefetch_shard(self.shard_of(hash));
             hashes.push(hash);
         }
         if hashes.len() < 2 {
             return;
         }
-        let shards = self.map.shards();
-        for hash in &hashes {
-            // A shard that is being changed is fetched already.
-            if let Some(shard) = shards[self.shard_of(*hash)].try_read() {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "the table, too, takes the lower bits"
-                )]
-                let bucket = *hash as usize & (shard.buckets() - 1);
-                let end = shard.data_end().as_ptr();
-                prefetch(end.cast::<u8>().wrapping_add(bucket));
-                prefetch(end.wrapping_sub(bucket + 1));
-            }
-        }
-        for hash in &hashes {
-            if let Some(shard) = shards[self.shard_of(*hash)].try_read() {
-                shard.find(*hash, |(entry, _)| {
-                    let start = entry.as_ptr().cast::<u8>();
-                    prefetch(start);
-                    prefetch(start.wrapping_add(CACHE_LINE_BYTES));
-                    false
-                });
+        for fetch in [prefetch_place, prefetch_entry] {
+            for hash in &hashes {
+                // A shard that is being changed is fetched already.
+                if let Some(shard) = self.map.shards()[self.shard_of(*hash)].try_read() {
+                    fetch(&shard, *hash);
+                }
             }
         }
     }
 
+    /// Has the head of a shard fetched from memory.
+    pub(super) fn prefetch_shard(&self, place: usize) {
+        prefetch(&raw const self.map.shards()[place]);
+    }
+
+    /// Locks a shard against those who change it; and the number of the last change there.
+    pub(super) fn read_shard(&self, place: usize) -> (RwLockReadGuard<'_, Shard>, u64) {
+        let shard = self.map.shards()[place].read();
+        (shard, self.changed[place].load(Relaxed))
+    }
+
+    /// Locks a shard against all others; and the number of the last change there.
+    pub(super) fn write_shard(&self, place: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
+        let shard = self.map.shards()[place].write();
+        (shard, self.changed[place].load(Relaxed))
+    }
+
+    /// Notes the number of a change in a shard, under its lock.
+    pub(super) fn note(&self, place: usize, change: u64) {
+        self.changed[place].store(change, Relaxed);
+    }
+
     /// Locks the shards of these keys against all others.
     pub fn lock(&self, keys: &[Key<'_>]) -> Locked<'_> {
-        let mut places: SmallVec<[usize; 1]> = keys
-            .iter()
-            .map(|key| self.shard_of(self.hash(key.as_bytes())))
-            .collect();
+        let hashes: SmallVec<[u64; 1]> = keys.iter().map(|key| self.hash(key.as_bytes())).collect();
+        let mut places: SmallVec<[usize; 1]> =
+            hashes.iter().map(|hash| self.shard_of(*hash)).collect();
         // One order for everybody: two requests that name the same keys cannot wait for each other.
         places.sort_unstable();
         places.dedup();
@@ -182,8 +180,9 @@ impl Table {
         Locked {
             table: self,
             shards,
-            keys: 0,
-            data_bytes: 0,
+            hashes,
+            looked_up: 0,
+            growth: Growth::default(),
         }
     }
 
@@ -199,8 +198,9 @@ impl Table {
         Locked {
             table: self,
             shards,
-            keys: 0,
-            data_bytes: 0,
+            hashes: SmallVec::new(),
+            looked_up: 0,
+            growth: Growth::default(),
         }
     }
 
@@ -218,18 +218,8 @@ impl Table {
         let shard = self.map.shards()[shard].read();
         let changed = changed.load(Relaxed);
         let mut entries = Vec::with_capacity(if prefix.is_empty() { shard.len() } else { 0 });
-        // SAFETY: the iterator must not outlive the table, nor see it change. The read guard is held to the end of this
-        // function, past the last use of the iterator, and keeps every writer out.
-        #[allow(unsafe_code)]
-        let buckets = unsafe { shard.iter() };
-        for bucket in buckets {
-            // SAFETY: the iterator yields full buckets of the table that the read guard keeps as it is.
-            #[allow(unsafe_code)]
-            let (entry, _) = unsafe { bucket.as_ref() };
-            if entry.key_bytes().starts_with(prefix) {
-                entries.push(entry.clone());
-            }
-        }
+        let found = entries_of(&shard).filter(|entry| entry.key_bytes().starts_with(prefix));
+        entries.extend(found.cloned());
         (entries, changed)
     }
 
@@ -295,13 +285,81 @@ impl Table {
         self.expiring.iter().map(count).sum()
     }
 
+    /// Puts an entry in the place of what was under its key in a shard, under its lock; what that was.
+    fn insert(
+        &self,
+        place: usize,
+        shard: &mut Shard,
+        hash: u64,
+        entry: Entry,
+        growth: &mut Growth,
+    ) -> Option<Entry> {
+        growth.data_bytes += len(&entry);
+        let new = entry.expires_at().map(|_| entry.clone());
+        let old = if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
+            if old.expires_at().is_some() {
+                // Whoever looked after that was told that there is none.
+                self.absences.end(entry.key());
+            }
+            Some(std::mem::replace(old, entry))
+        } else {
+            self.absences.end(entry.key());
+            shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
+                self.hash(entry.key_bytes())
+            });
+            None
+        };
+        self.note_expiry(place, old.as_ref(), new.as_ref());
+        match &old {
+            Some(old) => growth.data_bytes -= len(old),
+            None => growth.keys += 1,
+        }
+        old
+    }
+
+    /// Puts a value under a key of a shard, under its lock: over the one before where that can be; else what that was.
+    pub(super) fn put(
+        &self,
+        place: usize,
+        shard: &mut Shard,
+        hash: u64,
+        (key, value): (Key<'_>, Value<'_>),
+        growth: &mut Growth,
+    ) -> Option<Entry> {
+        let is_it = |(entry, _): &(Entry, _)| entry.key_bytes() == key.as_bytes();
+        if let Some((old, _)) = shard.get_mut(hash, is_it)
+            && old.overwrite(value)
+        {
+            return None;
+        }
+        self.insert(place, shard, hash, Entry::new(key, value), growth)
+    }
+
+    /// Counts keys and bytes that have come or gone.
+    pub(super) fn grow(&self, growth: Growth) {
+        // Two's complement: what is added may be negative.
+        if growth.keys != 0 {
+            self.keys.fetch_add(growth.keys.cast_unsigned(), Relaxed);
+        }
+        if growth.data_bytes != 0 {
+            self.data_bytes
+                .fetch_add(growth.data_bytes.cast_unsigned(), Relaxed);
+        }
+    }
+
     /// Notes that one entry has come in the place of another, under the lock of their shard.
     fn note_expiry(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
+        let expires =
+            |entry: Option<&Entry>| entry.is_some_and(|entry| entry.expires_at().is_some());
+        if expires(old) || expires(new) {
+            self.change_expiry(shard, old, new);
+        }
+    }
+
+    #[cold]
+    fn change_expiry(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
         let time = |entry: Option<&Entry>| Some((entry?.expires_at()?, entry?.clone()));
         let (old, new) = (time(old), time(new));
-        if old.is_none() && new.is_none() {
-            return;
-        }
         let mut expiring = lock(&self.expiring[shard]);
         if old.is_some_and(|old| expiring.remove(&old)) {
             self.keys_expiring.fetch_sub(1, Relaxed);
@@ -319,11 +377,11 @@ impl Table {
 
     /// Applies changes of one shard, under its lock, and counts them at once.
     pub fn apply(&self, place: usize, changes: Vec<Op>) {
-        let (mut keys, mut data_bytes) = (0_i64, 0_i64);
+        let mut growth = Growth::default();
         let mut shard = self.map.shards()[place].write();
         // Each look-up waits for memory; those of this pass do not depend on each other, and wait all together.
         for op in &changes {
-            std::hint::black_box(shard.find(op.hash, |_| false).is_some());
+            prefetch_entry(&shard, op.hash);
         }
         for Op {
             hash,
@@ -331,38 +389,30 @@ impl Table {
             is_delete,
         } in changes
         {
-            let old = if is_delete {
-                shard
-                    .remove_entry(hash, |(old, _)| *old == entry)
-                    .map(|(old, _)| old)
+            if is_delete {
+                self.remove(place, &mut shard, hash, entry.key_bytes(), &mut growth);
             } else {
-                data_bytes += len(&entry);
-                keys += 1;
-                let new = entry.expires_at().map(|_| entry.clone());
-                let old = match shard.get_mut(hash, |(old, _)| *old == entry) {
-                    Some((old, _)) => Some(std::mem::replace(old, entry)),
-                    None => {
-                        shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
-                            self.hash(entry.key_bytes())
-                        });
-                        None
-                    }
-                };
-                self.note_expiry(place, old.as_ref(), new.as_ref());
-                old
-            };
-            if let Some(old) = old {
-                if is_delete {
-                    self.note_expiry(place, Some(&old), None);
-                }
-                data_bytes -= len(&old);
-                keys -= 1;
+                self.insert(place, &mut shard, hash, entry, &mut growth);
             }
         }
-        // Two's complement: what is added may be negative.
-        self.keys.fetch_add(keys.cast_unsigned(), Relaxed);
-        self.data_bytes
-            .fetch_add(data_bytes.cast_unsigned(), Relaxed);
+        drop(shard);
+        self.grow(growth);
+    }
+
+    /// Takes the entry of a key out of a shard, under its lock.
+    fn remove(
+        &self,
+        place: usize,
+        shard: &mut Shard,
+        hash: u64,
+        key: &[u8],
+        growth: &mut Growth,
+    ) -> Option<Entry> {
+        let (entry, _) = shard.remove_entry(hash, |(entry, _)| entry.key_bytes() == key)?;
+        self.note_expiry(place, Some(&entry), None);
+        growth.keys -= 1;
+        growth.data_bytes -= len(&entry);
+        Some(entry)
     }
 
     /// Takes every entry of one shard out.
@@ -388,19 +438,6 @@ impl Table {
     }
 }
 
-/// Has a line of memory fetched. Any address will do: one that is nobody's does nothing.
-fn prefetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint to the processor, which neither reads nor faults.
-    #[allow(unsafe_code)]
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
 fn lock(expiring: &Mutex<Expiring>) -> MutexGuard<'_, Expiring> {
     expiring.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -409,40 +446,70 @@ fn len(entry: &Entry) -> i64 {
     i64::try_from(entry.data_bytes()).expect("no pair has 2^63 bytes")
 }
 
-/// Some shards, locked against all others.
-pub struct Locked<'a> {
-    table: &'a Table,
-    shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 1]>,
-    /// How many more keys there are, and bytes of them, than before; counted as one, when the locks are given up.
+/// The entry of a key in a shard.
+pub(super) fn find<'s>(shard: &'s Shard, hash: u64, key: &[u8]) -> Option<&'s Entry> {
+    let found = shard.get(hash, |(entry, _)| entry.key_bytes() == key);
+    found.map(|(entry, _)| entry)
+}
+
+/// How many more keys there are, and bytes of keys and values, than before; counted as one, when locks are given up.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Growth {
     keys: i64,
     data_bytes: i64,
 }
 
+/// Some shards, locked against all others.
+pub struct Locked<'a> {
+    table: &'a Table,
+    shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 1]>,
+    /// Those of the keys that were named, in their order, and how many keys have been looked up.
+    hashes: SmallVec<[u64; 1]>,
+    looked_up: usize,
+    growth: Growth,
+}
+
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        // Two's complement: what is added may be negative.
-        if self.keys != 0 {
-            self.table
-                .keys
-                .fetch_add(self.keys.cast_unsigned(), Relaxed);
-        }
-        if self.data_bytes != 0 {
-            self.table
-                .data_bytes
-                .fetch_add(self.data_bytes.cast_unsigned(), Relaxed);
-        }
+        self.table.grow(self.growth);
     }
 }
 
 impl Locked<'_> {
-    /// The shard of the key with this hash, and its number.
-    fn shard(&mut self, hash: u64) -> (usize, &mut Shard) {
+    /// The place of the shard of the key with this hash, and where it stands among those that are locked.
+    fn shard(&self, hash: u64) -> (usize, usize) {
         let place = self.table.shard_of(hash);
         let at = self
             .shards
             .binary_search_by_key(&place, |(place, _)| *place);
         let at = at.expect("the shards of all keys that are used were locked");
-        (place, &mut self.shards[at].1)
+        (place, at)
+    }
+
+    /// Notes that one more key is looked up; they mostly are in the order in which they were named, so that the next ones are
+    /// fetched from memory together.
+    fn look_up(&mut self, key: &[u8]) -> (u64, usize, usize) {
+        if self.hashes.len() > 1 && self.looked_up.is_multiple_of(KEYS_AHEAD_MAX) {
+            self.prefetch();
+        }
+        self.looked_up += 1;
+        let hash = self.table.hash(key);
+        let (place, at) = self.shard(hash);
+        (hash, place, at)
+    }
+
+    #[cold]
+    fn prefetch(&self) {
+        let ahead = self.hashes.iter().skip(self.looked_up);
+        let ahead: SmallVec<[(usize, u64); KEYS_AHEAD_MAX]> = ahead
+            .take(KEYS_AHEAD_MAX)
+            .map(|hash| (self.shard(*hash).1, *hash))
+            .collect();
+        for fetch in [prefetch_place, prefetch_entry] {
+            for (at, hash) in &ahead {
+                fetch(&self.shards[*at].1, *hash);
+            }
+        }
     }
 
     /// Notes the number of a change in all the locked shards.
@@ -465,55 +532,37 @@ impl Locked<'_> {
     /// How many keys there are, with what has been changed here.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        self.table.keys().wrapping_add_signed(self.keys)
+        self.table.keys().wrapping_add_signed(self.growth.keys)
     }
 
     /// The entry of a key.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
-        let hash = self.table.hash(key.as_bytes());
-        let (_, shard) = self.shard(hash);
-        shard
-            .get(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())
-            .map(|(entry, _)| entry.clone())
+        let (hash, _, at) = self.look_up(key.as_bytes());
+        find(&self.shards[at].1, hash, key.as_bytes()).cloned()
     }
 
     /// Puts an entry in the place of what was under its key.
     pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
-        let (table, hash) = (self.table, self.table.hash(entry.key_bytes()));
-        self.data_bytes += len(&entry);
-        let new = entry.expires_at().map(|_| entry.clone());
-        let (place, shard) = self.shard(hash);
-        let old = if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
-            if old.expires_at().is_some() {
-                // Whoever looked after that was told that there is none.
-                table.absences.end(entry.key());
-            }
-            Some(std::mem::replace(old, entry))
-        } else {
-            table.absences.end(entry.key());
-            shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
-                table.hash(entry.key_bytes())
-            });
-            None
-        };
-        table.note_expiry(place, old.as_ref(), new.as_ref());
-        match &old {
-            Some(old) => self.data_bytes -= len(old),
-            None => self.keys += 1,
-        }
-        old
+        let (hash, place, at) = self.look_up(entry.key_bytes());
+        let shard = &mut self.shards[at].1;
+        self.table
+            .insert(place, shard, hash, entry, &mut self.growth)
+    }
+
+    /// Puts a value under a key, over the one before where that can be; else what that was.
+    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Option<Entry> {
+        let (hash, place, at) = self.look_up(key.as_bytes());
+        let shard = &mut self.shards[at].1;
+        self.table
+            .put(place, shard, hash, (key, value), &mut self.growth)
     }
 
     /// Takes the entry of a key out.
     pub fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
-        let (table, hash) = (self.table, self.table.hash(key.as_bytes()));
-        let (place, shard) = self.shard(hash);
-        let (entry, _) =
-            shard.remove_entry(hash, |(entry, _)| entry.key_bytes() == key.as_bytes())?;
-        table.note_expiry(place, Some(&entry), None);
-        self.keys -= 1;
-        self.data_bytes -= len(&entry);
-        Some(entry)
+        let (hash, place, at) = self.look_up(key.as_bytes());
+        let shard = &mut self.shards[at].1;
+        self.table
+            .remove(place, shard, hash, key.as_bytes(), &mut self.growth)
     }
 
     /// Takes every entry of the locked shards out, which must be all there are; freeing them, which takes long, is left to
@@ -529,10 +578,10 @@ impl Locked<'_> {
             expiring: self.table.forget_expiries(*place),
         });
         let shards = shards.collect();
-        let data_bytes = self.table.data_bytes().cast_signed() + self.data_bytes;
+        let data_bytes = self.table.data_bytes().cast_signed() + self.growth.data_bytes;
         let keys = self.keys().cast_signed();
-        self.keys -= keys;
-        self.data_bytes -= data_bytes;
+        self.growth.keys -= keys;
+        self.growth.data_bytes -= data_bytes;
         Taken {
             shards,
             keys,
@@ -556,8 +605,8 @@ impl Locked<'_> {
                 .fetch_add(expiring.len() as u64, Relaxed);
             *lock(&table.expiring[place]) = expiring;
         }
-        self.keys += taken.keys;
-        self.data_bytes += taken.data_bytes;
+        self.growth.keys += taken.keys;
+        self.growth.data_bytes += taken.data_bytes;
     }
 }
 
@@ -578,7 +627,6 @@ pub struct Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Value;
 
     fn entry(key: &str, value: &str) -> Entry {
         Entry::new(

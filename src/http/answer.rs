@@ -6,10 +6,10 @@
 use axum::response::Response;
 
 use super::problem::Problem;
-use crate::command::{self, Next, Service, Session};
+use crate::command::{Batch, Desk, Next, Service, Session};
 use crate::engine::{Barrier, Scan};
+use crate::entry::Entry;
 use crate::protocol::{Dialect, ErrorReply, Replies, Reply, Request};
-use crate::record::Entry;
 use crate::stats::Tally;
 
 /// What a command has answered.
@@ -71,17 +71,15 @@ pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answe
     let mut tally = Tally::default();
     let mut kept = Kept::default();
     let mut barrier = Barrier::default();
-    let request = command::prepare(&Request::split(verb, words));
-    let mut session = Session::default();
-    let executed = command::execute(
+    let mut batch = Batch::default();
+    let request = batch.prepare(&Request::split(verb, words));
+    let mut desk = Desk {
         service,
-        &mut session,
-        &mut tally,
-        &mut barrier,
-        Dialect::Line,
-        &request,
-        &mut kept,
-    );
+        session: &mut Session::default(),
+        tally: &mut tally,
+        barrier: &mut barrier,
+    };
+    let executed = desk.execute(Dialect::Line, &batch, &request, None, &mut kept);
     let committed = service.commit(barrier).await;
     if let (Err(error), true) = (committed, executed.is_change && kept.error.is_none()) {
         tally.errors += 1;

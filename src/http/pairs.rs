@@ -13,8 +13,9 @@ use futures_util::stream;
 
 use crate::command::Service;
 use crate::engine::Scan;
+use crate::entry::Entry;
 use crate::json::{self, Pieces};
-use crate::record::{Entry, Value};
+use crate::record::Value;
 
 /// A list is sent in chunks of about this size, and a value that is longer in pieces.
 const CHUNK_BYTES: usize = 64 << 10;

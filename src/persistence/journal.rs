@@ -40,6 +40,7 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::snapshot::Saved;
 use crate::json;
@@ -142,17 +143,59 @@ impl Record {
     }
 
     /// Writes the whole line, with its number.
-    pub fn write(mut self, seq: u64, out: &mut Vec<u8>) {
+    pub fn write(self, seq: u64, out: &mut Vec<u8>) {
         if out.is_empty() && self.line.len() >= MOVED_BYTES_MIN {
             *out = self.line;
         } else {
             out.extend_from_slice(&self.line);
         }
-        let start = out.len();
-        write!(out, ",\"seq\":{seq}").expect("writing to memory cannot fail");
-        self.crc.update(&out[start..]);
-        write_crc(out, self.crc);
+        end_record(out, self.crc, seq);
     }
+}
+
+/// Records of several changes but for their numbers, one behind the other: made apart, ended under the lock of the journal.
+#[derive(Default)]
+pub struct Records {
+    lines: Vec<u8>,
+    /// Where each ends, and its checksum so far.
+    ends: SmallVec<[(usize, crc32fast::Hasher); 16]>,
+}
+
+impl Records {
+    /// Adds the record of a change, which is no group.
+    pub fn push(&mut self, change: &Change<'_>) {
+        let start = self.lines.len();
+        write_change(&mut self.lines, change);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&self.lines[start..]);
+        self.ends.push((self.lines.len(), crc));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Writes the whole lines, the first with this number.
+    pub fn write(self, first_seq: u64, out: &mut Vec<u8>) {
+        out.reserve(self.lines.len() + self.count() * END_BYTES_MAX);
+        let mut start = 0;
+        for ((end, crc), seq) in self.ends.into_iter().zip(first_seq..) {
+            out.extend_from_slice(&self.lines[start..end]);
+            end_record(out, crc, seq);
+            start = end;
+        }
+    }
+}
+
+/// Ends the line of a record, whose checksum so far this is.
+fn end_record(out: &mut Vec<u8>, mut crc: crc32fast::Hasher, seq: u64) {
+    let start = out.len();
+    out.extend_from_slice(b",\"seq\":");
+    out.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
+    crc.update(&out[start..]);
+    write_crc(out, crc);
 }
 
 /// Writes one change as an object that is not closed yet.
@@ -202,7 +245,17 @@ pub fn write_mark(synced: u64, out: &mut Vec<u8>) {
 }
 
 fn write_crc(out: &mut Vec<u8>, crc: crc32fast::Hasher) {
-    writeln!(out, ",\"crc\":\"{:08x}\"}}", crc.finalize()).expect("writing to memory cannot fail");
+    out.extend_from_slice(&crc_field(crc.finalize()));
+    out.push(b'\n');
+}
+
+/// The last member of a line, and the end of its object.
+fn crc_field(crc: u32) -> [u8; CRC_FIELD_BYTES] {
+    let mut field = *b",\"crc\":\"00000000\"}";
+    for (place, digit) in field[8..16].iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(crc >> (28 - 4 * place)) as usize & 15];
+    }
+    field
 }
 
 /// The first line of a journal, read.
@@ -382,12 +435,7 @@ fn is_whole(line: &[u8]) -> bool {
         return false;
     };
     let (summed, field) = line.split_at(at);
-    let mut expected = *b",\"crc\":\"00000000\"}";
-    let crc = crc32fast::hash(summed);
-    for (place, digit) in expected[8..16].iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(crc >> (28 - 4 * place)) as usize & 15];
-    }
-    field == expected
+    field == crc_field(crc32fast::hash(summed))
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ use std::time::{Duration, Instant};
 pub use feed::{FollowError, Follower};
 pub use folder::FolderError;
 pub use inspect::Inspection;
-pub use journal::{RECORD_BYTES_MAX, Record};
+pub use journal::{RECORD_BYTES_MAX, Record, Records};
 pub use progress::Progress;
 pub use replay::{Finding, ReplayError};
 pub use reread::{Changes, OwnedChange};
@@ -95,7 +95,8 @@ use replay::Replayed;
 use snapshot::Saved;
 use writer::Writer;
 
-use crate::record::{Change, Entry, Key, UnixMs, now_ms};
+use crate::entry::Entry;
+use crate::record::{Change, Key, UnixMs, now_ms};
 
 /// How often what was written is synced under `everysec`: half of what is promised, the other half is the disk's.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -408,6 +409,34 @@ impl Store {
         };
         self.changes.fetch_add(1, Relaxed);
         Ok(seq)
+    }
+
+    /// Whether changes are taken.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while they are refused.
+    pub fn admit(&self) -> Result<(), DiskFault> {
+        if self.durability == Durability::Off {
+            return Ok(());
+        }
+        self.writer.admit()
+    }
+
+    /// Notes the record of a change, which is no group.
+    pub fn note(&self, change: &Change<'_>, records: &mut Records) {
+        if self.durability != Durability::Off {
+            records.push(change);
+        }
+    }
+
+    /// Takes so many changes that were admitted and have been made; the number of the last record. Called under the locks of
+    /// their keys.
+    pub fn append_all(&self, changes: u64, records: Records) -> u64 {
+        self.changes.fetch_add(changes, Relaxed);
+        if records.count() == 0 {
+            return 0;
+        }
+        self.writer.append_all(records)
     }
 
     /// The number of the last record.

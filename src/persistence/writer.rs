@@ -24,7 +24,7 @@ use super::fault::Faults;
 use super::feed::{Kept, READING_MAX};
 use super::files::File;
 use super::folder::Folder;
-use super::journal::{self, Record};
+use super::journal::{self, Record, Records};
 use super::replay::Replayed;
 use super::segment::Segment;
 use super::watermark::Watermark;
@@ -226,11 +226,30 @@ impl Writer {
     /// [`DiskFault`], while changes are refused.
     pub fn append(&self, record: Record) -> Result<u64, DiskFault> {
         let mut tail = locked(&self.tail);
+        self.admit()?;
+        Ok(self.push(&mut tail, record))
+    }
+
+    /// Numbers records and takes them, come what may; the number of the last one. Called under the locks of their keys, which
+    /// have been changed already: where changes are refused since, it is as if that had come a moment later.
+    pub fn append_all(&self, records: Records) -> u64 {
+        let mut tail = locked(&self.tail);
+        let next_seq = tail.next_seq + records.count() as u64;
+        let first_seq = std::mem::replace(&mut tail.next_seq, next_seq);
+        records.write(first_seq, &mut tail.lines);
+        self.appended.store(next_seq - 1, Ordering::Release);
+        next_seq - 1
+    }
+
+    /// Whether changes are taken.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while they are refused.
+    pub fn admit(&self) -> Result<(), DiskFault> {
         if self.faults.is_set() {
-            drop(tail);
             return Err(self.faults.refusal());
         }
-        Ok(self.push(&mut tail, record))
+        Ok(())
     }
 
     pub(super) fn push(&self, tail: &mut Tail, record: Record) -> u64 {

@@ -10,8 +10,7 @@ use std::fmt::Write as _;
 use memchr::{memchr, memchr2};
 
 use super::{
-    Arguments, Changed, Dialect, ErrorCode, ErrorReply, Figure, Refusal, Reply, Request,
-    Subscription, Words,
+    Arguments, Changed, ErrorCode, ErrorReply, Figure, Refusal, Reply, Request, Subscription, Words,
 };
 use crate::json;
 use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -124,33 +123,33 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     }
     Ok(Some(Request {
         verb,
-        dialect: Dialect::Line,
         arguments: Arguments::Line(line, cursor.at),
     }))
 }
 
-/// Splits a line from byte `start` on into its arguments; the one at place `rest_at`, if any, takes the rest of the line.
-pub(super) fn split_arguments(
-    line: &str,
+/// Splits a line from byte `start` on into its arguments, put behind the words that are there; the one at place `rest_at`, if any, takes the rest of the line.
+pub(super) fn split_into<'a>(
+    line: &'a str,
     start: usize,
     rest_at: Option<usize>,
-) -> Result<Words<'_>, ErrorReply> {
+    words: &mut Words<'a>,
+) -> Result<(), ErrorReply> {
     let mut cursor = Cursor { line, at: start };
-    let mut words = Words::new();
+    let first = words.len();
     while cursor.skip_blanks() {
-        if words.len() == WORDS_MAX {
+        if words.len() - first == WORDS_MAX {
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
                 format!("the line has more than {WORDS_MAX} arguments"),
             ));
         }
-        if rest_at == Some(words.len()) {
+        if rest_at == Some(words.len() - first) {
             words.push(bytes_of(cursor.verbatim()?));
         } else {
             words.push(bytes_of(cursor.word()?));
         }
     }
-    Ok(words)
+    Ok(())
 }
 
 fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
@@ -178,8 +177,9 @@ impl<'a> Cursor<'a> {
 
     /// Goes on to the next byte that is neither a space nor a tab; whether there is one.
     fn skip_blanks(&mut self) -> bool {
-        let rest = self.rest();
-        self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let rest = &self.line.as_bytes()[self.at..];
+        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        self.at += blanks.count();
         self.at < self.line.len()
     }
 

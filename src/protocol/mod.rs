@@ -9,8 +9,6 @@ pub mod resp;
 use std::borrow::Cow;
 use std::fmt;
 
-use smallvec::SmallVec;
-
 use crate::record::{PairError, UnixMs};
 
 /// The closed list of errors: the first word after `ERR`.
@@ -268,7 +266,7 @@ impl Replies for Spoken<'_> {
 }
 
 /// The arguments of a request, decoded.
-pub type Words<'a> = SmallVec<[Cow<'a, [u8]>; 2]>;
+pub type Words<'a> = Vec<Cow<'a, [u8]>>;
 
 /// How a client speaks: what commands are called, and how errors read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -290,16 +288,11 @@ impl Dialect {
     }
 }
 
-/// The words of a request, the verb first.
-pub type Frame<'a> = SmallVec<[&'a [u8]; 4]>;
-
 /// One whole request, borrowed from the buffer that it arrived in.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// What is asked for, as it was written: case does not matter.
     pub verb: &'a str,
-    /// The dialect that it came in; which of Redis's two it is, its client has said before.
-    pub dialect: Dialect,
     arguments: Arguments<'a>,
 }
 
@@ -307,43 +300,45 @@ pub struct Request<'a> {
 enum Arguments<'a> {
     /// The rest of a line and the byte at which it begins: where its last argument begins depends on the command.
     Line(&'a str, usize),
-    /// Split already, by a dialect that says where each word ends; the verb is one of them.
-    Split(Frame<'a>),
+    /// Split already, by whoever knows where each word ends.
+    Split(&'a [&'a [u8]]),
 }
 
 impl<'a> Request<'a> {
-    /// A request whose arguments a dialect has split already.
+    /// A request whose arguments are split already.
     #[must_use]
-    pub fn split(verb: &'a str, arguments: &[&'a [u8]]) -> Self {
-        let words = std::iter::once(verb.as_bytes());
+    pub fn split(verb: &'a str, arguments: &'a [&'a [u8]]) -> Self {
         Self {
             verb,
-            dialect: Dialect::Line,
-            arguments: Arguments::Split(words.chain(arguments.iter().copied()).collect()),
+            arguments: Arguments::Split(arguments),
         }
     }
 
-    /// A request of a Redis client, from its words; `None` if there are none.
-    #[must_use]
-    pub fn resp(words: Frame<'a>) -> Option<Self> {
-        Some(Self {
-            // No command is called by anything that is not text.
-            verb: std::str::from_utf8(words.first()?).unwrap_or("\u{fffd}"),
-            dialect: Dialect::Resp2,
-            arguments: Arguments::Split(words),
-        })
+    /// The arguments, decoded; see [`Request::split_into`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn arguments(&self, rest_at: Option<usize>) -> Result<Words<'a>, ErrorReply> {
+        let mut words = Words::new();
+        self.split_into(rest_at, &mut words)?;
+        Ok(words)
     }
 
-    /// The arguments, decoded. On a line, `rest_at` is the place of the argument that takes the rest of the line, if the
-    /// command has one.
+    /// Puts the arguments, decoded, behind those that are there. On a line, `rest_at` is the place of the argument that takes
+    /// the rest of the line, if the command has one.
     ///
     /// # Errors
     /// `SYNTAX` or `TEXT`, with the column, where an argument is not a word and not a JSON string.
-    pub fn arguments(&self, rest_at: Option<usize>) -> Result<Words<'a>, ErrorReply> {
+    pub fn split_into(
+        &self,
+        rest_at: Option<usize>,
+        words: &mut Words<'a>,
+    ) -> Result<(), ErrorReply> {
         match &self.arguments {
-            Arguments::Line(text, start) => line::split_arguments(text, *start, rest_at),
-            Arguments::Split(words) => {
-                Ok(words[1..].iter().map(|word| Cow::Borrowed(*word)).collect())
+            Arguments::Line(text, start) => line::split_into(text, *start, rest_at, words),
+            Arguments::Split(arguments) => {
+                words.extend(arguments.iter().map(|word| Cow::Borrowed(*word)));
+                Ok(())
             }
         }
     }

@@ -5,13 +5,14 @@
 //! Redis tells it, and ends the connection, as no later byte can be trusted.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::line::QUOTED_LINE_BYTES_MAX;
-use super::{Changed, ErrorCode, ErrorReply, Frame, Refusal, Reply, Subscription};
+use super::{Changed, ErrorCode, ErrorReply, Refusal, Reply, Subscription, Words};
 use crate::record::VALUE_BYTES_MAX;
 
 /// The most words of one request, as in Redis: what they take before they have come must not fill the memory.
@@ -23,13 +24,18 @@ pub const REQUEST_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
 /// The longest line with a number, as in Redis.
 const NUMBER_BYTES_MAX: usize = 64 << 10;
 
+/// The most words of a request that is read at once, and the most digits of a number in it: should it turn out to be cut off,
+/// no more is read again.
+const WHOLE_WORDS_MAX: usize = 16;
+const SHORT_DIGITS_MAX: usize = 6;
+
 /// What stands at the beginning of a buffer.
 #[derive(Debug)]
-pub enum Read<'a> {
+pub enum Read {
     /// No whole request yet.
     Partial,
-    /// The words of a request, which may be none, and the bytes that it takes.
-    Frame(Frame<'a>, usize),
+    /// A request, whose words, which may be none, have been put behind those that were there; and the bytes that it takes.
+    Frame(usize),
     /// No request can follow.
     Broken(Refusal),
 }
@@ -47,14 +53,18 @@ pub struct Reader {
 impl Reader {
     /// Goes on reading the request at the beginning of `buffer`, which must begin with the bytes of the call before while that
     /// was [`Read::Partial`].
-    pub fn read<'a>(&mut self, buffer: &'a [u8]) -> Read<'a> {
+    pub fn read<'a>(&mut self, buffer: &'a [u8], words: &mut Words<'a>) -> Read {
+        if self.due.is_none()
+            && let Some(taken) = read_whole(buffer, words)
+        {
+            return Read::Frame(taken);
+        }
         match self.advance(buffer) {
             Ok(false) => Read::Partial,
             Ok(true) => {
-                let words = self.words.iter().map(|word| &buffer[word.clone()]);
-                let read = Read::Frame(words.collect(), self.at);
-                *self = Self::default();
-                read
+                let read = self.words.iter().map(|word| &buffer[word.clone()]);
+                words.extend(read.map(Cow::Borrowed));
+                Read::Frame(std::mem::take(self).at)
             }
             Err(reason) => Read::Broken(Refusal {
                 error: ErrorReply::new(ErrorCode::Syntax, format!("Protocol error: {reason}")),
@@ -112,6 +122,57 @@ impl Reader {
         }
         Ok(true)
     }
+}
+
+/// Reads a request that is there in one piece, short and well-formed, as nearly all are; of any other the words are left as
+/// they were, and [`Reader`] says what it is.
+fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
+    let first = words.len();
+    let read = |words: &mut Words<'a>| {
+        let (count, mut at) = short_number(buffer, 1)?;
+        if count > WHOLE_WORDS_MAX {
+            return None;
+        }
+        for _ in 0..count {
+            if buffer.get(at) != Some(&b'$') {
+                return None;
+            }
+            let (length, start) = short_number(buffer, at + 1)?;
+            at = start + length + 2;
+            if length > VALUE_BYTES_MAX || at > REQUEST_BYTES_MAX || buffer.len() < at {
+                return None;
+            }
+            words.push(Cow::Borrowed(&buffer[start..start + length]));
+        }
+        Some(at)
+    };
+    let taken = read(words);
+    if taken.is_none() {
+        words.truncate(first);
+    }
+    taken
+}
+
+/// A number of a few digits on a line of its own, and where the next line begins.
+fn short_number(buffer: &[u8], start: usize) -> Option<(usize, usize)> {
+    let mut number = 0;
+    for (at, byte) in buffer
+        .iter()
+        .enumerate()
+        .skip(start)
+        .take(SHORT_DIGITS_MAX + 1)
+    {
+        match byte {
+            b'0'..=b'9' => number = 10 * number + usize::from(byte - b'0'),
+            b'\r' if at > start && buffer.len() > at + 1 => {
+                // A zero before another digit is no number to Redis.
+                let is_plain = buffer[start] != b'0' || at == start + 1;
+                return is_plain.then_some((number, at + 2));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The number on the line that begins at `start`, if the line is whole, and where the next one begins; no number where there
@@ -293,13 +354,14 @@ mod tests {
 
     /// What a reader says of these bytes, given to it all at once.
     fn at_once(bytes: &[u8]) -> String {
-        shown(&Reader::default().read(bytes))
+        read(&mut Reader::default(), bytes)
     }
 
-    fn shown(read: &Read<'_>) -> String {
-        match read {
+    fn read(reader: &mut Reader, bytes: &[u8]) -> String {
+        let mut words = Words::new();
+        match reader.read(bytes, &mut words) {
             Read::Partial => "partial".to_owned(),
-            Read::Frame(words, taken) => {
+            Read::Frame(taken) => {
                 let words = words.iter().map(|word| String::from_utf8_lossy(word));
                 format!("{:?} {taken}", words.collect::<Vec<_>>())
             }
@@ -312,10 +374,10 @@ mod tests {
         let whole = b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\na\r\nb\r\nrest";
         let mut reader = Reader::default();
         for end in 1..29 {
-            assert_eq!(shown(&reader.read(&whole[..end])), "partial", "{end}");
+            assert_eq!(read(&mut reader, &whole[..end]), "partial", "{end}");
         }
         let is = r#"["SET", "", "a\r\nb"] 29"#;
-        assert_eq!(shown(&reader.read(&whole[..29])), is);
+        assert_eq!(read(&mut reader, &whole[..29]), is);
         assert_eq!(at_once(whole), is);
     }
 

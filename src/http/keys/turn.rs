@@ -9,9 +9,10 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::command::{Access, COMMANDS, Service, place_of};
 use crate::engine::{Barrier, Group};
+use crate::entry::Entry;
 use crate::http::problem::Problem;
 use crate::protocol::Dialect;
-use crate::record::{Entry, Key};
+use crate::record::Key;
 use crate::stats::Tally;
 
 /// A request that is being done.
@@ -26,7 +27,7 @@ pub struct Turn<'a> {
 impl<'a> Turn<'a> {
     /// Begins a request that amounts to this command, on this key.
     pub fn begin(service: &'a Service, verb: &str, key: Key<'a>) -> Self {
-        let place = place_of(verb, Dialect::Line).expect("a command of the table");
+        let place = place_of(verb.as_bytes(), Dialect::Line).expect("a command of the table");
         let mut tally = Tally::default();
         tally.requests += 1;
         tally.command(place);

@@ -1,0 +1,194 @@
+//! A batch: the requests that have arrived together, looked up in the table and taken apart, before any is executed.
+//!
+//! In: requests of either dialect. Out: for each its row of the table and its arguments. Promises: nothing is copied but the
+//! text of a string with escapes, and nothing is allocated for a single request; what is wrong with one is told once it is
+//! executed.
+
+use std::borrow::Cow;
+
+use super::table::{COMMANDS, Command, place_of};
+use super::{Arguments, RUN_BYTES_MAX, bad_argument};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
+
+/// A request that has been looked up, and its arguments taken apart: it can be executed.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The place of its command in the table, if there is one.
+    pub(super) place: Option<u16>,
+    /// Where its arguments stand among those of the batch.
+    start: u32,
+    end: u32,
+    /// What is wrong with it. Apart, as it is rare.
+    pub(super) error: Option<Box<ErrorReply>>,
+}
+
+/// Requests that have arrived together.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    words: Words<'a>,
+    /// The verb before, and its place: a pipeline mostly asks the same again.
+    last: Option<(&'a [u8], bool, u16)>,
+}
+
+impl<'a> Batch<'a> {
+    /// Looks a request up that is not a Redis client's, and takes its arguments apart.
+    #[must_use]
+    pub fn prepare(&mut self, request: &Request<'a>) -> Prepared {
+        let start = self.words.len();
+        let Some(place) = self.place_of(request.verb.as_bytes(), Dialect::Line) else {
+            let verb: String = request.verb.chars().take(40).collect();
+            let message = format!("there is no command '{verb}'; HELP lists them");
+            let error = ErrorReply::new(ErrorCode::Unknown, message);
+            return self.prepared(None, start, Some(error));
+        };
+        let command = COMMANDS[usize::from(place)];
+        let split = request.split_into(command.rest_at, &mut self.words);
+        let error = split.err();
+        let error = error.or_else(|| self.check_arity(command, start, Dialect::Line));
+        self.prepared(Some(place), start, error)
+    }
+
+    /// Looks a request of a Redis client up, whose words, the verb first, `read` puts behind those that are there; `None` if it
+    /// has none.
+    pub fn prepare_resp<R>(
+        &mut self,
+        read: impl FnOnce(&mut Words<'a>) -> R,
+    ) -> (R, Option<Prepared>) {
+        let verb_at = self.words.len();
+        let read = read(&mut self.words);
+        let verb = match self.words.get(verb_at) {
+            None => return (read, None),
+            Some(Cow::Borrowed(verb)) => *verb,
+            Some(Cow::Owned(_)) => unreachable!("the words of a frame are borrowed from it"),
+        };
+        let place = self.place_of(verb, Dialect::Resp2);
+        let start = verb_at + 1;
+        let error = match place {
+            Some(place) => self.check_arity(COMMANDS[usize::from(place)], start, Dialect::Resp2),
+            None => Some(unknown_to_redis(verb, &self.words[start..])),
+        };
+        (read, Some(self.prepared(place, start, error)))
+    }
+
+    fn place_of(&mut self, verb: &'a [u8], dialect: Dialect) -> Option<u16> {
+        if let Some((last, is_resp, place)) = self.last
+            && last == verb
+            && is_resp == dialect.is_resp()
+        {
+            return Some(place);
+        }
+        let place = place_of(verb, dialect)?;
+        let place = u16::try_from(place).expect("there are not so many commands");
+        self.last = Some((verb, dialect.is_resp(), place));
+        Some(place)
+    }
+
+    fn check_arity(
+        &self,
+        command: &'static Command,
+        start: usize,
+        dialect: Dialect,
+    ) -> Option<ErrorReply> {
+        let given = self.words.len() - start;
+        (!command.arity.contains(&given)).then(|| wrong_arity(command, given, dialect))
+    }
+
+    fn prepared(&self, place: Option<u16>, start: usize, error: Option<ErrorReply>) -> Prepared {
+        let narrow = |place: usize| u32::try_from(place).expect("a batch has fewer words");
+        Prepared {
+            place,
+            start: narrow(start),
+            end: narrow(self.words.len()),
+            error: error.map(Box::new),
+        }
+    }
+
+    /// The arguments of a request.
+    #[must_use]
+    pub(super) fn arguments(&self, request: &Prepared) -> &Arguments<'a> {
+        &self.words[request.start as usize..request.end as usize]
+    }
+
+    /// How many words there are.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The keys that a request names.
+    pub fn keys(&self, request: &Prepared) -> impl Iterator<Item = &[u8]> {
+        let is_whole = request.error.is_none();
+        let command = request.command().filter(|_| is_whole);
+        let arguments = self.arguments(request);
+        command
+            .into_iter()
+            .flat_map(|command| command.keys.of(arguments))
+    }
+
+    /// The key of a request that can be one of a run, and whether it may change it.
+    #[must_use]
+    pub fn key_in_run(&self, request: &Prepared) -> Option<(&[u8], bool)> {
+        let command = request.command()?;
+        let arguments = self.arguments(request);
+        if request.error.is_some() || command.simple != Some(arguments.len()) {
+            return None;
+        }
+        let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
+        (bytes <= RUN_BYTES_MAX).then(|| (&*arguments[0], command.is_write()))
+    }
+}
+
+impl Prepared {
+    /// Its row of the table, if it has one.
+    pub(super) fn command(&self) -> Option<&'static Command> {
+        self.place.map(|place| COMMANDS[usize::from(place)])
+    }
+}
+
+/// As Redis says it: the verb and the first of its arguments, cut off after 128 bytes of them.
+fn unknown_to_redis(verb: &[u8], words: &Arguments<'_>) -> ErrorReply {
+    let shown = |bytes: &[u8]| {
+        let bytes = &bytes[..bytes.len().min(128)];
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let mut arguments = String::new();
+    for argument in words {
+        if arguments.len() >= 128 {
+            break;
+        }
+        arguments += &format!("'{}' ", shown(argument));
+    }
+    // No command is called by anything that is not text.
+    let verb = std::str::from_utf8(verb).unwrap_or("\u{fffd}");
+    let verb = shown(verb.as_bytes());
+    ErrorReply::new(
+        ErrorCode::Unknown,
+        format!("unknown command '{verb}', with args beginning with: {arguments}"),
+    )
+}
+
+/// That a command does not take so many arguments.
+pub(super) fn wrong_arity(command: &Command, given: usize, dialect: Dialect) -> ErrorReply {
+    let name = command.name;
+    if dialect.is_resp() {
+        let name = name.to_lowercase();
+        return bad_argument(format!("wrong number of arguments for '{name}' command"));
+    }
+    let takes = match (*command.arity.start(), *command.arity.end()) {
+        (0, 0) => "no argument".to_owned(),
+        (1, 1) => "1 argument".to_owned(),
+        (0, 1) => "at most 1 argument".to_owned(),
+        (1, usize::MAX) => "at least 1 argument".to_owned(),
+        (least, usize::MAX) => format!("at least {least} arguments"),
+        (least, most) if least == most => format!("{least} arguments"),
+        (least, most) => format!("{least} to {most} arguments"),
+    };
+    let takes = match command.keys.step() {
+        1 => takes,
+        _ => format!("{takes}, a key and a value each"),
+    };
+    bad_argument(format!(
+        "{name} takes {takes}, not {given}: {}",
+        command.synopsis()
+    ))
+}
