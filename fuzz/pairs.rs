@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::persistence::chunks::{Load, Op};
 use crate::entry::Entry;
+use crate::persistence::chunks::{Load, Op};
 use crate::record::{Key, UnixMs, Value};
 
 /// Keys, and their values with the time at which they cease to be.

@@ -8,14 +8,16 @@
 //! - an idle client costs no buffer.
 
 use std::collections::BTreeMap;
+use std::future::{Future as _, poll_fn};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 use crate::causes::with_causes;
 use crate::command::{self, Client, Desk, Listing, Next, Pattern, Service, Session};
@@ -56,7 +58,6 @@ pub struct Connection {
     service: Arc<Service>,
     session: Session,
     client: Arc<Client>,
-    shutdown: CancellationToken,
     input: Input,
     /// Until when what has arrived before a shutdown is read, once there is one; and whether there was anything.
     drain_until: Option<Instant>,
@@ -73,7 +74,7 @@ pub struct Connection {
 }
 
 /// Serves one client until it leaves, or the server stops.
-pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: CancellationToken) {
+pub async fn serve(stream: TcpStream, service: Arc<Service>) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
         // It has gone already.
         return;
@@ -87,7 +88,6 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: Cancellat
         service: Arc::clone(&service),
         session: Session::of(Arc::clone(&client)),
         client: Arc::clone(&client),
-        shutdown,
         input: Input::default(),
         drain_until: None,
         has_drained: false,
@@ -98,10 +98,16 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>, shutdown: Cancellat
         barrier: Barrier::default(),
         tally: Tally::default(),
     };
-    // A client that has gone is no fault of the server's, and nobody is there to be told.
-    tokio::select! {
-        _ = connection.run() => {}
-        () = client.ended.cancelled() => {}
+    {
+        let mut run = pin!(connection.run());
+        poll_fn(|context| {
+            if client.listen(context) {
+                return Poll::Ready(());
+            }
+            // A client that has gone is no fault of the server's, and nobody is there to be told.
+            run.as_mut().poll(context).map(drop)
+        })
+        .await;
     }
     service.channels.forget(&mut connection.session);
     service.clients.leave(&client);
@@ -267,21 +273,17 @@ impl Connection {
         self.output = Vec::new();
         loop {
             self.input.rest();
-            if !self.shutdown.is_cancelled() {
-                tokio::select! {
-                    ready = self.stream.readable() => ready?,
-                    () = self.shutdown.cancelled() => {}
-                    () = self.client.mail_has_come.notified() => {
-                        Box::pin(self.send_mail()).await?;
-                        continue;
-                    }
-                    (place, changes) = Follower::next_of(&mut self.followers) => {
-                        Box::pin(self.send_changes(place, changes)).await?;
-                        continue;
-                    }
-                }
+            if self.followers.is_empty() {
+                self.wake_up().await?;
+            } else if let Some((place, changes)) = Box::pin(self.wake_up_or_follow()).await? {
+                Box::pin(self.send_changes(place, changes)).await?;
+                continue;
             }
-            let is_stopping = self.shutdown.is_cancelled();
+            if self.client.has_mail() {
+                Box::pin(self.send_mail()).await?;
+                continue;
+            }
+            let is_stopping = self.client.is_last_call();
             if is_stopping
                 && *self
                     .drain_until
@@ -297,7 +299,7 @@ impl Connection {
             };
             match received {
                 Ok(count) => {
-                    self.client.heard();
+                    self.service.clients.heard_of(&self.client);
                     self.has_drained |= is_stopping && count > 0;
                     return Ok(count > 0);
                 }
@@ -308,6 +310,31 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits until something has arrived, or there is something else to do.
+    async fn wake_up(&self) -> io::Result<()> {
+        // Woken for either: `serve` listens for what is no arrival.
+        poll_fn(|context| {
+            if self.client.has_mail() || self.client.is_last_call() {
+                return Poll::Ready(Ok(()));
+            }
+            self.stream.poll_read_ready(context)
+        })
+        .await
+    }
+
+    /// The same, or until there are changes of what is followed, and where.
+    async fn wake_up_or_follow(
+        &mut self,
+    ) -> io::Result<Option<(usize, Result<Changes, FollowError>)>> {
+        let mut followers = std::mem::take(&mut self.followers);
+        let woken = tokio::select! {
+            woken = self.wake_up() => woken.map(|()| None),
+            changes = Follower::next_of(&mut followers) => Ok(Some(changes)),
+        };
+        self.followers = followers;
+        woken
     }
 
     /// Reads what has arrived. Once that is less than there is room for, nothing is left, and it is waited for more without
@@ -451,7 +478,7 @@ impl Connection {
         let is_blank = self.input.waiting().iter().all(u8::is_ascii_whitespace);
         // A Redis client is told nothing of it, as Redis does not.
         let is_line = self.input.waiting().first() != Some(&b'*');
-        if !is_blank && is_line && !self.shutdown.is_cancelled() {
+        if !is_blank && is_line && !self.client.is_last_call() {
             let error = ErrorReply::new(
                 ErrorCode::Syntax,
                 "the last line was not ended; nothing was done for it",

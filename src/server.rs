@@ -128,7 +128,6 @@ impl Server {
             service: self.service,
             connections,
             shutdown,
-            cut_off: CancellationToken::new(),
             connections_max: self.connections_max,
             room: Arc::new(Semaphore::new(self.connections_max)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
@@ -137,6 +136,7 @@ impl Server {
             () = door.let_in_all(&self.text) => {}
             () = door.shutdown.cancelled() => {}
         }
+        door.service.clients.stop();
         door.let_in_waiting(&self.text).await;
         drop(self.text);
         door.close().await;
@@ -148,8 +148,6 @@ struct Door {
     service: Arc<Service>,
     connections: TaskTracker,
     shutdown: CancellationToken,
-    /// Ends those who have not ended by themselves: nobody changes anything once the last save begins.
-    cut_off: CancellationToken,
     connections_max: usize,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -183,14 +181,9 @@ impl Door {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.refuse(stream);
         };
-        let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
-        let cut_off = self.cut_off.clone();
+        let service = Arc::clone(&self.service);
         self.connections.spawn(async move {
-            // Made in here, so that the task holds it once: it is most of what an idle client costs.
-            tokio::select! {
-                () = connection::serve(stream, service, shutdown) => {}
-                () = cut_off.cancelled() => {}
-            }
+            connection::serve(stream, service).await;
             drop(place);
         });
     }
@@ -219,7 +212,8 @@ impl Door {
         {
             let (left, seconds) = (self.connections.len(), SHUTDOWN_WAIT.as_secs());
             tracing::warn!("{left} connections did not end in {seconds} s and are cut off");
-            self.cut_off.cancel();
+            // Nobody changes anything once the last save begins.
+            self.service.clients.end();
             // A task ends where it waits next; only one of HTTP may not.
             let _ = tokio::time::timeout(CUT_OFF_WAIT, self.connections.wait()).await;
         }
@@ -233,6 +227,7 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
         tokio::select! {
             _ = seconds.tick() => {
                 service.stats.sample();
+                service.clients.tick();
                 // While the data is being loaded, what has expired in it is found by the load.
                 if let Ok(engine) = service.engine() {
                     while engine.expire() {

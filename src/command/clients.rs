@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::Context;
 use std::time::Instant;
 
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use futures_util::task::AtomicWaker;
 
 use crate::record::now_ms;
 
@@ -49,8 +52,8 @@ pub struct Client {
     pub(super) address: SocketAddr,
     pub(super) local_address: SocketAddr,
     pub(super) since: Instant,
-    /// When it was last heard of, in milliseconds since it came.
-    heard_ms: AtomicU64,
+    /// When it was last heard of, in seconds of the clock of all clients.
+    heard_seconds: AtomicU64,
     pub(super) names: Mutex<Names>,
     /// The place in the table of its last command, counted from 1.
     pub(super) command: AtomicUsize,
@@ -60,13 +63,15 @@ pub struct Client {
     pub(super) subscriptions: (AtomicUsize, AtomicUsize),
     /// 2 or 3.
     pub(super) resp: AtomicUsize,
-    /// Whether it has to go.
-    pub ended: CancellationToken,
+    /// Whether it has to go, and whether only what it has sent already is to be answered.
+    has_to_go: AtomicBool,
+    is_last_call: AtomicBool,
     mail: Mutex<Mail>,
     /// How many messages wait.
     waiting: AtomicUsize,
-    /// Told when there is mail.
-    pub mail_has_come: Notify,
+    /// Wakes its connection, to look at all these. (One waker for all: each that a connection waited for by itself would cost
+    /// it some locks for every request.)
+    bell: AtomicWaker,
 }
 
 /// What a client has said of itself.
@@ -90,19 +95,44 @@ impl Client {
         mail.bytes += message.bytes();
         if mail.bytes > MAIL_BYTES_MAX {
             mail.messages.clear();
-            self.ended.cancel();
+            drop(mail);
+            self.end();
             return;
         }
         mail.messages.push_back(message);
-        self.waiting.store(mail.messages.len(), Relaxed);
+        self.waiting.store(mail.messages.len(), Release);
         drop(mail);
-        self.mail_has_come.notify_one();
+        self.bell.wake();
+    }
+
+    /// It has to go.
+    pub fn end(&self) {
+        self.has_to_go.store(true, Release);
+        self.bell.wake();
+    }
+
+    /// Only what it has sent already is to be answered.
+    fn call_last(&self) {
+        self.is_last_call.store(true, Release);
+        self.bell.wake();
+    }
+
+    /// Has this task woken when there is something to look at; whether its client has to go.
+    pub fn listen(&self, context: &Context<'_>) -> bool {
+        self.bell.register(context.waker());
+        self.has_to_go.load(Acquire)
+    }
+
+    /// Whether only what it has sent already is to be answered.
+    #[must_use]
+    pub fn is_last_call(&self) -> bool {
+        self.is_last_call.load(Acquire)
     }
 
     /// Whether there is mail. One that was sent before this client's next request was, is seen.
     #[must_use]
     pub fn has_mail(&self) -> bool {
-        self.waiting.load(Relaxed) > 0
+        self.waiting.load(Acquire) > 0
     }
 
     /// The next message.
@@ -128,18 +158,6 @@ impl Client {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It has sent something.
-    pub fn heard(&self) {
-        let ms = self.since.elapsed().as_millis();
-        self.heard_ms
-            .store(u64::try_from(ms).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    pub(super) fn idle_seconds(&self) -> u64 {
-        let heard = std::time::Duration::from_millis(self.heard_ms.load(Relaxed));
-        self.since.elapsed().saturating_sub(heard).as_secs()
-    }
-
     pub(super) fn names(&self) -> Names {
         self.names_mut().clone()
     }
@@ -157,30 +175,68 @@ pub struct Clients {
     monitors: RwLock<BTreeMap<u64, Arc<Client>>>,
     /// How many watch: looked at for every request.
     monitor_count: AtomicUsize,
+    /// Seconds since the start: to ask the system for the time at each request would cost more than it is worth.
+    seconds: AtomicU64,
+    /// Whether the server is stopping; set under the lock of `all`.
+    is_stopping: AtomicBool,
 }
 
 impl Clients {
     /// A client has come.
     pub fn enter(&self, address: SocketAddr, local_address: SocketAddr) -> Arc<Client> {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let client = Arc::new(Client {
             id: self.last_id.fetch_add(1, Relaxed) + 1,
             address,
             local_address,
             since: Instant::now(),
-            heard_ms: AtomicU64::default(),
+            heard_seconds: AtomicU64::new(self.seconds.load(Relaxed)),
             names: Mutex::default(),
             command: AtomicUsize::default(),
             queued: AtomicI64::new(-1),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
             resp: AtomicUsize::new(2),
-            ended: CancellationToken::new(),
+            has_to_go: AtomicBool::default(),
+            is_last_call: AtomicBool::new(self.is_stopping.load(Relaxed)),
             mail: Mutex::default(),
             waiting: AtomicUsize::default(),
-            mail_has_come: Notify::new(),
+            bell: AtomicWaker::new(),
         });
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(client.id, Arc::clone(&client));
         client
+    }
+
+    /// A second has gone by.
+    pub fn tick(&self) {
+        self.seconds.fetch_add(1, Relaxed);
+    }
+
+    /// A client has sent something.
+    pub fn heard_of(&self, client: &Client) {
+        let seconds = self.seconds.load(Relaxed);
+        client.heard_seconds.store(seconds, Relaxed);
+    }
+
+    /// For how long nothing has come from a client.
+    pub(super) fn idle_seconds(&self, client: &Client) -> u64 {
+        let heard = client.heard_seconds.load(Relaxed);
+        self.seconds.load(Relaxed).saturating_sub(heard)
+    }
+
+    /// The server is stopping: of every client, also of those that may still come, only what it has sent is to be answered.
+    pub fn stop(&self) {
+        let all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        self.is_stopping.store(true, Relaxed);
+        for client in all.values() {
+            client.call_last();
+        }
+    }
+
+    /// Every client has to go.
+    pub fn end(&self) {
+        for client in self.all() {
+            client.end();
+        }
     }
 
     /// It has gone.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::clients::Client;
+use super::clients::{Client, Clients};
 use super::info::REDIS_VERSION;
 use super::options::number_of;
 use super::session::Session;
@@ -77,7 +77,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Ok)
         }
         (b"INFO", []) => {
-            let text = described(&client) + "\n";
+            let text = described(&call.service.clients, &client) + "\n";
             call.done(Reply::Text(&text))
         }
         (b"LIST", filters) => list(call, filters),
@@ -107,7 +107,7 @@ pub(super) fn printable(bytes: &[u8]) -> Option<String> {
 }
 
 /// A line of CLIENT LIST, with the fields of Redis that there is something to tell of.
-fn described(client: &Client) -> String {
+fn described(clients: &Clients, client: &Client) -> String {
     let names = client.names();
     let (channels, patterns) = &client.subscriptions;
     let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
@@ -131,7 +131,7 @@ fn described(client: &Client) -> String {
         client.local_address,
         names.name,
         client.since.elapsed().as_secs(),
-        client.idle_seconds(),
+        clients.idle_seconds(client),
         client.resp.load(Relaxed),
         names.library,
         names.library_version,
@@ -155,7 +155,9 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
         }
         _ => return Err(call.syntax_error()),
     }
-    let text: String = all.iter().map(|client| described(client) + "\n").collect();
+    let clients = &call.service.clients;
+    let lines = all.iter().map(|client| described(clients, client) + "\n");
+    let text: String = lines.collect();
     call.done(Reply::Text(&text))
 }
 
@@ -233,7 +235,7 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
 fn end(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> Answer {
     let own = call.client()?.id;
     for client in clients.iter().filter(|client| client.id != own) {
-        client.ended.cancel();
+        client.end();
     }
     call.replies.reply(reply);
     Ok(if clients.iter().any(|client| client.id == own) {

@@ -28,7 +28,7 @@ impl Load for Loading {
     }
 
     fn shard_of(&self, hash: u64) -> usize {
-        self.table.shard_of(hash)
+        Table::shard_of(hash)
     }
 
     fn expect(&self, pairs: u64) {

@@ -10,7 +10,7 @@
 use dashmap::{RwLockReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
-use super::table::{Growth, find};
+use super::table::{Growth, Table, find};
 use super::{Barrier, Engine, Read, shown};
 use crate::entry::{Entry, Shard, prefetch_entry, prefetch_place};
 use crate::persistence::{DiskFault, Records};
@@ -67,7 +67,7 @@ impl<'e> Run<'e> {
         let table = &engine.table;
         let places = keys.map(|key| {
             let hash = table.hash(key);
-            let shard = table.shard_of(hash);
+            let shard = Table::shard_of(hash);
             table.prefetch_shard(shard);
             Place {
                 hash,

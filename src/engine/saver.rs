@@ -23,6 +23,9 @@ const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL_REFUSING_MAX: Duration = Duration::from_secs(5);
 /// A journal of less than this is no reason to save, however small the store: reading it back takes a moment.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+/// A journal of more than this is one once it is twice as long as the data: reading it back takes some seconds. A shorter one
+/// may be ten times as long, as to save again and again what is written again and again would take more than it gives.
+const JOURNAL_BYTES_LONG: u64 = 1 << 30;
 /// After so much work a save lets others go first; looked at after so many pairs, and whenever those of a shard are taken.
 const WORK_MAX: Duration = Duration::from_micros(100);
 const PAIRS_AT_A_TIME: usize = 64;
@@ -128,7 +131,9 @@ fn run(engine: &Weak<Engine>, receiver: &Receiver<Demand>, interval: Duration) {
 
 fn is_due(engine: &Engine, last_try: Instant, interval: Duration) -> bool {
     let journal_bytes = engine.store.disk().journal_bytes;
-    let outgrown = journal_bytes > JOURNAL_BYTES_MIN && journal_bytes > 2 * engine.data_bytes();
+    let data_bytes = engine.data_bytes();
+    let allowed = (10 * data_bytes).min(JOURNAL_BYTES_LONG.max(2 * data_bytes));
+    let outgrown = journal_bytes > JOURNAL_BYTES_MIN.max(allowed);
     engine.is_unsaved() && (outgrown || last_try.elapsed() >= interval)
 }
 

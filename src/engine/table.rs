@@ -19,12 +19,16 @@ use crate::persistence::chunks::Op;
 use crate::record::{Key, UnixMs, Value};
 
 /// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
-const SHARDS: usize = 4096;
+const SHARDS: usize = 1 << SHARDS_LOG2;
+const SHARDS_LOG2: u32 = 12;
+
+/// How many bits of a hash choose a shard.
+const CHOOSING_BITS: u32 = 28;
 
 /// The entries of one shard that expire, soonest first.
 type Expiring = BTreeSet<(UnixMs, Entry)>;
 
-/// A place in the order of a walk: the shard in the upper 12 bits, more of the key's hash in the 41 below. So that it is a
+/// A place in the order of a walk: the shard in the upper 12 bits, some of the key's hash in the 41 below. So that it is a
 /// number which every client can keep, JavaScript's included, it has no more than 53.
 pub type Position = u64;
 const POSITIONS_PER_SHARD: u32 = 41;
@@ -104,20 +108,37 @@ impl Table {
         self.map.hasher().hash_one(key)
     }
 
-    /// The shard of the key with this hash.
+    /// The shard of the key with this hash. The first ones get half as many keys as the last: a shard that is full doubles, and
+    /// if all of them did so at one time, then just after it more than half of the table would be empty; so, at any number of
+    /// keys, some are nearly full while others have just grown. At the worst it takes 17 bytes for an entry, not 21, and
+    /// memory grows step by step.
     #[must_use]
-    pub fn shard_of(&self, hash: u64) -> usize {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "any bits of the hash serve to choose a shard"
-        )]
-        self.map.determine_shard(hash as usize)
+    pub fn shard_of(hash: u64) -> usize {
+        // Below the highest seven bits, which tell entries of a shard apart; what part of the way x they are: (4x - x²) / 3.
+        let bits = (hash << 7) >> (64 - CHOOSING_BITS);
+        let way = bits * ((4 << CHOOSING_BITS) - bits) / 3;
+        usize::try_from(way >> (2 * CHOOSING_BITS - SHARDS_LOG2)).expect("it is below SHARDS")
+    }
+
+    /// How many of so many keys will about be in a shard.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is an estimate, and not below nought"
+    )]
+    fn share_of(keys: usize, shard: usize) -> usize {
+        // Where `shard_of` comes to a shard.
+        let start = |shard: usize| 2.0 - (4.0 - 3.0 * shard as f64 / SHARDS as f64).sqrt();
+        (keys as f64 * (start(shard + 1) - start(shard))) as usize
     }
 
     /// Shows the entry of a key, if there is one, under the lock of its shard; and the number of the last change there.
     pub fn read<R>(&self, key: Key<'_>, show: impl FnOnce(&Entry) -> R) -> (Option<R>, u64) {
         let hash = self.hash(key.as_bytes());
-        let (shard, changed) = self.read_shard(self.shard_of(hash));
+        let (shard, changed) = self.read_shard(Self::shard_of(hash));
+        // Both parts of the table at once; then the entry, whole.
+        prefetch_place(&shard, hash);
         (find(&shard, hash, key.as_bytes()).map(show), changed)
     }
 
@@ -127,7 +148,7 @@ impl Table {
         let mut hashes = SmallVec::<[u64; KEYS_AHEAD_MAX]>::new();
         for key in keys.take(KEYS_AHEAD_MAX) {
             let hash = self.hash(key);
-            self.prefetch_shard(self.shard_of(hash));
+            self.prefetch_shard(Self::shard_of(hash));
             hashes.push(hash);
         }
         if hashes.len() < 2 {
@@ -136,7 +157,7 @@ impl Table {
         for fetch in [prefetch_place, prefetch_entry] {
             for hash in &hashes {
                 // A shard that is being changed is fetched already.
-                if let Some(shard) = self.map.shards()[self.shard_of(*hash)].try_read() {
+                if let Some(shard) = self.map.shards()[Self::shard_of(*hash)].try_read() {
                     fetch(&shard, *hash);
                 }
             }
@@ -169,7 +190,7 @@ impl Table {
     pub fn lock(&self, keys: &[Key<'_>]) -> Locked<'_> {
         let hashes: SmallVec<[u64; 1]> = keys.iter().map(|key| self.hash(key.as_bytes())).collect();
         let mut places: SmallVec<[usize; 1]> =
-            hashes.iter().map(|hash| self.shard_of(*hash)).collect();
+            hashes.iter().map(|hash| Self::shard_of(*hash)).collect();
         // One order for everybody: two requests that name the same keys cannot wait for each other.
         places.sort_unstable();
         places.dedup();
@@ -218,6 +239,8 @@ impl Table {
         let shard = self.map.shards()[shard].read();
         let changed = changed.load(Relaxed);
         let mut entries = Vec::with_capacity(if prefix.is_empty() { shard.len() } else { 0 });
+        // Each waits for memory; all together they wait once.
+        entries_of(&shard).for_each(Entry::prefetch);
         let found = entries_of(&shard).filter(|entry| entry.key_bytes().starts_with(prefix));
         entries.extend(found.cloned());
         (entries, changed)
@@ -258,8 +281,9 @@ impl Table {
     }
 
     fn position_of(&self, entry: &Entry) -> Position {
-        // The map chooses a shard by the bits after the highest seven.
-        self.hash(entry.key_bytes()).rotate_left(7) >> (64 - 12 - POSITIONS_PER_SHARD)
+        let hash = self.hash(entry.key_bytes());
+        let below = hash & ((1 << POSITIONS_PER_SHARD) - 1);
+        (Self::shard_of(hash) as u64) << POSITIONS_PER_SHARD | below
     }
 
     /// Some entries of one shard that have expired.
@@ -429,8 +453,8 @@ impl Table {
 
     /// Makes room for so many keys at once: growing step by step, each shard would look up every key again and again.
     pub fn reserve(&self, keys: usize) {
-        for shard in self.map.shards() {
-            let room = (keys / SHARDS).saturating_sub(shard.read().len());
+        for (place, shard) in self.map.shards().iter().enumerate() {
+            let room = Self::share_of(keys, place).saturating_sub(shard.read().len());
             shard
                 .write()
                 .reserve(room + room / 8, |(entry, _)| self.hash(entry.key_bytes()));
@@ -448,7 +472,10 @@ fn len(entry: &Entry) -> i64 {
 
 /// The entry of a key in a shard.
 pub(super) fn find<'s>(shard: &'s Shard, hash: u64, key: &[u8]) -> Option<&'s Entry> {
-    let found = shard.get(hash, |(entry, _)| entry.key_bytes() == key);
+    let found = shard.get(hash, |(entry, _)| {
+        entry.prefetch();
+        entry.key_bytes() == key
+    });
     found.map(|(entry, _)| entry)
 }
 
@@ -478,7 +505,7 @@ impl Drop for Locked<'_> {
 impl Locked<'_> {
     /// The place of the shard of the key with this hash, and where it stands among those that are locked.
     fn shard(&self, hash: u64) -> (usize, usize) {
-        let place = self.table.shard_of(hash);
+        let place = Table::shard_of(hash);
         let at = self
             .shards
             .binary_search_by_key(&place, |(place, _)| *place);
@@ -658,6 +685,19 @@ mod tests {
             Some(entry("key:7", ""))
         );
         assert_eq!(table.data_bytes(), 90_000 + 38_890 - 5);
+    }
+
+    #[test]
+    fn the_last_shards_get_twice_as_many_keys_as_the_first_and_each_as_many_as_is_said() {
+        let mut keys = vec![0_usize; SHARDS];
+        for bits in 0..1 << 20 {
+            keys[Table::shard_of(bits << (57 - 20))] += 1;
+        }
+        assert_eq!((keys[0] / 2, keys[SHARDS - 1].div_ceil(2)), (96, 192));
+        for (shard, keys) in keys.iter().enumerate() {
+            let share = Table::share_of(1 << 20, shard);
+            assert!(share.abs_diff(*keys) <= 1, "{keys} in {shard}, not {share}");
+        }
     }
 
     #[test]
