@@ -116,6 +116,29 @@ impl fmt::Display for Address {
     }
 }
 
+impl Address {
+    /// Connects; a host of several addresses is tried at each.
+    pub fn connect(&self) -> Result<TcpStream, ClientError> {
+        let connect = || -> io::Result<TcpStream> {
+            let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+            for place in (self.host.as_str(), self.port).to_socket_addrs()? {
+                match TcpStream::connect_timeout(&place, CONNECT_TIMEOUT) {
+                    Ok(stream) => {
+                        stream.set_nodelay(true)?;
+                        return Ok(stream);
+                    }
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
+        };
+        connect().map_err(|source| ClientError::Connect {
+            address: self.clone(),
+            source,
+        })
+    }
+}
+
 /// Lets Ctrl-C end a wait for the server, where there is something to be tidied up after it. Pressed again before that has
 /// been heeded, it ends the program as it would have without this.
 pub fn heed_interrupts() {
@@ -125,6 +148,11 @@ pub fn heed_interrupts() {
             std::process::exit(130);
         }
     });
+}
+
+/// Whether the user has pressed Ctrl-C.
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// Forgets a Ctrl-C that was pressed before what comes next.
@@ -141,24 +169,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects; a host of several addresses is tried at each.
+    /// Connects.
     pub fn open(address: &Address) -> Result<Self, ClientError> {
-        let connect = || -> io::Result<(TcpStream, TcpStream)> {
-            let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-            for place in (address.host.as_str(), address.port).to_socket_addrs()? {
-                match TcpStream::connect_timeout(&place, CONNECT_TIMEOUT) {
-                    Ok(stream) => {
-                        stream.set_nodelay(true)?;
-                        stream.set_read_timeout(Some(INTERRUPT_INTERVAL))?;
-                        let reader = stream.try_clone()?;
-                        return Ok((stream, reader));
-                    }
-                    Err(error) => failure = error,
-                }
-            }
-            Err(failure)
+        let stream = address.connect()?;
+        let reader = || -> io::Result<TcpStream> {
+            stream.set_read_timeout(Some(INTERRUPT_INTERVAL))?;
+            stream.try_clone()
         };
-        let (stream, reader) = connect().map_err(|source| ClientError::Connect {
+        let reader = reader().map_err(|source| ClientError::Connect {
             address: address.clone(),
             source,
         })?;
@@ -215,7 +233,7 @@ impl Connection {
     pub fn next_line(&mut self) -> Result<Line, ClientError> {
         self.line.clear();
         loop {
-            if INTERRUPTED.load(Ordering::Relaxed) {
+            if is_interrupted() {
                 return Err(ClientError::Interrupted);
             }
             match self.reader.read_until(b'\n', &mut self.line) {

@@ -4,6 +4,7 @@
 //! faults on standard error. Promises: a word of the command line reaches the server exactly as it is; the exit status is 0
 //! for done, 1 if the server refused something, 2 if it could not be talked to or the program was called wrongly.
 
+mod bench;
 mod complete;
 mod connection;
 mod error;
@@ -39,6 +40,7 @@ Examples:
   pykv-cli < commands.txt                     one command per line
   pykv-cli import store.json                  every pair of a JSON object; .gz as well
   pykv-cli export backup.json.gz
+  pykv-cli bench --clients 50 -P 16           how fast the server answers
   pykv-cli -u pykv://db.example:7878 STATS    another server";
 
 const EXITS: &str = "\
@@ -56,7 +58,7 @@ Exit status: 0 done (`Key not found` included), 1 the server answered ERR, 2 it 
     before_help = EXAMPLES,
     after_help = EXITS,
     help_template = "{before-help}{about}\n\n{usage-heading} {usage}\n\n{all-args}{after-help}\n",
-    override_usage = "pykv-cli [OPTIONS] [COMMAND [ARGS]...]\n       pykv-cli [OPTIONS] import FILE\n       pykv-cli [OPTIONS] export [FILE]",
+    override_usage = "pykv-cli [OPTIONS] [COMMAND [ARGS]...]\n       pykv-cli [OPTIONS] import FILE\n       pykv-cli [OPTIONS] export [FILE]\n       pykv-cli [OPTIONS] bench [OPTIONS]",
     disable_help_subcommand = true,
 )]
 struct Flags {
@@ -92,6 +94,9 @@ enum Task {
         /// The file, gzipped if its name ends in .gz; standard output if it is left out or `-`
         file: Option<String>,
     },
+    /// Measure how fast the server, or one of Redis, answers; it stores keys that begin with `bench:`
+    #[command(alias = "BENCH")]
+    Bench(bench::Load),
     #[command(external_subcommand)]
     Request(Vec<String>),
 }
@@ -122,6 +127,7 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
             connection::heed_interrupts();
             export::run(&mut Connection::open(&address)?, file.as_deref())
         }
+        Some(Task::Bench(load)) => bench::run(&address, load, flags.json),
         Some(Task::Request(words)) => {
             let request = request_of(words)?;
             renderer.answer(&mut Connection::open(&address)?, &request)

@@ -1,0 +1,275 @@
+//! The clients of a load: each sends some requests, waits for their replies, and goes on.
+//!
+//! In: the load, and a connection for each. Out: what was measured. Promises: replies are read while requests are still being
+//! sent, so that neither side can wait for the other for ever.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpStream;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::ReadHalf;
+
+use super::wire::Reply;
+use super::{GRACE, PREFIX, Phase, Run, TICK};
+use crate::error::ClientError;
+
+/// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
+const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+/// Latencies are kept to three digits.
+const DIGITS: u8 = 3;
+/// The least room that is offered to what arrives.
+const ROOM_BYTES_MIN: usize = 16 << 10;
+
+/// What clients have measured.
+pub struct Measured {
+    /// Latencies of reads and of writes, in nanoseconds.
+    pub reads: Histogram<u64>,
+    pub writes: Histogram<u64>,
+    /// How many reads have found nothing.
+    pub misses: u64,
+    /// How many requests were refused, and how the first was.
+    pub errors: u64,
+    pub first_error: Option<String>,
+}
+
+impl Measured {
+    pub fn new() -> Self {
+        let histogram = || {
+            Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("the bounds are in order")
+        };
+        Self {
+            reads: histogram(),
+            writes: histogram(),
+            misses: 0,
+            errors: 0,
+            first_error: None,
+        }
+    }
+
+    /// Adds what others have measured.
+    pub fn add(&mut self, other: &Self) {
+        for (all, some) in [
+            (&mut self.reads, &other.reads),
+            (&mut self.writes, &other.writes),
+        ] {
+            all.add(some).expect("the bounds are the same");
+        }
+        self.misses += other.misses;
+        self.errors += other.errors;
+        if self.first_error.is_none() {
+            self.first_error.clone_from(&other.first_error);
+        }
+    }
+}
+
+/// Drives the clients of one thread to the end of a run; the first of them has this place among all.
+pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measured, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| run.lost(source))?;
+    let measured = RefCell::new(Measured::new());
+    runtime.block_on(async {
+        let clients = streams.iter().enumerate().map(|(number, stream)| {
+            let measured = &measured;
+            async move {
+                let stream = own(stream).map_err(|source| run.lost(source))?;
+                ask(run, place + number, stream, measured).await
+            }
+        });
+        tokio::select! {
+            ended = try_join_all(clients) => ended.map(|_| ()),
+            () = given_up(run) => Ok(()),
+        }
+    })?;
+    Ok(measured.into_inner())
+}
+
+fn own(stream: &TcpStream) -> io::Result<tokio::net::TcpStream> {
+    let stream = stream.try_clone()?;
+    stream.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(stream)
+}
+
+/// Returns once a run has been ended, and its last replies have not come for a while.
+async fn given_up(run: &Run<'_>) {
+    while !run.is_over.load(Relaxed) {
+        tokio::time::sleep(TICK).await;
+    }
+    tokio::time::sleep(GRACE).await;
+}
+
+/// When a client is to send.
+struct Pace {
+    next: Instant,
+    interval: Option<Duration>,
+}
+
+impl Pace {
+    fn of(run: &Run<'_>, place: usize) -> Self {
+        let load = run.load;
+        let rate = load.rate.filter(|_| run.phase == Phase::Measure);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "nobody asks for 2^52 requests a second"
+        )]
+        let interval = rate.map(|rate| {
+            Duration::from_secs_f64((load.pipeline * load.clients) as f64 / rate as f64)
+        });
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "there are 10,000 clients at most"
+        )]
+        let phase = interval.map(|interval| interval.mul_f64(place as f64 / load.clients as f64));
+        Self {
+            next: run.began + phase.unwrap_or_default(),
+            interval,
+        }
+    }
+
+    /// Waits for the moment to send, and tells from when latency counts: from when it was due where the server was late, and
+    /// from now where it was this program's clock.
+    async fn wait(&mut self) -> Instant {
+        let now = Instant::now();
+        let Some(interval) = self.interval else {
+            return now;
+        };
+        let due = self.next;
+        self.next += interval;
+        if due <= now {
+            return due;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        Instant::now()
+    }
+}
+
+/// Sends requests and reads their replies until there are no more to send.
+async fn ask(
+    run: &Run<'_>,
+    place: usize,
+    mut stream: tokio::net::TcpStream,
+    measured: &RefCell<Measured>,
+) -> Result<(), ClientError> {
+    let load = run.load;
+    let (mut reader, mut writer) = stream.split();
+    let digits = usize::try_from(load.key_bytes).unwrap_or(0) - PREFIX.len();
+    let value_bytes = run.text.len() / 2;
+    let mut pace = Pace::of(run, place);
+    let mut random = fastrand::Rng::new();
+    let (mut requests, mut received, mut are_reads) = (Vec::new(), BytesMut::new(), Vec::new());
+    while let Some(numbers) = run.take() {
+        // Waiting for long, it must still see that the run is over.
+        let began = tokio::select! {
+            began = pace.wait() => began,
+            () = given_up(run) => return Ok(()),
+        };
+        requests.clear();
+        are_reads.clear();
+        for number in numbers {
+            let (key, is_read) = match run.phase {
+                Phase::Fill => (number, false),
+                Phase::Measure => (random.u64(..load.keys), random.u64(..100) < load.reads),
+            };
+            let key = format!("{PREFIX}{key:0digits$}");
+            if is_read {
+                load.dialect.get(&mut requests, key.as_bytes());
+            } else {
+                let start = random.usize(..=value_bytes);
+                let value = &run.text[start..start + value_bytes];
+                load.dialect.put(&mut requests, key.as_bytes(), value);
+            }
+            are_reads.push(is_read);
+        }
+        let sending = async {
+            let sent = writer.write_all(&requests).await;
+            sent.map_err(|source| run.lost(source))
+        };
+        let reading = read(run, &mut reader, &mut received, &are_reads, began, measured);
+        tokio::try_join!(reading, sending)?;
+    }
+    Ok(())
+}
+
+/// Reads the replies to some requests.
+async fn read(
+    run: &Run<'_>,
+    reader: &mut ReadHalf<'_>,
+    received: &mut BytesMut,
+    are_reads: &[bool],
+    began: Instant,
+    measured: &RefCell<Measured>,
+) -> Result<(), ClientError> {
+    let (mut waiting, mut refusal) = (are_reads.iter(), None);
+    let mut seen = 0;
+    while !waiting.as_slice().is_empty() {
+        received.reserve(ROOM_BYTES_MIN);
+        let count = reader.read_buf(received).await;
+        if count.map_err(|source| run.lost(source))? == 0 {
+            return Err(match refusal {
+                Some(message) => refused(message),
+                None => run.lost(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed it",
+                )),
+            });
+        }
+        let latency = u64::try_from(began.elapsed().as_nanos()).unwrap_or(LATENCY_NS_MAX);
+        let measured = &mut *measured.borrow_mut();
+        let mut answered = 0;
+        while let Some(is_read) = waiting.as_slice().first() {
+            let taken = match run.load.dialect.reply(received, seen) {
+                Reply::Partial(looked_at) => {
+                    seen = looked_at;
+                    break;
+                }
+                Reply::Foreign(line) => {
+                    let shown = String::from_utf8_lossy(&line[..line.len().min(60)]);
+                    return Err(ClientError::Foreign {
+                        address: run.address.clone(),
+                        shown: format!("{shown:?}"),
+                    });
+                }
+                Reply::Done(taken) => taken,
+                Reply::Missing(taken) => {
+                    measured.misses += 1;
+                    taken
+                }
+                Reply::Error(message, taken) => {
+                    let message = String::from_utf8_lossy(message).into_owned();
+                    measured.errors += 1;
+                    measured.first_error.get_or_insert_with(|| message.clone());
+                    refusal = Some(message);
+                    taken
+                }
+            };
+            let histogram = if *is_read {
+                &mut measured.reads
+            } else {
+                &mut measured.writes
+            };
+            histogram.saturating_record(latency);
+            answered += 1;
+            waiting.next();
+            received.advance(taken);
+            seen = 0;
+        }
+        run.answered.fetch_add(answered, Relaxed);
+    }
+    Ok(())
+}
+
+/// That the server takes no more, in its own words.
+pub fn refused(message: String) -> ClientError {
+    let (code, message) = match message.split_once(' ') {
+        Some((code, rest)) => (code.to_owned(), rest.to_owned()),
+        None => (message, String::new()),
+    };
+    ClientError::Refused { code, message }
+}

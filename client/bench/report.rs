@@ -1,0 +1,145 @@
+//! The figures of a load: a table for people, or one JSON document.
+//!
+//! In: what was measured. Out: standard output.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use super::Load;
+use super::client::Measured;
+use crate::connection::Address;
+use crate::table::{counted, grouped};
+
+/// The latencies that are shown: so many of 100 requests took no longer.
+const QUANTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+];
+
+/// Shows what was measured, in so much time.
+pub fn show(
+    address: &Address,
+    load: &Load,
+    measured: &Measured,
+    elapsed: Duration,
+    is_json: bool,
+) -> io::Result<()> {
+    let mut all = measured.reads.clone();
+    all.add(&measured.writes).expect("the bounds are the same");
+    let rows = [
+        ("reads", &measured.reads),
+        ("writes", &measured.writes),
+        ("all", &all),
+    ];
+    let mut out = io::stdout().lock();
+    if is_json {
+        let mut document = json!({
+            "address": address.to_string(),
+            "dialect": load.dialect.name(),
+            "clients": load.clients,
+            "threads": load.threads,
+            "pipeline": load.pipeline,
+            "keys": load.keys,
+            "key_bytes": load.key_bytes,
+            "value_bytes": load.value_bytes,
+            "reads_percent": load.reads,
+            "rate": load.rate,
+            "seconds": elapsed.as_secs_f64(),
+            "misses": measured.misses,
+            "errors": measured.errors,
+            "first_error": measured.first_error,
+        });
+        for (name, latencies) in rows {
+            document[name] = figures(latencies, elapsed);
+        }
+        return writeln!(out, "{document}");
+    }
+    let (clients, threads) = (
+        counted(load.clients, "client"),
+        counted(load.threads, "thread"),
+    );
+    let (keys, requests) = (counted(load.keys, "key"), counted(load.pipeline, "request"));
+    let (key_bytes, value_bytes) = (
+        counted(load.key_bytes, "byte"),
+        counted(load.value_bytes, "byte"),
+    );
+    writeln!(
+        out,
+        "{address}, dialect {}: {clients} on {threads}, each {requests} at a time",
+        load.dialect.name()
+    )?;
+    writeln!(
+        out,
+        "{keys} of {key_bytes}, values of {value_bytes}, {} of 100 requests read\n",
+        load.reads
+    )?;
+    write!(out, "{:6} {:>13} {:>11}", "", "requests", "per second")?;
+    for name in QUANTILES.map(|(name, _)| name).iter().chain(&["max"]) {
+        write!(out, " {name:>9}")?;
+    }
+    writeln!(out, "  (ms)")?;
+    for (name, latencies) in rows.iter().filter(|(_, latencies)| !latencies.is_empty()) {
+        let rate = grouped(per_second(latencies, elapsed));
+        write!(out, "{name:6} {:>13} {rate:>11}", grouped(latencies.len()))?;
+        let quantiles = QUANTILES.map(|(_, quantile)| latencies.value_at_quantile(quantile));
+        for latency in quantiles.iter().chain(&[latencies.max()]) {
+            write!(out, " {:>9.3}", microseconds(*latency) / 1000.0)?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(
+        out,
+        "\n{} in {:.1} s",
+        counted(all.len(), "request"),
+        elapsed.as_secs_f64()
+    )?;
+    if measured.misses > 0 {
+        writeln!(
+            out,
+            "{} found nothing: --fill stores every key before",
+            counted(measured.misses, "read")
+        )?;
+    }
+    if let Some(error) = &measured.first_error {
+        writeln!(
+            out,
+            "{} refused, the first with: {error}",
+            counted(measured.errors, "request")
+        )?;
+    }
+    Ok(())
+}
+
+fn figures(latencies: &Histogram<u64>, elapsed: Duration) -> Value {
+    let quantiles = QUANTILES.iter().map(|(name, quantile)| {
+        let latency = latencies.value_at_quantile(*quantile);
+        ((*name).to_owned(), microseconds(latency).into())
+    });
+    let max = ("max".to_owned(), microseconds(latencies.max()).into());
+    json!({
+        "requests": latencies.len(),
+        "per_second": per_second(latencies, elapsed),
+        "latency_us": quantiles.chain([max]).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "nobody makes 2^52 requests, nor fewer than none"
+)]
+fn per_second(latencies: &Histogram<u64>, elapsed: Duration) -> u64 {
+    (latencies.len() as f64 / elapsed.as_secs_f64()).round() as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an hour has 2^42 nanoseconds")]
+fn microseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1000.0
+}
