@@ -3,13 +3,16 @@
 //! In: requests that have been looked up. Out: their replies at the end of the output, and where it has stopped. Promises: the
 //! replies stand in the order of the requests; where those of changes stand is noted, so that they can be taken back.
 
-use crate::command::{Batch, Desk, Executed, Next, Service};
+use crate::command::{Batch, Desk, Executed, Next, Part, Service};
 use crate::engine::{RUN_REQUESTS_MAX, Run};
 use crate::input::Item;
 use crate::protocol::{Dialect, Refusal, Replies as _, Reply, Spoken};
 
 /// Replies are sent once there are this many bytes of them, however many requests are still to be executed.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
+/// About as long as a short reply is: a guess, so that nothing is moved while they become more.
+const REPLY_BYTES_EXPECTED: usize = 96;
 
 /// Where it has stopped.
 pub enum Step {
@@ -38,10 +41,11 @@ impl Execution<'_> {
     /// input, and why.
     pub fn run(&mut self, items: &[Item], batch: &Batch<'_>) -> Option<(usize, Step)> {
         let service = self.desk.service;
+        self.output.reserve(items.len() * REPLY_BYTES_EXPECTED);
         self.prefetch(items, batch);
         let mut place = 0;
         while place < items.len() {
-            let (count, is_writing) = self.run_of(&items[place..], batch);
+            let (count, is_writing) = self.run_of(&items[place..]);
             let items = &items[place..place + count.max(1)];
             let mut run = begin(service, items, batch, is_writing);
             let stopped = items.iter().enumerate().find_map(|(place, item)| {
@@ -62,7 +66,7 @@ impl Execution<'_> {
     /// Has the pairs fetched from memory that requests name which cannot be part of a run.
     fn prefetch(&self, items: &[Item], batch: &Batch<'_>) {
         let requests = items.iter().flat_map(|item| &item.request);
-        let alone = requests.filter(|request| batch.key_in_run(request).is_none());
+        let alone = requests.filter(|request| request.part().is_none());
         let mut keys = alone.flat_map(|request| batch.keys(request)).peekable();
         if keys.peek().is_some() {
             self.desk.service.prefetch(keys);
@@ -70,17 +74,17 @@ impl Execution<'_> {
     }
 
     /// How many of the next requests can share their locks, and whether one of them changes its key.
-    fn run_of(&self, items: &[Item], batch: &Batch<'_>) -> (usize, bool) {
+    fn run_of(&self, items: &[Item]) -> (usize, bool) {
         if self.desk.session.is_in_transaction() {
             return (0, false);
         }
         let mut is_writing = false;
-        let keys = items.iter().take(RUN_REQUESTS_MAX).map_while(|item| {
-            let (_, writes) = batch.key_in_run(item.request.as_ref().ok()?)?;
-            is_writing |= writes;
-            Some(())
+        let parts = items.iter().take(RUN_REQUESTS_MAX).map_while(|item| {
+            let part = item.request.as_ref().ok()?.part()?;
+            is_writing |= part == Part::Write;
+            Some(part)
         });
-        (keys.count(), is_writing)
+        (parts.count(), is_writing)
     }
 
     /// Executes one request; why nothing may be executed after it for now, if so.
@@ -138,6 +142,6 @@ fn begin<'s>(
         return None;
     }
     let requests = items.iter().flat_map(|item| &item.request);
-    let keys = requests.filter_map(|request| batch.key_in_run(request).map(|(key, _)| key));
+    let keys = requests.map(|request| batch.key(request));
     Some(service.engine().ok()?.run(keys, is_writing))
 }

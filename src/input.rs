@@ -15,6 +15,8 @@ use crate::protocol::{Refusal, resp};
 const ROOM_BYTES_MIN: usize = 16 << 10;
 /// The most requests of one batch: what is fetched for them stays in the nearest cache until it is used.
 const BATCH_REQUESTS_MAX: usize = 64;
+/// About as long as a short request is.
+const REQUEST_BYTES_EXPECTED: usize = 32;
 /// One request more is taken while there are fewer words.
 const BATCH_WORDS_MAX: usize = 4096;
 
@@ -54,8 +56,10 @@ impl Input {
     /// The whole requests at the beginning, up to the first that is none and ends the connection; some of them, if there are
     /// many.
     pub fn batch(&mut self) -> Arrived<'_> {
-        let mut items = Vec::new();
-        let mut batch = Batch::default();
+        // A guess, so that nothing is moved while they become more.
+        let expected = (self.bytes.len() / REQUEST_BYTES_EXPECTED + 1).min(BATCH_REQUESTS_MAX);
+        let mut items = Vec::with_capacity(expected);
+        let mut batch = Batch::of_about(expected);
         let mut bytes = 0;
         while items.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];

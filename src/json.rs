@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::entry::Entry;
-use crate::record::{Key, UnixMs, Value};
+use crate::record::{Key, UnixMs, Value, is_text};
 
 /// The bytes of a value that are escaped at a time, where a long one is sent in pieces. Divisible by three, so that the
 /// pieces of base64 fit together.
@@ -23,12 +23,18 @@ const PIECE_BYTES: usize = 48 << 10;
 
 /// Writes text as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    if !is_plain(text.as_bytes()) {
+    write_text(out, text.as_bytes());
+}
+
+/// Writes the bytes of text as a JSON string.
+pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    if !is_plain(text) {
+        let text = std::str::from_utf8(text).expect("it is known to be text");
         return serde_json::to_writer(out, text).expect("writing text to memory cannot fail");
     }
     out.reserve(text.len() + 2);
     out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.push(b'"');
 }
 
@@ -58,19 +64,16 @@ pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Writes a value in its JSON form.
 pub fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
-    let text = std::str::from_utf8(value.bytes());
-    if let (Ok(text), None) = (text, value.expires_at()) {
-        return write_string(out, text);
+    let is_text = is_text(value.bytes());
+    if is_text && value.expires_at().is_none() {
+        return write_text(out, value.bytes());
     }
-    match text {
-        Ok(text) => {
-            out.extend_from_slice(b"{\"$text\":");
-            write_string(out, text);
-        }
-        Err(_) => {
-            out.extend_from_slice(b"{\"$base64\":");
-            write_base64(out, value.bytes());
-        }
+    if is_text {
+        out.extend_from_slice(b"{\"$text\":");
+        write_text(out, value.bytes());
+    } else {
+        out.extend_from_slice(b"{\"$base64\":");
+        write_base64(out, value.bytes());
     }
     if let Some(expires_at) = value.expires_at() {
         out.extend_from_slice(b",\"$expires_at\":");
@@ -102,7 +105,7 @@ impl Pieces {
     /// The pieces of the entry's value.
     #[must_use]
     pub fn new(entry: Entry) -> Self {
-        let is_text = std::str::from_utf8(entry.value_bytes()).is_ok();
+        let is_text = is_text(entry.value_bytes());
         Self {
             entry,
             at: 0,

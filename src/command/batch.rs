@@ -18,8 +18,19 @@ pub struct Prepared {
     /// Where its arguments stand among those of the batch.
     start: u32,
     end: u32,
+    /// Whether it can be one of a run, and changes its key there.
+    part: Option<Part>,
     /// What is wrong with it. Apart, as it is rare.
     pub(super) error: Option<Box<ErrorReply>>,
+}
+
+/// What a request does in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It reads its key.
+    Read,
+    /// It puts a value under its key.
+    Write,
 }
 
 /// Requests that have arrived together.
@@ -31,12 +42,23 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
+    /// An empty one, with room for about so many requests.
+    #[must_use]
+    pub fn of_about(requests: usize) -> Self {
+        const WORDS_EXPECTED: usize = 3;
+        Self {
+            words: Words::with_capacity(WORDS_EXPECTED * requests),
+            last: None,
+        }
+    }
+
     /// Looks a request up that is not a Redis client's, and takes its arguments apart.
     #[must_use]
     pub fn prepare(&mut self, request: &Request<'a>) -> Prepared {
         let start = self.words.len();
-        let Some(place) = self.place_of(request.verb.as_bytes(), Dialect::Line) else {
-            let verb: String = request.verb.chars().take(40).collect();
+        let Some(place) = self.place_of(request.verb, Dialect::Line) else {
+            let verb = String::from_utf8_lossy(request.verb);
+            let verb: String = verb.chars().take(40).collect();
             let message = format!("there is no command '{verb}'; HELP lists them");
             let error = ErrorReply::new(ErrorCode::Unknown, message);
             return self.prepared(None, start, Some(error));
@@ -95,7 +117,10 @@ impl<'a> Batch<'a> {
 
     fn prepared(&self, place: Option<u16>, start: usize, error: Option<ErrorReply>) -> Prepared {
         let narrow = |place: usize| u32::try_from(place).expect("a batch has fewer words");
+        let command = place.map(|place| COMMANDS[usize::from(place)]);
+        let command = command.filter(|_| error.is_none());
         Prepared {
+            part: command.and_then(|command| part_of(command, &self.words[start..])),
             place,
             start: narrow(start),
             end: narrow(self.words.len()),
@@ -125,20 +150,31 @@ impl<'a> Batch<'a> {
             .flat_map(|command| command.keys.of(arguments))
     }
 
-    /// The key of a request that can be one of a run, and whether it may change it.
+    /// The first argument of a request that can be one of a run: its key.
     #[must_use]
-    pub fn key_in_run(&self, request: &Prepared) -> Option<(&[u8], bool)> {
-        let command = request.command()?;
-        let arguments = self.arguments(request);
-        if request.error.is_some() || command.simple != Some(arguments.len()) {
-            return None;
-        }
-        let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
-        (bytes <= RUN_BYTES_MAX).then(|| (&*arguments[0], command.is_write()))
+    pub fn key(&self, request: &Prepared) -> &[u8] {
+        &self.arguments(request)[0]
     }
 }
 
+fn part_of(command: &Command, arguments: &Arguments<'_>) -> Option<Part> {
+    let is_simple = command.simple == Some(arguments.len())
+        && arguments.iter().map(|word| word.len()).sum::<usize>() <= RUN_BYTES_MAX;
+    let part = if command.is_write() {
+        Part::Write
+    } else {
+        Part::Read
+    };
+    is_simple.then_some(part)
+}
+
 impl Prepared {
+    /// What it does in a run, if it can be one of it.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        self.part
+    }
+
     /// Its row of the table, if it has one.
     pub(super) fn command(&self) -> Option<&'static Command> {
         self.place.map(|place| COMMANDS[usize::from(place)])

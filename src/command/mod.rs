@@ -40,7 +40,7 @@ use crate::record::{Key, Value};
 use crate::stats::Tally;
 
 use batch::wrong_arity;
-pub use batch::{Batch, Prepared};
+pub use batch::{Batch, Part, Prepared};
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX, write as write_message};
 pub use clients::{Client, MAIL_BYTES_MAX, Message};
 pub use listing::SCAN_COUNT_MAX;

@@ -86,15 +86,14 @@ impl<'e> Run<'e> {
             old: SmallVec::new(),
         };
         run.lock(is_writing);
-        for fetch in [prefetch_place, prefetch_entry] {
-            for place in &run.places {
-                fetch(run.guards[place.guard].shard(), place.hash);
-            }
+        for place in &run.places {
+            prefetch_entry(run.guards[place.guard].shard(), place.hash);
         }
         run
     }
 
-    /// One order for everybody: two runs cannot wait for each other.
+    /// One order for everybody: two runs cannot wait for each other. The place of each entry is fetched as soon as its shard is
+    /// locked: by the end most have come.
     fn lock(&mut self, is_writing: bool) {
         let numbered = self.places.iter().map(|place| place.shard).enumerate();
         let mut order: SmallVec<[(usize, usize); RUN_REQUESTS_MAX]> =
@@ -115,7 +114,10 @@ impl<'e> Run<'e> {
                 self.guards.push(guard);
                 self.barrier.raise(Barrier(changed));
             }
-            self.places[request].guard = self.guards.len() - 1;
+            let guard = self.guards.len() - 1;
+            let place = &mut self.places[request];
+            place.guard = guard;
+            prefetch_place(self.guards[guard].shard(), place.hash);
         }
     }
 

@@ -203,7 +203,7 @@ fn write_change(out: &mut Vec<u8>, change: &Change<'_>) {
     match change {
         Change::Put(key, value) => {
             out.extend_from_slice(b"{\"put\":");
-            json::write_string(out, key.as_str());
+            json::write_text(out, key.as_bytes());
             out.extend_from_slice(b",\"value\":");
             json::write_value(out, *value);
         }

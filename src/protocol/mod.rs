@@ -292,14 +292,14 @@ impl Dialect {
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// What is asked for, as it was written: case does not matter.
-    pub verb: &'a str,
+    pub verb: &'a [u8],
     arguments: Arguments<'a>,
 }
 
 #[derive(Debug, Clone)]
 enum Arguments<'a> {
     /// The rest of a line and the byte at which it begins: where its last argument begins depends on the command.
-    Line(&'a str, usize),
+    Line(&'a [u8], usize),
     /// Split already, by whoever knows where each word ends.
     Split(&'a [&'a [u8]]),
 }
@@ -309,7 +309,7 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn split(verb: &'a str, arguments: &'a [&'a [u8]]) -> Self {
         Self {
-            verb,
+            verb: verb.as_bytes(),
             arguments: Arguments::Split(arguments),
         }
     }

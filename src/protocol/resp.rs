@@ -155,24 +155,23 @@ fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
 
 /// A number of a few digits on a line of its own, and where the next line begins.
 fn short_number(buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-    let mut number = 0;
-    for (at, byte) in buffer
-        .iter()
-        .enumerate()
-        .skip(start)
-        .take(SHORT_DIGITS_MAX + 1)
-    {
-        match byte {
-            b'0'..=b'9' => number = 10 * number + usize::from(byte - b'0'),
-            b'\r' if at > start && buffer.len() > at + 1 => {
-                // A zero before another digit is no number to Redis.
-                let is_plain = buffer[start] != b'0' || at == start + 1;
-                return is_plain.then_some((number, at + 2));
-            }
-            _ => return None,
+    let line = buffer.get(start..)?;
+    let (mut number, mut digits) = (0, 0);
+    loop {
+        let digit = line.get(digits)?.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
         }
+        if digits == SHORT_DIGITS_MAX {
+            return None;
+        }
+        number = 10 * number + usize::from(digit);
+        digits += 1;
     }
-    None
+    // A zero before another digit is no number to Redis.
+    let is_plain = digits == 1 || (digits > 1 && line[0] != b'0');
+    let is_ended = line[digits] == b'\r' && line.len() > digits + 1;
+    (is_plain && is_ended).then_some((number, start + digits + 2))
 }
 
 /// The number on the line that begins at `start`, if the line is whole, and where the next one begins; no number where there

@@ -1,0 +1,224 @@
+//! How many instructions a request takes, from its bytes to its reply: a figure that is the same on every run and every
+//! machine of a kind, so that a change which makes it dearer is seen at once, and by itself.
+//!
+//! In: nothing; needs Debian's valgrind. Out: a table of instructions for each request, beside the most that each may take; status
+//! 1 if one takes more. Method: callgrind counts this program twice, with many requests and with few; the difference is theirs.
+//!
+//!     cargo bench --bench instructions
+
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pykv::command::{Desk, Service, Session, Setup};
+use pykv::engine::{Barrier, Engine};
+use pykv::execution::Execution;
+use pykv::input::{Arrived, Input};
+use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
+use pykv::stats::Tally;
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// As many as one batch takes.
+const PIPELINE: usize = 64;
+const KEYS: usize = 10_000;
+const FEW_BATCHES: usize = 100;
+const MANY_BATCHES: usize = 1100;
+
+/// What is counted: its name, its requests, whether they are executed, and the most instructions that one may take. Raise a
+/// limit only for something that is worth it to every user; lower it when something has become cheaper.
+const CASES: &[(&str, Request, Way, u64)] = &[
+    ("read RESP GET", resp_get, Way::Read, 540),
+    ("read RESP SET", resp_set, Way::Read, 650),
+    ("read line GET", line_get, Way::Read, 690),
+    ("read line PUT", line_put, Way::Read, 910),
+    ("RESP GET", resp_get, Way::Execute(Durability::Off), 1540),
+    ("RESP SET", resp_set, Way::Execute(Durability::Off), 1730),
+    (
+        "RESP SET, recorded",
+        resp_set,
+        Way::Execute(Durability::EverySecond),
+        2200,
+    ),
+    ("line GET", line_get, Way::Execute(Durability::Off), 1800),
+    ("line PUT", line_put, Way::Execute(Durability::Off), 1960),
+];
+
+type Request = fn(usize) -> String;
+
+/// How far requests are taken.
+#[derive(Clone, Copy)]
+enum Way {
+    /// They are read and looked up in the table of commands.
+    Read,
+    /// They are executed, with this durability; nothing is written to a file.
+    Execute(Durability),
+}
+
+fn key(number: usize) -> String {
+    format!("key:{number:012}")
+}
+
+fn value() -> String {
+    "v".repeat(64)
+}
+
+fn resp_get(number: usize) -> String {
+    format!("*2\r\n$3\r\nGET\r\n$16\r\n{}\r\n", key(number))
+}
+
+fn resp_set(number: usize) -> String {
+    format!(
+        "*3\r\n$3\r\nSET\r\n$16\r\n{}\r\n$64\r\n{}\r\n",
+        key(number),
+        value()
+    )
+}
+
+fn line_get(number: usize) -> String {
+    format!("GET {}\n", key(number))
+}
+
+fn line_put(number: usize) -> String {
+    format!("PUT {} {}\n", key(number), value())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, word, case, batches] = &*arguments
+        && word == "--work"
+    {
+        let case: usize = case.parse().expect("the number of a case");
+        work(case, batches.parse().expect("a number of batches"));
+        return ExitCode::SUCCESS;
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("valgrind is missing: install Debian's package valgrind");
+        return ExitCode::FAILURE;
+    }
+    println!(
+        "{:20} {:>12} {:>8}",
+        "instructions for a", "each", "at most"
+    );
+    let mut is_dearer = false;
+    for (case, (name, _, _, most)) in CASES.iter().enumerate() {
+        let requests = ((MANY_BATCHES - FEW_BATCHES) * PIPELINE) as u64;
+        let each = (counted(case, MANY_BATCHES) - counted(case, FEW_BATCHES)) / requests;
+        let verdict = if each > *most { "  too many" } else { "" };
+        is_dearer |= each > *most;
+        println!("{name:20} {each:>12} {most:>8}{verdict}");
+    }
+    if is_dearer {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The instructions of this program when it makes so many batches of a case.
+fn counted(case: usize, batches: usize) -> u64 {
+    let this = std::env::current_exe().expect("this program has a path");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(this)
+        .args(["--work", &case.to_string(), &batches.to_string()])
+        .output()
+        .expect("valgrind is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let total = said
+        .lines()
+        .find_map(|line| line.split_once("Collected : "))
+        .and_then(|(_, total)| total.trim().parse().ok());
+    total.unwrap_or_else(|| panic!("callgrind has not told a total: {said}"))
+}
+
+fn work(case: usize, batches: usize) {
+    let (_, request, way, _) = CASES[case];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let service = match way {
+        Way::Read => None,
+        Way::Execute(durability) => {
+            let service = served(folder.path(), durability);
+            for first in (0..KEYS).step_by(PIPELINE) {
+                execute(&service, batch(resp_set, first));
+            }
+            Some(service)
+        }
+    };
+    // Made before, so that it is not counted.
+    let made: Vec<String> = (0..KEYS)
+        .step_by(PIPELINE)
+        .map(|first| batch(request, first))
+        .collect();
+    for sent in made.iter().cycle().take(batches) {
+        match &service {
+            Some(service) => execute(service, sent.clone()),
+            None => {
+                let mut input = input_of(sent);
+                assert_eq!(black_box(input.batch()).items.len(), PIPELINE);
+            }
+        }
+    }
+}
+
+fn batch(request: Request, first: usize) -> String {
+    (first..first + PIPELINE)
+        .map(|number| request(number % KEYS))
+        .collect()
+}
+
+fn input_of(sent: &str) -> Input {
+    let mut input = Input::default();
+    let filled = input.fill(|buffer| {
+        buffer.extend_from_slice(sent.as_bytes());
+        Ok(sent.len())
+    });
+    filled.expect("memory does not fail");
+    input
+}
+
+/// Takes requests as a connection does, up to the reply, which nobody is sent.
+fn execute(service: &Service, sent: String) {
+    let mut input = input_of(&sent);
+    let Arrived { items, batch, .. } = input.batch();
+    let mut output = Vec::new();
+    let stopped = Execution {
+        desk: Desk {
+            service,
+            session: &mut Session::default(),
+            tally: &mut Tally::default(),
+            barrier: &mut Barrier::default(),
+        },
+        output: &mut output,
+        changes: &mut Vec::new(),
+    }
+    .run(&items, &batch);
+    assert!(stopped.is_none() && output.len() >= items.len() * 3);
+    black_box(output);
+}
+
+fn served(folder: &std::path::Path, durability: Durability) -> Service {
+    let options = Options {
+        data: folder.to_owned(),
+        durability,
+        save_interval: Duration::from_secs(86_400),
+        sync_interval: SYNC_INTERVAL,
+    };
+    let progress = Arc::new(Progress::new());
+    let engine = Engine::open(&options, &progress).expect("an empty folder");
+    let setup = Setup {
+        address: ([127, 0, 0, 1], 0).into(),
+        connections_max: 1,
+        data: folder.to_owned(),
+        durability,
+        save_interval_seconds: 86_400,
+        shutdown: CancellationToken::new(),
+    };
+    let service = Service::new(progress, setup);
+    service.begin(engine);
+    service
+}
