@@ -509,14 +509,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a value as it is, in pieces.
+    /// Sends a value as it is.
     async fn send_bytes(&mut self, entry: &Entry) -> io::Result<()> {
         let bytes = entry.value_bytes();
         resp::value_opening(&mut self.output, bytes.len());
-        for piece in bytes.chunks(WHOLE_VALUE_BYTES_MAX) {
-            self.output.extend_from_slice(piece);
-            self.flush_if_full().await?;
-        }
+        self.flush().await?;
+        // From where it lies: it is not copied.
+        self.stream.write_all(bytes).await?;
         self.output.extend_from_slice(b"\r\n");
         Ok(())
     }

@@ -13,6 +13,8 @@ use crate::protocol::{Refusal, resp};
 
 /// The least room that is offered to what arrives.
 const ROOM_BYTES_MIN: usize = 16 << 10;
+/// The most room that is made for a value before it has come: many clients may say that they send a long one.
+const ROOM_BYTES_MAX: usize = (1 << 20) + ROOM_BYTES_MIN;
 /// The most requests of one batch: what is fetched for them stays in the nearest cache until it is used.
 const BATCH_REQUESTS_MAX: usize = 64;
 /// About as long as a short request is.
@@ -134,7 +136,10 @@ impl Input {
         &mut self,
         read: impl FnOnce(&mut BytesMut) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.bytes.reserve(ROOM_BYTES_MIN);
+        // Room for a whole value at once: what is there need not be moved when more comes.
+        let missing = self.resp.missing(self.bytes.len());
+        self.bytes
+            .reserve(missing.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX));
         read(&mut self.bytes)
     }
 

@@ -48,6 +48,8 @@ pub struct Reader {
     words: SmallVec<[Range<usize>; 4]>,
     /// Where the next line begins.
     at: usize,
+    /// Where a word ends that has come in part.
+    word_end: usize,
 }
 
 impl Reader {
@@ -71,6 +73,12 @@ impl Reader {
                 closes: true,
             }),
         }
+    }
+
+    /// How many bytes are still to come of a word that is there in part, behind so many bytes of its request.
+    #[must_use]
+    pub fn missing(&self, received: usize) -> usize {
+        self.word_end.saturating_sub(received)
     }
 
     /// Reads what has come; whether the request is whole.
@@ -113,6 +121,7 @@ impl Reader {
                 ));
             }
             if buffer.len() < end + 2 {
+                self.word_end = end + 2;
                 return Ok(false);
             }
             self.words.push(start..end);
