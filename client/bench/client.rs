@@ -15,8 +15,8 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::ReadHalf;
 
-use super::wire::Reply;
-use super::{GRACE, PREFIX, Phase, Run, TICK};
+use super::wire::{Key, Reply};
+use super::{GRACE, Phase, Run, TICK};
 use crate::error::ClientError;
 
 /// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
@@ -159,7 +159,7 @@ async fn ask(
 ) -> Result<(), ClientError> {
     let load = run.load;
     let (mut reader, mut writer) = stream.split();
-    let digits = usize::try_from(load.key_bytes).unwrap_or(0) - PREFIX.len();
+    let mut key = Key::new(usize::try_from(load.key_bytes).unwrap_or(0));
     let value_bytes = run.text.len() / 2;
     let mut pace = Pace::of(run, place);
     let mut random = fastrand::Rng::new();
@@ -173,17 +173,17 @@ async fn ask(
         requests.clear();
         are_reads.clear();
         for number in numbers {
-            let (key, is_read) = match run.phase {
+            let (number, is_read) = match run.phase {
                 Phase::Fill => (number, false),
                 Phase::Measure => (random.u64(..load.keys), random.u64(..100) < load.reads),
             };
-            let key = format!("{PREFIX}{key:0digits$}");
+            let key = key.of(number);
             if is_read {
-                load.dialect.get(&mut requests, key.as_bytes());
+                load.dialect.get(&mut requests, key);
             } else {
                 let start = random.usize(..=value_bytes);
                 let value = &run.text[start..start + value_bytes];
-                load.dialect.put(&mut requests, key.as_bytes(), value);
+                load.dialect.put(&mut requests, key, value);
             }
             are_reads.push(is_read);
         }

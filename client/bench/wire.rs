@@ -5,6 +5,31 @@
 
 use memchr::memchr;
 
+use super::PREFIX;
+
+/// A key of a fixed length, whose number is written over: none is made anew for a request.
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// Room for keys of so many bytes, which are enough for every number.
+    pub fn new(bytes: usize) -> Self {
+        let mut key = PREFIX.as_bytes().to_vec();
+        key.resize(bytes, b'0');
+        Self(key)
+    }
+
+    /// The key of a number.
+    pub fn of(&mut self, number: u64) -> &[u8] {
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(number).as_bytes();
+        let room = &mut self.0[PREFIX.len()..];
+        let (zeros, place) = room.split_at_mut(room.len() - digits.len());
+        zeros.fill(b'0');
+        place.copy_from_slice(digits);
+        &self.0
+    }
+}
+
 /// How requests are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Dialect {
@@ -114,6 +139,16 @@ fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_holds_its_number_and_nothing_of_the_one_before() {
+        let mut key = Key::new(10);
+        for (number, expected) in [(0, "bench:0000"), (9_999, "bench:9999"), (42, "bench:0042")] {
+            assert_eq!(key.of(number), expected.as_bytes());
+        }
+        let longest = format!("bench:{}", u64::MAX);
+        assert_eq!(Key::new(longest.len()).of(u64::MAX), longest.as_bytes());
+    }
 
     #[test]
     fn requests_are_written_as_each_dialect_has_them() {
