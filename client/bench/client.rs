@@ -25,6 +25,8 @@ const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 const DIGITS: u8 = 3;
 /// The least room that is offered to what arrives.
 const ROOM_BYTES_MIN: usize = 16 << 10;
+/// How late a sleep may end and be taken for punctual: the timers have whole milliseconds, and are rounded up twice.
+const TIMER_SLACK: Duration = Duration::from_millis(2);
 
 /// What clients have measured.
 pub struct Measured {
@@ -109,6 +111,7 @@ async fn given_up(run: &Run<'_>) {
 struct Pace {
     next: Instant,
     interval: Option<Duration>,
+    end: Option<Instant>,
 }
 
 impl Pace {
@@ -127,26 +130,47 @@ impl Pace {
             reason = "there are 10,000 clients at most"
         )]
         let phase = interval.map(|interval| interval.mul_f64(place as f64 / load.clients as f64));
+        let seconds = load.seconds.filter(|_| run.phase == Phase::Measure);
         Self {
             next: run.began + phase.unwrap_or_default(),
             interval,
+            end: seconds.map(|seconds| run.began + Duration::from_secs(seconds)),
         }
     }
 
-    /// Waits for the moment to send, and tells from when latency counts: from when it was due where the server was late, and
-    /// from now where it was this program's clock.
-    async fn wait(&mut self) -> Instant {
+    /// Waits for the moment to send, and tells from when latency counts: from when it was due, however late this is, but for
+    /// what the timer adds. There is none once the run is over.
+    async fn wait(&mut self, run: &Run<'_>) -> Option<Instant> {
         let now = Instant::now();
-        let Some(interval) = self.interval else {
-            return now;
+        let due = match self.interval {
+            None => now,
+            Some(interval) => {
+                let due = self.next;
+                self.next += interval;
+                due
+            }
         };
-        let due = self.next;
-        self.next += interval;
-        if due <= now {
-            return due;
+        if let Some(end) = self.end.filter(|end| *end <= due.max(now)) {
+            // Not at once: the rate that is shown is that of the whole time.
+            sleep_until(end, run).await;
+            return None;
         }
-        tokio::time::sleep_until(due.into()).await;
-        Instant::now()
+        if due <= now {
+            return Some(due);
+        }
+        sleep_until(due, run).await;
+        (!run.is_over.load(Relaxed)).then(|| Instant::now().min(due + TIMER_SLACK))
+    }
+}
+
+/// Waits for a moment, or until the run is over.
+async fn sleep_until(moment: Instant, run: &Run<'_>) {
+    loop {
+        let rest = moment.saturating_duration_since(Instant::now());
+        if rest.is_zero() || run.is_over.load(Relaxed) {
+            return;
+        }
+        tokio::time::sleep(rest.min(TICK)).await;
     }
 }
 
@@ -165,10 +189,8 @@ async fn ask(
     let mut random = fastrand::Rng::new();
     let (mut requests, mut received, mut are_reads) = (Vec::new(), BytesMut::new(), Vec::new());
     while let Some(numbers) = run.take() {
-        // Waiting for long, it must still see that the run is over.
-        let began = tokio::select! {
-            began = pace.wait() => began,
-            () = given_up(run) => return Ok(()),
+        let Some(began) = pace.wait(run).await else {
+            break;
         };
         requests.clear();
         are_reads.clear();

@@ -131,9 +131,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// The numbers of the requests that a client makes next; none at the end.
     fn take(&self) -> Option<Range<u64>> {
-        let seconds = self.load.seconds.filter(|_| self.phase == Phase::Measure);
-        let is_late = seconds.is_some_and(|seconds| self.began.elapsed().as_secs() >= seconds);
-        if is_late || self.is_over.load(Relaxed) {
+        if self.is_over.load(Relaxed) {
             return None;
         }
         let first = self.given.fetch_add(self.load.pipeline, Relaxed);
