@@ -182,12 +182,17 @@ async fn ask(
     measured: &RefCell<Measured>,
 ) -> Result<(), ClientError> {
     let load = run.load;
-    let (mut reader, mut writer) = stream.split();
+    let (reader, mut writer) = stream.split();
+    let mut replies = Replies {
+        reader,
+        received: BytesMut::new(),
+        refusal: None,
+    };
     let mut key = Key::new(usize::try_from(load.key_bytes).unwrap_or(0));
     let value_bytes = run.text.len() / 2;
     let mut pace = Pace::of(run, place);
     let mut random = fastrand::Rng::new();
-    let (mut requests, mut received, mut are_reads) = (Vec::new(), BytesMut::new(), Vec::new());
+    let (mut requests, mut are_reads) = (Vec::new(), Vec::new());
     while let Some(numbers) = run.take() {
         let Some(began) = pace.wait(run).await else {
             break;
@@ -213,78 +218,87 @@ async fn ask(
             let sent = writer.write_all(&requests).await;
             sent.map_err(|source| run.lost(source))
         };
-        let reading = read(run, &mut reader, &mut received, &are_reads, began, measured);
-        tokio::try_join!(reading, sending)?;
+        let done = tokio::try_join!(replies.read(run, &are_reads, began, measured), sending);
+        done.map_err(|error| match (error, replies.refusal.take()) {
+            (ClientError::Lost { .. }, Some(message)) => refused(message),
+            (error, _) => error,
+        })?;
     }
     Ok(())
 }
 
-/// Reads the replies to some requests.
-async fn read(
-    run: &Run<'_>,
-    reader: &mut ReadHalf<'_>,
-    received: &mut BytesMut,
-    are_reads: &[bool],
-    began: Instant,
-    measured: &RefCell<Measured>,
-) -> Result<(), ClientError> {
-    let (mut waiting, mut refusal) = (are_reads.iter(), None);
-    let mut seen = 0;
-    while !waiting.as_slice().is_empty() {
-        received.reserve(ROOM_BYTES_MIN);
-        let count = reader.read_buf(received).await;
-        if count.map_err(|source| run.lost(source))? == 0 {
-            return Err(match refusal {
-                Some(message) => refused(message),
-                None => run.lost(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the server closed it",
-                )),
-            });
+/// What a server says to one client.
+struct Replies<'a> {
+    reader: ReadHalf<'a>,
+    received: BytesMut,
+    /// What it said last, if that was a refusal: a server that closes has often said why.
+    refusal: Option<String>,
+}
+
+impl Replies<'_> {
+    /// Reads the replies to some requests.
+    async fn read(
+        &mut self,
+        run: &Run<'_>,
+        are_reads: &[bool],
+        began: Instant,
+        measured: &RefCell<Measured>,
+    ) -> Result<(), ClientError> {
+        let mut waiting = are_reads.iter();
+        let mut seen = 0;
+        while !waiting.as_slice().is_empty() {
+            self.received.reserve(ROOM_BYTES_MIN);
+            let count = self.reader.read_buf(&mut self.received).await;
+            if count.map_err(|source| run.lost(source))? == 0 {
+                let reason = "the server closed it";
+                return Err(run.lost(io::Error::new(io::ErrorKind::UnexpectedEof, reason)));
+            }
+            let latency = u64::try_from(began.elapsed().as_nanos()).unwrap_or(LATENCY_NS_MAX);
+            let measured = &mut *measured.borrow_mut();
+            let mut answered = 0;
+            while let Some(is_read) = waiting.as_slice().first() {
+                let mut refusal = None;
+                let taken = match run.load.dialect.reply(&self.received, seen) {
+                    Reply::Partial(looked_at) => {
+                        seen = looked_at;
+                        break;
+                    }
+                    Reply::Foreign(line) => {
+                        let shown = String::from_utf8_lossy(&line[..line.len().min(60)]);
+                        return Err(ClientError::Foreign {
+                            address: run.address.clone(),
+                            shown: format!("{shown:?}"),
+                        });
+                    }
+                    Reply::Done(taken) => taken,
+                    Reply::Missing(taken) => {
+                        measured.misses += 1;
+                        taken
+                    }
+                    Reply::Error(message, taken) => {
+                        let message = String::from_utf8_lossy(message).into_owned();
+                        measured.errors += 1;
+                        measured.first_error.get_or_insert_with(|| message.clone());
+                        refusal = Some(message);
+                        taken
+                    }
+                };
+                self.refusal = refusal;
+                let histogram = if *is_read {
+                    &mut measured.reads
+                } else {
+                    &mut measured.writes
+                };
+                histogram.saturating_record(latency);
+                answered += 1;
+                waiting.next();
+                self.received.advance(taken);
+                seen = 0;
+            }
+            run.answered.fetch_add(answered, Relaxed);
         }
-        let latency = u64::try_from(began.elapsed().as_nanos()).unwrap_or(LATENCY_NS_MAX);
-        let measured = &mut *measured.borrow_mut();
-        let mut answered = 0;
-        while let Some(is_read) = waiting.as_slice().first() {
-            let taken = match run.load.dialect.reply(received, seen) {
-                Reply::Partial(looked_at) => {
-                    seen = looked_at;
-                    break;
-                }
-                Reply::Foreign(line) => {
-                    let shown = String::from_utf8_lossy(&line[..line.len().min(60)]);
-                    return Err(ClientError::Foreign {
-                        address: run.address.clone(),
-                        shown: format!("{shown:?}"),
-                    });
-                }
-                Reply::Done(taken) => taken,
-                Reply::Missing(taken) => {
-                    measured.misses += 1;
-                    taken
-                }
-                Reply::Error(message, taken) => {
-                    let message = String::from_utf8_lossy(message).into_owned();
-                    measured.errors += 1;
-                    measured.first_error.get_or_insert_with(|| message.clone());
-                    refusal = Some(message);
-                    taken
-                }
-            };
-            let histogram = if *is_read {
-                &mut measured.reads
-            } else {
-                &mut measured.writes
-            };
-            histogram.saturating_record(latency);
-            answered += 1;
-            waiting.next();
-            received.advance(taken);
-            seen = 0;
-        }
-        run.answered.fetch_add(answered, Relaxed);
+        Ok(())
     }
-    Ok(())
 }
 
 /// That the server takes no more, in its own words.
