@@ -32,6 +32,8 @@ const PREFIX: &str = "bench:";
 const CLIENTS_MAX: u64 = 10_000;
 /// The most bytes of requests that are made at once, of all clients together: they are in memory.
 const REQUEST_BYTES_MAX: u64 = 4 << 30;
+/// Files that are open besides the clients' connections: of the terminal, of the threads.
+const OTHER_FILES: u64 = 1024;
 /// How often the bar moves and the user is listened to.
 const TICK: Duration = Duration::from_millis(100);
 /// How long replies are waited for once the run has been ended.
@@ -150,6 +152,8 @@ impl Run<'_> {
 pub fn run(address: &Address, load: &Load, is_json: bool) -> Result<Outcome, ClientError> {
     load.check()?;
     connection::heed_interrupts();
+    // A client has two handles on its connection while its thread runs. Should this fail, connecting says what is missing.
+    let _ = rlimit::increase_nofile_limit(2 * load.clients + OTHER_FILES);
     let mut streams = (0..load.clients)
         .map(|_| address.connect())
         .collect::<Result<Vec<_>, _>>()?;
