@@ -152,32 +152,21 @@ impl Pace {
         };
         if let Some(end) = self.end.filter(|end| *end <= due.max(now)) {
             // Not at once: the rate that is shown is that of the whole time.
-            sleep_until(end, run).await;
+            tokio::time::sleep_until(end.into()).await;
             return None;
         }
         if due <= now {
             return Some(due);
         }
-        sleep_until(due, run).await;
+        tokio::time::sleep_until(due.into()).await;
         (!run.is_over.load(Relaxed)).then(|| Instant::now().min(due + TIMER_SLACK))
-    }
-}
-
-/// Waits for a moment, or until the run is over.
-async fn sleep_until(moment: Instant, run: &Run<'_>) {
-    loop {
-        let rest = moment.saturating_duration_since(Instant::now());
-        if rest.is_zero() || run.is_over.load(Relaxed) {
-            return;
-        }
-        tokio::time::sleep(rest.min(TICK)).await;
     }
 }
 
 /// Sends requests and reads their replies until there are no more to send.
 async fn ask(
     run: &Run<'_>,
-    place: usize,
+    client: usize,
     mut stream: tokio::net::TcpStream,
     measured: &RefCell<Measured>,
 ) -> Result<(), ClientError> {
@@ -190,7 +179,7 @@ async fn ask(
     };
     let mut key = Key::new(usize::try_from(load.key_bytes).unwrap_or(0));
     let value_bytes = run.text.len() / 2;
-    let mut pace = Pace::of(run, place);
+    let mut pace = Pace::of(run, client);
     let mut random = fastrand::Rng::new();
     let (mut requests, mut are_reads) = (Vec::new(), Vec::new());
     while let Some(numbers) = run.take() {

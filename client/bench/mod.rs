@@ -214,7 +214,7 @@ fn phase(
         drop(results);
         let bar = bar(&run);
         let mut all = Measured::new();
-        let mut failure = None;
+        let (mut failure, mut interrupted_after) = (None, None);
         loop {
             match ended.recv_timeout(TICK) {
                 Ok(Ok(measured)) => all.add(&measured),
@@ -224,13 +224,15 @@ fn phase(
                 }
                 Err(RecvTimeoutError::Timeout) if connection::is_interrupted() => {
                     run.is_over.store(true, Relaxed);
+                    interrupted_after.get_or_insert_with(|| run.began.elapsed());
                 }
                 Err(RecvTimeoutError::Timeout) => bar.set_position(run.answered.load(Relaxed)),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         bar.finish_and_clear();
-        let elapsed = run.began.elapsed();
+        // What comes after Ctrl-C is no part of the load: nothing is asked, and the last replies may be long in coming.
+        let elapsed = interrupted_after.unwrap_or_else(|| run.began.elapsed());
         failure.map_or(Ok((all, elapsed)), Err)
     })
 }
