@@ -20,14 +20,14 @@ use crate::server::{TestServer, is_skipped, wait_until};
 
 /// How the client ended, and what it said.
 #[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    status: i32,
-    out: String,
-    err: String,
+pub struct Ended {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// The client, for the server at this address.
-fn client(addr: SocketAddr) -> Command {
+pub fn client(addr: SocketAddr) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pykv-cli"));
     command
         .env("PYKV_URL", format!("pykv://{addr}"))
@@ -37,7 +37,7 @@ fn client(addr: SocketAddr) -> Command {
     command
 }
 
-fn end(command: &mut Command) -> Ended {
+pub fn end(command: &mut Command) -> Ended {
     let output = command.output().expect("the client starts");
     Ended {
         status: output.status.code().expect("the client was not killed"),
@@ -46,7 +46,7 @@ fn end(command: &mut Command) -> Ended {
     }
 }
 
-fn run(addr: SocketAddr, words: &[&str]) -> Ended {
+pub fn run(addr: SocketAddr, words: &[&str]) -> Ended {
     end(client(addr).args(words))
 }
 
@@ -87,7 +87,7 @@ fn failed(status: i32, err: &str) -> Ended {
 }
 
 /// A server that says this to each connection as soon as it is asked something, and closes.
-fn server_that_says(text: &'static str) -> SocketAddr {
+pub fn server_that_says(text: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
@@ -105,7 +105,7 @@ fn server_that_says(text: &'static str) -> SocketAddr {
 }
 
 /// An address where nobody listens.
-fn nobody() -> SocketAddr {
+pub fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound")
 }

@@ -8,7 +8,7 @@ mod commands;
 mod differences;
 mod mistakes;
 mod play;
-mod redis;
+pub mod redis;
 mod reply;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! One test program: its modules share their helpers, and it is linked once.
 
 mod api; //         HTTP: expiry, ETags and conditions
+mod bench; //       the load generator of the built client: what it asks, counts and refuses
 mod by_hand; //     journals and folders made by hand
 mod channels; //    messages, monitors, the list of clients
 mod client; //      the built client: one command, pipe, prompt, import, export
