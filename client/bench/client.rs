@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
-use futures_util::future::try_join_all;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::ReadHalf;
@@ -85,8 +86,10 @@ pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measu
                 ask(run, place + number, stream, measured).await
             }
         });
+        // In no order: a client that fails must not be heard of only when those before it have done their work.
+        let clients: FuturesUnordered<_> = clients.collect();
         tokio::select! {
-            ended = try_join_all(clients) => ended.map(|_| ()),
+            ended = clients.try_collect::<()>() => ended,
             () = given_up(run) => Ok(()),
         }
     })?;
