@@ -91,7 +91,7 @@ fn each_dialect_stores_every_key_and_then_reads_and_writes_as_often_as_it_says()
             let latency = figures[row]["latency_us"].as_object().expect("an object");
             let names: Vec<&str> = latency.keys().map(String::as_str).collect();
             assert_eq!(names, ["p50", "p90", "p99", "p99.9", "p99.99", "max"]);
-            let latencies = latency.values().map(|latency| latency.as_f64());
+            let latencies = latency.values().map(Value::as_f64);
             assert!(latencies.is_sorted(), "{latency:?}");
             assert!(latency["p50"].as_f64() > Some(0.0), "{latency:?}");
             assert!(number(&figures[row]["per_second"]) > 0, "{figures}");
@@ -206,6 +206,17 @@ fn a_refusal_of_a_full_disk_is_counted_as_one() {
 
 #[test]
 fn a_server_that_takes_no_more_clients_is_told_in_its_own_words() {
+    // Of a hundred open files, a server has so many for its clients.
+    let server = TestServer::start_with_files(100);
+    figures(server.addr(), "--clients 75 -n 1000");
+    wait_until("those clients are gone", || server.stat("connections") == 1);
+    // The one too many is the last of them, and the others have work for an hour.
+    let words = ["bench", "--clients", "76", "--seconds", "3600"];
+    let ended = run(server.addr(), &words);
+    assert_eq!((ended.status, ended.out.as_str()), (1, ""), "{ended:?}");
+    let told = "Error: BUSY there are 75 connections already; try again later\n";
+    assert_eq!(ended.err, told);
+    // It may say so to a request, and close only after that.
     let addr = server_that_says("ERR BUSY too many connections\n");
     let ended = run(addr, &["bench", "--clients", "3"]);
     assert_eq!((ended.status, ended.out.as_str()), (1, ""), "{ended:?}");
