@@ -30,6 +30,8 @@ mod load;
 mod report;
 mod save;
 mod servers;
+#[path = "../common/spawn.rs"]
+mod spawn;
 mod start;
 mod wire;
 mod writes;

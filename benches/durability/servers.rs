@@ -5,14 +5,15 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::load::{Outcome, Plan};
+use crate::spawn::{self, Spawned};
 use crate::wire::Dialect;
 use crate::{Failure, Settings};
 
@@ -61,7 +62,6 @@ impl<'a> Place<'a> {
         } else {
             Command::new(self.dialect.program())
         };
-        command.stdin(Stdio::null());
         let started = Instant::now();
         let (child, address, stdout) = match self.dialect {
             Dialect::Pykv => spawn_pykv(&mut command, self.folder.path(), journal)?,
@@ -100,41 +100,15 @@ impl<'a> Place<'a> {
     }
 }
 
-fn spawn_pykv(
-    command: &mut Command,
-    folder: &Path,
-    journal: Journal,
-) -> Result<(Child, SocketAddr, Option<BufReader<ChildStdout>>), Failure> {
+fn spawn_pykv(command: &mut Command, folder: &Path, journal: Journal) -> Result<Spawned, Failure> {
     let durability = match journal {
         Journal::Always => "always",
         Journal::EverySecond | Journal::None => "everysec",
     };
-    command
-        .args(["--listen", "127.0.0.1:0", "--http", "off"])
-        .args(["--save-interval", "86400", "--durability", durability])
-        .arg("--data")
-        .arg(folder)
-        .env("PYKV_LOG", "warn")
-        .stdout(Stdio::piped());
-    let mut child = command.spawn()?;
-    let mut stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-    let mut line = String::new();
-    stdout.read_line(&mut line)?;
-    let address = line
-        .trim_end()
-        .strip_prefix("pykv listening on ")
-        .ok_or_else(|| format!("PyKV does not start; it said {line:?}"))?
-        .parse()?;
-    Ok((child, address, Some(stdout)))
+    spawn::pykv(command, folder, durability)
 }
 
-fn spawn_redis(
-    command: &mut Command,
-    folder: &Path,
-    journal: Journal,
-) -> Result<(Child, SocketAddr, Option<BufReader<ChildStdout>>), Failure> {
-    // It cannot be told to take a free port: one is found, and left to it.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+fn spawn_redis(command: &mut Command, folder: &Path, journal: Journal) -> Result<Spawned, Failure> {
     let flags: &[&str] = match journal {
         Journal::Always => &["--appendonly", "yes", "--appendfsync", "always"],
         Journal::EverySecond => &[
@@ -147,14 +121,7 @@ fn spawn_redis(
         ],
         Journal::None => &["--appendonly", "no"],
     };
-    command
-        .args(["--bind", "127.0.0.1", "--port"])
-        .arg(address.port().to_string())
-        .args(["--save", "", "--loglevel", "warning", "--dir"])
-        .arg(folder)
-        .args(flags)
-        .stdout(Stdio::null());
-    Ok((command.spawn()?, address, None))
+    spawn::redis(command, folder, flags)
 }
 
 /// A running server.

@@ -144,7 +144,7 @@ fn work(case: usize, batches: usize) {
         Way::Execute(durability) => {
             let service = served(folder.path(), durability);
             for first in (0..KEYS).step_by(PIPELINE) {
-                execute(&service, batch(resp_set, first));
+                execute(&service, &batch(resp_set, first));
             }
             Some(service)
         }
@@ -156,7 +156,7 @@ fn work(case: usize, batches: usize) {
         .collect();
     for sent in made.iter().cycle().take(batches) {
         match &service {
-            Some(service) => execute(service, sent.clone()),
+            Some(service) => execute(service, sent),
             None => {
                 let mut input = input_of(sent);
                 assert_eq!(black_box(input.batch()).items.len(), PIPELINE);
@@ -182,8 +182,8 @@ fn input_of(sent: &str) -> Input {
 }
 
 /// Takes requests as a connection does, up to the reply, which nobody is sent.
-fn execute(service: &Service, sent: String) {
-    let mut input = input_of(&sent);
+fn execute(service: &Service, sent: &str) {
+    let mut input = input_of(sent);
     let Arrived { items, batch, .. } = input.batch();
     let mut output = Vec::new();
     let stopped = Execution {
