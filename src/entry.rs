@@ -11,10 +11,11 @@
 //!       12..    [when it expires, 8 bytes, little-endian] key value
 //! ```
 //!
-//! What it is worth, on one core, a million random keys of 16 bytes, values of 64 (processor time for each request, 64 in a
-//! pipeline): with a safe `ThinArc`, whose head is twice as long, an entry takes 112 bytes in place of 96, and a value cannot be
-//! written over in place. The map of entries is memory's speed: a look-up waits for three or four reads, each for the one
-//! before. [`prefetch`] has those of several keys made at once. What the whole brings stands in README.md, under Numbers.
+//! What it is worth: with a safe `ThinArc`, whose head is twice as long, an entry of a key of 16 bytes and a value of 64 takes
+//! 112 bytes in place of 96, and its value cannot be written over in place. A look-up waits for memory three or four times, each
+//! time for the read before; [`prefetch`] has those of several keys made at once. With both, and the runs of the engine that
+//! use them, a GET of 64 in a pipeline, of a million random keys, takes 0.20 us of a core in place of 0.41, and a SET 0.22 in
+//! place of 0.61.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;

@@ -11,8 +11,9 @@
 //! persistence   what survives a crash         Change -> journal and snapshot
 //! ```
 //!
-//! `record` (what is stored), `entry` (how it lies in memory), `json` (how it stands in JSON), `stats` (the counters) and `causes` (why something failed) stand
-//! beside the layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
+//! A connection takes what has arrived from `input`, and `execution` does a batch of it. `record` (what is stored), `entry` (how
+//! it lies in memory), `json` (how it stands in JSON), `stats` (the counters) and `causes` (why something failed) stand beside the
+//! layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
 
 pub mod causes;
 pub mod command;

@@ -171,13 +171,15 @@ impl Table {
 
     /// Locks a shard against those who change it; and the number of the last change there.
     pub(super) fn read_shard(&self, place: usize) -> (RwLockReadGuard<'_, Shard>, u64) {
-        let shard = self.map.shards()[place].read();
+        let lock = &self.map.shards()[place];
+        let shard = soon(|| lock.try_read()).unwrap_or_else(|| lock.read());
         (shard, self.changed[place].load(Relaxed))
     }
 
     /// Locks a shard against all others; and the number of the last change there.
     pub(super) fn write_shard(&self, place: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
-        let shard = self.map.shards()[place].write();
+        let lock = &self.map.shards()[place];
+        let shard = soon(|| lock.try_write()).unwrap_or_else(|| lock.write());
         (shard, self.changed[place].load(Relaxed))
     }
 
@@ -196,7 +198,7 @@ impl Table {
         places.dedup();
         let shards = places
             .into_iter()
-            .map(|place| (place, self.map.shards()[place].write()))
+            .map(|place| (place, self.write_shard(place).0))
             .collect();
         Locked {
             table: self,
@@ -468,6 +470,19 @@ fn lock(expiring: &Mutex<Expiring>) -> MutexGuard<'_, Expiring> {
 
 fn len(entry: &Entry) -> i64 {
     i64::try_from(entry.data_bytes()).expect("no pair has 2^63 bytes")
+}
+
+/// A lock, if it can be had soon: it is mostly given up within a microsecond or two, while to sleep until then, and to be
+/// woken, takes ten.
+fn soon<T>(try_lock: impl Fn() -> Option<T>) -> Option<T> {
+    const TRIES: usize = 200;
+    (0..TRIES).find_map(|_| {
+        let locked = try_lock();
+        if locked.is_none() {
+            std::hint::spin_loop();
+        }
+        locked
+    })
 }
 
 /// The entry of a key in a shard.

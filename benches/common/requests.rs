@@ -1,0 +1,104 @@
+//! Requests, made and executed in this process, as a connection does it, but for the sockets.
+//!
+//! In: which request, for which key. Out: batches of them, executed on a service of its own.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pykv::command::{Desk, Service, Session, Setup};
+use pykv::engine::{Barrier, Engine};
+use pykv::execution::Execution;
+use pykv::input::{Arrived, Input};
+use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
+use pykv::stats::Tally;
+use tokio_util::sync::CancellationToken;
+
+/// As many as one batch takes.
+pub const PIPELINE: usize = 64;
+
+/// Makes the request for the key with this number.
+pub type Request = fn(usize) -> String;
+
+/// A key of 16 bytes.
+pub fn key(number: usize) -> String {
+    format!("key:{number:012}")
+}
+
+/// A value of 64 bytes.
+pub fn value() -> String {
+    "v".repeat(64)
+}
+
+pub fn resp_get(number: usize) -> String {
+    format!("*2\r\n$3\r\nGET\r\n$16\r\n{}\r\n", key(number))
+}
+
+pub fn resp_set(number: usize) -> String {
+    format!(
+        "*3\r\n$3\r\nSET\r\n$16\r\n{}\r\n$64\r\n{}\r\n",
+        key(number),
+        value()
+    )
+}
+
+/// A batch of requests for these keys.
+pub fn batch(request: Request, numbers: impl Iterator<Item = usize>) -> String {
+    numbers.map(request).collect()
+}
+
+/// What has come in, unread.
+pub fn input_of(sent: &str) -> Input {
+    let mut input = Input::default();
+    let filled = input.fill(|buffer| {
+        buffer.extend_from_slice(sent.as_bytes());
+        Ok(sent.len())
+    });
+    filled.expect("memory does not fail");
+    input
+}
+
+/// Takes requests as a connection does, up to the reply, which nobody is sent; what that would have to wait for.
+pub fn execute(service: &Service, sent: &str) -> Barrier {
+    let mut input = input_of(sent);
+    let Arrived { items, batch, .. } = input.batch();
+    let (mut output, mut barrier) = (Vec::new(), Barrier::default());
+    let stopped = Execution {
+        desk: Desk {
+            service,
+            session: &mut Session::default(),
+            tally: &mut Tally::default(),
+            barrier: &mut barrier,
+        },
+        output: &mut output,
+        changes: &mut Vec::new(),
+    }
+    .run(&items, &batch);
+    assert!(stopped.is_none() && output.len() >= items.len() * 3);
+    black_box(output);
+    barrier
+}
+
+/// A service on an empty folder.
+pub fn served(folder: &Path, durability: Durability) -> Service {
+    let options = Options {
+        data: folder.to_owned(),
+        durability,
+        save_interval: Duration::from_secs(86_400),
+        sync_interval: SYNC_INTERVAL,
+    };
+    let progress = Arc::new(Progress::new());
+    let engine = Engine::open(&options, &progress).expect("an empty folder");
+    let setup = Setup {
+        address: ([127, 0, 0, 1], 0).into(),
+        connections_max: 1,
+        data: folder.to_owned(),
+        durability,
+        save_interval_seconds: 86_400,
+        shutdown: CancellationToken::new(),
+    };
+    let service = Service::new(progress, setup);
+    service.begin(engine);
+    service
+}
