@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
@@ -235,15 +236,20 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
+        self.make_safe().await;
+        self.stream.write_all(&self.output).await?;
+        self.output.clear();
+        self.output.shrink_to(OUTPUT_BYTES_MAX);
+        Ok(())
+    }
+
+    /// Makes what has been executed as safe as is promised: then its replies may leave.
+    async fn make_safe(&mut self) {
         if let Err(error) = self.service.commit(self.barrier).await {
             self.take_back_changes(&error);
         }
         self.changes.clear();
         self.service.stats.add(&mut self.tally);
-        self.stream.write_all(&self.output).await?;
-        self.output.clear();
-        self.output.shrink_to(OUTPUT_BYTES_MAX);
-        Ok(())
     }
 
     /// Puts an error in the place of every reply that told of a change.
@@ -513,10 +519,12 @@ impl Connection {
     async fn send_bytes(&mut self, entry: &Entry) -> io::Result<()> {
         let bytes = entry.value_bytes();
         resp::value_opening(&mut self.output, bytes.len());
-        self.flush().await?;
-        // From where it lies: it is not copied.
-        self.stream.write_all(bytes).await?;
-        self.output.extend_from_slice(b"\r\n");
+        self.make_safe().await;
+        // All at once, and the value from where it lies: it is not copied.
+        let whole = Buf::chain(&self.output[..], bytes);
+        let mut whole = Buf::chain(whole, &b"\r\n"[..]);
+        self.stream.write_all_buf(&mut whole).await?;
+        self.output.clear();
         Ok(())
     }
 
