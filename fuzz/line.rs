@@ -114,7 +114,7 @@ fn check_line(line: &[u8]) {
         return;
     };
     let (verb, arguments) = expected.expect("a request");
-    assert_eq!(request.verb, verb);
+    assert_eq!(request.verb, verb.as_bytes());
     let rest_at = rest_at(&verb);
     let words = match request.arguments(rest_at) {
         Ok(words) => words,
@@ -147,7 +147,7 @@ fn check_written(verb: &str, words: &[String], write: impl Fn(&str) -> String) {
     let request = line::parse(line.as_bytes())
         .expect("a line")
         .expect("a request");
-    assert_eq!(request.verb, verb);
+    assert_eq!(request.verb, verb.as_bytes());
     let again = request.arguments(rest_at(verb)).expect("arguments");
     assert!(
         again
