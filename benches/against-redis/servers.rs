@@ -56,10 +56,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(kind: Kind, kept: Kept) -> Result<Self, Failure> {
-        let prefix = tempfile::Builder::new()
-            .prefix("against-redis-")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        Self::start_in(kind, kept, prefix)
+        Self::start_in(kind, kept, new_folder()?)
     }
 
     fn start_in(kind: Kind, kept: Kept, folder: TempDir) -> Result<Self, Failure> {
@@ -70,15 +67,7 @@ impl Server {
                 command.arg("redis-server");
                 let flags: &[&str] = match kept {
                     Kept::Nowhere => &["--appendonly", "no", "--maxclients", "12000"],
-                    // It never shortens its journal, which a child would do that is not counted.
-                    Kept::EverySecond => &[
-                        "--appendonly",
-                        "yes",
-                        "--appendfsync",
-                        "everysec",
-                        "--auto-aof-rewrite-percentage",
-                        "0",
-                    ],
+                    Kept::EverySecond => spawn::REDIS_EVERYSEC,
                 };
                 spawn::redis(&mut command, folder.path(), flags)?
             }
@@ -120,10 +109,7 @@ impl Server {
             .status()?;
         self.child.wait()?;
         let (kind, kept) = (self.kind, self.kept);
-        let empty = tempfile::Builder::new()
-            .prefix("against-redis-")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let folder = std::mem::replace(&mut self.folder, empty);
+        let folder = std::mem::replace(&mut self.folder, new_folder()?);
         drop(self.stdout.take());
         Self::start_in(kind, kept, folder)
     }
@@ -192,6 +178,12 @@ impl Server {
         }
         Ok(line.trim_end().to_owned())
     }
+}
+
+fn new_folder() -> std::io::Result<TempDir> {
+    let mut name = tempfile::Builder::new();
+    name.prefix("against-redis-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
 }
 
 impl Drop for Server {

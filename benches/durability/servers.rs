@@ -111,14 +111,7 @@ fn spawn_pykv(command: &mut Command, folder: &Path, journal: Journal) -> Result<
 fn spawn_redis(command: &mut Command, folder: &Path, journal: Journal) -> Result<Spawned, Failure> {
     let flags: &[&str] = match journal {
         Journal::Always => &["--appendonly", "yes", "--appendfsync", "always"],
-        Journal::EverySecond => &[
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "everysec",
-            "--auto-aof-rewrite-percentage",
-            "0",
-        ],
+        Journal::EverySecond => spawn::REDIS_EVERYSEC,
         Journal::None => &["--appendonly", "no"],
     };
     spawn::redis(command, folder, flags)

@@ -1,7 +1,7 @@
 //! A batch: the requests that have arrived together, looked up in the table and taken apart, before any is executed.
 //!
 //! In: requests of either dialect. Out: for each its row of the table and its arguments. Promises: nothing is copied but the
-//! text of a string with escapes, and nothing is allocated for a single request; what is wrong with one is told once it is
+//! text of a string with escapes, and no request has an allocation of its own; what is wrong with one is told once it is
 //! executed.
 
 use std::borrow::Cow;
