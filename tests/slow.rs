@@ -1,11 +1,18 @@
 //! A slow disk: who waits for it, who does not, and that it is told of.
 //!
-//! Method: the unmodified server runs under strace, which makes a call of the system take seconds.
+//! Method: the unmodified server runs under strace, which makes a call of the system take seconds; when syncs begin is seen
+//! on a simulated disk.
 
 use std::time::{Duration, Instant};
 
+use pykv::engine::{Barrier, Engine};
+use pykv::persistence::{Durability, Options, Progress};
+use pykv::record::{Key, Value};
+
 use crate::disk::health;
+use crate::power::{options, wait_for};
 use crate::server::{Stopped, TestServer, is_skipped, wait_until};
+use crate::simulated_disk::SimulatedDisk;
 
 /// A figure of STATS with a fraction.
 fn seconds(server: &TestServer, name: &str) -> f64 {
@@ -142,4 +149,35 @@ fn a_slow_write_holds_up_the_change_and_those_who_see_it_only() {
             .restart();
         only_those_wait_who_see_the_change(&server, Duration::from_secs(3));
     }
+}
+
+#[test]
+fn four_mebibytes_of_changes_are_synced_before_their_time() {
+    let options = Options {
+        sync_interval: Duration::from_secs(3_600),
+        ..options(Durability::EverySecond)
+    };
+    let engine = Engine::open_on(SimulatedDisk::new() as _, &options, &Progress::new());
+    let engine = engine.expect("a start");
+    let put_mebibytes = |count: usize| {
+        let value = vec![b'v'; 1 << 20];
+        let value = Value::parse(&value).expect("a value");
+        for _ in 0..count {
+            let (key, mut made) = (Key::parse(b"key").expect("a key"), Barrier::default());
+            engine.put(key, value, &mut made).expect("a put");
+            wait_for(engine.commit(made)).expect("a put");
+        }
+    };
+    let is_synced = || engine.disk().unsynced.is_zero();
+    put_mebibytes(1);
+    wait_until("what was put is on the disk", || {
+        is_synced() || {
+            put_mebibytes(1);
+            false
+        }
+    });
+    put_mebibytes(3);
+    assert!(!is_synced(), "three mebibytes were synced");
+    put_mebibytes(1);
+    wait_until("four mebibytes are on the disk", is_synced);
 }

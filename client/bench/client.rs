@@ -26,8 +26,9 @@ const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 const DIGITS: u8 = 3;
 /// The least room that is offered to what arrives.
 const ROOM_BYTES_MIN: usize = 16 << 10;
-/// How late a sleep may end and be taken for punctual: the timers have whole milliseconds, and are rounded up twice.
-const TIMER_SLACK: Duration = Duration::from_millis(2);
+/// How early a sleep is ended, and the rest waited awake: the timers have whole milliseconds, rounded up twice, and clients
+/// that sleep to the same one would ask in one burst.
+const AWAKE: Duration = Duration::from_millis(2);
 
 /// What clients have measured.
 pub struct Measured {
@@ -141,8 +142,8 @@ impl Pace {
         }
     }
 
-    /// Waits for the moment to send, and tells from when latency counts: from when it was due, however late this is, but for
-    /// what the timer adds. There is none once the run is over.
+    /// Waits for the moment to send, and tells from when latency counts: from when it was due, however late this is. There is
+    /// none once the run is over.
     async fn wait(&mut self, run: &Run<'_>) -> Option<Instant> {
         let now = Instant::now();
         let due = match self.interval {
@@ -158,11 +159,13 @@ impl Pace {
             tokio::time::sleep_until(end.into()).await;
             return None;
         }
-        if due <= now {
-            return Some(due);
+        if due.saturating_duration_since(now) > AWAKE {
+            tokio::time::sleep_until((due - AWAKE).into()).await;
         }
-        tokio::time::sleep_until(due.into()).await;
-        (!run.is_over.load(Relaxed)).then(|| Instant::now().min(due + TIMER_SLACK))
+        while Instant::now() < due {
+            tokio::task::yield_now().await;
+        }
+        (!run.is_over.load(Relaxed)).then_some(due)
     }
 }
 

@@ -34,6 +34,9 @@ use super::{DiskFault, Durability};
 /// Room that a buffer keeps once it is empty: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
+/// So much is synced before its time: a sync keeps a core busy, and whoever needs that core waits.
+const SYNC_BYTES: usize = 4 << 20;
+
 /// A write that takes longer has waited for the disk.
 const SLOW_WRITE: Duration = Duration::from_millis(1);
 
@@ -50,6 +53,8 @@ pub(super) struct Open {
     pub(super) lines: Vec<u8>,
     /// The number of the last of them.
     pub(super) lines_seq: u64,
+    /// How much has been written to it since the last sync began.
+    pub(super) unsynced_bytes: usize,
     /// The highest number that a journal has had.
     pub(super) highest: u64,
     /// The journals before, oldest first.
@@ -154,6 +159,7 @@ impl Writer {
                 segment,
                 lines: Vec::new(),
                 lines_seq: seq,
+                unsynced_bytes: 0,
                 highest,
                 older,
             }),
@@ -330,9 +336,13 @@ impl Writer {
 
     /// Wakes the thread that writes.
     fn wake(&self) {
-        if let Some(thread) = self.threads.get().and_then(|threads| threads.first()) {
+        if let Some(thread) = self.threads().first() {
             thread.unpark();
         }
+    }
+
+    fn threads(&self) -> &[Thread] {
+        self.threads.get().map_or(&[], Vec::as_slice)
     }
 
     fn write_what_waits(&self) {
@@ -374,8 +384,13 @@ impl Writer {
             }
             return Err(self.refuse(reason, !is_cut_back));
         }
+        open.unsynced_bytes += open.lines.len();
         open.lines.clear();
         open.lines.shrink_to(BUFFER_BYTES_KEPT);
+        if open.unsynced_bytes >= SYNC_BYTES && !self.is_syncing.load(Ordering::Relaxed) {
+            // The thread that syncs is the last one.
+            self.threads().last().inspect(|thread| thread.unpark());
+        }
         self.measure(open);
         self.window.written();
         self.faults.end_of_failed_write();
@@ -416,6 +431,7 @@ impl Writer {
             let mut open = locked(&self.open);
             self.write_to(&mut open)?;
             self.window.sync_begins();
+            open.unsynced_bytes = 0;
             (Arc::clone(&open.segment.file), open.lines_seq)
         };
         if self.synced.get() < seq {
@@ -517,7 +533,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // They find that it is gone, and end.
-        for thread in self.threads.get().into_iter().flatten() {
+        for thread in self.threads() {
             thread.unpark();
         }
     }
