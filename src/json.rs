@@ -28,27 +28,62 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// Writes the bytes of text as a JSON string.
 pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    if !is_plain(text) {
+    if has_any(text, is_escaped) {
         let text = std::str::from_utf8(text).expect("it is known to be text");
         return serde_json::to_writer(out, text).expect("writing text to memory cannot fail");
     }
+    write_plain(out, text);
+}
+
+/// Writes bytes as a JSON string, and something before it, if they are text; whether they are.
+#[must_use]
+pub fn write_if_text(out: &mut Vec<u8>, before: &str, bytes: &[u8]) -> bool {
+    // Nearly all text has neither, and one look is enough.
+    let is_plain = !has_any(bytes, |byte| is_escaped(byte) | !byte.is_ascii());
+    let is_text = is_plain || is_text(bytes);
+    if is_text {
+        out.extend_from_slice(before.as_bytes());
+    }
+    if is_plain {
+        write_plain(out, bytes);
+    } else if is_text {
+        write_text(out, bytes);
+    }
+    is_text
+}
+
+fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
-/// Whether text stands in a JSON string as it is (RFC 8259, section 7). Most does, and is copied at once.
-fn is_plain(text: &[u8]) -> bool {
-    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    // Looked at by all of a piece, not up to the first: so the processor compares many bytes in one step.
-    let (pieces, rest) = text.as_chunks::<32>();
-    let any = |piece: &[u8]| {
+/// Whether a byte cannot stand in a JSON string as it is (RFC 8259, section 7).
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch the compiler compares many bytes in one step"
+)]
+fn is_escaped(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
+}
+
+/// Whether any byte is like this. All of a piece are looked at, not up to the first: so the processor compares many in one step.
+#[inline]
+fn has_any(bytes: &[u8], is_like_this: impl Fn(u8) -> bool + Copy) -> bool {
+    const PIECE_BYTES: usize = 16;
+    let in_piece = |piece: &[u8; PIECE_BYTES]| {
         piece
             .iter()
-            .fold(false, |any, byte| any | is_escaped(*byte))
+            .fold(false, |any, byte| any | is_like_this(*byte))
     };
-    !pieces.iter().any(|piece| any(piece)) && !any(rest)
+    let (pieces, rest) = bytes.as_chunks();
+    // Some of the last bytes are looked at for the second time.
+    let in_rest = match bytes.last_chunk() {
+        Some(piece) => in_piece(piece),
+        None => rest.iter().any(|byte| is_like_this(*byte)),
+    };
+    in_rest || pieces.iter().any(in_piece)
 }
 
 /// Text as a JSON string.
@@ -64,16 +99,13 @@ pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Writes a value in its JSON form.
 pub fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
-    let is_text = is_text(value.bytes());
-    if is_text && value.expires_at().is_none() {
-        return write_text(out, value.bytes());
-    }
-    if is_text {
-        out.extend_from_slice(b"{\"$text\":");
-        write_text(out, value.bytes());
-    } else {
+    let is_plain = value.expires_at().is_none();
+    let before = if is_plain { "" } else { "{\"$text\":" };
+    if !write_if_text(out, before, value.bytes()) {
         out.extend_from_slice(b"{\"$base64\":");
         write_base64(out, value.bytes());
+    } else if is_plain {
+        return;
     }
     if let Some(expires_at) = value.expires_at() {
         out.extend_from_slice(b",\"$expires_at\":");

@@ -159,8 +159,8 @@ impl Pace {
             tokio::time::sleep_until(end.into()).await;
             return None;
         }
-        if due.saturating_duration_since(now) > AWAKE {
-            tokio::time::sleep_until((due - AWAKE).into()).await;
+        if let Some(asleep) = due.duration_since(now).checked_sub(AWAKE) {
+            tokio::time::sleep(asleep).await;
         }
         while Instant::now() < due {
             tokio::task::yield_now().await;

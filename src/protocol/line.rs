@@ -280,23 +280,26 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// The place of the first blank. Eight bytes are compared at a time: words are short, so that to call memchr for each would take
-/// longer. (Below the first byte that is found, none is found wrongly.)
+/// The place of the first blank. Eight bytes are looked at in one step: words are short, so that to call memchr for each would
+/// take longer.
 fn blank_in(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    let (pieces, rest) = bytes.as_chunks();
-    for (place, piece) in pieces.iter().enumerate() {
-        let has_nought = |piece: u64| piece.wrapping_sub(ONES) & !piece & HIGHS;
-        let piece = u64::from_le_bytes(*piece);
-        let found = [b' ', b'\t'].map(|blank| has_nought(piece ^ (ONES * u64::from(blank))));
-        let found = found[0] | found[1];
-        if found != 0 {
-            return Some(8 * place + found.trailing_zeros() as usize / 8);
+    let (eights, _) = bytes.as_chunks();
+    let mut at = 0;
+    for eight in eights {
+        // The high bits of the bytes below `!`: of a blank, or a control character, as hardly any word has. Up to the first of
+        // them they are right.
+        let eight = u64::from_le_bytes(*eight);
+        let low = eight.wrapping_sub(ONES * u64::from(b'!')) & !eight & HIGHS;
+        if low != 0 {
+            at += low.trailing_zeros() as usize / 8;
+            break;
         }
+        at += 8;
     }
-    let in_rest = rest.iter().position(|byte| is_blank(*byte));
-    in_rest.map(|at| 8 * pieces.len() + at)
+    let rest = &bytes[at..];
+    Some(at + rest.iter().position(|byte| is_blank(*byte))?)
 }
 
 /// Writes a reply as a line to the end of a buffer.
@@ -401,10 +404,7 @@ fn write_number(out: &mut Vec<u8>, word: &str, number: u64) {
 
 /// Writes a value with the word that goes before text; bytes that are no text stand as base64, and say so.
 fn write_value(out: &mut Vec<u8>, word_for_text: &str, value: &[u8]) {
-    if is_text(value) {
-        out.extend_from_slice(word_for_text.as_bytes());
-        json::write_text(out, value);
-    } else {
+    if !json::write_if_text(out, word_for_text, value) {
         out.extend_from_slice(b"BASE64 ");
         json::write_base64(out, value);
     }
