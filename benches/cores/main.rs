@@ -1,4 +1,4 @@
-//! What more cores bring: requests executed by one thread, by two, and so on, on the same data.
+//! What more cores bring: the requests of 50 clients, executed by one thread, by two, and so on, on the same data.
 //!
 //! In: nothing. Out: a table of millions of requests a second, and how much of a thread each further one brings. Without
 //! sockets, so that neither a load nor the system's network shares the cores; the journal is written as it is for clients.
@@ -12,6 +12,7 @@
 mod requests;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,8 +27,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KEYS: usize = 1_000_000;
 const DURATION: Duration = Duration::from_secs(2);
-/// So many batches are made before, and executed again and again.
-const BATCHES: usize = 2000;
+const CLIENTS: usize = 50;
+/// So many batches of each client are made before, and executed again and again.
+const BATCHES: usize = 50;
 
 const CASES: [(&str, Request, Durability, usize); 4] = [
     ("GET", resp_get, Durability::Off, KEYS),
@@ -51,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{cores} cores; millions of requests a second, {PIPELINE} in a pipeline");
     for (name, request, durability, keys) in CASES {
         let folder = tempfile::tempdir()?;
-        let service = served(folder.path(), durability);
+        let service = Arc::new(served(folder.path(), durability));
         for first in (0..keys).step_by(PIPELINE) {
             execute(
                 &service,
@@ -76,37 +78,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Requests a second of so many threads together.
-fn rate(service: &Service, request: Request, keys: usize, threads: usize) -> f64 {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                let is_over = &is_over;
-                scope.spawn(move || {
-                    let random = || (0..PIPELINE).map(|_| fastrand::usize(..keys));
-                    let made: Vec<String> =
-                        (0..BATCHES).map(|_| batch(request, random())).collect();
-                    let runtime = tokio::runtime::Builder::new_current_thread().build();
-                    let runtime = runtime.expect("a runtime");
-                    let started = Instant::now();
-                    let mut done = 0;
-                    for sent in made.iter().cycle() {
-                        let barrier = execute(service, sent);
-                        let committed = runtime.block_on(service.commit(barrier));
-                        committed.expect("the disk takes it");
-                        done += PIPELINE;
-                        if is_over.load(Relaxed) {
-                            break;
-                        }
+/// Requests a second of all clients together, on so many threads.
+fn rate(service: &Arc<Service>, request: Request, keys: usize, threads: usize) -> f64 {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_time()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ask = |_| {
+            let (service, is_over) = (Arc::clone(service), Arc::clone(&is_over));
+            let random = || (0..PIPELINE).map(|_| fastrand::usize(..keys));
+            let made: Vec<String> = (0..BATCHES).map(|_| batch(request, random())).collect();
+            async move {
+                let mut done = 0;
+                for sent in made.iter().cycle() {
+                    let barrier = execute(&service, sent);
+                    service.commit(barrier).await.expect("the disk takes it");
+                    done += PIPELINE;
+                    if is_over.load(Relaxed) {
+                        break;
                     }
-                    done as f64 / started.elapsed().as_secs_f64()
-                })
-            })
-            .collect();
-        thread::sleep(DURATION);
+                    // Where another client waits for its socket.
+                    tokio::task::yield_now().await;
+                }
+                done
+            }
+        };
+        // Made before the clock starts.
+        let asking: Vec<_> = (0..CLIENTS).map(ask).collect();
+        let started = Instant::now();
+        let asking: Vec<_> = asking.into_iter().map(tokio::spawn).collect();
+        tokio::time::sleep(DURATION).await;
         is_over.store(true, Relaxed);
-        let rates = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        rates.map(|rate| rate.expect("a worker")).sum()
+        let mut done = 0;
+        for client in asking {
+            done += client.await.expect("a client");
+        }
+        done as f64 / started.elapsed().as_secs_f64()
     })
 }

@@ -30,17 +30,17 @@ const MANY_BATCHES: usize = 1100;
 const CASES: &[(&str, Request, Way, u64)] = &[
     ("read RESP GET", resp_get, Way::Read, 540),
     ("read RESP SET", resp_set, Way::Read, 650),
-    ("read line GET", line_get, Way::Read, 690),
-    ("read line PUT", line_put, Way::Read, 910),
+    ("read line GET", line_get, Way::Read, 650),
+    ("read line PUT", line_put, Way::Read, 870),
     ("RESP GET", resp_get, Way::Execute(Durability::Off), 1540),
     ("RESP SET", resp_set, Way::Execute(Durability::Off), 1730),
     (
         "RESP SET, recorded",
         resp_set,
         Way::Execute(Durability::EverySecond),
-        2870,
+        2760,
     ),
-    ("line GET", line_get, Way::Execute(Durability::Off), 1800),
+    ("line GET", line_get, Way::Execute(Durability::Off), 1760),
     ("line PUT", line_put, Way::Execute(Durability::Off), 1960),
 ];
 

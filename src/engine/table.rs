@@ -39,14 +39,22 @@ const KEYS_AHEAD_MAX: usize = 128;
 /// How many expired entries are deleted as one change, under the lock of their shard.
 const EXPIRED_AT_A_TIME: usize = 256;
 
+/// What is kept beside a shard, and changed under its lock. In a line of the cache of its own: another core works on the next.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Beside {
+    /// The number of its last change: whoever has read there has seen that one.
+    changed: AtomicU64,
+    /// Those of its entries that expire.
+    expiring: Mutex<Expiring>,
+}
+
 /// The map from key to entry.
 #[derive(Debug)]
 pub struct Table {
     map: DashMap<Entry, (), ahash::RandomState>,
-    /// For each shard the number of its last change, written under its lock: whoever has read there has seen that one.
-    changed: Box<[AtomicU64]>,
-    /// For each shard those of its entries that expire; changed under its lock.
-    expiring: Box<[Mutex<Expiring>]>,
+    /// For each shard what is kept beside it.
+    beside: Box<[Beside]>,
     keys: AtomicU64,
     keys_expiring: AtomicU64,
     data_bytes: AtomicU64,
@@ -71,10 +79,7 @@ impl Table {
         );
         Self {
             map,
-            changed: std::iter::repeat_with(AtomicU64::default)
-                .take(SHARDS)
-                .collect(),
-            expiring: std::iter::repeat_with(Mutex::default)
+            beside: std::iter::repeat_with(Beside::default)
                 .take(SHARDS)
                 .collect(),
             keys: AtomicU64::new(0),
@@ -173,19 +178,19 @@ impl Table {
     pub(super) fn read_shard(&self, place: usize) -> (RwLockReadGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[place];
         let shard = soon(|| lock.try_read()).unwrap_or_else(|| lock.read());
-        (shard, self.changed[place].load(Relaxed))
+        (shard, self.beside[place].changed.load(Relaxed))
     }
 
     /// Locks a shard against all others; and the number of the last change there.
     pub(super) fn write_shard(&self, place: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[place];
         let shard = soon(|| lock.try_write()).unwrap_or_else(|| lock.write());
-        (shard, self.changed[place].load(Relaxed))
+        (shard, self.beside[place].changed.load(Relaxed))
     }
 
     /// Notes the number of a change in a shard, under its lock.
     pub(super) fn note(&self, place: usize, change: u64) {
-        self.changed[place].store(change, Relaxed);
+        self.beside[place].changed.store(change, Relaxed);
     }
 
     /// Locks the shards of these keys against all others.
@@ -237,7 +242,7 @@ impl Table {
     /// change there.
     #[must_use]
     pub fn entries(&self, shard: usize, prefix: &[u8]) -> (Vec<Entry>, u64) {
-        let changed = &self.changed[shard];
+        let changed = &self.beside[shard].changed;
         let shard = self.map.shards()[shard].read();
         let changed = changed.load(Relaxed);
         let mut entries = Vec::with_capacity(if prefix.is_empty() { shard.len() } else { 0 });
@@ -291,7 +296,7 @@ impl Table {
     /// Some entries of one shard that have expired.
     #[must_use]
     pub fn expired(&self, shard: usize, now: UnixMs) -> Vec<Entry> {
-        let expiring = lock(&self.expiring[shard]);
+        let expiring = lock(&self.beside[shard].expiring);
         let due = expiring.iter().take_while(|(at, _)| *at <= now);
         due.take(EXPIRED_AT_A_TIME)
             .map(|(_, entry)| entry.clone())
@@ -304,11 +309,11 @@ impl Table {
         if self.keys_expiring() == 0 {
             return 0;
         }
-        let count = |expiring: &Mutex<Expiring>| {
-            let expiring = lock(expiring);
+        let count = |beside: &Beside| {
+            let expiring = lock(&beside.expiring);
             expiring.iter().take_while(|(at, _)| *at <= now).count() as u64
         };
-        self.expiring.iter().map(count).sum()
+        self.beside.iter().map(count).sum()
     }
 
     /// Puts an entry in the place of what was under its key in a shard, under its lock; what that was.
@@ -386,7 +391,7 @@ impl Table {
     fn change_expiry(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
         let time = |entry: Option<&Entry>| Some((entry?.expires_at()?, entry?.clone()));
         let (old, new) = (time(old), time(new));
-        let mut expiring = lock(&self.expiring[shard]);
+        let mut expiring = lock(&self.beside[shard].expiring);
         if old.is_some_and(|old| expiring.remove(&old)) {
             self.keys_expiring.fetch_sub(1, Relaxed);
         }
@@ -396,7 +401,7 @@ impl Table {
     }
 
     fn forget_expiries(&self, shard: usize) -> Expiring {
-        let expiring = std::mem::take(&mut *lock(&self.expiring[shard]));
+        let expiring = std::mem::take(&mut *lock(&self.beside[shard].expiring));
         self.keys_expiring.fetch_sub(expiring.len() as u64, Relaxed);
         expiring
     }
@@ -557,7 +562,7 @@ impl Locked<'_> {
     /// Notes the number of a change in all the locked shards.
     pub fn note(&mut self, change: u64) {
         for (place, _) in &self.shards {
-            self.table.changed[*place].store(change, Relaxed);
+            self.table.beside[*place].changed.store(change, Relaxed);
         }
     }
 
@@ -566,7 +571,7 @@ impl Locked<'_> {
     pub fn changed(&self) -> u64 {
         self.shards
             .iter()
-            .map(|(place, _)| self.table.changed[*place].load(Relaxed))
+            .map(|(place, _)| self.table.beside[*place].changed.load(Relaxed))
             .max()
             .unwrap_or(0)
     }
@@ -645,7 +650,7 @@ impl Locked<'_> {
             table
                 .keys_expiring
                 .fetch_add(expiring.len() as u64, Relaxed);
-            *lock(&table.expiring[place]) = expiring;
+            *lock(&table.beside[place].expiring) = expiring;
         }
         self.growth.keys += taken.keys;
         self.growth.data_bytes += taken.data_bytes;

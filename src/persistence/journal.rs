@@ -109,10 +109,7 @@ impl Record {
     /// The record of a change.
     #[must_use]
     pub fn of(change: &Change<'_>) -> Self {
-        let mut line = Vec::with_capacity(match change {
-            Change::Put(key, value) => key.as_bytes().len() + value.bytes().len() + 64,
-            _ => 64,
-        });
+        let mut line = Vec::with_capacity(bytes_expected(change));
         if let Change::Group(changes) = change {
             line.extend_from_slice(b"{\"group\":[");
             for (place, change) in changes.iter().enumerate() {
@@ -153,18 +150,26 @@ impl Record {
     }
 }
 
+/// As many as mostly come together.
+const RECORDS_EXPECTED: usize = 16;
+
 /// Records of several changes but for their numbers, one behind the other: made apart, ended under the lock of the journal.
 #[derive(Default)]
 pub struct Records {
     lines: Vec<u8>,
     /// Where each ends, and its checksum so far.
-    ends: SmallVec<[(usize, crc32fast::Hasher); 16]>,
+    ends: SmallVec<[(usize, crc32fast::Hasher); RECORDS_EXPECTED]>,
 }
 
 impl Records {
     /// Adds the record of a change, which is no group.
     pub fn push(&mut self, change: &Change<'_>) {
         let start = self.lines.len();
+        if start == 0 {
+            // Others like it mostly follow.
+            self.lines
+                .reserve(RECORDS_EXPECTED * bytes_expected(change));
+        }
         write_change(&mut self.lines, change);
         let mut crc = crc32fast::Hasher::new();
         crc.update(&self.lines[start..]);
@@ -187,6 +192,16 @@ impl Records {
             start = end;
         }
     }
+}
+
+/// About as long as the record of a change is.
+fn bytes_expected(change: &Change<'_>) -> usize {
+    const AROUND: usize = 64;
+    AROUND
+        + match change {
+            Change::Put(key, value) => key.as_bytes().len() + value.bytes().len(),
+            _ => 0,
+        }
 }
 
 /// Ends the line of a record, whose checksum so far this is.

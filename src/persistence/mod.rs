@@ -78,6 +78,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
 pub use feed::{FollowError, Follower};
 pub use folder::FolderError;
 pub use inspect::Inspection;
@@ -255,8 +257,8 @@ pub struct Store {
     folder: Arc<Folder>,
     durability: Durability,
     writer: Arc<Writer>,
-    /// Changes since the start, those included that were replayed.
-    changes: AtomicU64,
+    /// Changes since the start, those included that were replayed. All write to it, and what stands beside is read by all.
+    changes: CachePadded<AtomicU64>,
     saved_changes: AtomicU64,
     last_save: Mutex<Option<SaveReport>>,
     /// What store.json looked like when it was last read or written by this server.
@@ -384,7 +386,7 @@ impl Store {
             folder,
             durability: options.durability,
             writer,
-            changes: AtomicU64::new(changes),
+            changes: CachePadded::new(AtomicU64::new(changes)),
             saved_changes: AtomicU64::new(0),
             last_save: Mutex::new(None),
             known: Mutex::new(known),

@@ -13,11 +13,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
 use tokio::sync::Semaphore;
 
 use super::fault::Faults;
@@ -39,6 +40,14 @@ const SYNC_BYTES: usize = 4 << 20;
 
 /// A write that takes longer has waited for the disk.
 const SLOW_WRITE: Duration = Duration::from_millis(1);
+
+/// Nobody writes at once; somebody does; and is to look again, as more has come.
+const IDLE: u8 = 0;
+const WRITING: u8 = 1;
+const WANTED: u8 = 2;
+
+/// How often one writes for others before the thread does: its own clients wait.
+const ROUNDS_MAX: usize = 16;
 
 /// Records that nobody has begun to write.
 pub(super) struct Tail {
@@ -81,11 +90,12 @@ pub struct Writer {
     pub(super) syncing: Mutex<()>,
     /// Held while a file is written to: never taken by whoever must not wait for the disk.
     pub(super) open: Mutex<Open>,
-    pub(super) tail: Mutex<Tail>,
-    pub(super) faults: Faults,
+    pub(super) tail: CachePadded<Mutex<Tail>>,
+    /// Asked before each change: it has a line of the cache of its own, apart from what each change writes to.
+    pub(super) faults: CachePadded<Faults>,
     pub(super) window: Window,
     /// The last record that was appended, written, synced.
-    appended: AtomicU64,
+    appended: CachePadded<AtomicU64>,
     pub(super) written: Watermark,
     synced: Watermark,
     /// The last record that followers may be shown.
@@ -101,6 +111,8 @@ pub struct Writer {
     /// Whether a write may have to wait for the disk: after a write that did, and while a sync runs.
     is_slow: AtomicBool,
     is_syncing: AtomicBool,
+    /// What goes on in `write_at_once`.
+    at_once: AtomicU8,
     threads: OnceLock<Vec<Thread>>,
     acknowledges_early: bool,
 }
@@ -163,13 +175,13 @@ impl Writer {
                 highest,
                 older,
             }),
-            tail: Mutex::new(Tail {
+            tail: CachePadded::new(Mutex::new(Tail {
                 lines: Vec::new(),
                 next_seq,
-            }),
-            faults: Faults::default(),
+            })),
+            faults: CachePadded::default(),
             window: Window::default(),
-            appended: AtomicU64::new(seq),
+            appended: CachePadded::new(AtomicU64::new(seq)),
             written: Watermark::new(seq),
             synced: Watermark::new(seq),
             fed: Watermark::new(0),
@@ -180,6 +192,7 @@ impl Writer {
             size: (AtomicU64::new(0), AtomicU64::new(0)),
             is_slow: AtomicBool::new(false),
             is_syncing: AtomicBool::new(false),
+            at_once: AtomicU8::new(IDLE),
             threads: OnceLock::new(),
             acknowledges_early: cfg!(debug_assertions)
                 && std::env::var_os("PYKV_BREAK").is_some_and(|how| how == "acknowledge-early"),
@@ -317,21 +330,44 @@ impl Writer {
     }
 
     /// Writes what all have appended, on this thread, where that takes no longer than to wake another: under `everysec`, while
-    /// the disk is quick. A write that turns out to be slow is the last one of its kind until the disk is quick again.
+    /// the disk is quick. A write that turns out to be slow is the last one of its kind until the disk is quick again. Who comes
+    /// while another writes so leaves it to that one, which looks again.
     fn write_at_once(&self) -> bool {
-        if self.durability != Durability::EverySecond
-            || self.is_slow.load(Ordering::Relaxed)
-            || self.is_syncing.load(Ordering::Relaxed)
-        {
+        use Ordering::SeqCst;
+        if self.durability != Durability::EverySecond {
             return false;
         }
-        // Who has the lock may have taken the records before these came.
-        let Ok(mut open) = self.open.try_lock() else {
-            return false;
-        };
-        // A failure is told of by the fault that it leaves.
-        let _ = self.write_to(&mut open);
-        true
+        while let Err(state) = self.at_once.compare_exchange(IDLE, WRITING, SeqCst, SeqCst) {
+            let wanted = (state == WRITING).then(|| {
+                self.at_once
+                    .compare_exchange(WRITING, WANTED, SeqCst, SeqCst)
+            });
+            if state == WANTED || wanted.is_some_and(|wanted| wanted.is_ok()) {
+                return true;
+            }
+        }
+        for _ in 0..ROUNDS_MAX {
+            if self.is_slow.load(Ordering::Relaxed) || self.is_syncing.load(Ordering::Relaxed) {
+                break;
+            }
+            // Who has the lock may have taken the records before these came.
+            let Ok(mut open) = self.open.try_lock() else {
+                break;
+            };
+            // A failure is told of by the fault that it leaves.
+            let _ = self.write_to(&mut open);
+            drop(open);
+            if self
+                .at_once
+                .compare_exchange(WRITING, IDLE, SeqCst, SeqCst)
+                .is_ok()
+            {
+                return true;
+            }
+            self.at_once.store(WRITING, SeqCst);
+        }
+        self.at_once.store(IDLE, SeqCst);
+        false
     }
 
     /// Wakes the thread that writes.
