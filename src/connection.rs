@@ -213,6 +213,7 @@ impl Connection {
                 self.input.advance(bytes, true);
                 return Step::More;
             }
+            self.tally.since.get_or_insert_with(Instant::now);
             let mut execution = Execution {
                 desk: Desk {
                     service: &self.service,
@@ -250,6 +251,7 @@ impl Connection {
         }
         self.changes.clear();
         self.service.stats.add(&mut self.tally);
+        self.tally.since = None;
     }
 
     /// Puts an error in the place of every reply that told of a change.

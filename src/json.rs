@@ -92,9 +92,15 @@ pub fn string(text: &str) -> String {
     serde_json::to_string(text).expect("text is always JSON")
 }
 
-/// Writes bytes as a JSON string of base64 (RFC 4648, section 4).
+/// Bytes as base64 (RFC 4648, section 4).
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+/// Writes bytes as a JSON string of base64.
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_string(out, &BASE64.encode(bytes));
+    write_string(out, &base64(bytes));
 }
 
 /// Writes a value in its JSON form.

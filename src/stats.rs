@@ -1,13 +1,14 @@
 //! Plain counters: what the server has done since it started.
 //!
-//! In: a `Tally` of each batch of requests. Out: the figures that STATS and the shim show.
+//! In: a `Tally` of each batch of requests. Out: the figures that STATS and the shim show, and how long requests took.
 //! Promises: every request is counted once, in the row of its command; a figure read twice never falls back.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::latency::{Counts, Latencies};
 
 /// Over how much of the past the rate of requests is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
@@ -26,9 +27,20 @@ pub struct Tally {
     pub misses: u64,
     /// Requests answered with an error.
     pub errors: u64,
+    /// When the first of them was taken up: each is answered once all are. None: how long they take is not told.
+    pub since: Option<Instant>,
 }
 
 impl Tally {
+    /// A tally of what is taken up now.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            since: Some(Instant::now()),
+            ..Self::default()
+        }
+    }
+
     /// Counts one request of the command at this place.
     pub fn command(&mut self, place: usize) {
         if self.commands.len() <= place {
@@ -52,6 +64,8 @@ impl Tally {
 pub struct Stats {
     started: Instant,
     commands: Vec<AtomicU64>,
+    /// How long they took; memory is taken for those that are used.
+    latencies: Vec<OnceLock<Latencies>>,
     requests: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -71,6 +85,9 @@ impl Stats {
             commands: std::iter::repeat_with(AtomicU64::default)
                 .take(commands)
                 .collect(),
+            latencies: std::iter::repeat_with(OnceLock::default)
+                .take(commands)
+                .collect(),
             requests: AtomicU64::default(),
             hits: AtomicU64::default(),
             misses: AtomicU64::default(),
@@ -83,9 +100,15 @@ impl Stats {
 
     /// Adds what a batch has counted, and empties the tally.
     pub fn add(&self, tally: &mut Tally) {
-        for (total, counted) in self.commands.iter().zip(&mut tally.commands) {
+        let took = tally.since.map(|since| since.elapsed());
+        let totals = self.commands.iter().zip(&self.latencies);
+        for ((total, latencies), counted) in totals.zip(&mut tally.commands) {
             if *counted > 0 {
-                total.fetch_add(std::mem::take(counted), Relaxed);
+                let counted = std::mem::take(counted);
+                total.fetch_add(counted, Relaxed);
+                if let Some(took) = took {
+                    latencies.get_or_init(Latencies::default).add(took, counted);
+                }
             }
         }
         for (total, counted) in [
@@ -143,6 +166,13 @@ impl Stats {
     #[must_use]
     pub fn of_command(&self, place: usize) -> u64 {
         self.commands[place].load(Relaxed)
+    }
+
+    /// How long the requests of the command at this place of the table took, those that have been timed.
+    #[must_use]
+    pub fn latencies_of(&self, place: usize) -> Counts {
+        let latencies = self.latencies[place].get();
+        latencies.map(Latencies::counts).unwrap_or_default()
     }
 
     /// Requests in total.

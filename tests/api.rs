@@ -979,7 +979,7 @@ fn a_method_or_a_path_that_is_not_known_is_a_problem_too() {
             assert_eq!(allow, "get,head,put,patch,delete", "{method} {key}");
         }
     }
-    for path in ["/api/v1/keys", "/api/v1", "/api/v2/keys/a"] {
+    for path in ["/api/v1/key", "/api/v1", "/api/v2/keys/a"] {
         is_problem(
             &http.ask(&format!("GET {path}")),
             404,

@@ -9,7 +9,9 @@ use pykv::command::COMMANDS;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("src/record.rs", &[]),
     ("src/entry.rs", &["record"]),
-    ("src/stats.rs", &[]),
+    ("src/latency.rs", &[]),
+    ("src/process.rs", &[]),
+    ("src/stats.rs", &["latency"]),
     ("src/json.rs", &["entry", "record"]),
     ("src/causes.rs", &[]),
     ("src/persistence", &["causes", "entry", "json", "record"]),
@@ -28,6 +30,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "record",
             "stats",
             "json",
+            "latency",
+            "process",
         ],
     ),
     ("src/verdict.rs", &["engine", "persistence"]),
@@ -55,7 +59,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "src/http",
         &[
-            "command", "config", "engine", "entry", "json", "protocol", "record", "stats",
+            "command", "config", "engine", "entry", "json", "latency", "process", "protocol",
+            "record", "stats",
         ],
     ),
 ];

@@ -14,6 +14,7 @@ mod doors; //       nasty pairs, in by each door and out by each other
 mod expiry; //      pairs that cease to be
 mod faults; //      every call of the system that persistence makes, failing once
 mod feed; //        what a follower of changes is shown, and when
+mod figures; //     what is told of the server itself: metrics, the live feed
 mod flips; //       each byte of each file changed, on a simulated disk
 mod folder; //      a folder that is removed, replaced, taken, or of a small or read-only disk
 mod follow; //      changes over the wire, and again after a disconnect
@@ -21,6 +22,7 @@ mod house; //       layers, module docs, README = table
 mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
+mod listing; //     pairs page by page, and namespaces
 mod loading; //     what is answered while the data is being loaded, and how that ends
 mod pipelines; //   requests that arrive together, and are done one after the other
 mod power; //       power cuts on a simulated disk, at every operation

@@ -94,7 +94,7 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 fn figures(engine: &Engine, stats: &Stats) -> Vec<(String, Figure)> {
     let disk = engine.disk();
     let save = disk.last_save;
-    let memory = memory_stats::memory_stats().map(|memory| memory.physical_mem as u64);
+    let memory = crate::process::resident_bytes();
     let named = [
         (
             "version",

@@ -12,6 +12,7 @@ use super::table::{ANY, COMMANDS, Command};
 use super::{Answer, Arguments, Call};
 use crate::engine::Engine;
 use crate::persistence::Durability;
+use crate::process;
 use crate::protocol::Reply;
 
 pub(super) const ROWS: &[Command] = &[Command::free("INFO", "[<section> ...]", 0..=ANY, info)
@@ -99,7 +100,7 @@ fn clients(service: &Service, out: &mut String) {
 }
 
 fn memory(service: &Service, out: &mut String) {
-    let resident = memory_stats::memory_stats().map_or(0, |memory| memory.physical_mem as u64);
+    let resident = process::resident_bytes().unwrap_or(0);
     let data_bytes = engine(service).map_or(0, Engine::data_bytes);
     lines!(out,
         "used_memory": resident,
@@ -175,19 +176,12 @@ fn replication(_service: &Service, out: &mut String) {
 }
 
 fn cpu(_service: &Service, out: &mut String) {
-    // Fields 14 and 15 of proc(5), after the name, which may hold blanks; a hundredth of a second each.
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+    let Some((user, system)) = process::cpu_time() else {
         return;
     };
-    let fields = stat.rsplit(") ").next().unwrap_or_default();
-    let mut ticks = fields
-        .split(' ')
-        .skip(11)
-        .map(|field| field.parse().unwrap_or(0.0));
-    let (user, system): (f64, f64) = (ticks.next().unwrap_or(0.0), ticks.next().unwrap_or(0.0));
     lines!(out,
-        "used_cpu_sys": format!("{:.6}", system / 100.0),
-        "used_cpu_user": format!("{:.6}", user / 100.0),
+        "used_cpu_sys": format!("{:.6}", system.as_secs_f64()),
+        "used_cpu_user": format!("{:.6}", user.as_secs_f64()),
     );
 }
 

@@ -18,6 +18,7 @@ mod info;
 mod keys;
 mod listing;
 mod numbers;
+mod operations;
 mod options;
 mod pattern;
 mod service;
@@ -44,8 +45,9 @@ pub use batch::{Batch, Part, Prepared};
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX, write as write_message};
 pub use clients::{Client, MAIL_BYTES_MAX, Message};
 pub use listing::SCAN_COUNT_MAX;
+pub use operations::{OPERATIONS_MAX, Operation, Operations, Watch};
 pub use pattern::{PATTERN_BYTES_MAX, Pattern};
-pub use service::{Service, Setup};
+pub use service::{Service, Setup, Usage};
 pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Session};
 pub use table::{Access, COMMANDS, Command, Dialects, Keys, place_of};
 pub use transaction::REPLY_BYTES_MAX;
@@ -140,14 +142,27 @@ impl<'a> Call<'a, '_> {
         if self.service.clients.is_monitored() {
             self.show(arguments);
         }
-        if !self.command.is_timed() {
+        let is_watched = self.service.operations.is_watched();
+        if !is_watched && !self.command.is_timed() {
             return (self.command.run)(self, arguments);
         }
+        let misses = self.tally.misses;
         let started = Instant::now();
         let answer = (self.command.run)(self, arguments);
-        self.service
-            .slowlog
-            .note(self, arguments, started.elapsed());
+        let took = started.elapsed();
+        if self.command.is_timed() {
+            self.service.slowlog.note(self, arguments, took);
+        }
+        if is_watched {
+            let status = match &answer {
+                Err(error) => error.code.as_str(),
+                Ok(_) if self.tally.misses > misses => "NOT_FOUND",
+                Ok(_) => "OK",
+            };
+            let key = self.command.keys.of(arguments).next();
+            let operations = &self.service.operations;
+            operations.note(self.command.name, key, status, took);
+        }
         answer
     }
 

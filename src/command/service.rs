@@ -3,6 +3,7 @@
 //! In: the data, once it is loaded. Out: the engine, the counters. Promise: until then every request for data is told how far
 //! the load is.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
@@ -13,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::COMMANDS;
 use super::channels::Channels;
 use super::clients::Clients;
+use super::operations::Operations;
 use super::slowlog::Slowlog;
 use crate::engine::{Barrier, Engine, Progress};
+use crate::latency::Counts;
 use crate::persistence::Durability;
 use crate::protocol::{ErrorCode, ErrorReply};
 use crate::record::now_ms;
@@ -32,6 +35,8 @@ pub struct Service {
     pub clients: Clients,
     /// Who listens to what.
     pub channels: Channels,
+    /// What people watch.
+    pub operations: Arc<Operations>,
     /// What took long.
     pub(super) slowlog: Slowlog,
     /// How the server was started.
@@ -57,6 +62,15 @@ pub struct Setup {
     pub shutdown: CancellationToken,
 }
 
+/// How a command has been used.
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// How often it was asked for.
+    pub requests: u64,
+    /// How long that took; what still runs is not among it.
+    pub latencies: Counts,
+}
+
 impl Service {
     /// A service whose data is still being loaded, and how far that is; its counters are at nought.
     #[must_use]
@@ -67,6 +81,7 @@ impl Service {
             stats: Stats::new(COMMANDS.len()),
             clients: Clients::default(),
             channels: Channels::default(),
+            operations: Arc::default(),
             slowlog: Slowlog::default(),
             setup,
             saving: Arc::default(),
@@ -109,6 +124,22 @@ impl Service {
                 ),
             )
         })
+    }
+
+    /// What has been asked for by each command that has been used, by its name: how often, and how long that took.
+    #[must_use]
+    pub fn usage(&self) -> BTreeMap<&'static str, Usage> {
+        let mut usage: BTreeMap<_, Usage> = BTreeMap::new();
+        for (place, command) in COMMANDS.iter().enumerate() {
+            let requests = self.stats.of_command(place);
+            if requests > 0 {
+                // A word that means one thing on a line and another to Redis is counted as one.
+                let of_name = usage.entry(command.name).or_default();
+                of_name.requests += requests;
+                of_name.latencies.add(&self.stats.latencies_of(place));
+            }
+        }
+        usage
     }
 
     /// Has the pairs of these keys fetched from memory, all at once: they are about to be looked up.

@@ -68,7 +68,7 @@ impl Replies for Kept {
 
 /// Executes one command, and waits until what it did is safe.
 pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answer, Response> {
-    let mut tally = Tally::default();
+    let mut tally = Tally::begin();
     let mut kept = Kept::default();
     let mut barrier = Barrier::default();
     let mut batch = Batch::default();

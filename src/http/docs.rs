@@ -36,6 +36,8 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
             Requests that a page of another site causes in a browser are refused with 403."
     ),
     paths(
+        super::listing::list,
+        super::namespaces::list,
         super::keys::get,
         super::keys::put,
         super::keys::patch,
@@ -46,8 +48,12 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
         super::all,
         super::clear,
         super::stats,
-        super::health
-    )
+        super::health,
+        super::live,
+        super::metrics::metrics,
+        super::live::live
+    ),
+    components(schemas(super::live::Figures, super::live::SomeOperations))
 )]
 struct Api;
 

@@ -13,6 +13,10 @@ mod guard;
 mod input;
 mod keys;
 mod listener;
+mod listing;
+mod live;
+mod metrics;
+mod namespaces;
 mod pairs;
 mod problem;
 
@@ -24,7 +28,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -66,12 +70,20 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .route("/clear", delete(clear))
         .route("/stats", get(stats))
         .route("/health", get(health))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(health))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/keys", get(listing::list))
+        .route("/api/v1/namespaces", get(namespaces::list))
+        .route("/api/v1/live", get(live::live))
         .merge(keys::router())
         .merge(docs::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").at(&uri)
         })
+        .layer(Extension(Arc::<namespaces::Counts>::default()))
+        .layer(Extension(Arc::<live::Feed>::default()))
         .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
         // The last layer is the first to be asked, whatever the route.
         .layer(middleware::from_fn_with_state(
@@ -233,6 +245,21 @@ async fn health(State(service): State<Arc<Service>>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (code, Json(Health { status, reasons })).into_response()
+}
+
+/// Ask whether the server runs at all.
+///
+/// For whoever starts it again if it does not. Whether it can do all that it promises says `/health`, which is also
+/// `/health/ready`.
+#[utoipa::path(get, path = "/health/live", tag = "Server",
+    responses(
+        (status = 200, description = "It runs.", body = Health, example = json!({"status": "ok", "reasons": []})),
+        (status = 403, description = OTHER_SITE, body = Detail)))]
+async fn live() -> Json<Health> {
+    Json(Health {
+        status: "ok",
+        reasons: Vec::new(),
+    })
 }
 
 /// The status of a server that has its data, and one sentence for each thing that is not well.

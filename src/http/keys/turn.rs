@@ -28,7 +28,7 @@ impl<'a> Turn<'a> {
     /// Begins a request that amounts to this command, on this key.
     pub fn begin(service: &'a Service, verb: &str, key: Key<'a>) -> Self {
         let place = place_of(verb.as_bytes(), Dialect::Line).expect("a command of the table");
-        let mut tally = Tally::default();
+        let mut tally = Tally::begin();
         tally.requests += 1;
         tally.command(place);
         if service.clients.is_monitored() {

@@ -1,0 +1,214 @@
+//! `GET /api/v1/namespaces`: what keys begin with up to the next colon, and how many keys each has.
+//!
+//! In: a prefix. Out: the namespaces below it. Promises: however often it is asked, all keys are looked at one after the other
+//! only now and then, with others having their turn in between; how old the answer is, is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::docs::{LOADING, OTHER_SITE};
+use super::problem::Problem;
+use crate::command::{Service, place_of};
+use crate::engine::Engine;
+use crate::json;
+use crate::protocol::Dialect;
+use crate::record::{Key, UnixMs, now_ms};
+use crate::stats::Tally;
+
+/// The most namespaces of one answer: they are counted in memory.
+pub const NAMESPACES_MAX: usize = 100_000;
+/// A count is good for at least so long,
+const GOOD_FOR: Duration = Duration::from_secs(1);
+/// and so many times as long as it has taken: counting takes a small share of the time, however many keys there are.
+const GOOD_FOR_TIMES: u32 = 20;
+/// Of how many prefixes counts are kept.
+const PREFIXES_MAX: usize = 64;
+
+/// What is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// The namespaces below this one; all, if there is none.
+    #[serde(default)]
+    #[param(required = false, example = "user:")]
+    prefix: String,
+}
+
+/// The namespaces below a prefix.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Listed {
+    /// By name.
+    namespaces: Vec<Namespace>,
+    /// Keys below the prefix that are in no namespace there.
+    others: u64,
+    /// When they were counted (RFC 3339).
+    #[schema(example = "2026-11-25T12:00:00.000Z")]
+    counted_at: String,
+    #[serde(skip)]
+    began: Instant,
+    #[serde(skip)]
+    took: Duration,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct Namespace {
+    /// What its keys begin with, the colon included.
+    #[schema(example = "user:")]
+    name: String,
+    /// How many they are.
+    #[schema(example = 4)]
+    keys: u64,
+}
+
+/// Counts that are kept. One is made at a time.
+#[derive(Debug, Default)]
+pub struct Counts {
+    by_prefix: Mutex<HashMap<String, Arc<Listed>>>,
+    counting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// List namespaces.
+///
+/// They are counted now and then, not each time: `counted_at` says when.
+#[utoipa::path(get, path = "/api/v1/namespaces", tag = "Keys", params(Asked),
+    responses(
+        (status = 200, description = "The namespaces.", body = Listed),
+        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "There are more than 100,000.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not what it should be.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    Extension(counts): Extension<Arc<Counts>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Arc<Listed>>, Problem> {
+    let Query(Asked { prefix }) = asked.map_err(|rejection| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())
+    })?;
+    Key::parse(prefix.as_bytes())?;
+    let engine = service.engine()?;
+    let mut tally = Tally::begin();
+    tally.requests += 1;
+    tally.command(place_of(b"NAMESPACES", Dialect::Line).expect("a command of the table"));
+    let counted = counts.below(engine, prefix).await;
+    service.stats.add(&mut tally);
+    counted.map(Json)
+}
+
+impl Counts {
+    /// The namespaces below a prefix: as they were counted last, if that is good; else as they are counted now. While they are, who
+    /// has seen an older count is shown that.
+    async fn below(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        prefix: String,
+    ) -> Result<Arc<Listed>, Problem> {
+        let kept = self.kept(&prefix);
+        if let Some(kept) = kept {
+            if !kept.is_good()
+                && let Ok(turn) = Arc::clone(&self.counting).try_lock_owned()
+            {
+                let (counts, engine) = (Arc::clone(self), Arc::clone(engine));
+                tokio::spawn(async move {
+                    // Too many by now: the next who asks finds that out.
+                    let _ = counts.count(&engine, prefix).await;
+                    drop(turn);
+                });
+            }
+            return Ok(kept);
+        }
+        let _turn = self.counting.lock().await;
+        // By whoever had the turn before.
+        match self.kept(&prefix) {
+            Some(kept) => Ok(kept),
+            None => self.count(engine, prefix).await,
+        }
+    }
+
+    fn kept(&self, prefix: &str) -> Option<Arc<Listed>> {
+        let by_prefix = self
+            .by_prefix
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        by_prefix.get(prefix).map(Arc::clone)
+    }
+
+    async fn count(&self, engine: &Arc<Engine>, prefix: String) -> Result<Arc<Listed>, Problem> {
+        let counted = count(engine, &prefix).await.map(Arc::new);
+        let mut by_prefix = self
+            .by_prefix
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &counted {
+            Ok(counted) => {
+                if by_prefix.len() >= PREFIXES_MAX {
+                    by_prefix.retain(|_, kept| kept.is_good());
+                }
+                if by_prefix.len() >= PREFIXES_MAX {
+                    by_prefix.clear();
+                }
+                by_prefix.insert(prefix, Arc::clone(counted));
+            }
+            Err(_) => drop(by_prefix.remove(&prefix)),
+        }
+        counted
+    }
+}
+
+impl Listed {
+    fn is_good(&self) -> bool {
+        self.began.elapsed() < GOOD_FOR.max(self.took * GOOD_FOR_TIMES)
+    }
+}
+
+/// Counts the namespaces below a prefix.
+async fn count(engine: &Arc<Engine>, prefix: &str) -> Result<Listed, Problem> {
+    let began = Instant::now();
+    let counted_at: UnixMs = now_ms();
+    let mut scan = engine.scan(Key::parse(prefix.as_bytes())?);
+    let (mut namespaces, mut others) = (BTreeMap::<String, u64>::new(), 0);
+    for entries in scan.by_ref() {
+        for entry in &entries {
+            let key = entry.key().as_str();
+            let Some(colon) = key[prefix.len()..].find(':') else {
+                others += 1;
+                continue;
+            };
+            let name = &key[..=prefix.len() + colon];
+            if let Some(keys) = namespaces.get_mut(name) {
+                *keys += 1;
+            } else if namespaces.len() < NAMESPACES_MAX {
+                namespaces.insert(name.to_owned(), 1);
+            } else {
+                let reason = format!(
+                    "there are more than {NAMESPACES_MAX} namespaces below '{prefix}'; GET /api/v1/keys lists the keys"
+                );
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    // What is shown must be as safe as promised; what could not be made safe is still true.
+    let _ = engine.commit(scan.seen()).await;
+    let namespaces = namespaces.into_iter();
+    Ok(Listed {
+        namespaces: namespaces
+            .map(|(name, keys)| Namespace { name, keys })
+            .collect(),
+        others,
+        counted_at: json::time(counted_at),
+        began,
+        took: began.elapsed(),
+    })
+}

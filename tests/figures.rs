@@ -1,0 +1,276 @@
+//! What is told of the server itself: `GET /metrics` for Prometheus, and the live feed.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::http::Http;
+use crate::server::{TestServer, wait_until};
+
+/// The samples of a text in Prometheus's format, by name and labels; what is not in the format ends the test.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let (mut samples, mut kinds) = (BTreeMap::new(), BTreeMap::new());
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let words: Vec<&str> = comment.splitn(3, ' ').collect();
+            match words[..] {
+                ["HELP", _, _] => {}
+                ["TYPE", name, kind] => {
+                    let before = kinds.insert(name.to_owned(), kind.to_owned());
+                    assert_eq!(before, None, "a family stands once: {name}");
+                }
+                _ => panic!("no comment of the format: {line}"),
+            }
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        let family = name.split('{').next().expect("a name");
+        let of_histogram = ["_bucket", "_sum", "_count"];
+        let family = of_histogram
+            .iter()
+            .find_map(|end| {
+                family
+                    .strip_suffix(end)
+                    .filter(|family| kinds.contains_key(*family))
+            })
+            .unwrap_or(family);
+        let kind = kinds
+            .get(family)
+            .unwrap_or_else(|| panic!("a kind comes first: {line}"));
+        assert_eq!(kind == "counter", family.ends_with("_total"), "{line}");
+        let value = value.parse().unwrap_or_else(|_| panic!("a number: {line}"));
+        assert!(samples.insert(name.to_owned(), value).is_none(), "{line}");
+    }
+    samples
+}
+
+fn metrics(http: &mut Http) -> BTreeMap<String, f64> {
+    let answer = http.ask("GET /metrics");
+    assert_eq!(answer.status, 200);
+    let content_type = "content-type: text/plain; version=0.0.4";
+    assert!(answer.head.contains(content_type), "{}", answer.head);
+    samples(answer.text())
+}
+
+#[test]
+#[allow(clippy::float_cmp, reason = "they are whole numbers")]
+fn metrics_count_what_has_been_asked_for_and_tell_how_long_it_took() {
+    let server = TestServer::start();
+    let (mut http, mut client) = (Http::connect(&server), server.client());
+    let before = metrics(&mut http);
+    assert_eq!(before["pykv_keys"], 0.0);
+    assert_eq!(before.get("pykv_requests_total{command=\"put\"}"), None);
+    for number in 0..5 {
+        assert_eq!(client.ask(&format!("PUT k{number} v")), "OK");
+    }
+    assert_eq!(client.ask("GET k0"), "VALUE \"v\"");
+    assert_eq!(client.ask("GET nope"), "NOT_FOUND");
+    assert_eq!(client.ask("EXPIRE k0 1000"), "COUNT 1");
+    assert!(client.ask("GET").starts_with("ERR ARGS"));
+    assert_eq!(client.ask("SAVE"), "OK");
+    let now = metrics(&mut http);
+    for (name, value) in [
+        ("pykv_keys", 5.0),
+        ("pykv_keys_expiring", 1.0),
+        ("pykv_data_bytes", 15.0),
+        ("pykv_connections", 1.0),
+        ("pykv_loading", 0.0),
+        ("pykv_disk_fault", 0.0),
+        ("pykv_unsaved_changes", 0.0),
+        ("pykv_last_save_success", 1.0),
+        ("pykv_keyspace_hits_total", 1.0),
+        ("pykv_keyspace_misses_total", 1.0),
+        ("pykv_errors_total", 1.0),
+        ("pykv_requests_total{command=\"put\"}", 5.0),
+        ("pykv_requests_total{command=\"get\"}", 3.0),
+        ("pykv_request_duration_seconds_count{command=\"put\"}", 5.0),
+        (
+            "pykv_request_duration_seconds_bucket{command=\"put\",le=\"+Inf\"}",
+            5.0,
+        ),
+        (
+            "pykv_request_duration_seconds_bucket{command=\"put\",le=\"8.388608\"}",
+            5.0,
+        ),
+    ] {
+        assert_eq!(now.get(name), Some(&value), "{name}");
+    }
+    let sum = now["pykv_request_duration_seconds_sum{command=\"put\"}"];
+    assert!(sum > 0.0 && sum < 60.0, "{sum}");
+    assert!(now["process_resident_memory_bytes"] > 1e6);
+    assert!(now["process_start_time_seconds"] > 1.7e9);
+    // The shim's requests are counted as well.
+    assert_eq!(http.ask("POST /put?key=a&value=1").status, 200);
+    assert_eq!(
+        metrics(&mut http)["pykv_requests_total{command=\"put\"}"],
+        6.0
+    );
+}
+
+/// The next event of this name.
+fn next(http: &mut Http, name: &str) -> Value {
+    loop {
+        let (event, data) = http.event();
+        if event == name {
+            return data;
+        }
+    }
+}
+
+fn watch(server: &TestServer) -> Http {
+    let mut http = Http::connect(server);
+    http.send("GET /api/v1/live", &[], b"");
+    let (status, head) = http.head();
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/event-stream"), "{head}");
+    http
+}
+
+#[test]
+fn the_feed_tells_figures_and_operations_as_they_come() {
+    let server = TestServer::start();
+    let mut feed = watch(&server);
+    assert_eq!(next(&mut feed, "figures")["keys"], 0);
+    let mut client = server.client();
+    assert_eq!(client.ask("PUT user:1 Ada"), "OK");
+    assert_eq!(client.ask("GET nope"), "NOT_FOUND");
+    assert!(client.ask("EXPIRE user:1 soon").starts_with("ERR ARGS"));
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let told = next(&mut feed, "operations");
+        assert_eq!(told["skipped"], 0);
+        seen.extend(told["operations"].as_array().expect("a list").clone());
+    }
+    let shown: Vec<[&str; 3]> = seen
+        .iter()
+        .map(|seen| ["command", "key", "status"].map(|name| seen[name].as_str().unwrap_or("-")))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ["PUT", "user:1", "OK"],
+            ["GET", "nope", "NOT_FOUND"],
+            ["EXPIRE", "user:1", "ARGS"]
+        ]
+    );
+    assert!(
+        seen[0]["microseconds"]
+            .as_f64()
+            .is_some_and(|took| took > 0.0 && took < 1e7)
+    );
+    let figures = loop {
+        let figures = next(&mut feed, "figures");
+        if figures["keys"] == 1 {
+            break figures;
+        }
+    };
+    assert_eq!(figures["disk"]["durability"], "everysec");
+    assert_eq!(figures["disk"]["fault"], Value::Null);
+}
+
+#[test]
+fn the_figures_of_a_second_are_those_of_that_second() {
+    let server = TestServer::start();
+    let mut feed = watch(&server);
+    next(&mut feed, "figures");
+    let mut client = server.client();
+    for _ in 0..50 {
+        assert_eq!(client.ask("GET nope"), "NOT_FOUND");
+    }
+    let mut requests = 0.0;
+    while requests < 49.0 {
+        let figures = next(&mut feed, "figures");
+        let rate = figures["by_command"]["GET"].as_f64().unwrap_or(0.0);
+        if rate > 0.0 {
+            assert_eq!(figures["hit_ratio"], 0.0);
+            assert!(figures["p99_us"].as_f64() >= figures["p50_us"].as_f64());
+        }
+        // The figures of one second are for one second, or a little more.
+        requests += rate;
+    }
+    let quiet = next(&mut feed, "figures");
+    let quiet = if quiet["p50_us"].is_null() {
+        quiet
+    } else {
+        next(&mut feed, "figures")
+    };
+    assert_eq!(quiet["p50_us"], Value::Null);
+    assert_eq!(quiet["hit_ratio"], Value::Null);
+    assert_eq!(quiet["requests_per_second"], 0.0);
+}
+
+#[test]
+fn more_operations_than_anybody_reads_are_counted_and_not_told() {
+    let server = TestServer::start();
+    let mut feed = watch(&server);
+    next(&mut feed, "figures");
+    let mut client = server.client();
+    client.send_bytes("PUT key value\n".repeat(5000).as_bytes());
+    let (mut told, mut skipped) = (0, 0);
+    while told + skipped < 5000 {
+        let some = next(&mut feed, "operations");
+        told += some["operations"].as_array().expect("a list").len();
+        skipped += usize::try_from(some["skipped"].as_u64().expect("a number")).expect("some");
+    }
+    assert_eq!(told + skipped, 5000);
+    assert!(skipped > 0);
+}
+
+#[test]
+fn one_hundred_watch_and_no_more() {
+    let server = TestServer::start();
+    let mut watching: Vec<Http> = (0..100).map(|_| watch(&server)).collect();
+    let mut http = Http::connect(&server);
+    let refused = http.ask("GET /api/v1/live");
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.text().contains("there are 100 who watch already"),
+        "{}",
+        refused.text()
+    );
+    next(watching.last_mut().expect("a hundred"), "figures");
+    watching.pop();
+    wait_until("there is room again", || {
+        let mut http = Http::connect(&server);
+        http.send("GET /api/v1/live", &[], b"");
+        http.head().0 == 200
+    });
+}
+
+#[test]
+fn who_does_not_read_the_feed_holds_nobody_up() {
+    let server = TestServer::start();
+    // They are never read from.
+    let _feeds: Vec<Http> = (0..10).map(|_| watch(&server)).collect();
+    let mut client = server.client();
+    for _ in 0..200 {
+        client.send_bytes("GET nope\n".repeat(100).as_bytes());
+        for _ in 0..100 {
+            assert_eq!(client.reply(), "NOT_FOUND");
+        }
+    }
+}
+
+#[test]
+fn a_stop_ends_the_feed() {
+    let server = TestServer::start();
+    let mut feed = watch(&server);
+    next(&mut feed, "figures");
+    let started = std::time::Instant::now();
+    server.stop();
+    assert!(
+        started.elapsed().as_secs() < 5,
+        "a watcher has held up the stop"
+    );
+}
+
+#[test]
+fn a_server_that_runs_is_live_whatever_it_cannot_do() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    for path in ["/health", "/health/live", "/health/ready"] {
+        let answer = http.ask(&format!("GET {path}"));
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.text(), r#"{"status":"ok","reasons":[]}"#, "{path}");
+    }
+}
