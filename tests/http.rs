@@ -511,6 +511,7 @@ fn a_method_that_a_route_does_not_know_is_a_405_that_says_which_it_does() {
         ("/clear", "delete"),
         ("/stats", "get,head"),
         ("/health", "get,head"),
+        ("/", "get,head"),
         ("/docs", "get,head"),
         ("/openapi.json", "get,head"),
     ];

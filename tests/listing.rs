@@ -24,7 +24,7 @@ fn walk(http: &mut Http, query: &str) -> Vec<String> {
         }
         match &page["cursor"] {
             Value::Null => return keys,
-            at => cursor = format!("&cursor={at}"),
+            at => cursor = format!("&cursor={}", at.as_str().expect("digits")),
         }
     }
 }

@@ -9,6 +9,7 @@ mod clients; //     real Redis clients
 mod commands; //    each command, right and wrong
 mod comparison; //  the same requests to a real Redis, and the same replies
 mod concurrency; // many clients, one truth
+mod dashboard; //   the page in the browser, as it is served
 mod disk; //        a disk that takes no more; what is written unasked
 mod doors; //       nasty pairs, in by each door and out by each other
 mod expiry; //      pairs that cease to be

@@ -49,8 +49,8 @@ pub struct Asked {
     search: String,
     /// Where to begin: the `cursor` of the page before.
     #[serde(default)]
-    #[param(required = false, example = 4_503_599_627_370_496_u64)]
-    cursor: Option<u64>,
+    #[param(required = false, example = "4503599627370496")]
+    cursor: Option<String>,
     /// How many pairs, 1 to 1,000. There may be a few more where keys share a place, and fewer, or none, where the search has
     /// not come to its end: it has once `cursor` is null.
     #[serde(default)]
@@ -63,8 +63,9 @@ pub struct Asked {
 pub struct Page {
     /// The pairs, in no order.
     keys: Vec<Shown>,
-    /// Where the next page begins; null after the last.
-    cursor: Option<u64>,
+    /// Where the next page begins; null after the last. Digits, but more than a number of JavaScript can have.
+    #[schema(example = "4503599627370496")]
+    cursor: Option<String>,
     /// How many pairs were looked at for this page.
     looked_at: u64,
 }
@@ -111,6 +112,11 @@ pub async fn list(
         let reason = format!("limit is 1 to {LIMIT_MAX}, not {limit}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
+    let cursor = asked.cursor.as_deref().unwrap_or("0").parse();
+    let cursor: u64 = cursor.map_err(|_| {
+        let reason = "cursor is the one of the page before, or none for the first page";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
+    })?;
     let prefix = Key::parse(asked.prefix.as_bytes())?;
     let mut tally = Tally::begin();
     tally.requests += 1;
@@ -120,7 +126,7 @@ pub async fn list(
     let everything = asked.search.is_empty() && asked.prefix.is_empty();
     let began = Instant::now();
     let (mut found, mut barrier) = (Vec::new(), Barrier::default());
-    let (mut from, mut looked_at) = (Some(asked.cursor.unwrap_or(0)), 0);
+    let (mut from, mut looked_at) = (Some(cursor), 0);
     while let Some(position) = from
         && found.len() < limit
         && began.elapsed() < LOOK_MAX
@@ -141,7 +147,7 @@ pub async fn list(
     service.stats.add(&mut tally);
     Ok(Json(Page {
         keys: found.iter().map(shown).collect(),
-        cursor: from,
+        cursor: from.map(|position| position.to_string()),
         looked_at,
     }))
 }

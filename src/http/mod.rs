@@ -8,6 +8,7 @@
 
 mod answer;
 mod bodies;
+mod dashboard;
 mod docs;
 mod guard;
 mod input;
@@ -78,6 +79,7 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .route("/api/v1/live", get(live::live))
         .merge(keys::router())
         .merge(docs::router())
+        .merge(dashboard::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").at(&uri)

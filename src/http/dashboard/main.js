@@ -1,0 +1,52 @@
+// Which screen is shown, which theme, and whether the server answers.
+
+import { find } from "./page.js";
+import * as overview from "./overview.js";
+import * as explorer from "./explorer.js";
+
+const SCREENS = { overview, explorer };
+
+function show() {
+  const [name, parameters] = location.hash.slice(1).split("?");
+  const shown = name in SCREENS ? name : "overview";
+  for (const screen of Object.keys(SCREENS)) {
+    find(screen).hidden = screen !== shown;
+    const link = document.querySelector(`nav a[href="#${screen}"]`);
+    link.toggleAttribute("aria-current", screen === shown);
+  }
+  SCREENS[shown].open(new URLSearchParams(parameters));
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  find("theme").value = theme;
+}
+
+function connect() {
+  const state = find("connection");
+  const say = (text, style) => {
+    state.textContent = text;
+    state.className = style;
+  };
+  const events = new EventSource("/api/v1/live");
+  events.addEventListener("open", () => say("connected", "on"));
+  events.addEventListener("error", () => {
+    say("not connected; trying again", "off");
+    // A browser gives up where the server has answered with an error.
+    if (events.readyState === EventSource.CLOSED) {
+      setTimeout(connect, 2000);
+    }
+  });
+  events.addEventListener("figures", (event) => overview.showFigures(JSON.parse(event.data)));
+  events.addEventListener("operations", (event) => overview.showOperations(JSON.parse(event.data)));
+  events.addEventListener("skipped", (event) => overview.showSkipped(Number(event.data)));
+}
+
+find("theme").addEventListener("change", (event) => {
+  localStorage.setItem("theme", event.target.value);
+  setTheme(event.target.value);
+});
+setTheme(localStorage.getItem("theme") ?? "system");
+addEventListener("hashchange", show);
+show();
+connect();

@@ -1,0 +1,116 @@
+// The overview: figures as cards and charts, operations as they come, namespaces, and how safe the data is.
+
+import { Chart } from "./chart.js";
+import { ask, bytes, count, duration, find, make, microseconds, rate } from "./page.js";
+
+const OPERATIONS_SHOWN = 50;
+const COMMANDS_SHOWN = 4;
+const NAMESPACES_SHOWN = 12;
+const NAMESPACES_EVERY_MS = 5000;
+
+const CARDS = [
+  ["Keys", (figures) => (figures.keys === null ? "loading" : count(figures.keys))],
+  ["Memory", (figures) => (figures.memory_bytes === null ? "unknown" : bytes(figures.memory_bytes))],
+  ["Uptime", (figures) => duration(figures.uptime_seconds)],
+  ["Requests a second", (figures) => rate(figures.requests_per_second)],
+  ["Clients", (figures) => count(figures.connections)],
+];
+
+const cards = CARDS.map(([title, show]) => ({ shown: make("dd", {}, "–"), title, show }));
+const requests = new Chart("Requests a second", rate);
+const latency = new Chart("Time to execute", microseconds);
+const hits = new Chart("Reads that find their key", (share) => `${Math.round(share * 100)} %`, 1);
+const memory = new Chart("Memory", bytes);
+
+find("cards").append(...cards.map(({ title, shown }) => make("div", { class: "card" }, make("dt", {}, title), shown)));
+find("charts").append(...[requests, latency, hits, memory].map((chart) => chart.element));
+
+/** The busiest commands of a second by name, and all others together. */
+function busiest(byCommand) {
+  const sorted = Object.entries(byCommand).sort((one, other) => other[1] - one[1]);
+  const shown = Object.fromEntries(sorted.slice(0, COMMANDS_SHOWN));
+  const others = sorted.slice(COMMANDS_SHOWN).reduce((sum, [, number]) => sum + number, 0);
+  return others > 0 ? { ...shown, others } : shown;
+}
+
+export function showFigures(figures) {
+  for (const { shown, show } of cards) {
+    shown.textContent = show(figures);
+  }
+  requests.add(figures.requests_per_second > 0 ? busiest(figures.by_command) : { all: 0 });
+  latency.add({ p50: figures.p50_us, p99: figures.p99_us });
+  hits.add({ hits: figures.hit_ratio });
+  memory.add({ resident: figures.memory_bytes, data: figures.data_bytes });
+  showDisk(figures.disk);
+}
+
+function showDisk(disk) {
+  const rows = disk === null ? [["State", "the data is being loaded"]] : [
+    ["State", disk.fault === null ? "well" : `changes are refused: ${disk.fault}`, disk.fault !== null],
+    ["Durability", disk.durability],
+    ["Journal", bytes(disk.journal_bytes)],
+    ["Waits for the disk", `${disk.unsynced_seconds.toFixed(1)} s`, disk.durability === "everysec" && disk.unsynced_seconds > 1],
+    ["Changes since the last save", count(disk.unsaved_changes)],
+    ["Last save", disk.last_save_at === null ? "none since the start"
+      : `${duration((Date.now() - Date.parse(disk.last_save_at)) / 1000)} ago, in ${disk.last_save_seconds.toFixed(2)} s: ${disk.last_save_result}`,
+      disk.last_save_result !== null && disk.last_save_result !== "ok"],
+  ];
+  find("disk").replaceChildren(...rows.flatMap(([title, text, isBad]) =>
+    [make("dt", {}, title), make("dd", isBad ? { class: "bad" } : {}, text)]));
+}
+
+export function showOperations({ operations, skipped }) {
+  const rows = operations.slice(-OPERATIONS_SHOWN).reverse().map((operation) => make("tr", {},
+    make("td", { class: "nowrap" }, new Date(operation.time_ms).toLocaleTimeString()),
+    make("td", {}, operation.command),
+    make("td", { class: "value" }, operation.key ?? ""),
+    make("td", operation.status === "OK" ? {} : { class: "bad" }, operation.status),
+    make("td", { class: "number" }, operation.microseconds.toFixed(1))));
+  const body = find("operations");
+  body.prepend(...rows);
+  while (body.children.length > OPERATIONS_SHOWN) {
+    body.lastElementChild.remove();
+  }
+  find("operations-note").textContent = skipped > 0
+    ? `The latest ${OPERATIONS_SHOWN}. ${count(skipped)} of the last quarter of a second are not shown.` : `The latest ${OPERATIONS_SHOWN}.`;
+}
+
+export function showSkipped(events) {
+  find("operations-note").textContent = `This page was slow: ${count(events)} messages were skipped.`;
+}
+
+async function showNamespaces() {
+  if (document.hidden || find("overview").hidden) {
+    return;
+  }
+  try {
+    const { answer } = await ask("/api/v1/namespaces");
+    const sorted = answer.namespaces.sort((one, other) => other.keys - one.keys);
+    const shown = sorted.slice(0, NAMESPACES_SHOWN);
+    const rest = sorted.slice(NAMESPACES_SHOWN).reduce((sum, { keys }) => sum + keys, 0);
+    const all = sorted.reduce((sum, { keys }) => sum + keys, answer.others);
+    const bar = (name, keys, element) => make("li", {}, element, make("meter", { min: 0, max: Math.max(all, 1), value: keys, "aria-label": name }));
+    const rows = shown.map(({ name, keys }) => {
+      const button = make("button", { type: "button" }, make("span", {}, name), make("span", { class: "number" }, count(keys)));
+      button.addEventListener("click", () => {
+        location.hash = `#explorer?prefix=${encodeURIComponent(name)}`;
+      });
+      return bar(name, keys, button);
+    });
+    for (const [name, keys] of [["other namespaces", rest], ["misc", answer.others]]) {
+      if (keys > 0) {
+        const text = make("div", {}, make("span", {}, name), make("span", { class: "number" }, count(keys)));
+        rows.push(bar(name, keys, text));
+      }
+    }
+    find("namespaces").replaceChildren(...(rows.length > 0 ? rows : [make("li", { class: "note" }, "There are no keys yet.")]));
+  } catch (error) {
+    find("namespaces").replaceChildren(make("li", { class: "note" }, error.message));
+  }
+}
+
+export function open() {
+  showNamespaces();
+}
+
+setInterval(showNamespaces, NAMESPACES_EVERY_MS);

@@ -1,0 +1,61 @@
+// Elements, and numbers as people read them. What comes from the store is only ever text: nothing here takes HTML.
+
+export const find = (id) => document.getElementById(id);
+
+/** An element with attributes and children; a child that is no element is text. */
+export function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes)) {
+    element.setAttribute(attribute, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const COUNT = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+export const count = (number) => COUNT.format(number);
+
+export function rate(number) {
+  return number >= 1e6 ? `${SHORT.format(number / 1e6)} M` : number >= 1e4 ? `${SHORT.format(number / 1e3)} k` : SHORT.format(number);
+}
+
+export function bytes(number) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (number >= 1024 && unit < units.length - 1) {
+    number /= 1024;
+    unit += 1;
+  }
+  return `${SHORT.format(number)} ${units[unit]}`;
+}
+
+export function microseconds(number) {
+  return number >= 1e6 ? `${SHORT.format(number / 1e6)} s` : number >= 1e3 ? `${SHORT.format(number / 1e3)} ms` : `${SHORT.format(number)} µs`;
+}
+
+export function duration(seconds) {
+  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const shown = [];
+  for (const [length, unit] of parts) {
+    if (seconds >= length && shown.length < 2) {
+      shown.push(`${Math.floor(seconds / length)} ${unit}`);
+      seconds %= length;
+    }
+  }
+  return shown.join(" ") || "0 s";
+}
+
+/** What a request to the API has answered; throws what is wrong, as a sentence. */
+export async function ask(path, options) {
+  const response = await fetch(path, options);
+  const text = await response.text();
+  const answer = text === "" ? null : JSON.parse(text);
+  if (!response.ok) {
+    const error = new Error(answer?.detail ?? `${response.status} ${response.statusText}`);
+    error.status = response.status;
+    throw error;
+  }
+  return { answer, etag: response.headers.get("etag") };
+}
