@@ -172,28 +172,28 @@ fn the_feed_tells_figures_and_operations_as_they_come() {
 fn the_figures_of_a_second_are_those_of_that_second() {
     let server = TestServer::start();
     let mut feed = watch(&server);
-    next(&mut feed, "figures");
+    let first = next(&mut feed, "figures");
     let mut client = server.client();
     for _ in 0..50 {
         assert_eq!(client.ask("GET nope"), "NOT_FOUND");
     }
-    let mut requests = 0.0;
-    while requests < 49.0 {
+    let (mut requests, mut before) = (0.0, first["time_ms"].as_f64());
+    let quiet = loop {
         let figures = next(&mut feed, "figures");
         let rate = figures["by_command"]["GET"].as_f64().unwrap_or(0.0);
+        let now = figures["time_ms"].as_f64();
+        let seconds = now.zip(before).map(|(now, before)| (now - before) / 1e3);
+        before = now;
         if rate > 0.0 {
             assert_eq!(figures["hit_ratio"], 0.0);
             assert!(figures["p99_us"].as_f64() >= figures["p50_us"].as_f64());
+            requests += rate * seconds.expect("both are told");
+        } else if requests > 0.0 {
+            break figures;
         }
-        // The figures of one second are for one second, or a little more.
-        requests += rate;
-    }
-    let quiet = next(&mut feed, "figures");
-    let quiet = if quiet["p50_us"].is_null() {
-        quiet
-    } else {
-        next(&mut feed, "figures")
     };
+    // The times are told to the millisecond, a moment after they were taken.
+    assert!((45.0..=55.0).contains(&requests), "{requests} of 50");
     assert_eq!(quiet["p50_us"], Value::Null);
     assert_eq!(quiet["hit_ratio"], Value::Null);
     assert_eq!(quiet["requests_per_second"], 0.0);
