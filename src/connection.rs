@@ -7,7 +7,6 @@
 //!   bounded: a client that does not read is not read from, and a long value or list is sent from the data itself;
 //! - an idle client costs no buffer.
 
-use std::collections::BTreeMap;
 use std::future::{Future as _, poll_fn};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
@@ -21,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::causes::with_causes;
-use crate::command::{self, Client, Desk, Listing, Next, Pattern, Service, Session};
+use crate::command::{self, Client, Desk, Listing, Namespaces, Next, Pattern, Service, Session};
 use crate::engine::{Barrier, Changes, FollowError, Follower, OwnedChange, Scan};
 use crate::entry::Entry;
 use crate::execution::{Execution, OUTPUT_BYTES_MAX, Step};
@@ -36,8 +35,6 @@ use crate::stats::Tally;
 const REST_BYTES: usize = 16 << 10;
 /// Values longer than this are sent in pieces.
 const WHOLE_VALUE_BYTES_MAX: usize = 64 << 10;
-/// The most namespaces that are told of at once: they are counted in memory.
-pub const NAMESPACES_MAX: usize = 100_000;
 /// The most prefixes that one connection follows: for each the journal is read.
 pub const FOLLOWED_MAX: usize = 16;
 /// How many keys of one prefix are deleted as one change.
@@ -634,31 +631,17 @@ impl Connection {
         prefix: &str,
         dialect: Dialect,
     ) -> io::Result<()> {
-        let mut namespaces: BTreeMap<String, u64> = BTreeMap::new();
+        let mut namespaces = Namespaces::below(prefix);
         while let Some(entries) = self.next_of(&mut scan).await {
-            for entry in &entries {
-                let key = entry.key().as_str();
-                let Some(colon) = key[prefix.len()..].find(':') else {
-                    continue;
-                };
-                let name = &key[..=prefix.len() + colon];
-                if let Some(keys) = namespaces.get_mut(name) {
-                    *keys += 1;
-                } else if namespaces.len() < NAMESPACES_MAX {
-                    namespaces.insert(name.to_owned(), 1);
-                } else {
-                    let error = ErrorReply::new(
-                        ErrorCode::TooLarge,
-                        format!(
-                            "there are more than {NAMESPACES_MAX} namespaces below '{prefix}'; SCAN lists the keys"
-                        ),
-                    );
-                    self.tally.errors += 1;
-                    self.spoken(dialect).reply(Reply::Error(&error));
-                    return Ok(());
-                }
+            if let Err(error) = namespaces.count(&entries) {
+                let message = format!("{error}; SCAN lists the keys");
+                let error = ErrorReply::new(ErrorCode::TooLarge, message);
+                self.tally.errors += 1;
+                self.spoken(dialect).reply(Reply::Error(&error));
+                return Ok(());
             }
         }
+        let namespaces = namespaces.by_name;
         if dialect.is_resp() {
             self.spoken(dialect).reply(Reply::Map(namespaces.len()));
         }

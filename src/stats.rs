@@ -41,6 +41,15 @@ impl Tally {
         }
     }
 
+    /// A tally of one request, of the command at this place, that is taken up now.
+    #[must_use]
+    pub fn of(place: usize) -> Self {
+        let mut tally = Self::begin();
+        tally.requests += 1;
+        tally.command(place);
+        tally
+    }
+
     /// Counts one request of the command at this place.
     pub fn command(&mut self, place: usize) {
         if self.commands.len() <= place {

@@ -31,13 +31,8 @@ fn put(http: &mut Http, key: &str, value: &str) -> String {
 }
 
 fn etag(answer: &Answer) -> String {
-    header(answer, "etag").unwrap_or_else(|| panic!("no ETag: {}", answer.head))
-}
-
-fn header(answer: &Answer, name: &str) -> Option<String> {
-    let head = format!("{name}: ");
-    let mut lines = answer.head.lines();
-    lines.find_map(|line| line.strip_prefix(&head).map(str::to_owned))
+    let etag = answer.header("etag").map(str::to_owned);
+    etag.unwrap_or_else(|| panic!("no ETag: {}", answer.head))
 }
 
 fn if_match(etag: &str) -> String {
@@ -52,12 +47,8 @@ fn if_none_match(etag: &str) -> String {
 fn is_problem(answer: &Answer, status: u16, title: &str, words: &str) {
     let text = answer.text();
     assert_eq!(answer.status, status, "{text}");
-    let content_type = header(answer, "content-type");
-    assert_eq!(
-        content_type.as_deref(),
-        Some("application/problem+json"),
-        "{text}"
-    );
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type, Some("application/problem+json"), "{text}");
     let problem = answer.json();
     assert_eq!(problem["type"], "about:blank", "{text}");
     assert_eq!(problem["title"], title, "{text}");
@@ -119,11 +110,8 @@ fn a_pair_is_stored_read_and_deleted() {
         r#"{"key":"name","value":"Bob","expires_at":null}"#
     );
     assert_eq!((read.status, etag(&read)), (200, etag(&answer)));
-    assert_eq!(
-        header(&read, "content-type").as_deref(),
-        Some("application/json")
-    );
-    assert_eq!(header(&read, "cache-control").as_deref(), Some("no-cache"));
+    assert_eq!(read.header("content-type"), Some("application/json"));
+    assert_eq!(read.header("cache-control"), Some("no-cache"));
     let answer = ask(&mut http, "DELETE name", &[], "");
     assert_eq!((answer.status, answer.text()), (204, ""));
     assert_eq!(server.client().ask("COUNT"), "COUNT 0");
@@ -909,7 +897,7 @@ fn a_value_may_have_64_mib_and_not_one_byte_more_and_comes_out_whole() {
         assert_eq!(again.status, 200, "{length}");
         // A value that is sent in pieces has no length before it.
         assert_eq!(
-            header(&read, "content-length").is_some(),
+            read.header("content-length").is_some(),
             length <= 65_536,
             "{length}"
         );
@@ -975,7 +963,7 @@ fn a_method_or_a_path_that_is_not_known_is_a_problem_too() {
         for method in ["POST", "OPTIONS"] {
             let answer = ask(&mut http, &format!("{method} {key}"), &[], "");
             is_problem(&answer, 405, "Method Not Allowed", "Method Not Allowed");
-            let allow = header(&answer, "allow").unwrap_or_default();
+            let allow = answer.header("allow").unwrap_or_default();
             assert_eq!(allow, "get,head,put,patch,delete", "{method} {key}");
         }
     }

@@ -6,11 +6,7 @@ use crate::http::{Answer, Http};
 use crate::server::TestServer;
 
 fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    let head = format!("{name}: ");
-    let found = answer
-        .head
-        .lines()
-        .find_map(|line| line.strip_prefix(&*head));
+    let found = answer.header(name);
     found.unwrap_or_else(|| panic!("no {name}: {}", answer.head))
 }
 

@@ -25,6 +25,12 @@ impl Answer {
         std::str::from_utf8(&self.body).expect("JSON is UTF-8")
     }
 
+    /// A header, if there is one of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let head = format!("{name}: ");
+        self.head.lines().find_map(|line| line.strip_prefix(&*head))
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a body of JSON")
     }
@@ -113,15 +119,20 @@ impl Http {
 
     fn read_chunks(&mut self, mut read: impl FnMut(&[u8])) {
         loop {
-            let length = usize::from_str_radix(&self.line(), 16).expect("a chunk's length");
-            let mut chunk = vec![0; length];
-            self.reader.read_exact(&mut chunk).expect("a whole chunk");
+            let chunk = self.chunk();
             read(&chunk);
-            assert_eq!(self.line(), "", "what ends a chunk");
-            if length == 0 {
+            if chunk.is_empty() {
                 return;
             }
         }
+    }
+
+    fn chunk(&mut self) -> Vec<u8> {
+        let length = usize::from_str_radix(&self.line(), 16).expect("a chunk's length");
+        let mut chunk = vec![0; length];
+        self.reader.read_exact(&mut chunk).expect("a whole chunk");
+        assert_eq!(self.line(), "", "what ends a chunk");
+        chunk
     }
 
     pub fn ask(&mut self, request: &str) -> Answer {
@@ -132,11 +143,7 @@ impl Http {
     /// The next server-sent event of an answer whose head has been read: its name, and its data.
     pub fn event(&mut self) -> (String, Value) {
         loop {
-            let length = usize::from_str_radix(&self.line(), 16).expect("a chunk's length");
-            let mut chunk = vec![0; length];
-            self.reader.read_exact(&mut chunk).expect("a whole chunk");
-            assert_eq!(self.line(), "", "what ends a chunk");
-            let chunk = String::from_utf8(chunk).expect("text");
+            let chunk = String::from_utf8(self.chunk()).expect("text");
             let field = |name: &str| chunk.lines().find_map(|line| line.strip_prefix(name));
             if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
                 let data = serde_json::from_str(data).expect("JSON");

@@ -5,11 +5,11 @@
 
 use std::process::{Command, Output};
 
+use pykv::command::NAMESPACES_MAX;
 use pykv::command::{
     CHANNEL_BYTES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX, PATTERN_BYTES_MAX,
     QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX,
 };
-use pykv::connection::NAMESPACES_MAX;
 use pykv::persistence::RECORD_BYTES_MAX;
 use pykv::protocol::ErrorCode;
 use pykv::protocol::line::{LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX, WORDS_MAX};

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use axum::body::{Bytes, HttpBody as _};
-use axum::extract::{FromRequest as _, Request};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest as _, Query, Request};
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use percent_encoding::percent_decode_str;
@@ -27,6 +28,17 @@ const SHOWN_BYTES_MAX: usize = 1 << 10;
 
 /// A field, if it was given: its text, or what is wrong with it.
 type Field = Option<Result<String, InvalidField>>;
+
+/// The parameters of a query.
+///
+/// # Errors
+/// One of them is not what it should be.
+pub fn query<T>(asked: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    let Query(asked) = asked.map_err(|rejection| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())
+    })?;
+    Ok(asked)
+}
 
 /// The key in a path: all that follows the route's own part, decoded.
 pub fn key<'a>(uri: &'a Uri, route: &str) -> Cow<'a, [u8]> {

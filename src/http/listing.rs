@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::docs::{LOADING, OTHER_SITE};
+use super::input;
 use super::problem::Problem;
 use crate::command::{Service, place_of};
 use crate::engine::Barrier;
@@ -104,9 +105,7 @@ pub async fn list(
     State(service): State<Arc<Service>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
-    let Query(asked) = asked.map_err(|rejection| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())
-    })?;
+    let asked = input::query(asked)?;
     let limit = asked.limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         let reason = format!("limit is 1 to {LIMIT_MAX}, not {limit}");
@@ -118,9 +117,8 @@ pub async fn list(
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
     })?;
     let prefix = Key::parse(asked.prefix.as_bytes())?;
-    let mut tally = Tally::begin();
-    tally.requests += 1;
-    tally.command(place_of(b"SCAN", Dialect::Line).expect("a command of the table"));
+    let place = place_of(b"SCAN", Dialect::Line).expect("a command of the table");
+    let mut tally = Tally::of(place);
     let engine = service.engine()?;
     let wanted = Wanted::new(&asked.search);
     let everything = asked.search.is_empty() && asked.prefix.is_empty();
@@ -153,28 +151,36 @@ pub async fn list(
 }
 
 /// What is looked for.
-struct Wanted<'a>(&'a [u8]);
+struct Wanted<'a> {
+    bytes: &'a [u8],
+    /// Only where it has letters two cases are compared.
+    has_letters: bool,
+}
 
 impl<'a> Wanted<'a> {
     fn new(text: &'a str) -> Self {
-        Self(text.as_bytes())
+        let bytes = text.as_bytes();
+        Self {
+            bytes,
+            has_letters: bytes.iter().any(u8::is_ascii_alphabetic),
+        }
     }
 
     fn is_in(&self, entry: &Entry) -> bool {
-        self.0.is_empty()
-            || self.is_in_bytes(entry.key_bytes())
-            || self.is_in_bytes(entry.value_bytes())
+        self.is_in_bytes(entry.key_bytes()) || self.is_in_bytes(entry.value_bytes())
     }
 
     fn is_in_bytes(&self, bytes: &[u8]) -> bool {
-        let first = self.0[0];
-        if !self.0.iter().any(u8::is_ascii_alphabetic) {
-            return memmem::find(bytes, self.0).is_some();
+        let [first, ..] = self.bytes else {
+            return true;
+        };
+        if !self.has_letters {
+            return memmem::find(bytes, self.bytes).is_some();
         }
         let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
         memchr2_iter(lower, upper, bytes).any(|at| {
-            let there = bytes[at..].get(..self.0.len());
-            there.is_some_and(|there| there.eq_ignore_ascii_case(self.0))
+            let there = bytes[at..].get(..self.bytes.len());
+            there.is_some_and(|there| there.eq_ignore_ascii_case(self.bytes))
         })
     }
 }

@@ -22,6 +22,8 @@ use crate::command::{Service, Usage};
 use crate::engine::Engine;
 use crate::process;
 
+const LOADING: &str = "1 while the data is being loaded.";
+
 /// Read the server's figures, for Prometheus.
 ///
 /// Also while the data is being loaded: then `pykv_loading` is 1, and there are no figures of the data.
@@ -35,7 +37,7 @@ pub async fn metrics(State(service): State<Arc<Service>>) -> Response {
     families.of_server(&service);
     match service.engine() {
         Ok(engine) => families.of_data(engine),
-        Err(_) => families.gauge("pykv_loading", "1 while the data is being loaded.", 1.0),
+        Err(_) => families.gauges(&[("pykv_loading", LOADING, 1.0)]),
     }
     families.of_commands(&service);
     let encoder = TextEncoder::new();
@@ -65,12 +67,16 @@ impl Families {
         self.0.push(family);
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.add(name, help, MetricType::GAUGE, vec![gauge(value)]);
+    fn gauges(&mut self, rows: &[(&str, &str, f64)]) {
+        for (name, help, value) in rows {
+            self.add(name, help, MetricType::GAUGE, vec![gauge(*value)]);
+        }
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: f64) {
-        self.add(name, help, MetricType::COUNTER, vec![counter(value)]);
+    fn counters(&mut self, rows: &[(&str, &str, f64)]) {
+        for (name, help, value) in rows {
+            self.add(name, help, MetricType::COUNTER, vec![counter(*value)]);
+        }
     }
 
     fn of_server(&mut self, service: &Service) {
@@ -84,59 +90,61 @@ impl Families {
             MetricType::GAUGE,
             vec![build],
         );
-        self.gauge(
+        self.gauges(&[(
             "pykv_connections",
             "Clients that are connected to the text port.",
             real(stats.connections()),
-        );
-        self.counter(
-            "pykv_connections_total",
-            "Clients that have connected to the text port.",
-            real(stats.connections_total()),
-        );
-        self.counter(
-            "pykv_keyspace_hits_total",
-            "Reads that have found their key.",
-            real(stats.hits()),
-        );
-        self.counter(
-            "pykv_keyspace_misses_total",
-            "Reads that have not found their key.",
-            real(stats.misses()),
-        );
-        self.counter(
-            "pykv_errors_total",
-            "Requests that were answered with an error.",
-            real(stats.errors()),
-        );
+        )]);
+        self.counters(&[
+            (
+                "pykv_connections_total",
+                "Clients that have connected to the text port.",
+                real(stats.connections_total()),
+            ),
+            (
+                "pykv_keyspace_hits_total",
+                "Reads that have found their key.",
+                real(stats.hits()),
+            ),
+            (
+                "pykv_keyspace_misses_total",
+                "Reads that have not found their key.",
+                real(stats.misses()),
+            ),
+            (
+                "pykv_errors_total",
+                "Requests that were answered with an error.",
+                real(stats.errors()),
+            ),
+        ]);
         if let Some(bytes) = process::resident_bytes() {
-            self.gauge(
+            self.gauges(&[(
                 "process_resident_memory_bytes",
                 "Memory of the process that is resident.",
                 real(bytes),
-            );
+            )]);
         }
         if let Some((user, system)) = process::cpu_time() {
-            self.counter(
+            self.counters(&[(
                 "process_cpu_seconds_total",
                 "Time of the process on the processor, in itself and in the system.",
                 (user + system).as_secs_f64(),
-            );
+            )]);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let uptime = Duration::from_secs(stats.uptime_seconds());
-        self.gauge(
+        self.gauges(&[(
             "process_start_time_seconds",
             "When the process was started, in seconds since 1970.",
             now.unwrap_or_default().saturating_sub(uptime).as_secs_f64(),
-        );
+        )]);
     }
 
     fn of_data(&mut self, engine: &Engine) {
         let disk = engine.disk();
         let flag = |is_so: bool| f64::from(u8::from(is_so));
-        let gauges = [
-            ("pykv_loading", "1 while the data is being loaded.", 0.0),
+        self.gauges(&[
+            ("pykv_loading", LOADING, 0.0),
             ("pykv_keys", "Keys in the store.", real(engine.keys())),
             (
                 "pykv_keys_expiring",
@@ -173,19 +181,16 @@ impl Families {
                 "1 while changes are refused because of the disk.",
                 flag(disk.fault.is_some()),
             ),
-        ];
-        for (name, help, value) in gauges {
-            self.gauge(name, help, value);
-        }
-        self.counter(
+        ]);
+        self.counters(&[(
             "pykv_expired_keys_total",
             "Keys that have expired.",
             real(engine.expired()),
-        );
+        )]);
         let Some(save) = disk.last_save else {
             return;
         };
-        let gauges = [
+        self.gauges(&[
             (
                 "pykv_last_save_timestamp_seconds",
                 "When the last save ended, in seconds since 1970.",
@@ -201,10 +206,7 @@ impl Families {
                 "1 if the last save succeeded.",
                 flag(save.result == "ok"),
             ),
-        ];
-        for (name, help, value) in gauges {
-            self.gauge(name, help, value);
-        }
+        ]);
     }
 
     fn of_commands(&mut self, service: &Service) {

@@ -3,7 +3,7 @@
 //! In: a prefix. Out: the namespaces below it. Promises: however often it is asked, all keys are looked at one after the other
 //! only now and then, with others having their turn in between; how old the answer is, is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::docs::{LOADING, OTHER_SITE};
+use super::input;
 use super::problem::Problem;
-use crate::command::{Service, place_of};
+use crate::command::{Namespaces, Service, place_of};
 use crate::engine::Engine;
 use crate::json;
 use crate::protocol::Dialect;
 use crate::record::{Key, UnixMs, now_ms};
 use crate::stats::Tally;
 
-/// The most namespaces of one answer: they are counted in memory.
-pub const NAMESPACES_MAX: usize = 100_000;
 /// A count is good for at least so long,
 const GOOD_FOR: Duration = Duration::from_secs(1);
 /// and so many times as long as it has taken: counting takes a small share of the time, however many keys there are.
@@ -93,14 +92,11 @@ pub async fn list(
     Extension(counts): Extension<Arc<Counts>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Arc<Listed>>, Problem> {
-    let Query(Asked { prefix }) = asked.map_err(|rejection| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())
-    })?;
+    let Asked { prefix } = input::query(asked)?;
     Key::parse(prefix.as_bytes())?;
     let engine = service.engine()?;
-    let mut tally = Tally::begin();
-    tally.requests += 1;
-    tally.command(place_of(b"NAMESPACES", Dialect::Line).expect("a command of the table"));
+    let place = place_of(b"NAMESPACES", Dialect::Line).expect("a command of the table");
+    let mut tally = Tally::of(place);
     let counted = counts.below(engine, prefix).await;
     service.stats.add(&mut tally);
     counted.map(Json)
@@ -177,33 +173,22 @@ async fn count(engine: &Arc<Engine>, prefix: &str) -> Result<Listed, Problem> {
     let began = Instant::now();
     let counted_at: UnixMs = now_ms();
     let mut scan = engine.scan(Key::parse(prefix.as_bytes())?);
-    let (mut namespaces, mut others) = (BTreeMap::<String, u64>::new(), 0);
+    let mut namespaces = Namespaces::below(prefix);
     for entries in scan.by_ref() {
-        for entry in &entries {
-            let key = entry.key().as_str();
-            let Some(colon) = key[prefix.len()..].find(':') else {
-                others += 1;
-                continue;
-            };
-            let name = &key[..=prefix.len() + colon];
-            if let Some(keys) = namespaces.get_mut(name) {
-                *keys += 1;
-            } else if namespaces.len() < NAMESPACES_MAX {
-                namespaces.insert(name.to_owned(), 1);
-            } else {
-                let reason = format!(
-                    "there are more than {NAMESPACES_MAX} namespaces below '{prefix}'; GET /api/v1/keys lists the keys"
-                );
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-            }
-        }
+        namespaces.count(&entries).map_err(|error| {
+            let reason = format!("{error}; GET /api/v1/keys lists the keys");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
+        })?;
         tokio::task::yield_now().await;
     }
     // What is shown must be as safe as promised; what could not be made safe is still true.
     let _ = engine.commit(scan.seen()).await;
-    let namespaces = namespaces.into_iter();
+    let Namespaces {
+        by_name, others, ..
+    } = namespaces;
     Ok(Listed {
-        namespaces: namespaces
+        namespaces: by_name
+            .into_iter()
             .map(|(name, keys)| Namespace { name, keys })
             .collect(),
         others,

@@ -28,9 +28,6 @@ impl<'a> Turn<'a> {
     /// Begins a request that amounts to this command, on this key.
     pub fn begin(service: &'a Service, verb: &str, key: Key<'a>) -> Self {
         let place = place_of(verb.as_bytes(), Dialect::Line).expect("a command of the table");
-        let mut tally = Tally::begin();
-        tally.requests += 1;
-        tally.command(place);
         if service.clients.is_monitored() {
             let words = [key.as_bytes()];
             service.clients.show_request(None, verb, words.into_iter());
@@ -38,7 +35,7 @@ impl<'a> Turn<'a> {
         Self {
             service,
             key,
-            tally,
+            tally: Tally::of(place),
             barrier: Barrier::default(),
             is_change: COMMANDS[place].access == Access::Write,
         }
