@@ -333,18 +333,12 @@ impl Writer {
     /// the disk is quick. A write that turns out to be slow is the last one of its kind until the disk is quick again. Who comes
     /// while another writes so leaves it to that one, which looks again.
     fn write_at_once(&self) -> bool {
-        use Ordering::SeqCst;
         if self.durability != Durability::EverySecond {
             return false;
         }
-        while let Err(state) = self.at_once.compare_exchange(IDLE, WRITING, SeqCst, SeqCst) {
-            let wanted = (state == WRITING).then(|| {
-                self.at_once
-                    .compare_exchange(WRITING, WANTED, SeqCst, SeqCst)
-            });
-            if state == WANTED || wanted.is_some_and(|wanted| wanted.is_ok()) {
-                return true;
-            }
+        // Exchanged, not stored: whoever writes sees what was appended by those whose wish it takes back.
+        if self.at_once.swap(WANTED, Ordering::AcqRel) != IDLE {
+            return true;
         }
         for _ in 0..ROUNDS_MAX {
             if self.is_slow.load(Ordering::Relaxed) || self.is_syncing.load(Ordering::Relaxed) {
@@ -354,19 +348,19 @@ impl Writer {
             let Ok(mut open) = self.open.try_lock() else {
                 break;
             };
+            self.at_once.swap(WRITING, Ordering::AcqRel);
             // A failure is told of by the fault that it leaves.
             let _ = self.write_to(&mut open);
             drop(open);
-            if self
-                .at_once
-                .compare_exchange(WRITING, IDLE, SeqCst, SeqCst)
-                .is_ok()
-            {
+            let ended =
+                self.at_once
+                    .compare_exchange(WRITING, IDLE, Ordering::AcqRel, Ordering::Relaxed);
+            if ended.is_ok() {
                 return true;
             }
-            self.at_once.store(WRITING, SeqCst);
         }
-        self.at_once.store(IDLE, SeqCst);
+        // The thread, which is woken now, does what is left.
+        self.at_once.swap(IDLE, Ordering::AcqRel);
         false
     }
 
