@@ -38,7 +38,7 @@ impl Namespaces {
     /// Counts entries, whose keys begin with the prefix.
     ///
     /// # Errors
-    /// [`TooManyNamespaces`].
+    /// `TooManyNamespaces`.
     pub fn count(&mut self, entries: &[Entry]) -> Result<(), TooManyNamespaces> {
         for entry in entries {
             let key = entry.key().as_str();
