@@ -21,7 +21,9 @@ use tokio::net::TcpStream;
 
 use crate::causes::with_causes;
 use crate::command::{self, Client, Desk, Listing, Namespaces, Next, Pattern, Service, Session};
-use crate::engine::{Barrier, Changes, FollowError, Follower, OwnedChange, Scan};
+use crate::engine::{
+    Barrier, Changes, DELETED_AT_A_TIME, FollowError, Follower, OwnedChange, Scan,
+};
 use crate::entry::Entry;
 use crate::execution::{Execution, OUTPUT_BYTES_MAX, Step};
 use crate::input::{Arrived, Input};
@@ -37,8 +39,6 @@ const REST_BYTES: usize = 16 << 10;
 const WHOLE_VALUE_BYTES_MAX: usize = 64 << 10;
 /// The most prefixes that one connection follows: for each the journal is read.
 pub const FOLLOWED_MAX: usize = 16;
-/// How many keys of one prefix are deleted as one change.
-const DELETED_AT_A_TIME: usize = 1000;
 /// How long a connection that is closed on a client's mistake is still read from, so that its last reply is not lost with
 /// what the client had sent on.
 const LINGER: Duration = Duration::from_secs(2);
@@ -662,7 +662,8 @@ impl Connection {
         let mut refusal = None;
         'all: while let Some(entries) = self.next_of(&mut scan).await {
             for entries in entries.chunks(DELETED_AT_A_TIME) {
-                match self.delete_found(entries) {
+                let engine = self.service.engine();
+                match engine.and_then(|engine| engine.delete(entries, &mut self.barrier)) {
                     Ok(count) => deleted += count,
                     Err(error) => {
                         refusal = Some(error);
@@ -682,14 +683,6 @@ impl Connection {
         }
         self.changes.push((start, self.output.len(), dialect));
         Ok(())
-    }
-
-    fn delete_found(&mut self, entries: &[Entry]) -> Result<u64, ErrorReply> {
-        let keys: Vec<Key<'_>> = entries.iter().map(Entry::key).collect();
-        let mut group = self.service.engine()?.group(&keys);
-        let deleted = keys.iter().filter(|key| group.delete(**key)).count();
-        group.end(&mut self.barrier)?;
-        Ok(deleted as u64)
     }
 
     async fn flush_if_full(&mut self) -> io::Result<()> {

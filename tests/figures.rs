@@ -216,6 +216,94 @@ fn more_operations_than_anybody_reads_are_counted_and_not_told() {
     assert!(skipped > 0);
 }
 
+fn recent(http: &mut Http) -> Vec<[String; 3]> {
+    let told = http.ask("GET /api/v1/operations").json();
+    let operations = told["operations"].as_array().expect("a list").clone();
+    let of = |operation: &Value| {
+        ["command", "key", "status"].map(|name| operation[name].as_str().unwrap_or("-").to_owned())
+    };
+    operations.iter().map(of).collect()
+}
+
+#[test]
+fn the_latest_operations_can_be_asked_for_now_and_then() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    let mut client = server.client();
+    assert_eq!(client.ask("PUT before 1"), "OK");
+    // Nobody has asked yet: nothing is noted.
+    assert!(recent(&mut http).is_empty());
+    for round in 0..2 {
+        for number in 0..60 {
+            assert_eq!(client.ask(&format!("PUT k{round}-{number} 1")), "OK");
+        }
+        let last = format!("k{round}-59");
+        wait_until("the last is told", || {
+            recent(&mut http).last().is_some_and(|told| told[1] == last)
+        });
+    }
+    let told = http.ask("GET /api/v1/operations").json();
+    assert_eq!(told["operations"].as_array().map(Vec::len), Some(100));
+    assert_eq!(told["operations"][0]["key"], "k0-20");
+    assert_eq!(told["skipped"], 20);
+}
+
+#[test]
+fn requests_of_http_are_among_the_operations() {
+    let server = TestServer::start();
+    let mut feed = watch(&server);
+    next(&mut feed, "figures");
+    let mut http = Http::connect(&server);
+    for (request, headers, body, status) in [
+        ("PUT /api/v1/keys/a", vec![], r#"{"value": "1"}"#, 201),
+        ("GET /api/v1/keys/a", vec![], "", 200),
+        ("GET /api/v1/keys/b", vec![], "", 404),
+        (
+            "PUT /api/v1/keys/a",
+            vec!["If-None-Match: *"],
+            r#"{"value": "2"}"#,
+            412,
+        ),
+        ("POST /put?key=c&value=3", vec![], "", 200),
+        (
+            "POST /api/v1/batch",
+            vec![],
+            r#"{"operations": [{"op": "get", "key": "a"}, {"op": "delete", "key": "d"}]}"#,
+            200,
+        ),
+        ("DELETE /api/v1/keys/a", vec![], "", 204),
+    ] {
+        http.send(request, &headers, body.as_bytes());
+        assert_eq!(http.answer().status, status, "{request}");
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 8 {
+        let told = next(&mut feed, "operations");
+        seen.extend(told["operations"].as_array().expect("a list").clone());
+    }
+    let shown: Vec<String> = seen
+        .iter()
+        .map(|seen| {
+            ["command", "key", "status"]
+                .map(|name| seen[name].as_str().unwrap_or("-"))
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "SET a OK",
+            "GET a OK",
+            "GET b NOT_FOUND",
+            "SET a UNMET",
+            "PUT c OK",
+            "GET a OK",
+            "DEL d NOT_FOUND",
+            "DEL a OK",
+        ]
+    );
+}
+
 #[test]
 fn one_hundred_watch_and_no_more() {
     let server = TestServer::start();

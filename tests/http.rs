@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 
 use crate::server::{Stopped, TestServer};
@@ -69,6 +70,11 @@ impl Http {
 
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// A second handle to send by.
+    pub fn sender(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
     }
 
     fn line(&mut self) -> String {
@@ -862,6 +868,11 @@ fn the_guard_stands_before_every_route() {
         "GET /metrics",
         "GET /api/v1/live",
         "GET /api/v1/namespaces",
+        "GET /api/v1/console",
+        "GET /api/v1/export",
+        "POST /api/v1/import",
+        "POST /api/v1/batch",
+        "DELETE /api/v1/keys?prefix=a",
         "GET /docs",
         "GET /docs/swagger-ui.css",
         "GET /openapi.json",
@@ -1016,6 +1027,28 @@ fn the_figures_are_those_of_stats_as_one_object() {
     assert_eq!(figures.keys().collect::<Vec<_>>(), names);
 }
 
+#[test]
+fn an_answer_is_gzipped_for_who_asks_for_that() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    let long = "a long value ".repeat(10_000);
+    assert_eq!(http.put(&json!({"key": "a", "value": long})).status, 200);
+    for path in ["/all", "/get/a", "/api/v1/keys/a", "/api/v1/export"] {
+        let plain = http.ask(&format!("GET {path}"));
+        assert_eq!(plain.header("content-encoding"), None, "{path}");
+        http.send(&format!("GET {path}"), &["Accept-Encoding: gzip"], b"");
+        let gzipped = http.answer();
+        assert_eq!(gzipped.header("content-encoding"), Some("gzip"), "{path}");
+        assert_eq!(gzipped.header("vary"), Some("accept-encoding"), "{path}");
+        assert!(gzipped.body.len() < plain.body.len() / 10, "{path}");
+        let mut body = Vec::new();
+        let mut reader = MultiGzDecoder::new(&*gzipped.body);
+        reader.read_to_end(&mut body).expect("a whole stream");
+        assert_eq!(body, plain.body, "{path}");
+        assert_eq!(gzipped.header("etag"), plain.header("etag"), "{path}");
+    }
+}
+
 /// Goal: the documentation and the routes are the same; neither has what the other has not.
 #[test]
 fn every_route_that_is_documented_exists_and_none_is_missing() {
@@ -1033,29 +1066,40 @@ fn every_route_that_is_documented_exists_and_none_is_missing() {
         (&api["info"]["title"], &api["info"]["version"]),
         (&json!("PyKV"), &json!(env!("CARGO_PKG_VERSION")))
     );
-    let mut routes = BTreeSet::new();
+    let (mut routes, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for (path, operations) in api["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
             let route = format!("{} {path}", method.to_ascii_uppercase());
             check_operation(&mut http, &route, operation);
+            let id = operation["operationId"].as_str().expect("a name");
+            assert!(ids.insert(id.to_owned()), "two are named {id}");
             routes.insert(route);
         }
     }
     let expected = [
+        "DELETE /api/v1/keys",
         "DELETE /api/v1/keys/{key}",
         "DELETE /clear",
         "DELETE /delete/{key}",
         "GET /all",
+        "GET /api/v1/commands",
+        "GET /api/v1/console",
+        "GET /api/v1/count",
+        "GET /api/v1/export",
         "GET /api/v1/keys",
         "GET /api/v1/keys/{key}",
         "GET /api/v1/live",
         "GET /api/v1/namespaces",
+        "GET /api/v1/operations",
+        "GET /api/v1/stats",
         "GET /get/{key}",
         "GET /health",
         "GET /health/live",
         "GET /metrics",
         "GET /stats",
         "PATCH /api/v1/keys/{key}",
+        "POST /api/v1/batch",
+        "POST /api/v1/import",
         "POST /put",
         "PUT /api/v1/keys/{key}",
     ];

@@ -1,6 +1,7 @@
 //! One test program: its modules share their helpers, and it is linked once.
 
 mod api; //         HTTP: expiry, ETags and conditions
+mod batches; //     HTTP: several operations in one step
 mod bench; //       the load generator of the built client: what it asks, counts and refuses
 mod by_hand; //     journals and folders made by hand
 mod channels; //    messages, monitors, the list of clients
@@ -9,6 +10,7 @@ mod clients; //     real Redis clients
 mod commands; //    each command, right and wrong
 mod comparison; //  the same requests to a real Redis, and the same replies
 mod concurrency; // many clients, one truth
+mod console; //     HTTP: the line protocol over a WebSocket
 mod dashboard; //   the page in the browser, as it is served
 mod disk; //        a disk that takes no more; what is written unasked
 mod doors; //       nasty pairs, in by each door and out by each other
@@ -41,3 +43,4 @@ mod slow; //        a slow disk, and who waits for it
 mod strings; //     values: conditions, parts, numbers
 mod tear; //        holes of zeros, older formats, a doubt that outlives a kill
 mod transactions; // several requests as one, or none
+mod transfer; //    HTTP: export, import, and the end of all keys with a prefix

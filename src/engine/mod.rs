@@ -32,12 +32,16 @@ pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progre
 use crate::persistence::{
     Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
 };
+use crate::protocol::ErrorReply;
 use crate::record::{Change, Key, UnixMs, Value, now_ms};
 use load::Loading;
 use saver::Saver;
 
 /// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
 const COPIED_BYTES_MAX: usize = 64 << 10;
+
+/// How many keys are deleted as one change where all with a prefix are.
+pub const DELETED_AT_A_TIME: usize = 1000;
 
 /// The last change that a batch of requests has made or seen: what its replies have to wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -235,6 +239,18 @@ impl Engine {
             shard: 0,
             seen: Barrier::default(),
         }
+    }
+
+    /// Deletes those of these entries that are still there, as one change; how many.
+    ///
+    /// # Errors
+    /// As [`Group::end`].
+    pub fn delete(&self, entries: &[Entry], made: &mut Barrier) -> Result<u64, ErrorReply> {
+        let keys: Vec<Key<'_>> = entries.iter().map(Entry::key).collect();
+        let mut group = self.group(&keys);
+        let deleted = keys.iter().filter(|key| group.delete(**key)).count();
+        group.end(made)?;
+        Ok(deleted as u64)
     }
 
     /// Waits until what a batch has made or seen is as safe as `--durability` promises. No reply may leave before: neither that

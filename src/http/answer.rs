@@ -1,9 +1,7 @@
 //! One command, asked for by a route.
 //!
-//! In: a verb and its arguments. Out: its answer, or the HTTP response that refuses it. Promise: the answer is given once
+//! In: a verb and its arguments. Out: its answer, or the problem that refuses it. Promise: the answer is given once
 //! what it tells of is as safe as `--durability` says.
-
-use axum::response::Response;
 
 use super::problem::Problem;
 use crate::command::{Batch, Desk, Next, Service, Session};
@@ -67,7 +65,10 @@ impl Replies for Kept {
 }
 
 /// Executes one command, and waits until what it did is safe.
-pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answer, Response> {
+///
+/// # Errors
+/// Why it was not done.
+pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answer, Problem> {
     let mut tally = Tally::begin();
     let mut kept = Kept::default();
     let mut barrier = Barrier::default();
@@ -87,7 +88,7 @@ pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answe
     }
     service.stats.add(&mut tally);
     if let Some(error) = kept.error {
-        return Err(Problem::from(error).into_older());
+        return Err(error.into());
     }
     Ok(match executed.next {
         Next::Value(entry) => Answer::LongValue(entry),

@@ -1,8 +1,9 @@
 //! A listener with a limit: past it, connections wait until another ends; and those that ask for nothing are ended.
 //!
 //! In: a listener. Out: connections that give their place back when they are dropped, and that read as ended once nothing
-//! has moved for [`IDLE_MAX`]: a thousand clients that went away without a word must not keep all others out. A client
-//! that is slow to read its answer is not idle, however long it takes: a person may be paging through it.
+//! has moved for [`IDLE_MAX`], or a request comes more slowly than any line carries it: a thousand clients that went away without a
+//! word, or that send a byte a minute, must not keep all others out. A client that is slow to read its answer has much longer:
+//! a person may be paging through it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,12 +22,23 @@ use tokio::time::{Instant, Sleep, sleep};
 pub const HTTP_CONNECTIONS_MAX: usize = 1_000;
 /// How long a connection may be silent: longer than a page that asks once a minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
+/// How long a client may take nothing of its answer.
+const STALLED_MAX: Duration = Duration::from_secs(600);
+/// After [`IDLE_MAX`], as many bytes of a request must have come for each second that it takes.
+const REQUEST_BYTES_PER_SECOND_MIN: u64 = 1 << 10;
+
+/// How long a connection may do nothing.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    idle_max: Duration,
+    stalled_max: Duration,
+}
 
 /// A listener that lets so many in.
 pub struct Limited {
     listener: TcpListener,
     room: Arc<Semaphore>,
-    idle_max: Duration,
+    patience: Patience,
 }
 
 impl Limited {
@@ -35,7 +47,10 @@ impl Limited {
         Self {
             listener,
             room: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
-            idle_max: IDLE_MAX,
+            patience: Patience {
+                idle_max: IDLE_MAX,
+                stalled_max: STALLED_MAX,
+            },
         }
     }
 }
@@ -53,9 +68,10 @@ impl Listener for Limited {
         let _ = stream.set_nodelay(true);
         let placed = Placed {
             stream,
-            idle: Box::pin(sleep(self.idle_max)),
-            idle_max: self.idle_max,
+            idle: Box::pin(sleep(self.patience.idle_max)),
+            patience: self.patience,
             is_writing: false,
+            request: None,
             _place: place,
         };
         (placed, address)
@@ -71,22 +87,45 @@ pub struct Placed {
     stream: TcpStream,
     /// Ends when nothing has moved for as long as that is allowed.
     idle: Pin<Box<Sleep>>,
-    idle_max: Duration,
+    patience: Patience,
+    /// Since when a request comes, and how much of it has: nothing has been answered since.
+    request: Option<(Instant, u64)>,
     /// Whether there is something to be sent that the client has not made room for.
     is_writing: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Placed {
-    fn moved(&mut self) {
-        let until = Instant::now() + self.idle_max;
+    fn moved(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
         self.idle.as_mut().reset(until);
     }
 
-    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.is_writing = written.is_pending();
+    /// Counts what has come of a request; whether it comes fast enough.
+    fn received(&mut self, count: usize) -> bool {
+        self.moved(self.patience.idle_max);
+        let (since, bytes) = self.request.get_or_insert_with(|| (Instant::now(), 0));
+        *bytes += count as u64;
+        let allowed = Duration::from_secs(*bytes / REQUEST_BYTES_PER_SECOND_MIN);
+        since.elapsed() <= self.patience.idle_max + allowed
+    }
+
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let was_writing = std::mem::replace(&mut self.is_writing, written.is_pending());
         if written.is_ready() {
-            self.moved();
+            self.request = None;
+            self.moved(self.patience.idle_max);
+            return written;
+        }
+        if !was_writing {
+            self.moved(self.patience.stalled_max);
+        }
+        if self.idle.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         written
     }
@@ -98,9 +137,13 @@ impl AsyncRead for Placed {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_ready() {
-            self.moved();
+            let count = buffer.filled().len() - before;
+            if !self.received(count) {
+                buffer.set_filled(before);
+            }
             return read;
         }
         if self.is_writing || self.idle.as_mut().poll(cx).is_pending() {
@@ -118,7 +161,7 @@ impl AsyncWrite for Placed {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(written)
+        self.written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -135,7 +178,7 @@ impl AsyncWrite for Placed {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(written)
+        self.written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -155,7 +198,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let mut listener = Limited::new(listener);
-        listener.idle_max = SHORT;
+        listener.patience = Patience {
+            idle_max: SHORT,
+            stalled_max: 6 * SHORT,
+        };
         let client = TcpStream::connect(address).await.expect("a connection");
         (listener.accept().await.0, client)
     }
@@ -169,6 +215,49 @@ mod tests {
         let started = Instant::now();
         assert_eq!(placed.read(&mut byte).await.expect("the end"), 0);
         assert!(started.elapsed() >= SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_comes_too_slowly_reads_as_ended() {
+        let (mut placed, mut client) = connected().await;
+        let started = Instant::now();
+        let sending = async {
+            while client.write_all(b"a").await.is_ok() {
+                tokio::time::sleep(SHORT / 5).await;
+            }
+        };
+        let reading = async { while placed.read_u8().await.is_ok() {} };
+        tokio::select! {
+            () = sending => panic!("it is still open"),
+            () = reading => {}
+        }
+        assert!(started.elapsed() >= SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_answered_bit_by_bit_may_come_as_slowly() {
+        let (mut placed, mut client) = connected().await;
+        let started = Instant::now();
+        while started.elapsed() < 3 * SHORT {
+            client.write_all(b"a").await.expect("it is open");
+            assert_eq!(placed.read_u8().await.expect("it is open"), b'a');
+            placed.write_all(b"b").await.expect("room for a byte");
+            assert_eq!(client.read_u8().await.expect("it is open"), b'b');
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_for_too_long_is_ended() {
+        let (mut placed, _client) = connected().await;
+        let chunk = vec![b'x'; 1 << 20];
+        let started = Instant::now();
+        let error = loop {
+            if let Err(error) = placed.write(&chunk).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() >= 6 * SHORT);
     }
 
     #[tokio::test]

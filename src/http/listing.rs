@@ -15,16 +15,15 @@ use memchr::{memchr2_iter, memmem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::account::Account;
 use super::docs::{LOADING, OTHER_SITE};
 use super::input;
 use super::problem::Problem;
-use crate::command::{Service, place_of};
+use crate::command::Service;
 use crate::engine::Barrier;
 use crate::entry::Entry;
 use crate::json;
-use crate::protocol::Dialect;
 use crate::record::{Key, is_text};
-use crate::stats::Tally;
 
 /// How many pairs are shown unless it is said, and the most that can be asked for: an answer is made in memory.
 const LIMIT: usize = 50;
@@ -94,7 +93,7 @@ struct Shown {
 /// List pairs.
 ///
 /// Some at a time, in no order. Go on with the `cursor` of each page until it is null.
-#[utoipa::path(get, path = "/api/v1/keys", tag = "Keys", params(Asked),
+#[utoipa::path(get, path = "/api/v1/keys", operation_id = "list_pairs", tag = "Keys", params(Asked),
     responses(
         (status = 200, description = "Some pairs.", body = Page),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -117,8 +116,7 @@ pub async fn list(
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
     })?;
     let prefix = Key::parse(asked.prefix.as_bytes())?;
-    let place = place_of(b"SCAN", Dialect::Line).expect("a command of the table");
-    let mut tally = Tally::of(place);
+    let account = Account::open(&service, "SCAN", &[]);
     let engine = service.engine()?;
     let wanted = Wanted::new(&asked.search);
     let everything = asked.search.is_empty() && asked.prefix.is_empty();
@@ -142,7 +140,7 @@ pub async fn list(
     }
     // What is shown must be as safe as promised; what could not be made safe is still true.
     let _ = service.commit(barrier).await;
-    service.stats.add(&mut tally);
+    account.close(None, None);
     Ok(Json(Page {
         keys: found.iter().map(shown).collect(),
         cursor: from.map(|position| position.to_string()),

@@ -4,16 +4,16 @@
 //! it; who is slow to read skips what was meanwhile, and is told how much; the server does not wait.
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use super::docs::OTHER_SITE;
 use super::problem::Problem;
-use crate::command::{Operation, Service};
+use crate::command::{OPERATIONS_MAX, Operation, Service};
 use crate::json;
 use crate::latency::Counts;
 use crate::process;
@@ -35,6 +35,10 @@ const TICK: Duration = Duration::from_millis(250);
 const TICKS_PER_SECOND: u32 = 4;
 /// How many events are kept for who is slow to read.
 const EVENTS_KEPT: usize = 32;
+/// For how long operations are noted for who asks for them now and then.
+const NOTED_FOR: Duration = Duration::from_secs(10);
+/// How long the first who asks is kept waiting for an operation.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The figures of one second.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,13 +89,37 @@ pub struct SomeOperations {
     skipped: u64,
 }
 
+/// The latest operations.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecentOperations {
+    /// The latest last; at most 100.
+    operations: Vec<Operation>,
+    /// Since when they are noted, in milliseconds since 1970.
+    since_ms: UnixMs,
+    /// How many there were since then which are not told.
+    skipped: u64,
+}
+
 /// Where events come from.
 #[derive(Debug)]
 pub struct Feed {
     events: broadcast::Sender<Told>,
-    /// Whether they are being made.
-    is_running: Mutex<bool>,
+    state: Mutex<Making>,
 }
+
+/// What is made.
+#[derive(Debug, Default)]
+struct Making {
+    /// Whether anything is.
+    is_running: bool,
+    /// Until when it is for who asks now and then.
+    wanted_until: Option<Instant>,
+    recent: VecDeque<Operation>,
+    since: UnixMs,
+    skipped: u64,
+}
+
+const OPERATIONS: &str = "operations";
 
 /// An event: its name, and its data.
 type Told = (&'static str, Arc<str>);
@@ -100,7 +128,7 @@ impl Default for Feed {
     fn default() -> Self {
         Self {
             events: broadcast::Sender::new(EVENTS_KEPT),
-            is_running: Mutex::new(false),
+            state: Mutex::default(),
         }
     }
 }
@@ -109,7 +137,7 @@ impl Default for Feed {
 ///
 /// Server-sent events: `figures` each second; `operations`, four times a second while there are any; `skipped` with a number, in the
 /// place of so many events that were not read in time.
-#[utoipa::path(get, path = "/api/v1/live", tag = "Server",
+#[utoipa::path(get, path = "/api/v1/live", operation_id = "watch", tag = "Server",
     responses(
         (status = 200, description = "Events, until the client goes or the server stops.", body = String,
             content_type = "text/event-stream",
@@ -143,36 +171,95 @@ pub async fn live(
     Ok(Sse::new(stream).into_response())
 }
 
+/// Read the latest operations.
+///
+/// They are noted while somebody watches, and for ten seconds after each of these requests; so the first of them waits for up to a
+/// second for something to be done. Of each quarter of a second a hundred are noted, and the others counted.
+#[utoipa::path(get, path = "/api/v1/operations", tag = "Server",
+    responses(
+        (status = 200, description = "The latest operations.", body = RecentOperations),
+        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json")))]
+pub async fn operations(
+    State(service): State<Arc<Service>>,
+    Extension(feed): Extension<Arc<Feed>>,
+) -> Json<RecentOperations> {
+    let mut events = feed.events.subscribe();
+    if feed.want(&service) {
+        let first = async {
+            while events
+                .recv()
+                .await
+                .is_ok_and(|(name, _)| name != OPERATIONS)
+            {}
+        };
+        let _ = tokio::time::timeout(FIRST_WAIT, first).await;
+    }
+    let state = feed.state();
+    Json(RecentOperations {
+        operations: state.recent.iter().cloned().collect(),
+        since_ms: state.since,
+        skipped: state.skipped,
+    })
+}
+
 impl Feed {
+    fn state(&self) -> MutexGuard<'_, Making> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One more who watches.
     fn watch(
         self: &Arc<Self>,
         service: &Arc<Service>,
     ) -> Result<broadcast::Receiver<Told>, Problem> {
-        let mut is_running = self
-            .is_running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if self.events.receiver_count() >= WATCHERS_MAX {
             let reason = format!("there are {WATCHERS_MAX} who watch already; try again later");
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason));
         }
         let events = self.events.subscribe();
-        if !*is_running {
-            *is_running = true;
-            tokio::spawn(Arc::clone(self).run(Arc::clone(service)));
-        }
+        self.start(&mut state, service);
         Ok(events)
+    }
+
+    /// Somebody who asks now, and may again; whether nothing had been made before.
+    fn want(self: &Arc<Self>, service: &Arc<Service>) -> bool {
+        let mut state = self.state();
+        state.wanted_until = Some(Instant::now() + NOTED_FOR);
+        self.start(&mut state, service)
+    }
+
+    /// Begins, unless it has begun; whether it had not.
+    fn start(self: &Arc<Self>, state: &mut Making, service: &Arc<Service>) -> bool {
+        if state.is_running {
+            return false;
+        }
+        state.is_running = true;
+        state.since = now_ms();
+        tokio::spawn(Arc::clone(self).run(Arc::clone(service)));
+        true
     }
 
     /// Whether nobody watches any more; if so, nothing is made from now on.
     fn has_ended(&self) -> bool {
-        let mut is_running = self
-            .is_running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *is_running = self.events.receiver_count() > 0;
-        !*is_running
+        let mut state = self.state();
+        let is_wanted = state
+            .wanted_until
+            .is_some_and(|until| until > Instant::now());
+        let has_ended = !is_wanted && self.events.receiver_count() == 0;
+        if has_ended {
+            *state = Making::default();
+        }
+        has_ended
+    }
+
+    /// Keeps operations for who asks later.
+    fn keep(&self, told: &SomeOperations) {
+        let mut state = self.state();
+        state.recent.extend(told.operations.iter().cloned());
+        let excess = state.recent.len().saturating_sub(OPERATIONS_MAX);
+        state.recent.drain(..excess);
+        state.skipped += told.skipped + excess as u64;
     }
 
     async fn run(self: Arc<Self>, service: Arc<Service>) {
@@ -186,13 +273,12 @@ impl Feed {
             }
             let (operations, skipped) = service.operations.take();
             if !operations.is_empty() {
-                self.tell(
-                    "operations",
-                    &SomeOperations {
-                        operations,
-                        skipped,
-                    },
-                );
+                let told = SomeOperations {
+                    operations,
+                    skipped,
+                };
+                self.keep(&told);
+                self.tell(OPERATIONS, &told);
             }
             if tick == 0 {
                 let now = Moment::of(&service);

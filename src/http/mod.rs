@@ -6,9 +6,13 @@
 //! included; `GET /all` is streamed; text that is not UTF-8 is refused, not mended. Promises: the same as the text port's,
 //! because the same commands run (`answer`); no page of another site can make a browser use this server (`guard`).
 
+mod account;
 mod answer;
 mod bodies;
+mod commands;
+mod console;
 mod dashboard;
+mod deletion;
 mod docs;
 mod guard;
 mod input;
@@ -20,6 +24,7 @@ mod metrics;
 mod namespaces;
 mod pairs;
 mod problem;
+mod transfer;
 
 pub use listener::HTTP_CONNECTIONS_MAX;
 
@@ -32,6 +37,8 @@ use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use crate::command::Service;
 use crate::config::Address;
@@ -74,7 +81,15 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .route("/health/live", get(live))
         .route("/health/ready", get(health))
         .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/keys", get(listing::list))
+        .route("/api/v1/keys", get(listing::list).delete(deletion::delete))
+        .route("/api/v1/batch", post(keys::batch::batch))
+        .route("/api/v1/count", get(deletion::count))
+        .route("/api/v1/stats", get(api_stats))
+        .route("/api/v1/commands", get(commands::list))
+        .route("/api/v1/export", get(transfer::export))
+        .route("/api/v1/import", post(transfer::import))
+        .route("/api/v1/operations", get(live::operations))
+        .route("/api/v1/console", get(console::console))
         .route("/api/v1/namespaces", get(namespaces::list))
         .route("/api/v1/live", get(live::live))
         .merge(keys::router())
@@ -87,6 +102,11 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .layer(Extension(Arc::<namespaces::Counts>::default()))
         .layer(Extension(Arc::<live::Feed>::default()))
         .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .quality(CompressionLevel::Fastest),
+        )
         // The last layer is the first to be asked, whatever the route.
         .layer(middleware::from_fn_with_state(
             own_host,
@@ -129,7 +149,7 @@ async fn put(State(service): State<Arc<Service>>, request: Request) -> Response 
     drop(body);
     match ask(&service, "PUT", &[key.as_bytes(), value.as_bytes()]).await {
         Ok(_) => message("Key stored successfully"),
-        Err(refused) => refused,
+        Err(refused) => refused.into_older(),
     }
 }
 
@@ -150,7 +170,7 @@ async fn get_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
         Ok(Answer::Value(value)) => pairs::one(&String::from_utf8_lossy(&key), &value),
         Ok(Answer::LongValue(entry)) => pairs::one_long(entry),
         Ok(_) => bodies::not_found(),
-        Err(refused) => refused,
+        Err(refused) => refused.into_older(),
     }
 }
 
@@ -170,7 +190,7 @@ async fn delete_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
     match ask(&service, "DEL", &[&key]).await {
         Ok(Answer::Count(0)) => detail(StatusCode::NOT_FOUND, "Key not found"),
         Ok(_) => message("Key deleted successfully"),
-        Err(refused) => refused,
+        Err(refused) => refused.into_older(),
     }
 }
 
@@ -187,7 +207,7 @@ async fn all(State(service): State<Arc<Service>>) -> Response {
     match ask(&service, "ALL", &[]).await {
         Ok(Answer::Scan(scan)) => pairs::all(scan, service),
         Ok(_) => unreachable!("ALL is a scan"),
-        Err(refused) => refused,
+        Err(refused) => refused.into_older(),
     }
 }
 
@@ -201,7 +221,7 @@ async fn all(State(service): State<Arc<Service>>) -> Response {
 async fn clear(State(service): State<Arc<Service>>) -> Response {
     match ask(&service, "CLEAR", &[]).await {
         Ok(_) => message("Store cleared successfully"),
-        Err(refused) => refused,
+        Err(refused) => refused.into_older(),
     }
 }
 
@@ -216,10 +236,26 @@ async fn clear(State(service): State<Arc<Service>>) -> Response {
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
 async fn stats(State(service): State<Arc<Service>>) -> Response {
-    match ask(&service, "STATS", &[]).await {
-        Ok(Answer::Stats(figures)) => Json(figures).into_response(),
-        Ok(_) => unreachable!("STATS answers with figures"),
-        Err(refused) => refused,
+    figures(&service).await.unwrap_or_else(Problem::into_older)
+}
+
+/// Read the server's figures.
+///
+/// The same as STATS on the text port: numbers, words, and null for what is not known yet.
+#[utoipa::path(get, path = "/api/v1/stats", tag = "Server",
+    responses(
+        (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,
+            example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "command_put": 10})),
+        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
+async fn api_stats(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
+    figures(&service).await
+}
+
+async fn figures(service: &Service) -> Result<Response, Problem> {
+    match ask(service, "STATS", &[]).await? {
+        Answer::Stats(figures) => Ok(Json(figures).into_response()),
+        _ => unreachable!("STATS answers with figures"),
     }
 }
 

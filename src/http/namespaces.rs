@@ -14,15 +14,14 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::account::Account;
 use super::docs::{LOADING, OTHER_SITE};
 use super::input;
 use super::problem::Problem;
-use crate::command::{Namespaces, Service, place_of};
+use crate::command::{Namespaces, Service};
 use crate::engine::Engine;
 use crate::json;
-use crate::protocol::Dialect;
 use crate::record::{Key, UnixMs, now_ms};
-use crate::stats::Tally;
 
 /// A count is good for at least so long,
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -78,7 +77,7 @@ pub struct Counts {
 /// List namespaces.
 ///
 /// They are counted now and then, not each time: `counted_at` says when.
-#[utoipa::path(get, path = "/api/v1/namespaces", tag = "Keys", params(Asked),
+#[utoipa::path(get, path = "/api/v1/namespaces", operation_id = "list_namespaces", tag = "Keys", params(Asked),
     responses(
         (status = 200, description = "The namespaces.", body = Listed),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -95,10 +94,9 @@ pub async fn list(
     let Asked { prefix } = input::query(asked)?;
     Key::parse(prefix.as_bytes())?;
     let engine = service.engine()?;
-    let place = place_of(b"NAMESPACES", Dialect::Line).expect("a command of the table");
-    let mut tally = Tally::of(place);
+    let account = Account::open(&service, "NAMESPACES", &[]);
     let counted = counts.below(engine, prefix).await;
-    service.stats.add(&mut tally);
+    account.close(None, counted.as_ref().err());
     counted.map(Json)
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::entry::Entry;
 use crate::http::bodies::StoredValue;
 use crate::http::problem::Problem;
 use crate::json;
@@ -88,6 +89,16 @@ pub enum Until {
     Kept,
 }
 
+impl Until {
+    /// When a pair ceases to be whose value before was this.
+    pub fn after(self, old: Option<&Entry>) -> Option<UnixMs> {
+        match self {
+            Self::Moment(moment) => moment,
+            Self::Kept => old.and_then(Entry::expires_at),
+        }
+    }
+}
+
 /// Tells a member that is null from one that is not there.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
     T::deserialize(reader).map(Some)
@@ -99,19 +110,29 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Op
 /// What is wrong with the body.
 pub fn new_value(body: &Bytes) -> Result<(Vec<u8>, Until), Problem> {
     let asked: NewValue<'_> = object(body)?;
-    let until = match (asked.expires_at, asked.expires_in_ms, asked.keep_expiry) {
-        (at, None, false) => Until::Moment(at.as_deref().map(moment).transpose()?),
-        (None, Some(ms), false) => Until::Moment(Some(moment_in(ms)?)),
-        (None, None, true) => Until::Kept,
-        _ => {
-            return Err(unfit(
-                "the body has more than one of expires_at, expires_in_ms and keep_expiry: send one of them",
-            ));
-        }
-    };
+    let until = until(
+        asked.expires_at.as_deref(),
+        asked.expires_in_ms,
+        asked.keep_expiry,
+    )?;
     let value = value_of(asked.value.get())?;
     Value::parse(&value)?;
     Ok((value, until))
+}
+
+/// What becomes of a pair's expiry, from the members that say so.
+///
+/// # Errors
+/// There is more than one of them, or it cannot be.
+pub fn until(at: Option<&str>, in_ms: Option<u64>, is_kept: bool) -> Result<Until, Problem> {
+    match (at, in_ms, is_kept) {
+        (at, None, false) => Ok(Until::Moment(at.map(moment).transpose()?)),
+        (None, Some(ms), false) => Ok(Until::Moment(Some(moment_in(ms)?))),
+        (None, None, true) => Ok(Until::Kept),
+        _ => Err(unfit(
+            "there is more than one of expires_at, expires_in_ms and keep_expiry: send one of them",
+        )),
+    }
 }
 
 /// When a body asks a pair to cease to be, if ever.
@@ -130,7 +151,10 @@ pub fn new_expiry(body: &Bytes) -> Result<Option<UnixMs>, Problem> {
 }
 
 /// Reads an object. (For serde, an array of what its members are is one, too.)
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+///
+/// # Errors
+/// It is no JSON, or not what is asked for.
+pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let read = serde_json::from_slice(body).map_err(|error| unread(&error))?;
     if body.trim_ascii_start().starts_with(b"{") {
         Ok(read)
@@ -139,7 +163,11 @@ fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     }
 }
 
-fn value_of(raw: &str) -> Result<Vec<u8>, Problem> {
+/// A value, from its JSON text.
+///
+/// # Errors
+/// It is neither a string nor bytes in base64.
+pub fn value_of(raw: &str) -> Result<Vec<u8>, Problem> {
     /// Bytes, and nothing beside them: an expiry has members of its own here.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -189,7 +217,7 @@ fn check_far(member: &str, moment: UnixMs) -> Result<UnixMs, Problem> {
 }
 
 /// That a body is JSON, but not what was asked for.
-fn unfit(detail: impl Into<String>) -> Problem {
+pub fn unfit(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 

@@ -3,6 +3,7 @@
 //! In: HTTP. Out: JSON, and ETags. Promises: value and expiry are those of one moment; a change is made under its conditions in one
 //! step, so that of two who change what both have read, one does; a long value keeps no other request waiting.
 
+pub mod batch;
 mod body;
 mod condition;
 mod turn;
@@ -23,7 +24,7 @@ use crate::engine::Group;
 use crate::entry::Entry;
 use crate::json;
 use crate::record::{Key, UnixMs, Value};
-use body::{Expiry, Found, NewExpiry, NewValue, Until};
+use body::{Expiry, Found, NewExpiry, NewValue};
 use condition::{Conditions, Unmet, etag};
 use turn::Turn;
 
@@ -53,7 +54,7 @@ pub fn router() -> Router<Arc<Service>> {
 /// Read a pair and its expiry.
 ///
 /// The ETag is that of the value: it changes whenever the value does, and only then. A long value is streamed.
-#[utoipa::path(get, path = "/api/v1/keys/{key}", tag = "Keys",
+#[utoipa::path(get, path = "/api/v1/keys/{key}", operation_id = "get_pair", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
             example = "session:7"),
@@ -103,7 +104,7 @@ async fn show(turn: &mut Turn<'_>, conditions: &Conditions) -> Result<Response, 
 ///
 /// The body says when it expires: `expires_at`, `expires_in_ms`, or `keep_expiry`; else it stays. With `If-Match` and the ETag of
 /// what was read, it is stored only if nobody has changed the value since.
-#[utoipa::path(put, path = "/api/v1/keys/{key}", tag = "Keys",
+#[utoipa::path(put, path = "/api/v1/keys/{key}", operation_id = "put_pair", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
             example = "session:7"),
@@ -139,10 +140,7 @@ pub(super) async fn put(
     let (value, until, etag) = asked.await?;
     let mut turn = Turn::begin(&service, "SET", key);
     let done = change_if(&mut turn, &conditions, true, |group, old| {
-        let expires_at = match until {
-            Until::Moment(moment) => moment,
-            Until::Kept => old.and_then(Entry::expires_at),
-        };
+        let expires_at = until.after(old);
         group.put(key, Value::parse_until(&value, expires_at)?);
         let status = old.map_or(StatusCode::CREATED, |_| StatusCode::OK);
         Ok((status, expires_at))
@@ -157,7 +155,7 @@ pub(super) async fn put(
 /// Set when a key expires.
 ///
 /// The value stays as it is, and so does its ETag.
-#[utoipa::path(patch, path = "/api/v1/keys/{key}", tag = "Keys",
+#[utoipa::path(patch, path = "/api/v1/keys/{key}", operation_id = "set_expiry", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
             example = "session:7"),
@@ -199,7 +197,7 @@ pub(super) async fn patch(
 }
 
 /// Delete a key.
-#[utoipa::path(delete, path = "/api/v1/keys/{key}", tag = "Keys",
+#[utoipa::path(delete, path = "/api/v1/keys/{key}", operation_id = "delete_pair", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
             example = "session:7"),

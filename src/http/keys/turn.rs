@@ -4,40 +4,31 @@
 //! shown to those who watch, as the command that it amounts to; it is answered once what it tells of is as safe as
 //! `--durability` says.
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::command::{Access, COMMANDS, Service, place_of};
+use crate::command::Service;
 use crate::engine::{Barrier, Group};
 use crate::entry::Entry;
+use crate::http::account::Account;
 use crate::http::problem::Problem;
-use crate::protocol::Dialect;
 use crate::record::Key;
-use crate::stats::Tally;
 
 /// A request that is being done.
 pub struct Turn<'a> {
     service: &'a Service,
     key: Key<'a>,
-    tally: Tally,
+    account: Account<'a>,
     barrier: Barrier,
-    is_change: bool,
 }
 
 impl<'a> Turn<'a> {
     /// Begins a request that amounts to this command, on this key.
     pub fn begin(service: &'a Service, verb: &str, key: Key<'a>) -> Self {
-        let place = place_of(verb.as_bytes(), Dialect::Line).expect("a command of the table");
-        if service.clients.is_monitored() {
-            let words = [key.as_bytes()];
-            service.clients.show_request(None, verb, words.into_iter());
-        }
         Self {
             service,
             key,
-            tally: Tally::of(place),
+            account: Account::open(service, verb, &[key.as_bytes()]),
             barrier: Barrier::default(),
-            is_change: COMMANDS[place].access == Access::Write,
         }
     }
 
@@ -67,31 +58,20 @@ impl<'a> Turn<'a> {
 
     /// Counts a read.
     pub fn read(&mut self, found: bool) {
-        self.tally.read(found);
+        self.account.tally.read(found);
     }
 
     /// Ends the request.
     pub async fn end(mut self, done: Result<Response, Problem>) -> Response {
+        self.account.executed();
         let committed = self.service.commit(self.barrier).await;
         let done = match (done, committed) {
-            (Ok(_), Err(error)) if self.is_change => Err(error.into()),
+            (Ok(_), Err(error)) if self.account.is_change() => Err(error.into()),
             // What could not be made safe is still true.
             (done, _) => done,
         };
-        // That a key is not there, or a condition does not hold, is an answer like any other.
-        let is_answer = |status| {
-            matches!(
-                status,
-                StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED
-            )
-        };
-        if done
-            .as_ref()
-            .is_err_and(|problem| !is_answer(problem.status()))
-        {
-            self.tally.errors += 1;
-        }
-        self.service.stats.add(&mut self.tally);
+        self.account
+            .close(Some(self.key.as_bytes()), done.as_ref().err());
         done.unwrap_or_else(Problem::into_response)
     }
 }
