@@ -37,7 +37,7 @@ fn send(console: &mut Console, lines: &str) {
 /// What comes next, up to so many lines.
 fn lines(console: &mut Console, count: usize) -> Vec<String> {
     let mut text = Vec::new();
-    while text.iter().filter(|byte| **byte == b'\n').count() < count {
+    while text.split(|byte| *byte == b'\n').count() <= count {
         match console.read().expect("an answer") {
             Message::Binary(bytes) => text.extend_from_slice(&bytes),
             Message::Ping(_) => {}

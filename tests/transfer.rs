@@ -35,7 +35,7 @@ fn what_is_exported_and_imported_is_the_same_expiry_and_bytes_included() {
         ),
         (
             "long:bytes",
-            json!({"value": {"$base64": "/////w==".repeat(1).as_str()}, "expires_at": "2100-01-01T00:00:00Z"}),
+            json!({"value": {"$base64": "/wD/".repeat(50_000)}, "expires_at": "2100-01-01T00:00:00Z"}),
         ),
     ] {
         http.send(
