@@ -3,6 +3,7 @@
 mod api; //         HTTP: expiry, ETags and conditions
 mod batches; //     HTTP: several operations in one step
 mod bench; //       the load generator of the built client: what it asks, counts and refuses
+mod browser; //     the dashboard in a real Chromium
 mod by_hand; //     journals and folders made by hand
 mod channels; //    messages, monitors, the list of clients
 mod client; //      the built client: one command, pipe, prompt, import, export

@@ -31,6 +31,7 @@ pub struct Stopped {
     data: PathBuf,
     flags: Vec<String>,
     listen: String,
+    http: String,
     /// What the shell does before it becomes the server.
     setup: String,
     /// What the server is run by, if by anything.
@@ -197,6 +198,7 @@ impl Stopped {
             data,
             flags,
             listen: "127.0.0.1:0".to_owned(),
+            http: "127.0.0.1:0".to_owned(),
             setup: String::new(),
             tracer: Vec::new(),
             environment: Vec::new(),
@@ -305,6 +307,12 @@ impl Stopped {
         self
     }
 
+    /// The same folder on this address of the HTTP port.
+    pub fn http_on(mut self, addr: SocketAddr) -> Self {
+        self.http = addr.to_string();
+        self
+    }
+
     /// What the server has said on standard error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -402,7 +410,7 @@ impl Stopped {
             ])
             .args(&self.tracer)
             .arg(env!("CARGO_BIN_EXE_pykv-server"))
-            .args(["--listen", &self.listen, "--http", "127.0.0.1:0", "--data"])
+            .args(["--listen", &self.listen, "--http", &self.http, "--data"])
             .arg(self.data())
             .args(&self.flags)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

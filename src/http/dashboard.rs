@@ -25,7 +25,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// A file: its name, its type, its text.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 7] = [
+const FILES: [File; 15] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -40,7 +40,15 @@ const FILES: [File; 7] = [
     ("page.js", SCRIPT, include_str!("dashboard/page.js")),
     ("chart.js", SCRIPT, include_str!("dashboard/chart.js")),
     ("overview.js", SCRIPT, include_str!("dashboard/overview.js")),
+    ("donut.js", SCRIPT, include_str!("dashboard/donut.js")),
     ("explorer.js", SCRIPT, include_str!("dashboard/explorer.js")),
+    ("tree.js", SCRIPT, include_str!("dashboard/tree.js")),
+    ("editor.js", SCRIPT, include_str!("dashboard/editor.js")),
+    ("pairs.js", SCRIPT, include_str!("dashboard/pairs.js")),
+    ("json.js", SCRIPT, include_str!("dashboard/json.js")),
+    ("forms.js", SCRIPT, include_str!("dashboard/forms.js")),
+    ("console.js", SCRIPT, include_str!("dashboard/console.js")),
+    ("data.js", SCRIPT, include_str!("dashboard/data.js")),
 ];
 
 /// The routes of the dashboard.

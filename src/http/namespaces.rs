@@ -3,6 +3,7 @@
 //! In: a prefix. Out: the namespaces below it. Promises: however often it is asked, all keys are looked at one after the other
 //! only now and then, with others having their turn in between; how old the answer is, is told.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,13 +39,23 @@ pub struct Asked {
     #[serde(default)]
     #[param(required = false, example = "user:")]
     prefix: String,
+    /// Only so many, the largest first; all of them by name, if it is not said.
+    #[serde(default)]
+    #[param(required = false, example = 8)]
+    limit: Option<usize>,
 }
 
 /// The namespaces below a prefix.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Listed {
-    /// By name.
+    /// Those that were asked for.
     namespaces: Vec<Namespace>,
+    /// How many there are.
+    #[schema(example = 1)]
+    namespaces_total: usize,
+    /// Keys below the prefix, in namespaces or not.
+    #[schema(example = 10)]
+    keys: u64,
     /// Keys below the prefix that are in no namespace there.
     others: u64,
     /// When they were counted (RFC 3339).
@@ -91,13 +102,17 @@ pub async fn list(
     Extension(counts): Extension<Arc<Counts>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Arc<Listed>>, Problem> {
-    let Asked { prefix } = input::query(asked)?;
+    let Asked { prefix, limit } = input::query(asked)?;
     Key::parse(prefix.as_bytes())?;
     let engine = service.engine()?;
     let account = Account::open(&service, "NAMESPACES", &[]);
     let counted = counts.below(engine, prefix).await;
     account.close(None, counted.as_ref().err());
-    counted.map(Json)
+    let counted = counted?;
+    Ok(Json(match limit {
+        Some(limit) => Arc::new(counted.largest(limit)),
+        None => counted,
+    }))
 }
 
 impl Counts {
@@ -161,6 +176,18 @@ impl Counts {
 }
 
 impl Listed {
+    fn largest(&self, limit: usize) -> Self {
+        let mut namespaces = self.namespaces.iter().collect::<Vec<_>>();
+        // Those of one size stay in the order of their names.
+        namespaces.sort_by_key(|namespace| Reverse(namespace.keys));
+        namespaces.truncate(limit);
+        Self {
+            namespaces: namespaces.into_iter().cloned().collect(),
+            counted_at: self.counted_at.clone(),
+            ..*self
+        }
+    }
+
     fn is_good(&self) -> bool {
         self.began.elapsed() < GOOD_FOR.max(self.took * GOOD_FOR_TIMES)
     }
@@ -184,11 +211,18 @@ async fn count(engine: &Arc<Engine>, prefix: &str) -> Result<Listed, Problem> {
     let Namespaces {
         by_name, others, ..
     } = namespaces;
+    let namespaces: Vec<_> = by_name
+        .into_iter()
+        .map(|(name, keys)| Namespace { name, keys })
+        .collect();
     Ok(Listed {
-        namespaces: by_name
-            .into_iter()
-            .map(|(name, keys)| Namespace { name, keys })
-            .collect(),
+        namespaces_total: namespaces.len(),
+        keys: others
+            + namespaces
+                .iter()
+                .map(|namespace| namespace.keys)
+                .sum::<u64>(),
+        namespaces,
         others,
         counted_at: json::time(counted_at),
         began,

@@ -1,18 +1,8 @@
 // A chart of the last minutes: some lines over time, drawn anew with each figure.
 
-import { make } from "./page.js";
+import { draw, make } from "./page.js";
 
 const KEPT = 180;
-const SVG = "http://www.w3.org/2000/svg";
-
-function draw(name, attributes) {
-  const element = document.createElementNS(SVG, name);
-  for (const [attribute, value] of Object.entries(attributes)) {
-    element.setAttribute(attribute, value);
-  }
-  return element;
-}
-
 export class Chart {
   /** A chart with a title; `show` turns a figure into text. `most` is the top of the scale, if it is fixed. */
   constructor(title, show, most) {

@@ -1,18 +1,16 @@
-// The explorer: pairs page by page, looked for on the server; one of them read, changed, deleted.
+// The explorer: pairs page by page, looked for on the server; one of them opened; all with a prefix deleted.
 
-import { ask, bytes, count, find, make } from "./page.js";
+import * as editor from "./editor.js";
+import { ask, bytes, count, find, make, question } from "./page.js";
+import * as tree from "./tree.js";
 
 const PAGE = 50;
 /** How long it looks on by itself where pages come back with little. */
 const LOOK_MS = 3000;
 
 const search = find("search");
-const editor = find("editor");
-const fields = editor.querySelector("form").elements;
 let asked = 0;
 let cursor = null;
-/** The pair that is open: its ETag, and whether its value can be edited here; null for a new one. */
-let opened = null;
 
 function query() {
   const fields = new URLSearchParams({ prefix: search.elements.prefix.value, search: search.elements.search.value, limit: PAGE });
@@ -57,7 +55,7 @@ async function load(isFirst) {
 
 function row(pair) {
   const link = make("button", { class: "link", type: "button" }, pair.key === "" ? "(the empty key)" : pair.key);
-  link.addEventListener("click", () => edit(pair.key));
+  link.addEventListener("click", () => openPair(pair));
   const value = pair.encoding === "base64" ? `base64 ${pair.value}` : pair.value;
   return make("tr", {},
     make("td", {}, link),
@@ -66,94 +64,50 @@ function row(pair) {
     make("td", { class: "nowrap" }, pair.expires_at === null ? "" : new Date(pair.expires_at).toLocaleString()));
 }
 
-const path = (key) => `/api/v1/keys/${encodeURIComponent(key)}`;
-
-async function edit(key) {
-  fields.key.value = key;
-  fields.key.readOnly = true;
-  fields.delete.hidden = false;
-  find("editor-title").textContent = "Pair";
+async function openPair(pair) {
   try {
-    const { answer, etag } = await ask(path(key));
-    const isText = typeof answer.value === "string";
-    opened = { etag, isText };
-    fields.value.value = isText ? answer.value : answer.value.$base64;
-    fields.value.readOnly = !isText;
-    const left = answer.expires_at === null ? "" : Math.max(1, Math.round((Date.parse(answer.expires_at) - Date.now()) / 1000));
-    fields.expiry.value = left;
-    note(isText ? kindOf(answer.value) : "These bytes are no text: shown as base64, and not edited here.");
-    editor.showModal();
+    await editor.edit(pair, refresh);
   } catch (error) {
-    find("found").textContent = `${key}: ${error.message}`;
+    find("found").textContent = `${pair.key}: ${error.message}`;
   }
 }
 
-function create() {
-  opened = null;
-  for (const name of ["key", "value", "expiry"]) {
-    fields[name].value = "";
-  }
-  fields.key.readOnly = false;
-  fields.value.readOnly = false;
-  fields.delete.hidden = true;
-  find("editor-title").textContent = "New key";
-  note("");
-  editor.showModal();
+function refresh() {
+  load(true);
+  tree.show();
 }
 
-function note(text, isBad = false) {
-  find("editor-note").textContent = text;
-  find("editor-note").classList.toggle("bad", isBad);
-}
-
-function kindOf(text) {
-  const size = bytes(new TextEncoder().encode(text).length);
+async function deletePrefix() {
+  const prefix = search.elements.prefix.value;
+  const query = new URLSearchParams({ prefix });
   try {
-    JSON.parse(text);
-    return `${size}, valid JSON`;
-  } catch {
-    return `${size} of text`;
-  }
-}
-
-async function save(event) {
-  event.preventDefault();
-  const seconds = fields.expiry.value === "" ? null : Number(fields.expiry.value);
-  const headers = { "Content-Type": "application/json" };
-  headers[opened === null ? "If-None-Match" : "If-Match"] = opened?.etag ?? "*";
-  const expiry = seconds === null ? { expires_at: null } : { expires_in_ms: seconds * 1000 };
-  const isValue = opened === null || opened.isText;
-  const body = isValue ? { value: fields.value.value, ...(seconds === null ? {} : expiry) } : expiry;
-  try {
-    await ask(path(fields.key.value), { method: isValue ? "PUT" : "PATCH", headers, body: JSON.stringify(body) });
-    editor.close();
-    load(true);
+    if (prefix === "") {
+      throw new Error("Say first which: keys that begin with what. All keys are deleted under Data, by Clear.");
+    }
+    const { answer: { keys } } = await ask(`/api/v1/count?${query}`);
+    if (keys === 0) {
+      throw new Error(`No key begins with ${JSON.stringify(prefix)}.`);
+    }
+    const text = `Delete ${count(keys)} ${keys === 1 ? "key that begins" : "keys that begin"} with ${JSON.stringify(prefix)}? They cannot be brought back.`;
+    if (await question(text, `Delete ${count(keys)}`)) {
+      const { answer: { deleted } } = await ask(`/api/v1/keys?${query}`, { method: "DELETE" });
+      refresh();
+      find("found").textContent = `${count(deleted)} deleted.`;
+    }
   } catch (error) {
-    const changed = opened === null ? "there is such a key already" : "somebody has changed it meanwhile: close, and open it again";
-    note(error.status === 412 ? `Not saved: ${changed}.` : `Not saved: ${error.message}.`, true);
+    find("found").textContent = error.message;
   }
 }
 
-async function remove() {
-  if (!confirm(`Delete ${JSON.stringify(fields.key.value)}?`)) {
-    return;
-  }
-  try {
-    await ask(path(fields.key.value), { method: "DELETE", headers: { "If-Match": opened.etag } });
-    editor.close();
-    load(true);
-  } catch (error) {
-    const reason = error.status === 412 ? "somebody has changed it meanwhile: close, and open it again" : error.message;
-    note(`Not deleted: ${reason}.`, true);
-  }
-}
-
-export function open(parameters) {
+export function open(parameters, wasHidden) {
   if (parameters.has("prefix")) {
     search.elements.prefix.value = parameters.get("prefix");
     search.elements.search.value = "";
   }
   load(true);
+  if (wasHidden) {
+    tree.show();
+  }
 }
 
 search.addEventListener("submit", (event) => {
@@ -161,20 +115,5 @@ search.addEventListener("submit", (event) => {
   load(true);
 });
 find("more").addEventListener("click", () => load(false));
-find("create").addEventListener("click", create);
-editor.querySelector("form").addEventListener("submit", save);
-fields.close.addEventListener("click", () => editor.close());
-fields.delete.addEventListener("click", remove);
-fields.value.addEventListener("input", () => note(kindOf(fields.value.value)));
-fields.copy.addEventListener("click", async () => {
-  await navigator.clipboard.writeText(fields.value.value);
-  note("Copied.");
-});
-fields.format.addEventListener("click", () => {
-  try {
-    fields.value.value = JSON.stringify(JSON.parse(fields.value.value), null, 2);
-    note(kindOf(fields.value.value));
-  } catch (error) {
-    note(`This is no JSON: ${error.message}.`, true);
-  }
-});
+find("create").addEventListener("click", () => editor.create(refresh));
+find("delete-prefix").addEventListener("click", deletePrefix);

@@ -3,18 +3,26 @@
 import { find } from "./page.js";
 import * as overview from "./overview.js";
 import * as explorer from "./explorer.js";
+import * as forms from "./forms.js";
+import * as terminal from "./console.js";
+import * as data from "./data.js";
 
-const SCREENS = { overview, explorer };
+const SCREENS = { overview, explorer, forms, console: terminal, data };
 
 function show() {
   const [name, parameters] = location.hash.slice(1).split("?");
   const shown = name in SCREENS ? name : "overview";
+  const wasHidden = find(shown).hidden;
   for (const screen of Object.keys(SCREENS)) {
     find(screen).hidden = screen !== shown;
     const link = document.querySelector(`nav a[href="#${screen}"]`);
-    link.toggleAttribute("aria-current", screen === shown);
+    if (screen === shown) {
+      link.setAttribute("aria-current", "page");
+    } else {
+      link.removeAttribute("aria-current");
+    }
   }
-  SCREENS[shown].open(new URLSearchParams(parameters));
+  SCREENS[shown].open(new URLSearchParams(parameters), wasHidden);
 }
 
 function setTheme(theme) {
@@ -48,5 +56,12 @@ find("theme").addEventListener("change", (event) => {
 });
 setTheme(localStorage.getItem("theme") ?? "system");
 addEventListener("hashchange", show);
+addEventListener("keydown", (event) => {
+  if (event.key === "/" && !event.ctrlKey && !event.target.closest("input, textarea, select, dialog")) {
+    event.preventDefault();
+    location.hash = "#explorer";
+    find("search").elements.search.focus();
+  }
+});
 show();
 connect();

@@ -1,11 +1,12 @@
 // The overview: figures as cards and charts, operations as they come, namespaces, and how safe the data is.
 
 import { Chart } from "./chart.js";
+import { donut } from "./donut.js";
 import { ask, bytes, count, duration, find, make, microseconds, rate } from "./page.js";
 
 const OPERATIONS_SHOWN = 50;
 const COMMANDS_SHOWN = 4;
-const NAMESPACES_SHOWN = 12;
+const NAMESPACES_SHOWN = 8;
 const NAMESPACES_EVERY_MS = 5000;
 
 const CARDS = [
@@ -79,32 +80,38 @@ export function showSkipped(events) {
   find("operations-note").textContent = `This page was slow: ${count(events)} messages were skipped.`;
 }
 
+const explorerAt = (prefix) => `#explorer?prefix=${encodeURIComponent(prefix)}`;
+
+let lastDrawn = "";
+
 async function showNamespaces() {
   if (document.hidden || find("overview").hidden) {
     return;
   }
   try {
-    const { answer } = await ask("/api/v1/namespaces");
-    const sorted = answer.namespaces.sort((one, other) => other.keys - one.keys);
-    const shown = sorted.slice(0, NAMESPACES_SHOWN);
-    const rest = sorted.slice(NAMESPACES_SHOWN).reduce((sum, { keys }) => sum + keys, 0);
-    const all = sorted.reduce((sum, { keys }) => sum + keys, answer.others);
-    const bar = (name, keys, element) => make("li", {}, element, make("meter", { min: 0, max: Math.max(all, 1), value: keys, "aria-label": name }));
-    const rows = shown.map(({ name, keys }) => {
-      const button = make("button", { type: "button" }, make("span", {}, name), make("span", { class: "number" }, count(keys)));
-      button.addEventListener("click", () => {
-        location.hash = `#explorer?prefix=${encodeURIComponent(name)}`;
-      });
-      return bar(name, keys, button);
-    });
-    for (const [name, keys] of [["other namespaces", rest], ["misc", answer.others]]) {
-      if (keys > 0) {
-        const text = make("div", {}, make("span", {}, name), make("span", { class: "number" }, count(keys)));
-        rows.push(bar(name, keys, text));
-      }
+    const { answer } = await ask(`/api/v1/namespaces?limit=${NAMESPACES_SHOWN}`);
+    const shown = answer.namespaces;
+    // Drawn anew only if it is new: whoever is on a link with the keyboard stays there.
+    const drawn = JSON.stringify([shown, answer.others]);
+    if (drawn === lastDrawn) {
+      return;
     }
-    find("namespaces").replaceChildren(...(rows.length > 0 ? rows : [make("li", { class: "note" }, "There are no keys yet.")]));
+    lastDrawn = drawn;
+    const rest = answer.keys - answer.others - shown.reduce((sum, { keys }) => sum + keys, 0);
+    const shares = shown.map(({ name, keys }) => ({ name, keys, href: explorerAt(name) }));
+    shares.push({ name: "other namespaces", keys: rest }, { name: "misc", keys: answer.others });
+    const rows = shares.filter(({ keys }) => keys > 0);
+    find("donut").replaceChildren(...(rows.length > 0 ? [donut(rows, answer.keys)] : []));
+    find("namespaces").replaceChildren(...rows.map(({ name, keys, href }, place) => {
+      const texts = [make("span", { class: `key${place % 6}` }, name), make("span", { class: "number" }, count(keys))];
+      return make("li", {}, href === undefined ? make("div", {}, ...texts) : make("a", { href }, ...texts));
+    }));
+    if (rows.length === 0) {
+      find("namespaces").append(make("li", { class: "note" }, "There are no keys yet. ", make("a", { href: "#data" }, "Seed or import some.")));
+    }
   } catch (error) {
+    lastDrawn = "";
+    find("donut").replaceChildren();
     find("namespaces").replaceChildren(make("li", { class: "note" }, error.message));
   }
 }

@@ -1,16 +1,22 @@
-// Elements, and numbers as people read them. What comes from the store is only ever text: nothing here takes HTML.
+// Elements, questions, requests, and numbers as people read them. What comes from the store is only ever text: nothing here takes HTML.
 
 export const find = (id) => document.getElementById(id);
 
-/** An element with attributes and children; a child that is no element is text. */
-export function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
+const SVG = "http://www.w3.org/2000/svg";
+
+function complete(element, attributes, children) {
   for (const [attribute, value] of Object.entries(attributes)) {
     element.setAttribute(attribute, value);
   }
   element.append(...children);
   return element;
 }
+
+/** An element with attributes and children; a child that is no element is text. */
+export const make = (name, attributes = {}, ...children) => complete(document.createElement(name), attributes, children);
+
+/** The same, of a drawing. */
+export const draw = (name, attributes = {}, ...children) => complete(document.createElementNS(SVG, name), attributes, children);
 
 const COUNT = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
@@ -49,7 +55,12 @@ export function duration(seconds) {
 
 /** What a request to the API has answered; throws what is wrong, as a sentence. */
 export async function ask(path, options) {
-  const response = await fetch(path, options);
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("The server cannot be reached.");
+  }
   const text = await response.text();
   const answer = text === "" ? null : JSON.parse(text);
   if (!response.ok) {
@@ -58,4 +69,25 @@ export async function ask(path, options) {
     throw error;
   }
   return { answer, etag: response.headers.get("etag") };
+}
+
+/** Asks whether something is to be done; with a word, it has to be typed. */
+export function question(text, action, word = null) {
+  const dialog = find("question");
+  const fields = dialog.querySelector("form").elements;
+  find("question-text").textContent = text;
+  find("question-word").hidden = word === null;
+  find("question-word").querySelector("b").textContent = word ?? "";
+  fields.word.value = "";
+  fields.yes.textContent = action;
+  const check = () => {
+    fields.yes.disabled = word !== null && fields.word.value !== word;
+  };
+  fields.word.oninput = check;
+  check();
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+  });
 }

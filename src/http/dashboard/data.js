@@ -1,0 +1,116 @@
+// All of the data at once: import, export, a sample, the end of it.
+
+import { ask, bytes, count, find, question } from "./page.js";
+
+const SAMPLE = {
+  "user:101:name": "Alice Johnson",
+  "user:101:role": "Admin",
+  "user:102:name": "Bob Smith",
+  "user:102:role": "Developer",
+  "session:xyz789": "active",
+  "config:mode": "production",
+  "config:retries": "3",
+  "feature:dark_mode": "true",
+  "cache:home_page": "<html>...</html>",
+  "cache:profile": "{json...}",
+};
+
+const drop = find("drop");
+const progress = find("progress");
+
+function tell(id, text, isBad = false) {
+  find(id).textContent = text;
+  find(id).classList.toggle("bad", isBad);
+}
+
+/** Does something, and tells how that has ended. */
+async function attempt(id, act) {
+  try {
+    tell(id, await act());
+  } catch (error) {
+    tell(id, error.message, true);
+  }
+}
+
+function seed() {
+  return attempt("done", async () => {
+    const operations = Object.entries(SAMPLE).map(([key, value]) => ({ op: "put", key, value }));
+    const headers = { "Content-Type": "application/json" };
+    await ask("/api/v1/batch", { method: "POST", headers, body: JSON.stringify({ operations }) });
+    return "Ten pairs are stored.";
+  });
+}
+
+function clear() {
+  return attempt("done", async () => {
+    const { answer: { keys } } = await ask("/api/v1/count");
+    const text = `Delete every key? There are ${count(keys)}, and they cannot be brought back.`;
+    if (!await question(text, "Clear", "CLEAR")) {
+      return "Nothing was deleted.";
+    }
+    await ask("/clear", { method: "DELETE" });
+    return "Every key is deleted.";
+  });
+}
+
+/** Sends a file as it is read from the disk, and shows how far that is, which `fetch` cannot. */
+function send(file) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/api/v1/import");
+    request.setRequestHeader("Content-Type", "application/json");
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      progress.value = total > 0 ? loaded / total : 0;
+    });
+    request.addEventListener("load", () => {
+      const answer = JSON.parse(request.responseText);
+      if (request.status === 200) {
+        resolve(answer);
+      } else {
+        reject(new Error(answer.detail));
+      }
+    });
+    request.addEventListener("error", () => reject(new Error("The connection has ended; some of the file may have been stored.")));
+    request.send(file);
+  });
+}
+
+function take(file) {
+  tell("imported", `Importing ${file.name}, ${bytes(file.size)}.`);
+  [progress.hidden, progress.value] = [false, 0];
+  return attempt("imported", async () => {
+    try {
+      const { stored, expired } = await send(file);
+      return `${count(stored)} pairs of ${file.name} are stored${expired > 0 ? `; ${count(expired)} had expired` : ""}.`;
+    } finally {
+      progress.hidden = true;
+    }
+  });
+}
+
+export function open() {}
+
+find("seed").addEventListener("click", seed);
+find("clear").addEventListener("click", clear);
+find("export-prefix").addEventListener("input", (event) => {
+  const query = new URLSearchParams(event.target.value === "" ? {} : { prefix: event.target.value });
+  find("export").href = `/api/v1/export?${query}`;
+});
+find("file").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  if (file !== undefined) {
+    await take(file);
+    event.target.value = "";
+  }
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  // Anywhere else, too: a browser would leave the page to show the file.
+  addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover" && drop.contains(event.target));
+    const [file] = event.dataTransfer?.files ?? [];
+    if (kind === "drop" && file !== undefined && drop.contains(event.target)) {
+      take(file);
+    }
+  });
+}

@@ -1,0 +1,83 @@
+// Pairs, as the API reads and changes them: their values as bytes.
+
+import { ask } from "./page.js";
+
+const path = (key) => `/api/v1/keys/${encodeURIComponent(key)}`;
+/** A browser takes these for steps in a path, however they are written; a batch names its keys in its body. */
+const isStep = (key) => key === "." || key === "..";
+
+async function askBatch(operation) {
+  const body = JSON.stringify({ operations: [operation] });
+  const { answer } = await ask("/api/v1/batch", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const result = answer.results[0];
+  if (result.status === 404) {
+    throw Object.assign(new Error("there is no such key"), { status: 404 });
+  }
+  return result;
+}
+
+export function toBase64(bytes) {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 0x8000) {
+    text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  }
+  return btoa(text);
+}
+
+export const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+/** The text of bytes; null if they are none. */
+export function textOf(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+export const bytesOf = (text) => new TextEncoder().encode(text);
+
+function valueOf(bytes) {
+  const text = textOf(bytes);
+  return text === null ? { $base64: toBase64(bytes) } : text;
+}
+
+/** A pair: the bytes of its value, its ETag, and when it expires. */
+export async function read(key) {
+  const { answer, etag } = isStep(key) ? { answer: await askBatch({ op: "get", key }) } : await ask(path(key));
+  const { value, expires_at: expiresAt } = answer;
+  return {
+    bytes: typeof value === "string" ? bytesOf(value) : fromBase64(value.$base64),
+    etag: etag ?? answer.etag,
+    expiresAt: expiresAt === null ? null : new Date(expiresAt),
+  };
+}
+
+/** The ETag of a value that is too long to be read. */
+export async function etagOf(key) {
+  const { etag } = await ask(path(key), { method: "HEAD" });
+  return etag;
+}
+
+/** Stores a value; `expiry` has a member of the API that says when it expires, or none. */
+export function write(key, bytes, expiry, conditions) {
+  const body = { value: valueOf(bytes), ...expiry };
+  return isStep(key) ? askBatch({ op: "put", key, ...body }) : change("PUT", key, body, conditions);
+}
+
+/** Sets when a pair expires. */
+export async function setExpiry(key, expiry, conditions) {
+  if (isStep(key)) {
+    const { bytes } = await read(key);
+    return write(key, bytes, expiry, conditions);
+  }
+  return change("PATCH", key, expiry, conditions);
+}
+
+export function remove(key, conditions) {
+  return isStep(key) ? askBatch({ op: "delete", key }) : ask(path(key), { method: "DELETE", headers: conditions });
+}
+
+function change(method, key, body, conditions) {
+  return ask(path(key), { method, headers: { "Content-Type": "application/json", ...conditions }, body: JSON.stringify(body) });
+}
