@@ -91,8 +91,8 @@ fn the_console_speaks_the_line_protocol_and_helps_to_type_it() {
 #[test]
 fn files_go_in_and_out_and_all_keys_are_deleted_after_a_word() {
     let pairs = (0..CITIES).map(|number| {
-        let (a, b) = (b'A' + (number % 26) as u8, b'A' + (number / 26 % 26) as u8);
-        let (a, b) = (char::from(a), char::from(b));
+        let letter = |number: usize| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 26]);
+        let (a, b) = (letter(number), letter(number / 26));
         let value = format!(r#"{{\"lat\":{}.5,\"lng\":-1.25}}"#, number % 90);
         format!("\"city:{a}{b}:Town {number} of {a}{b}\":\"{value}\"")
     });

@@ -29,14 +29,12 @@ await browse(async (browser) => {
   const page = await open(browser, "explorer");
 
   // Pages.
-  await reads(page, "#found", /shown, of/);
-  assert.equal(await page.locator("#pairs tr").count() >= 50, true);
-  while (await page.locator("#more").isVisible()) {
-    const before = await page.locator("#pairs tr").count();
-    await page.click("#more");
-    await page.waitForFunction((before) => document.querySelectorAll("#pairs tr").length > before || document.querySelector("#more").hidden, before);
-  }
+  await reads(page, "#found", "50 shown, of 50 looked at; there may be more.");
+  await page.click("#more");
+  await reads(page, "#found", "100 shown, of 100 looked at; there may be more.");
+  await page.click("#more");
   await reads(page, "#found", "125 shown; these are all.");
+  assert.equal(await page.isVisible("#more"), false);
 
   // Search in keys and values, on the server.
   await search(page, "", "person 11");
@@ -165,7 +163,7 @@ await browse(async (browser) => {
     await page.click(save);
     await closed(page);
     await search(page, key);
-    await reads(page, "#found", key === "." ? "1 shown" : "1 shown");
+    await reads(page, "#found", "1 shown");
     await page.locator("#pairs button").first().click();
     await page.waitForSelector("#editor[open]");
     assert.equal(await page.inputValue("#editor textarea"), "dots");

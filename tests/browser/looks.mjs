@@ -28,6 +28,9 @@ function faults() {
     if (element.offsetParent === null || element.closest(".skip, dialog")) {
       continue;
     }
+    if (element.matches(".scroll") && element.scrollWidth > element.clientWidth) {
+      found.push(`a table is cut off: ${element.textContent.slice(0, 80)}`);
+    }
     if (element.matches("input, textarea, select, progress") && element.labels.length === 0 && !element.hasAttribute("aria-label")) {
       found.push(`no label: ${element.outerHTML.slice(0, 80)}`);
     }

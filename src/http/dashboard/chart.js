@@ -51,6 +51,10 @@ export class Chart {
       const start = KEPT - points.length;
       let run = [];
       const end = () => {
+        if (run.length === 1) {
+          // A line needs two ends.
+          run.unshift(run[0].replace(/^\d+/, (x) => x - 1));
+        }
         if (run.length > 0) {
           lines.push(draw("polyline", { points: run.join(" "), class: style }));
         }

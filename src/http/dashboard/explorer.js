@@ -11,6 +11,8 @@ const LOOK_MS = 3000;
 const search = find("search");
 let asked = 0;
 let cursor = null;
+/** How many pairs the server has looked at for all pages so far. */
+let lookedAt = 0;
 
 function query() {
   const fields = new URLSearchParams({ prefix: search.elements.prefix.value, search: search.elements.search.value, limit: PAGE });
@@ -24,12 +26,12 @@ async function load(isFirst) {
   asked += 1;
   const mine = asked;
   if (isFirst) {
-    cursor = null;
+    [cursor, lookedAt] = [null, 0];
     find("pairs").replaceChildren();
     find("found").textContent = "Looking.";
   }
   const until = Date.now() + LOOK_MS;
-  let [lookedAt, added] = [0, 0];
+  let added = 0;
   find("more").hidden = true;
   try {
     do {
@@ -59,7 +61,7 @@ function row(pair) {
   const value = pair.encoding === "base64" ? `base64 ${pair.value}` : pair.value;
   return make("tr", {},
     make("td", {}, link),
-    make("td", { class: "value" }, pair.is_whole ? value : `${value}…`),
+    make("td", { class: "value" }, make("div", {}, pair.is_whole ? value : `${value}…`)),
     make("td", { class: "number" }, bytes(pair.bytes)),
     make("td", { class: "nowrap" }, pair.expires_at === null ? "" : new Date(pair.expires_at).toLocaleString()));
 }
@@ -72,9 +74,8 @@ async function openPair(pair) {
   }
 }
 
-function refresh() {
-  load(true);
-  tree.show();
+async function refresh() {
+  await Promise.all([load(true), tree.show()]);
 }
 
 async function deletePrefix() {
@@ -91,7 +92,7 @@ async function deletePrefix() {
     const text = `Delete ${count(keys)} ${keys === 1 ? "key that begins" : "keys that begin"} with ${JSON.stringify(prefix)}? They cannot be brought back.`;
     if (await question(text, `Delete ${count(keys)}`)) {
       const { answer: { deleted } } = await ask(`/api/v1/keys?${query}`, { method: "DELETE" });
-      refresh();
+      await refresh();
       find("found").textContent = `${count(deleted)} deleted.`;
     }
   } catch (error) {

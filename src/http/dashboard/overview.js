@@ -9,6 +9,8 @@ const COMMANDS_SHOWN = 4;
 const NAMESPACES_SHOWN = 8;
 const NAMESPACES_EVERY_MS = 5000;
 
+const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+
 const CARDS = [
   ["Keys", (figures) => (figures.keys === null ? "loading" : count(figures.keys))],
   ["Memory", (figures) => (figures.memory_bytes === null ? "unknown" : bytes(figures.memory_bytes))],
@@ -62,7 +64,7 @@ function showDisk(disk) {
 
 export function showOperations({ operations, skipped }) {
   const rows = operations.slice(-OPERATIONS_SHOWN).reverse().map((operation) => make("tr", {},
-    make("td", { class: "nowrap" }, new Date(operation.time_ms).toLocaleTimeString()),
+    make("td", { class: "nowrap" }, TIME.format(operation.time_ms)),
     make("td", {}, operation.command),
     make("td", { class: "value" }, operation.key ?? ""),
     make("td", operation.status === "OK" ? {} : { class: "bad" }, operation.status),
