@@ -1,6 +1,6 @@
 //! What is told of the server itself: `GET /metrics` for Prometheus, and the live feed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -105,6 +105,40 @@ fn metrics_count_what_has_been_asked_for_and_tell_how_long_it_took() {
         metrics(&mut http)["pykv_requests_total{command=\"put\"}"],
         6.0
     );
+}
+
+/// Goal: the dashboard for Grafana shows nothing that is not told.
+#[test]
+fn the_grafana_dashboard_asks_for_metrics_that_there_are() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    assert_eq!(server.client().ask("PUT a 1"), "OK");
+    let known = metrics(&mut http);
+    let known: BTreeSet<&str> = known
+        .keys()
+        .filter_map(|name| name.split('{').next())
+        .collect();
+    let dashboard = http.ask("GET /docs/grafana.json").json();
+    let mut asked = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        for target in panel["targets"].as_array().expect("targets") {
+            let expression = target["expr"].as_str().expect("text");
+            let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+            let words = expression.split(|letter| !is_of_name(letter));
+            asked.extend(
+                words
+                    .filter(|word| word.starts_with("pykv_") || word.starts_with("process_"))
+                    .map(str::to_owned),
+            );
+        }
+    }
+    assert!(asked.len() > 15, "{asked:?}");
+    for name in asked {
+        assert!(
+            known.contains(name.as_str()),
+            "{name} is not told: {known:?}"
+        );
+    }
 }
 
 /// The next event of this name.

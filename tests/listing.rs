@@ -87,6 +87,36 @@ fn a_prefix_and_a_text_narrow_it() {
 }
 
 #[test]
+fn a_whole_key_is_found_at_once_and_shown_once() {
+    let server = filled();
+    let mut http = Http::connect(&server);
+    for query in [
+        "prefix=plain",
+        "search=plain",
+        "prefix=plain&search=plain",
+        "search=plain&cursor=0",
+    ] {
+        let first = page(&mut http, &format!("{query}&limit=1"));
+        assert_eq!(first["keys"][0]["key"], "plain", "{query}");
+        assert!(
+            first["looked_at"]
+                .as_u64()
+                .is_some_and(|looked_at| looked_at <= 2),
+            "{query}: {first}"
+        );
+        assert_eq!(
+            walk(&mut http, &format!("{query}&limit=1")),
+            ["plain"],
+            "{query}"
+        );
+    }
+    assert_eq!(walk(&mut http, "prefix=plain&search=nope"), [""; 0]);
+    assert_eq!(walk(&mut http, "prefix=user:&search=plain"), [""; 0]);
+    assert_eq!(server.client().ask("PUT user: itself"), "OK");
+    assert_eq!(walk(&mut http, "prefix=user:").len(), 301);
+}
+
+#[test]
 fn of_a_long_value_the_beginning_is_shown_and_of_bytes_base64() {
     let server = TestServer::start();
     let mut client = server.client();

@@ -71,12 +71,19 @@ pub fn router() -> Router<Arc<Service>> {
     Router::new()
         .route("/openapi.json", get(async || Json(Api::openapi())))
         .route("/docs", get(page))
+        .route("/docs/grafana.json", get(grafana))
         .route("/docs/{file}", get(asset))
 }
 
 async fn page() -> Response {
     let policy = [(header::CONTENT_SECURITY_POLICY, CONTENT_POLICY)];
     (policy, Html(include_str!("docs.html"))).into_response()
+}
+
+/// A dashboard for Grafana of what `/metrics` tells.
+async fn grafana() -> Response {
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, include_str!("grafana.json")).into_response()
 }
 
 async fn asset(Path(file): Path<String>) -> Response {

@@ -120,9 +120,26 @@ pub async fn list(
     let engine = service.engine()?;
     let wanted = Wanted::new(&asked.search);
     let everything = asked.search.is_empty() && asked.prefix.is_empty();
+    let is_wanted =
+        |entry: &Entry| entry.key_bytes().starts_with(prefix.as_bytes()) && wanted.is_in(entry);
     let began = Instant::now();
     let (mut found, mut barrier) = (Vec::new(), Barrier::default());
     let (mut from, mut looked_at) = (Some(cursor), 0);
+    // Who types a whole key sees it at once, however many others there are; the walk passes over it then.
+    let typed = [&asked.prefix, &asked.search].map(|text| text.as_bytes());
+    if cursor == 0 && !everything {
+        for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
+            let mut group = engine.group(&[key]);
+            barrier.raise(group.seen());
+            looked_at += 1;
+            let is_new = |entry: &Entry| !found.iter().any(|one: &Entry| one.is_same(entry));
+            found.extend(
+                group
+                    .get(key)
+                    .filter(|entry| is_wanted(entry) && is_new(entry)),
+            );
+        }
+    }
     while let Some(position) = from
         && found.len() < limit
         && began.elapsed() < LOOK_MAX
@@ -132,7 +149,8 @@ pub async fn list(
         from = next;
         for entry in entries {
             looked_at += 1;
-            if entry.key_bytes().starts_with(prefix.as_bytes()) && wanted.is_in(&entry) {
+            let was_shown = !everything && typed.contains(&entry.key_bytes());
+            if is_wanted(&entry) && !was_shown {
                 found.push(entry);
             }
         }
