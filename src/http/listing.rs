@@ -126,7 +126,7 @@ pub async fn list(
     let (mut found, mut barrier) = (Vec::new(), Barrier::default());
     let (mut from, mut looked_at) = (Some(cursor), 0);
     // Who types a whole key sees it at once, however many others there are; the walk passes over it then.
-    let typed = [&asked.prefix, &asked.search].map(|text| text.as_bytes());
+    let typed = [&asked.prefix, &asked.search].map(String::as_bytes);
     if cursor == 0 && !everything {
         for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
             let mut group = engine.group(&[key]);
@@ -140,11 +140,12 @@ pub async fn list(
             );
         }
     }
+    // A request gets on in any case; little is looked at at once while much is found, so that no page is much too long.
+    let mut least = limit.min(LOOKED_AT_ONCE);
     while let Some(position) = from
-        && found.len() < limit
-        && began.elapsed() < LOOK_MAX
+        && (position == cursor || found.len() < limit && began.elapsed() < LOOK_MAX)
     {
-        let least = if everything { limit } else { LOOKED_AT_ONCE };
+        let before = found.len();
         let (entries, next) = engine.page(position, least, &mut barrier);
         from = next;
         for entry in entries {
@@ -153,6 +154,9 @@ pub async fn list(
             if is_wanted(&entry) && !was_shown {
                 found.push(entry);
             }
+        }
+        if found.len() == before {
+            least = (least * 2).min(LOOKED_AT_ONCE);
         }
         tokio::task::yield_now().await;
     }
