@@ -68,7 +68,7 @@ export function showOperations({ operations, skipped }) {
     make("td", {}, operation.command),
     make("td", { class: "value" }, operation.key ?? ""),
     make("td", operation.status === "OK" ? {} : { class: "bad" }, operation.status),
-    make("td", { class: "number" }, operation.microseconds.toFixed(1))));
+    make("td", { class: "number" }, operation.microseconds.toFixed(2))));
   const body = find("operations");
   body.prepend(...rows);
   while (body.children.length > OPERATIONS_SHOWN) {
