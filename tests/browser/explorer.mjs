@@ -75,6 +75,10 @@ await browse(async (browser) => {
   await closed(page);
   assert.equal((await get("json")).value, '{"big":12345678901234567890,"list":[1,2,{"a":"x:y"}],"empty":{}}');
   await openPair(page, "json");
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.click("#editor [name=copy]");
+  await reads(page, "#editor-note", "Copied.");
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await page.inputValue("#editor textarea"));
   await page.fill("#editor textarea", "{");
   await reads(page, "#editor-note", "this is no JSON");
   await page.click(save);
