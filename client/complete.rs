@@ -3,29 +3,107 @@
 //! In: what has been typed so far. Out: the names that it may become, and the arguments that are still to come.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use pykv::command::{COMMANDS, Dialects};
+use pykv::command::{COMMANDS, Command, Dialects, Keys};
+use pykv::protocol::line::quote;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
-use rustyline::highlight::Highlighter;
-use rustyline::hint::{Hint, Hinter};
-use rustyline::{Context, Helper, Validator};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::{Hint, Hinter, HistoryHinter};
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Context, Helper};
+
+use crate::connection::Address;
+use crate::help;
+use crate::known_keys::KnownKeys;
+use crate::style::{Kind, paint};
 
 /// What the prompt knows by itself, beside the server's commands, and its arguments.
-pub const LOCAL: [(&str, &str); 3] = [("import", "<file>"), ("export", "<file>"), ("exit", "")];
+pub const LOCAL: [(&str, &str); 4] = [
+    ("import", "<file>"),
+    ("export", "<file>"),
+    ("timing", ""),
+    ("exit", ""),
+];
 
 /// Helps whoever types.
-#[derive(Helper, Validator)]
+#[derive(Helper)]
 pub struct Helping {
     files: FilenameCompleter,
+    history: HistoryHinter,
+    keys: Arc<KnownKeys>,
+    address: Address,
 }
 
 impl Helping {
-    /// It completes the names of files as a shell does.
-    pub fn new() -> Self {
+    /// It completes keys of this server, and the names of files as a shell does.
+    pub fn new(address: Address, keys: Arc<KnownKeys>) -> Self {
         Self {
             files: FilenameCompleter::new(),
+            history: HistoryHinter::new(),
+            keys,
+            address,
         }
     }
+
+    /// The keys that what was typed of one may become, as words of a line.
+    fn keys_beginning(&self, typed: &str) -> Vec<Pair> {
+        // A word in quotes that are not closed yet.
+        let prefix = match typed.strip_prefix('"') {
+            Some(inside) => serde_json::from_str(&format!("\"{inside}\"")).unwrap_or_default(),
+            None => typed.to_owned(),
+        };
+        let found = self.keys.beginning(&prefix, &self.address);
+        found
+            .into_iter()
+            .map(|key| Pair {
+                replacement: format!("{} ", quote(&key)),
+                display: key,
+            })
+            .collect()
+    }
+}
+
+impl Validator for Helping {
+    /// JSON goes on over as many lines as it takes.
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(if is_unfinished(context.input()) {
+            ValidationResult::Incomplete
+        } else {
+            ValidationResult::Valid(None)
+        })
+    }
+}
+
+/// Whether a request ends in a JSON object or array that is not closed yet.
+pub fn is_unfinished(request: &str) -> bool {
+    let verb = request.split_whitespace().next().unwrap_or_default();
+    let takes_value = help::command(verb).is_some_and(|command| command.usage.contains("<value>"));
+    let opening = request.find([' ', '\t']).and_then(|blank| {
+        let at = request[blank..].find([' ', '\t'])?;
+        request[blank + at..]
+            .char_indices()
+            .find(|(place, character)| {
+                matches!(character, '{' | '[')
+                    && request[..blank + at + place].ends_with([' ', '\t'])
+            })
+            .map(|(place, _)| blank + at + place)
+    });
+    let Some(opening) = opening.filter(|_| takes_value) else {
+        return false;
+    };
+    let (mut depth, mut in_string, mut escaped) = (0_i32, false, false);
+    for byte in request[opening..].bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    depth > 0
 }
 
 impl Completer for Helping {
@@ -47,6 +125,7 @@ impl Completer for Helping {
                 starting_with(&line[start..pos], commands().map(|(name, _)| (name, ""))),
             ),
             (_, Expected::File) => return self.files.complete(line, pos, ctx),
+            (start, Expected::Key) => (start, self.keys_beginning(&line[start..pos])),
             (start, Expected::Data) => (start, Vec::new()),
         };
         Ok((start, candidates))
@@ -59,7 +138,9 @@ enum Expected {
     /// A command to be explained.
     Topic,
     File,
-    /// Keys and values are the user's own.
+    /// A key, or a prefix of some.
+    Key,
+    /// Values are the user's own.
     Data,
 }
 
@@ -67,16 +148,33 @@ enum Expected {
 fn word_at(line: &str, pos: usize) -> (usize, Expected) {
     let typed = &line[..pos];
     let start = typed.rfind([' ', '\t']).map_or(0, |blank| blank + 1);
-    let mut before = typed[..start]
-        .split_ascii_whitespace()
-        .map(str::to_ascii_lowercase);
-    let expected = match (before.next().as_deref(), before.next()) {
-        (None, _) => Expected::Command,
-        (Some("help"), None) => Expected::Topic,
-        (Some("import" | "export"), _) => Expected::File,
-        _ => Expected::Data,
+    let mut before = typed[..start].split_ascii_whitespace();
+    let verb = before.next().map(str::to_ascii_lowercase);
+    let place = before.count();
+    let expected = match verb.as_deref() {
+        None => Expected::Command,
+        Some("help") if place == 0 => Expected::Topic,
+        Some("import" | "export") => Expected::File,
+        Some(verb) if takes_key(verb, place) => Expected::Key,
+        Some(_) => Expected::Data,
     };
     (start, expected)
+}
+
+/// Whether a command's argument at this place is a key, or what keys begin with.
+fn takes_key(verb: &str, place: usize) -> bool {
+    let Some(command) = help::command(verb) else {
+        return false;
+    };
+    match command.keys {
+        Keys::None => false,
+        Keys::First => place == 0,
+        Keys::Second => place == 1,
+        Keys::FirstTwo => place < 2,
+        Keys::All => true,
+        Keys::Pairs => place.is_multiple_of(2),
+        Keys::Any => place == 0 && command.usage.contains("<prefix>"),
+    }
 }
 
 fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -107,34 +205,116 @@ fn starting_with(
         .collect()
 }
 
-/// The arguments to come. They are shown and never inserted: they are names, not data.
-pub struct Arguments(String);
+/// What may come next.
+pub enum Suggestion {
+    /// The arguments to come. They are shown and never inserted: they are names, not data.
+    Arguments(String),
+    /// The rest of a line that was typed before; the arrow to the right takes it.
+    Typed(String),
+}
 
-impl Hint for Arguments {
+impl Hint for Suggestion {
     fn display(&self) -> &str {
-        &self.0
+        match self {
+            Self::Arguments(text) | Self::Typed(text) => text,
+        }
     }
 
     fn completion(&self) -> Option<&str> {
-        None
+        match self {
+            Self::Arguments(_) => None,
+            Self::Typed(text) => Some(text),
+        }
     }
 }
 
 impl Hinter for Helping {
-    type Hint = Arguments;
+    type Hint = Suggestion;
 
-    fn hint(&self, line: &str, pos: usize, _ctx: &Context<'_>) -> Option<Arguments> {
+    fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Suggestion> {
         if pos < line.len() {
+            return None;
+        }
+        let arguments = arguments_to_come(line);
+        // Somebody who has begun to say which key is more likely to want what was typed before.
+        let is_fresh = line.ends_with([' ', '\t']) || !line.contains([' ', '\t']);
+        let before = if is_fresh && arguments.is_some() || line.trim().is_empty() {
             None
         } else {
-            arguments_to_come(line).map(Arguments)
+            self.history.hint(line, pos, ctx)
+        };
+        match before {
+            Some(typed) => Some(Suggestion::Typed(typed)),
+            None => arguments.map(Suggestion::Arguments),
         }
     }
 }
 
 impl Highlighter for Helping {
+    fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
+        highlighted(line).into()
+    }
+
+    fn highlight_char(&self, _line: &str, _pos: usize, _kind: CmdKind) -> bool {
+        true
+    }
+
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
-        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+        paint(hint, Kind::Quiet).into()
+    }
+}
+
+/// A line in colours: its command, red if there is none of that name, and red from the first argument that it does not take.
+fn highlighted(line: &str) -> String {
+    let start = line.len() - line.trim_start().len();
+    let end = line[start..]
+        .find([' ', '\t'])
+        .map_or(line.len(), |blank| start + blank);
+    let (verb, arguments) = (&line[start..end], &line[end..]);
+    let is_local = LOCAL
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case(verb));
+    let command = help::command(verb);
+    let is_begun = end == line.len()
+        && commands().chain(LOCAL).any(|(name, _)| {
+            name.get(..verb.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(verb))
+        });
+    let kind = if command.is_some() || is_local || is_begun {
+        Kind::Key
+    } else {
+        Kind::Fault
+    };
+    let shown = format!("{}{}", &line[..start], paint(verb, kind));
+    let excess = command.and_then(|command| excess_at(command, arguments));
+    match excess {
+        None => shown + arguments,
+        Some(at) => shown + &arguments[..at] + &paint(&arguments[at..], Kind::Fault),
+    }
+}
+
+/// Where the first argument begins that a command does not take, if there is one.
+fn excess_at(command: &Command, arguments: &str) -> Option<usize> {
+    if command.rest_at.is_some() {
+        return None;
+    }
+    let (mut at, mut count) = (0, 0);
+    loop {
+        let rest = arguments[at..].trim_start_matches([' ', '\t']);
+        let begin = arguments.len() - rest.len();
+        if rest.is_empty() {
+            return None;
+        }
+        if count == *command.arity.end() {
+            return Some(begin);
+        }
+        count += 1;
+        let end = if rest.starts_with('"') {
+            string_end(rest)?
+        } else {
+            0
+        };
+        at = begin + end + rest[end..].find([' ', '\t']).unwrap_or(rest.len() - end);
     }
 }
 
@@ -236,10 +416,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_red_before_it_is_sent() {
+        console::set_colors_enabled(true);
+        for (line, red) in [
+            ("GET a", ""),
+            ("ge", ""),
+            ("GTE a", "GTE"),
+            ("GET a b c", "b c"),
+            ("GET \"a b\" c", "c"),
+            ("PUT a b c d", ""),
+            ("DEL a b c", ""),
+            ("export x", ""),
+        ] {
+            let shown = highlighted(line);
+            let found = shown.split("\x1b[31m").nth(1).unwrap_or_default();
+            let found = found.split("\x1b[0m").next().unwrap_or_default();
+            assert_eq!(found, red, "{line}");
+            assert_eq!(console::strip_ansi_codes(&shown), line);
+        }
+        console::set_colors_enabled(false);
+    }
+
+    #[test]
+    fn json_goes_on_over_lines_until_it_is_closed() {
+        for (request, unfinished) in [
+            ("PUT a {", true),
+            ("PUT a {\n\"b\": [1,\n2]", true),
+            ("PUT a {\n\"b\": \"}\"\n}", false),
+            ("SET a [1, 2", true),
+            ("PUT a b", false),
+            ("PUT a{ b", false),
+            ("GET {", false),
+            ("PUT a \"{\"", false),
+        ] {
+            assert_eq!(is_unfinished(request), unfinished, "{request}");
+        }
+    }
+
+    #[test]
     fn names_are_completed_in_any_case() {
         let completed = |line: &str| -> Vec<String> {
             let history = rustyline::history::DefaultHistory::new();
-            let completed = Helping::new().complete(line, line.len(), &Context::new(&history));
+            let nobody = "127.0.0.1:1".parse().expect("an address");
+            let keys = Arc::new(KnownKeys::default());
+            for key in ["store", "stock", "a b"] {
+                keys.note(key);
+            }
+            let helping = Helping::new(nobody, keys);
+            let completed = helping.complete(line, line.len(), &Context::new(&history));
             let (start, candidates) = completed.expect("no file is looked for");
             candidates
                 .iter()
@@ -264,7 +488,13 @@ mod tests {
             ]
         );
         assert_eq!(completed("help sta"), ["help STATS"]);
-        assert_eq!(completed("GET st"), Vec::<String>::new());
+        assert_eq!(completed("GET st"), ["GET stock ", "GET store "]);
+        assert_eq!(
+            completed("MSET a 1 sto"),
+            ["MSET a 1 stock ", "MSET a 1 store "]
+        );
+        assert_eq!(completed("DEL \"a"), ["DEL \"a b\" "]);
+        assert_eq!(completed("PUT a st"), Vec::<String>::new());
         assert_eq!(completed("é"), Vec::<String>::new());
     }
 }

@@ -3,14 +3,19 @@
 //! In: requests without their line end. Out: `Line`s, in the order of the requests. Promises: a request is never sent twice;
 //! what became of it is told from `ClientError`; a line is held in memory one at a time, however many a reply has.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use percent_encoding::percent_decode_str;
+use pykv::protocol::line::quote;
 
 use crate::error::ClientError;
+use crate::render::tell;
 use crate::reply::Line;
 
 /// The port of a server that was started without flags.
@@ -31,14 +36,9 @@ pub enum AddressError {
     /// Another protocol.
     #[error("the address begins with {0}://, and should look like pykv://127.0.0.1:7878")]
     Scheme(String),
-    /// A password; it is not repeated, as this text may end up in a log.
-    #[error(
-        "the address holds a password, and this version has no passwords: write pykv://host:port"
-    )]
+    /// A user or a password that is no text once decoded; it is not repeated, as this text may end up in a log.
+    #[error("the user or the password in the address is not percent-encoded text")]
     Password,
-    /// A user's name.
-    #[error("the address holds a user's name, and there are no users: write pykv://host:port")]
-    User,
     /// Something behind the port.
     #[error("the address goes on after host and port with {0:?}: write pykv://host:port")]
     Path(String),
@@ -50,11 +50,13 @@ pub enum AddressError {
     Port(String),
 }
 
-/// Where a server is: `pykv://host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a server is, and what it takes to get in: `pykv://[user[:password]@]host[:port]`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     host: String,
     port: u16,
+    user: Option<String>,
+    password: Option<String>,
 }
 
 impl FromStr for Address {
@@ -67,12 +69,17 @@ impl FromStr for Address {
             None => url,
         };
         // A password may hold any character, a slash or an @ as well: the host begins after the last @.
-        let place = match rest.rsplit_once('@') {
-            Some((user, _)) if user.contains(':') => return Err(AddressError::Password),
-            Some((user, _)) if !user.is_empty() => return Err(AddressError::User),
-            Some((_, place)) => place,
-            None => rest,
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (user, password) = user
+            .split_once(':')
+            .map_or((user, None), |(user, password)| (user, Some(password)));
+        let decoded = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8();
+            text.map(Cow::into_owned)
+                .map_err(|_| AddressError::Password)
         };
+        let user = Some(decoded(user)?).filter(|user| !user.is_empty());
+        let password = password.map(decoded).transpose()?;
         let (place, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
         if path.len() > 1 {
             return Err(AddressError::Path(path.to_owned()));
@@ -102,7 +109,16 @@ impl FromStr for Address {
         Ok(Self {
             host: host.to_owned(),
             port,
+            user,
+            password,
         })
+    }
+}
+
+impl fmt::Debug for Address {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
     }
 }
 
@@ -117,6 +133,21 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// The same, with this password.
+    pub fn with_password(self, password: String) -> Self {
+        let password = Some(password);
+        Self { password, ..self }
+    }
+
+    /// The request that shows the password, if there is one.
+    fn admission(&self) -> Option<String> {
+        let password = quote(self.password.as_deref()?);
+        Some(match &self.user {
+            Some(user) => format!("AUTH {} {password}", quote(user)),
+            None => format!("AUTH {password}"),
+        })
+    }
+
     /// Connects; a host of several addresses is tried at each.
     pub fn connect(&self) -> Result<TcpStream, ClientError> {
         let connect = || -> io::Result<TcpStream> {
@@ -150,6 +181,19 @@ pub fn heed_interrupts() {
     });
 }
 
+/// Waits so long; whether to go on, as the user has not pressed Ctrl-C.
+pub fn pause(time: Duration) -> bool {
+    let until = Instant::now() + time;
+    while !is_interrupted() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(INTERRUPT_INTERVAL));
+    }
+    false
+}
+
 /// Whether the user has pressed Ctrl-C.
 pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
@@ -181,12 +225,40 @@ impl Connection {
             source,
         })?;
         let reader = BufReader::with_capacity(64 << 10, reader);
-        Ok(Self {
+        let mut connection = Self {
             address: address.clone(),
             stream,
             reader,
             line: Vec::new(),
-        })
+        };
+        if let Some(admission) = address.admission() {
+            connection.ask(&admission)?;
+        }
+        Ok(connection)
+    }
+
+    /// The same, for somebody who waits no longer than this.
+    pub fn open_for(address: &Address, patience: Duration) -> Result<Self, ClientError> {
+        let connection = Self::open(address)?;
+        let set = connection.stream.set_read_timeout(Some(patience));
+        set.map_err(|source| connection.lost(source))?;
+        Ok(connection)
+    }
+
+    /// The next line, if it comes until then.
+    pub fn line_until(&mut self, until: Instant) -> Option<Line> {
+        self.line.clear();
+        while Instant::now() < until {
+            match self.reader.read_until(b'\n', &mut self.line) {
+                Ok(_) => {
+                    self.line.pop_if(|last| *last == b'\n')?;
+                    return Line::parse(&self.line);
+                }
+                Err(error) if is_pause(&error) => {}
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// The server's address.
@@ -219,6 +291,15 @@ impl Connection {
         Ok(())
     }
 
+    /// Asks for one thing that is answered with one line, which is no refusal.
+    pub fn ask(&mut self, request: &str) -> Result<Line, ClientError> {
+        self.send(request.as_bytes())?;
+        match self.next_line()? {
+            Line::Error(code, message) => Err(ClientError::Refused { code, message }),
+            line => Ok(line),
+        }
+    }
+
     /// Another handle on the connection, through which a thread sends requests while this one reads their replies.
     pub fn sender(&self) -> Result<TcpStream, ClientError> {
         self.stream.try_clone().map_err(|source| self.lost(source))
@@ -231,28 +312,7 @@ impl Connection {
 
     /// Reads the next line of a reply.
     pub fn next_line(&mut self) -> Result<Line, ClientError> {
-        self.line.clear();
-        loop {
-            if is_interrupted() {
-                return Err(ClientError::Interrupted);
-            }
-            match self.reader.read_until(b'\n', &mut self.line) {
-                Ok(_) if self.line.pop_if(|last| *last == b'\n').is_some() => break,
-                Ok(_) => {
-                    return Err(self.lost(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the server closed it",
-                    )));
-                }
-                // What has come so far is in `line`, and the next turn goes on behind it.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) => {}
-                Err(error) => return Err(self.lost(error)),
-            }
-        }
+        self.read_line()?;
         Line::parse(&self.line).ok_or_else(|| {
             let shown: String = String::from_utf8_lossy(&self.line)
                 .chars()
@@ -265,12 +325,97 @@ impl Connection {
         })
     }
 
+    fn read_line(&mut self) -> Result<(), ClientError> {
+        self.line.clear();
+        loop {
+            if is_interrupted() {
+                return Err(ClientError::Interrupted);
+            }
+            match self.reader.read_until(b'\n', &mut self.line) {
+                Ok(_) if self.line.pop_if(|last| *last == b'\n').is_some() => return Ok(()),
+                Ok(_) => {
+                    return Err(self.lost(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the server closed it",
+                    )));
+                }
+                // What has come so far is in `line`, and the next turn goes on behind it.
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(self.lost(error)),
+            }
+        }
+    }
+
+    /// Reads replies, of either dialect, up to the one that holds this mark; how many there were before it, and how many of them were
+    /// refusals, the first of which are told.
+    pub fn count_replies(&mut self, mark: &str, told_max: u64) -> Result<(u64, u64), ClientError> {
+        let (mut replies, mut errors) = (0, 0);
+        // How many parts of an array are still to come.
+        let mut parts = 0_usize;
+        loop {
+            self.read_line()?;
+            let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
+            if parts == 0 && memchr::memmem::find(line, mark.as_bytes()).is_some() {
+                return Ok((replies, errors));
+            }
+            let length = |line: &[u8]| {
+                let digits = std::str::from_utf8(line.get(1..)?).ok()?;
+                digits.parse::<usize>().ok()
+            };
+            let (mut bulk, mut more) = (None, 0);
+            match line.first() {
+                Some(b'$' | b'=') => bulk = length(line),
+                Some(b'*' | b'~' | b'>') => more = length(line).unwrap_or(0),
+                Some(b'%') => more = 2 * length(line).unwrap_or(0),
+                _ => {}
+            }
+            let is_row = Line::parse(line).is_some_and(|line| !line.ends_reply());
+            if line.first() == Some(&b'-') || line.starts_with(b"ERR ") {
+                errors += 1;
+                if errors <= told_max {
+                    tell(&format!("Error: {}", String::from_utf8_lossy(line)));
+                }
+            }
+            if let Some(bytes) = bulk {
+                self.skip(bytes + 2)?;
+            }
+            parts = parts.saturating_sub(1) + more;
+            if parts == 0 && !is_row {
+                replies += 1;
+            }
+        }
+    }
+
+    fn skip(&mut self, mut bytes: usize) -> Result<(), ClientError> {
+        while bytes > 0 {
+            let count = match self.reader.fill_buf() {
+                Ok(waiting) => waiting.len().min(bytes),
+                Err(error) if is_pause(&error) && !is_interrupted() => continue,
+                Err(error) => return Err(self.lost(error)),
+            };
+            if count == 0 {
+                return Err(self.lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.reader.consume(count);
+            bytes -= count;
+        }
+        Ok(())
+    }
+
     fn lost(&self, source: io::Error) -> ClientError {
         ClientError::Lost {
             address: self.address.clone(),
             source,
         }
     }
+}
+
+/// Whether nothing has come for a while, and more may.
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 #[cfg(test)]
@@ -286,8 +431,26 @@ mod tests {
             ("localhost:9", "localhost:9"),
             ("pykv://[::1]:9", "[::1]:9"),
             ("[::1]", "[::1]:7878"),
+            ("pykv://ann@host", "host:7878"),
         ] {
             assert_eq!(url.parse::<Address>().expect(url).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_password_is_shown_to_the_server_and_to_nobody_else() {
+        for (url, admission) in [
+            ("pykv://host", None),
+            ("pykv://ann@host", None),
+            ("pykv://:secret@host:1", Some("AUTH secret")),
+            (
+                "pykv://ann:se/c@r%20et@host:1",
+                Some("AUTH ann \"se/c@r et\""),
+            ),
+        ] {
+            let address: Address = url.parse().expect(url);
+            assert_eq!(address.admission().as_deref(), admission, "{url}");
+            assert!(!format!("{address} {address:?}").contains("se"), "{url}");
         }
     }
 
@@ -298,9 +461,7 @@ mod tests {
                 "http://127.0.0.1:8000",
                 AddressError::Scheme("http".to_owned()),
             ),
-            ("pykv://:secret@host:1", AddressError::Password),
-            ("pykv://:se/c@ret@host:1", AddressError::Password),
-            ("pykv://ann@host", AddressError::User),
+            ("pykv://:%FF@host:1", AddressError::Password),
             ("pykv://host/0", AddressError::Path("/0".to_owned())),
             ("", AddressError::Host(String::new())),
             ("pykv://:7878", AddressError::Host(":7878".to_owned())),

@@ -5,41 +5,56 @@
 //! for done, 1 if the server refused something, 2 if it could not be talked to or the program was called wrongly.
 
 mod bench;
+mod care;
 mod complete;
 mod connection;
 mod error;
 mod export;
+mod health;
+mod help;
 mod import;
+mod known_keys;
+mod pager;
 mod pipe;
 mod render;
 mod repl;
 mod reply;
+mod settings;
+mod style;
 mod table;
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use pykv::causes::with_causes;
 use pykv::command::{COMMANDS, place_of};
 use pykv::protocol::Dialect;
 use pykv::protocol::line::quote;
 
-use crate::connection::{Address, Connection};
+use crate::care::Consent;
+use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::render::{Format, Outcome, Renderer};
+use crate::render::{Format, Forms, Outcome, Renderer};
+use crate::settings::Server;
 
 const EXAMPLES: &str = "\
 Examples:
   pykv-cli                                    a prompt, with history and completion
   pykv-cli PUT greeting hello there           one command, then done
   pykv-cli GET greeting
+  pykv-cli PUT page - < index.html            the value from standard input, as it is
   pykv-cli ALL user: | cut -f1                rows of key, tab, value for other programs
-  pykv-cli --json ALL user: | jq keys         or JSON
+  pykv-cli --json ALL user: | jq keys         or JSON, or --csv
+  pykv-cli -r 5 -i 0.5 STATS                  five times, half a second apart
   pykv-cli < commands.txt                     one command per line
+  pykv-cli --pipe < commands.resp             as fast as it goes, replies only counted
   pykv-cli import store.json                  every pair of a JSON object; .gz as well
   pykv-cli export backup.json.gz
+  pykv-cli health                             whether all is well, for who watches over it
   pykv-cli bench --clients 50 -P 16           how fast the server answers
   pykv-cli -u pykv://db.example:7878 STATS    another server";
 
@@ -58,23 +73,43 @@ Exit status: 0 done (`Key not found` included), 1 the server answered ERR, 2 it 
     before_help = EXAMPLES,
     after_help = EXITS,
     help_template = "{before-help}{about}\n\n{usage-heading} {usage}\n\n{all-args}{after-help}\n",
-    override_usage = "pykv-cli [OPTIONS] [COMMAND [ARGS]...]\n       pykv-cli [OPTIONS] import FILE\n       pykv-cli [OPTIONS] export [FILE]\n       pykv-cli [OPTIONS] bench [OPTIONS]",
+    override_usage = "pykv-cli [OPTIONS] [COMMAND [ARGS]...]\n       pykv-cli [OPTIONS] import FILE\n       pykv-cli [OPTIONS] export [FILE]\n       pykv-cli [OPTIONS] health | bench | completions SHELL | man",
     disable_help_subcommand = true,
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 struct Flags {
-    /// The server: pykv://host:port
-    #[arg(
-        short,
-        long,
-        env = "PYKV_URL",
-        default_value = "pykv://127.0.0.1:7878",
-        hide_env_values = true
-    )]
-    url: String,
+    #[command(flatten)]
+    server: Server,
 
-    /// Answer in JSON: one document per reply
+    #[command(flatten)]
+    forms: Forms,
+
+    /// Tell how long each answer took
     #[arg(long)]
-    json: bool,
+    time: bool,
+
+    /// Show long answers at once, and not in a pager
+    #[arg(long)]
+    no_pager: bool,
+
+    /// Ask for a command so many times; 0: until Ctrl-C
+    #[arg(short, long, value_name = "TIMES", default_value_t = 1)]
+    repeat: u64,
+
+    /// So many seconds between one time and the next
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
+    interval: f64,
+
+    /// Delete much without asking
+    #[arg(long)]
+    force: bool,
+
+    /// Send standard input as it is, lines or RESP, and count the replies
+    #[arg(long)]
+    pipe: bool,
 
     #[command(subcommand)]
     task: Option<Task>,
@@ -94,11 +129,29 @@ enum Task {
         /// The file, gzipped if its name ends in .gz; standard output if it is left out or `-`
         file: Option<String>,
     },
+    /// Tell whether the server does all that it promises
+    Health,
     /// Measure how fast the server, or one of Redis, answers; it stores keys that begin with `bench:`
     #[command(alias = "BENCH")]
     Bench(bench::Load),
+    /// Write what lets a shell complete this program's words
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual page, for man
+    Man,
     #[command(external_subcommand)]
     Request(Vec<String>),
+}
+
+/// A number of seconds that can be waited.
+fn seconds(text: &str) -> Result<f64, String> {
+    const DAY: f64 = 86_400.0;
+    match text.parse() {
+        Ok(seconds) if (0.0..=DAY).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0 to 86400 is needed".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -114,25 +167,98 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<Outcome, ClientError> {
-    let address: Address = flags.url.parse()?;
-    let mut renderer = Renderer::new(BufWriter::new(io::stdout()), Format::of_output(flags.json));
     match &flags.task {
-        None if io::stdin().is_terminal() => repl::run(address, renderer),
-        None => pipe::run(&mut Connection::open(&address)?, io::stdin(), &mut renderer),
+        Some(Task::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut Flags::command(), "pykv-cli", &mut io::stdout());
+            return Ok(Outcome::Done);
+        }
+        Some(Task::Man) => {
+            let manual = clap_mangen::Man::new(Flags::command());
+            manual
+                .render(&mut io::stdout())
+                .map_err(ClientError::output)?;
+            return Ok(Outcome::Done);
+        }
+        _ => {}
+    }
+    let format = Format::of_output(flags.forms);
+    let out = BufWriter::new(io::stdout());
+    let mut renderer = Renderer::new(out, format, !flags.no_pager);
+    renderer.is_timed = flags.time;
+    if let Some(Task::Request(words)) = &flags.task
+        && words[0].eq_ignore_ascii_case("HELP")
+    {
+        // No server is needed for that.
+        let topic = words.get(1).map(String::as_str);
+        return renderer.local("HELP", &help::lines(topic));
+    }
+    let address = flags.server.address()?;
+    let open = || Connection::open(&address);
+    match &flags.task {
+        None if flags.pipe => pipe::insert(&mut open()?, io::stdin()),
+        None if io::stdin().is_terminal() => repl::run(&address, renderer, flags.force),
+        None => pipe::run(&mut open()?, io::stdin(), &mut renderer),
         Some(Task::Import { file }) => {
             connection::heed_interrupts();
-            import::run(&mut Connection::open(&address)?, file)
+            import::run(&mut open()?, file)
         }
         Some(Task::Export { file }) => {
             connection::heed_interrupts();
-            export::run(&mut Connection::open(&address)?, file.as_deref())
+            export::run(&mut open()?, file.as_deref())
         }
-        Some(Task::Bench(load)) => bench::run(&address, load, flags.json),
-        Some(Task::Request(words)) => {
-            let request = request_of(words)?;
-            renderer.answer(&mut Connection::open(&address)?, &request)
+        Some(Task::Health) => health::run(&mut open()?),
+        Some(Task::Bench(load)) => bench::run(&address, load, flags.forms.json),
+        Some(Task::Request(words)) => ask(flags, &mut renderer, &mut open()?, words),
+        Some(Task::Completions { .. } | Task::Man) => unreachable!("it has been done"),
+    }
+}
+
+/// Asks for one command, as often as that is wanted.
+fn ask<W: Write>(
+    flags: &Flags,
+    renderer: &mut Renderer<W>,
+    connection: &mut Connection,
+    words: &[String],
+) -> Result<Outcome, ClientError> {
+    let request = request_of(&with_input(words)?)?;
+    if care::consent(connection, &request, flags.force)? == Consent::Refused {
+        render::tell("Nothing was done.");
+        return Ok(Outcome::Done);
+    }
+    if flags.repeat == 1 {
+        return renderer.answer(connection, &request);
+    }
+    connection::heed_interrupts();
+    let mut outcome = Outcome::Done;
+    let mut left = flags.repeat;
+    loop {
+        if renderer.answer(connection, &request)? == Outcome::Refused {
+            outcome = Outcome::Refused;
+        }
+        left = left.wrapping_sub(1);
+        if left == 0 || !connection::pause(Duration::from_secs_f64(flags.interval)) {
+            return Ok(outcome);
         }
     }
+}
+
+/// The words of a command, standard input in the place of a last one that is `-`: what a value may be.
+fn with_input(words: &[String]) -> Result<Cow<'_, [String]>, ClientError> {
+    let takes_value = words.first().and_then(|verb| help::command(verb));
+    let takes_value = takes_value.is_some_and(|command| command.usage.contains("<value>"));
+    if !takes_value || words.len() < 3 || words.last().is_none_or(|word| word != "-") {
+        return Ok(Cow::Borrowed(words));
+    }
+    let mut value = Vec::new();
+    let read = io::stdin().read_to_end(&mut value);
+    read.map_err(ClientError::file("read", "standard input"))?;
+    let value = String::from_utf8(value).map_err(|_| {
+        let reason = "standard input is no text (UTF-8), and a line carries text only: store it by HTTP or a Redis client";
+        ClientError::Usage(reason.to_owned())
+    })?;
+    let mut words = words.to_vec();
+    *words.last_mut().expect("there are three") = value;
+    Ok(Cow::Owned(words))
 }
 
 /// The request line of the words of a command line: each word is one argument, whatever it holds. Words beyond a command's
@@ -168,7 +294,7 @@ fn report(error: &ClientError) {
     if matches!(error, ClientError::Connect { .. }) {
         text += "; is pykv-server running?";
     }
-    render::tell(&text);
+    render::tell_fault(&text);
 }
 
 #[cfg(test)]
@@ -216,7 +342,6 @@ mod tests {
 
     #[test]
     fn the_flags_are_well_defined() {
-        use clap::CommandFactory as _;
         Flags::command().debug_assert();
     }
 }

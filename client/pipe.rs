@@ -12,7 +12,11 @@ use memchr::memchr;
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::render::{Asked, Outcome, Renderer};
+use crate::render::{Asked, Outcome, Renderer, tell};
+use crate::table::{counted, grouped};
+
+/// How many refusals of a mass of requests are told one by one.
+const REFUSALS_TOLD_MAX: u64 = 10;
 
 /// How many requests may wait for their replies. It bounds the memory that they take here, not their speed.
 const UNANSWERED_MAX: usize = 4096;
@@ -27,7 +31,7 @@ pub fn run<W: Write>(
     let (questions, asked) = sync_channel(UNANSWERED_MAX);
     // Nothing waits for the thread when this function fails: it may be waiting for input that never comes.
     let sending = thread::spawn(move || send_lines(input, &mut requests, &questions));
-    let mut outcome = Outcome::Done;
+    let (mut answered, mut refused) = (0_u64, 0_u64);
     loop {
         let question = if let Ok(question) = asked.try_recv() {
             question
@@ -37,13 +41,54 @@ pub fn run<W: Write>(
             let Ok(question) = asked.recv() else { break };
             question
         };
+        answered += 1;
         if renderer.reply(connection, question)? == Outcome::Refused {
-            outcome = Outcome::Refused;
+            refused += 1;
         }
     }
     let sent = sending.join().expect("the sending thread does not panic");
     sent.map_err(ClientError::file("read", "standard input"))?;
-    Ok(outcome)
+    if refused == 0 {
+        return Ok(Outcome::Done);
+    }
+    if !renderer.is_json() {
+        tell(&format!(
+            "{} of {} refused",
+            grouped(refused),
+            counted(answered, "request")
+        ));
+    }
+    Ok(Outcome::Refused)
+}
+
+/// Sends `input` as it is, lines or what Redis clients write, as fast as the server takes it; counts the replies, and tells of the
+/// first refusals.
+pub fn insert(
+    connection: &mut Connection,
+    mut input: impl Read + Send + 'static,
+) -> Result<Outcome, ClientError> {
+    let mut sender = connection.sender()?;
+    let mark = format!("end of {}", std::process::id());
+    let last = format!("\nECHO \"{mark}\"\n");
+    let sending = thread::spawn(move || -> io::Result<u64> {
+        let sent = io::copy(&mut input, &mut sender)?;
+        sender.write_all(last.as_bytes())?;
+        Ok(sent)
+    });
+    let counted_replies = connection.count_replies(&mark, REFUSALS_TOLD_MAX)?;
+    let sent = sending.join().expect("the sending thread does not panic");
+    sent.map_err(ClientError::file("send", "standard input"))?;
+    let (replies, errors) = counted_replies;
+    tell(&format!(
+        "{}; {}",
+        counted(replies, "answer"),
+        counted(errors, "error")
+    ));
+    Ok(if errors == 0 {
+        Outcome::Done
+    } else {
+        Outcome::Refused
+    })
 }
 
 /// Sends lines until the input ends, or a QUIT, after which the server would take no more.

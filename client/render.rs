@@ -6,6 +6,11 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 
 use pykv::command::{Access, COMMANDS, place_of};
 use pykv::json;
@@ -13,7 +18,11 @@ use pykv::protocol::{Dialect, line};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::help;
+use crate::known_keys::KnownKeys;
+use crate::pager::Paged;
 use crate::reply::{Datum, Line};
+use crate::style::{self, Kind, paint};
 use crate::table::{self, Table};
 
 /// Whom replies are shown to.
@@ -23,17 +32,40 @@ pub enum Format {
     People,
     /// Programs that read lines.
     Plain,
+    /// Whoever wants the bytes of a value as they are.
+    Raw,
     /// Programs that read JSON: one document per reply, each on its line.
     Json,
+    /// Spreadsheets and the like (RFC 4180).
+    Csv,
+}
+
+/// The forms that can be asked for.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(multiple = false)]
+pub struct Forms {
+    /// Answer in JSON: one document per reply
+    #[arg(long)]
+    pub json: bool,
+
+    /// Answer in rows of CSV, of keys and values
+    #[arg(long)]
+    csv: bool,
+
+    /// Answer as to a program, on a terminal too; a value's bytes as they are
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Format {
-    /// What suits standard output, unless JSON is asked for.
-    pub fn of_output(json: bool) -> Self {
-        match (json, io::stdout().is_terminal()) {
-            (true, _) => Self::Json,
-            (false, true) => Self::People,
-            (false, false) => Self::Plain,
+    /// What is asked for; else what suits standard output.
+    pub fn of_output(forms: Forms) -> Self {
+        match forms {
+            Forms { json: true, .. } => Self::Json,
+            Forms { csv: true, .. } => Self::Csv,
+            Forms { raw: true, .. } => Self::Raw,
+            _ if io::stdout().is_terminal() => Self::People,
+            _ => Self::Plain,
         }
     }
 }
@@ -119,11 +151,17 @@ pub enum Outcome {
 }
 
 /// Shows replies.
-pub struct Renderer<W> {
-    out: W,
+pub struct Renderer<W: Write> {
+    out: Paged<W>,
     format: Format,
+    /// Whether it is told how long a reply took.
+    pub is_timed: bool,
+    /// Where the keys of replies are noted, for who may type them.
+    pub keys: Option<Arc<KnownKeys>>,
     /// The rows of a reply so far, for people.
     table: Option<Table>,
+    /// How the command that HELP explains is used, for people.
+    example: Option<&'static str>,
     /// Whether a JSON object or array is open.
     open: bool,
     /// The arrays and maps that are being shown, the outermost first.
@@ -143,12 +181,15 @@ struct Level {
 }
 
 impl<W: Write> Renderer<W> {
-    /// A renderer that writes to `out`.
-    pub fn new(out: W, format: Format) -> Self {
+    /// A renderer that writes to `out`; long replies in a pager, if that is wanted and people read them.
+    pub fn new(out: W, format: Format, is_paged: bool) -> Self {
         Self {
-            out,
+            out: Paged::new(out, is_paged && format == Format::People),
             format,
+            is_timed: false,
+            keys: None,
             table: None,
+            example: None,
             open: false,
             levels: Vec::new(),
             is_line_begun: false,
@@ -165,9 +206,41 @@ impl<W: Write> Renderer<W> {
             return Ok(Outcome::Done);
         };
         connection.send(request.as_bytes())?;
-        let outcome = self.reply(connection, asked)?;
-        self.flush()?;
+        let began = Instant::now();
+        if !asked.is_stream() {
+            self.out.begin();
+        }
+        let outcome = self.reply(connection, asked);
+        let took = began.elapsed();
+        self.out.end().map_err(ClientError::output)?;
+        if self.is_timed {
+            tell(&format!("({:.3} ms)", took.as_secs_f64() * 1e3));
+        }
+        outcome
+    }
+
+    /// Shows a reply that needs no server.
+    pub fn local(&mut self, request: &str, lines: &[Line]) -> Result<Outcome, ClientError> {
+        let asked = Asked::by(request.as_bytes()).expect("it has a word");
+        let mut outcome = Outcome::Done;
+        self.out.begin();
+        for line in lines {
+            match line {
+                Line::Error(code, message) => {
+                    self.error(code, message, asked);
+                    outcome = Outcome::Refused;
+                }
+                line => self.line(line, asked).map_err(ClientError::output)?,
+            }
+        }
+        self.open = false;
+        self.out.end().map_err(ClientError::output)?;
         Ok(outcome)
+    }
+
+    /// Whether all that is shown is JSON.
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
     }
 
     /// Reads one reply and shows it.
@@ -266,14 +339,73 @@ impl<W: Write> Renderer<W> {
     }
 
     fn line(&mut self, line: &Line, asked: Asked) -> io::Result<()> {
+        if let (Some(keys), Line::Item(key, _) | Line::Key(key) | Line::Namespace(key, _)) =
+            (&self.keys, line)
+        {
+            keys.note(key);
+        }
         if !self.levels.is_empty() {
             return self.member_of_level(line);
         }
         match self.format {
             Format::People => self.for_people(line, asked),
             Format::Plain => self.plain(line),
+            Format::Raw => match line {
+                Line::Value(value) => self.raw(value),
+                line => self.plain(line),
+            },
             Format::Json => self.json(line, asked),
+            Format::Csv => self.csv(line),
         }
+    }
+
+    /// Writes a value's bytes as they are, and ends the line.
+    fn raw(&mut self, value: &Datum) -> io::Result<()> {
+        match value {
+            Datum::Text(text) => self.out.write_all(text.as_bytes())?,
+            Datum::Base64(base64) => {
+                let bytes = BASE64.decode(base64).map_err(io::Error::other)?;
+                self.out.write_all(&bytes)?;
+            }
+        }
+        writeln!(self.out)
+    }
+
+    fn csv(&mut self, line: &Line) -> io::Result<()> {
+        let row: Vec<Cow<'_, str>> = match line {
+            Line::Ok => vec!["OK".into()],
+            Line::Pong => vec!["PONG".into()],
+            Line::Queued => vec!["QUEUED".into()],
+            Line::Unchanged => vec!["UNCHANGED".into()],
+            // A cell that is empty, and not a text that is.
+            Line::NotFound => return writeln!(self.out),
+            Line::Count(count) => vec![count.to_string().into()],
+            Line::Value(Datum::Text(text)) => vec![text.into()],
+            Line::Value(value) => vec![plain_datum(value)],
+            Line::Item(key, Datum::Text(text)) => vec![key.into(), text.into()],
+            Line::Item(key, value) => vec![key.into(), plain_datum(value)],
+            Line::Key(key) => vec![key.into()],
+            Line::Namespace(name, keys) => vec![name.into(), keys.to_string().into()],
+            Line::Stat(name, serde_json::Value::String(text)) => vec![name.into(), text.into()],
+            Line::Stat(name, figure) => vec![name.into(), figure.to_string().into()],
+            Line::Help(usage, summary) => vec![usage.into(), summary.into()],
+            Line::Event(word, told) => {
+                let told = told.iter().map(|told| match told {
+                    serde_json::Value::String(text) => text.into(),
+                    other => other.to_string().into(),
+                });
+                std::iter::once(word.into()).chain(told).collect()
+            }
+            Line::Array(_) | Line::Map(_) | Line::End(_) | Line::Error(..) => return Ok(()),
+        };
+        let mut writer = csv::WriterBuilder::new()
+            .quote_style(csv::QuoteStyle::Necessary)
+            .from_writer(Vec::new());
+        writer.write_record(row.iter().map(|cell| cell.as_bytes()))?;
+        let row = writer
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error)?;
+        self.out.write_all(&row)
     }
 
     /// Leaves a reply that does not end as it should: people see the rows that came, a program sees that it is cut off.
@@ -292,7 +424,8 @@ impl<W: Write> Renderer<W> {
     fn member_of_level(&mut self, line: &Line) -> io::Result<()> {
         match self.format {
             Format::People => self.numbered(line),
-            Format::Plain => match line {
+            Format::Csv => self.csv(line),
+            Format::Plain | Format::Raw => match line {
                 Line::Value(Datum::Text(text)) => writeln!(self.out, "{}", plain_member(text)),
                 Line::Error(code, message) => writeln!(self.out, "ERR {code} {message}"),
                 line => self.plain(line),
@@ -381,11 +514,14 @@ impl<W: Write> Renderer<W> {
         match line {
             Line::Ok => writeln!(out, "OK"),
             Line::Pong => writeln!(out, "PONG"),
-            Line::NotFound => writeln!(out, "Key not found"),
-            Line::Unchanged => writeln!(out, "Unchanged"),
-            Line::Queued => writeln!(out, "Queued"),
-            Line::Count(count) if *count < 0 => writeln!(out, "{count}"),
-            Line::Count(count) => writeln!(out, "{}", table::grouped(count.unsigned_abs())),
+            Line::NotFound => writeln!(out, "{}", paint("Key not found", Kind::Quiet)),
+            Line::Unchanged => writeln!(out, "{}", paint("Unchanged", Kind::Quiet)),
+            Line::Queued => writeln!(out, "{}", paint("Queued", Kind::Quiet)),
+            Line::Count(count) => {
+                let shown = u64::try_from(*count);
+                let shown = shown.map_or_else(|_| count.to_string(), table::grouped);
+                writeln!(out, "{}", paint(&shown, Kind::Literal))
+            }
             Line::Array(0) | Line::Map(0) => writeln!(out, "(empty)"),
             Line::Event(word, told) => {
                 table::write_visible(out, &event(word, told), &[])?;
@@ -393,15 +529,24 @@ impl<W: Write> Renderer<W> {
             }
             Line::Value(Datum::Text(text)) if text.is_empty() => writeln!(out, "\"\""),
             Line::Value(Datum::Text(text)) => {
-                table::write_visible(out, text, &['\n', '\t'])?;
-                writeln!(out)
+                let shown = visible(text, &['\n', '\t'])?;
+                if style::is_nested_json(&shown) {
+                    return writeln!(out, "{}", style::pretty_json(&shown));
+                }
+                writeln!(out, "{}", paint(&shown, Kind::of_value(text)))
             }
-            Line::Value(Datum::Base64(base64)) => writeln!(out, "{}", table::bytes_note(base64)),
+            Line::Value(Datum::Base64(base64)) => {
+                writeln!(out, "{}", paint(&table::bytes_note(base64), Kind::Quiet))
+            }
             Line::Key(key) => {
-                table::write_visible(out, if key.is_empty() { "\"\"" } else { key }, &[])?;
-                writeln!(out)
+                let shown = visible(if key.is_empty() { "\"\"" } else { key }, &[])?;
+                writeln!(out, "{}", paint(&shown, Kind::Key))
             }
             Line::Item(..) | Line::Stat(..) | Line::Help(..) | Line::Namespace(..) => {
+                if let Line::Help(usage, _) = line {
+                    let name = usage.split(' ').next().unwrap_or_default();
+                    self.example = help::command(name).map(|command| command.example);
+                }
                 let table = self.table.get_or_insert_with(|| match line {
                     Line::Item(..) => Table::new(Some(["key", "value"])),
                     Line::Namespace(..) => Table::new(Some(["namespace", "keys"])),
@@ -412,6 +557,12 @@ impl<W: Write> Renderer<W> {
             Line::End(count) => {
                 if let Some(mut table) = self.table.take() {
                     table.finish(out)?;
+                }
+                if asked.is("HELP")
+                    && *count == 1
+                    && let Some(example) = self.example
+                {
+                    writeln!(out, "For example: {}", paint(example, Kind::Key))?;
                 }
                 match (asked.is("ALL"), asked.is("KEYS")) {
                     (true, _) => writeln!(out, "{}", table::counted(*count, "pair")),
@@ -537,8 +688,26 @@ impl<W: Write> Renderer<W> {
             .input_line
             .map(|line| format!("line {line}: "))
             .unwrap_or_default();
-        tell(&format!("Error: {place}{code} {message}"));
+        let meant = message
+            .strip_prefix("there is no command '")
+            .filter(|_| code == "UNKNOWN")
+            .and_then(|rest| help::meant(rest.split('\'').next()?));
+        let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name}?"));
+        tell_fault(&format!("Error: {place}{code} {message}{meant}"));
     }
+}
+
+/// Text that can do a terminal no harm; these characters stay.
+fn visible(text: &str, kept: &[char]) -> io::Result<String> {
+    let mut safe = Vec::new();
+    table::write_visible(&mut safe, text, kept)?;
+    String::from_utf8(safe).map_err(io::Error::other)
+}
+
+/// Writes a line to standard error that tells of a fault.
+pub fn tell_fault(line: &str) {
+    let safe = visible(line, &[]).expect("writing to memory cannot fail");
+    let _ = writeln!(io::stderr(), "{}", style::paint_error(&safe));
 }
 
 /// Writes a line to standard error. If nobody takes it, there is nobody to be told that either.
@@ -610,14 +779,14 @@ mod tests {
 
     /// What is shown of these lines, which answer this request.
     fn shown(format: Format, request: &str, lines: &[&str]) -> String {
-        let mut renderer = Renderer::new(Vec::new(), format);
+        let mut renderer = Renderer::new(Vec::new(), format, false);
         for line in lines {
             let line = Line::parse(line.as_bytes()).expect("a line of the protocol");
             renderer
                 .line(&line, Asked::by(request.as_bytes()).expect("a request"))
                 .expect("writing to memory cannot fail");
         }
-        String::from_utf8(renderer.out).expect("text")
+        String::from_utf8(renderer.out.into_inner()).expect("text")
     }
 
     #[test]
@@ -651,7 +820,7 @@ mod tests {
 
     /// What is shown of a whole reply, nested as it may be.
     fn shown_whole(format: Format, lines: &[&str]) -> String {
-        let mut renderer = Renderer::new(Vec::new(), format);
+        let mut renderer = Renderer::new(Vec::new(), format, false);
         let asked = Asked::by(b"EXEC").expect("a request");
         for (place, line) in lines.iter().enumerate() {
             let line = Line::parse(line.as_bytes()).expect("a line of the protocol");
@@ -660,7 +829,7 @@ mod tests {
             let is_whole = renderer.count(&line).expect("writing to memory");
             assert_eq!(is_whole, place + 1 == lines.len(), "{line:?}");
         }
-        String::from_utf8(renderer.out).expect("text")
+        String::from_utf8(renderer.out.into_inner()).expect("text")
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use pykv::protocol::line::quote;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{
@@ -14,22 +16,31 @@ use rustyline::{
     EventHandler, KeyEvent, Movement, RepeatCount,
 };
 
-use crate::complete::{Helping, LOCAL};
+use crate::care::{self, Consent};
+use crate::complete::{Helping, LOCAL, is_unfinished};
 use crate::connection::{self, Address, Connection};
 use crate::error::ClientError;
+use crate::known_keys::KnownKeys;
 use crate::render::{Outcome, Renderer, tell};
-use crate::{export, import};
+use crate::{export, help, import};
 
 /// The lines that the history keeps.
 const HISTORY_LINES_MAX: usize = 10_000;
 
 /// Reads and answers until the user leaves.
-pub fn run<W: Write>(address: Address, renderer: Renderer<W>) -> Result<Outcome, ClientError> {
+pub fn run<W: Write>(
+    address: &Address,
+    mut renderer: Renderer<W>,
+    is_forced: bool,
+) -> Result<Outcome, ClientError> {
     connection::heed_interrupts();
-    let mut typing = Typing::new().map_err(terminal_fault)?;
+    let keys = Arc::new(KnownKeys::default());
+    renderer.keys = Some(Arc::clone(&keys));
+    let mut typing = Typing::new(address, keys).map_err(terminal_fault)?;
     let mut prompt = Prompt {
-        address,
+        address: address.clone(),
         renderer,
+        is_forced,
         connection: None,
         was_connected: false,
         in_transaction: false,
@@ -62,9 +73,11 @@ enum After {
     Leave,
 }
 
-struct Prompt<W> {
+struct Prompt<W: Write> {
     address: Address,
     renderer: Renderer<W>,
+    /// Whether much is deleted without a question.
+    is_forced: bool,
     connection: Option<Connection>,
     was_connected: bool,
     /// Whether requests wait for EXEC.
@@ -116,7 +129,8 @@ impl<W: Write> Prompt<W> {
     fn take(&mut self, typed: &str) -> Result<After, ClientError> {
         connection::forget_interrupt();
         // A text pasted with line feeds in it is as many requests as it has lines.
-        for line in typed.lines().filter(|line| !line.trim().is_empty()) {
+        for line in requests(typed) {
+            let line = line.as_str();
             if matches!(line.trim().to_ascii_lowercase().as_str(), "exit" | "quit") {
                 return Ok(After::Leave);
             }
@@ -164,12 +178,22 @@ impl<W: Write> Prompt<W> {
                 let advice = "CLEAR deletes every key: write it in capitals to do so. Ctrl-L clears the screen";
                 Err(ClientError::Usage(advice.to_owned()))
             }
-            "help" if rest.is_empty() => {
-                let outcome = self.ask(line)?;
-                let local =
-                    LOCAL.map(|(name, usage)| format!("{name} {usage}").trim_end().to_owned());
-                tell(&format!("At this prompt also: {}.", local.join(", ")));
+            "help" => {
+                let topic = Some(rest).filter(|topic| !topic.is_empty());
+                let outcome = self.renderer.local("HELP", &help::lines(topic))?;
+                if topic.is_none() {
+                    let local =
+                        LOCAL.map(|(name, usage)| format!("{name} {usage}").trim_end().to_owned());
+                    tell(&format!("At this prompt also: {}.", local.join(", ")));
+                }
                 Ok(outcome)
+            }
+            "timing" if rest.is_empty() => {
+                let is_timed = &mut self.renderer.is_timed;
+                *is_timed = !*is_timed;
+                let state = if *is_timed { "is" } else { "is not" };
+                tell(&format!("How long an answer takes {state} told."));
+                Ok(Outcome::Done)
             }
             _ => self.ask(line),
         }
@@ -181,6 +205,10 @@ impl<W: Write> Prompt<W> {
             .connection
             .as_mut()
             .expect("it has just been connected");
+        if care::consent(connection, line, self.is_forced)? == Consent::Refused {
+            tell("Nothing was done.");
+            return Ok(Outcome::Done);
+        }
         let outcome = self.renderer.answer(connection, line)?;
         let verb = line.split_whitespace().next().unwrap_or_default();
         match verb.to_ascii_uppercase().as_str() {
@@ -201,6 +229,60 @@ impl<W: Write> Prompt<W> {
     }
 }
 
+/// The requests of a text that was typed or pasted: its lines, but for JSON, which may have several.
+fn requests(typed: &str) -> Vec<String> {
+    let mut requests = Vec::new();
+    let mut begun = String::new();
+    for line in typed.lines() {
+        if begun.is_empty() && line.trim().is_empty() {
+            continue;
+        }
+        if !begun.is_empty() {
+            begun.push('\n');
+        }
+        begun += line;
+        if !is_unfinished(&begun) {
+            requests.push(on_one_line(&std::mem::take(&mut begun)));
+        }
+    }
+    requests.extend(Some(begun).filter(|begun| !begun.is_empty()));
+    requests
+}
+
+/// A request with a value of several lines, as one line: the value is quoted, and stays as it was typed.
+fn on_one_line(request: &str) -> String {
+    let Some(at) = request
+        .find('\n')
+        .and_then(|end| request[..end].find([' ', '\t']))
+    else {
+        return request.to_owned();
+    };
+    let opening = request[at..]
+        .find(['{', '['])
+        .map_or(at, |opening| at + opening);
+    let (before, value) = request.split_at(opening);
+    let value = value.trim_end();
+    // Only options of a SET may follow, and those stand on the line of the closing bracket.
+    let end = value
+        .rfind(['}', ']'])
+        .map_or(value.len(), |closing| closing + 1);
+    format!("{before}{}{}", quote(&value[..end]), &value[end..])
+}
+
+/// Whether a line holds a password: it is not kept.
+fn is_secret(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let verb = words.next().unwrap_or_default().to_ascii_uppercase();
+    let has = |name: &str| line.to_ascii_uppercase().contains(name);
+    match verb.as_str() {
+        "AUTH" => true,
+        "HELLO" | "MIGRATE" => has(" AUTH"),
+        "CONFIG" | "ACL" => has("PASS") || has("SETUSER"),
+        "IMPORT" | "EXPORT" => line.contains("://") && line.contains('@'),
+        _ => false,
+    }
+}
+
 /// A file's name, with the home folder in the place of `~`, as a shell has it.
 fn in_home(name: &str) -> String {
     match (name.strip_prefix("~/"), std::env::home_dir()) {
@@ -216,7 +298,7 @@ struct Typing {
 }
 
 impl Typing {
-    fn new() -> rustyline::Result<Self> {
+    fn new(address: &Address, keys: Arc<KnownKeys>) -> rustyline::Result<Self> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .completion_show_all_if_ambiguous(true)
@@ -225,7 +307,7 @@ impl Typing {
             .history_ignore_space(true)
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Helping::new()));
+        editor.set_helper(Some(Helping::new(address.clone(), keys)));
         let clear = EventHandler::Conditional(Box::new(ClearLine));
         editor.bind_sequence(KeyEvent::ctrl('C'), clear);
         let history = history_file();
@@ -238,6 +320,9 @@ impl Typing {
 
     fn read(&mut self, prompt: &str) -> rustyline::Result<String> {
         let line = self.editor.readline(prompt)?;
+        if is_secret(&line) {
+            return Ok(line);
+        }
         if self.editor.add_history_entry(&line)?
             && let Some(file) = &self.history
             && let Err(error) = append(&mut self.editor, file)

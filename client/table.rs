@@ -10,6 +10,7 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::reply::{Datum, Line};
+use crate::style::{Kind, paint};
 
 /// The rows from which the widths of the columns are taken; later ones are printed as they come.
 const ROWS_MEASURED: usize = 1000;
@@ -102,14 +103,23 @@ impl Table {
         let between = BETWEEN[usize::from(self.header.is_none())];
         let (last, cells) = row.split_last().expect("every row has cells");
         let mut left = self.width;
+        let mut is_first = true;
         for (cell, width) in cells.iter().zip(widths) {
             let width = (*width).min(left);
             let cell = cut(cell, width);
             let padding = width - columns_of(&cell);
+            // The first names what the others tell of it.
+            let cell = paint(&cell, if is_first { Kind::Key } else { Kind::Text });
+            is_first = false;
             write!(out, "{cell}{:padding$}{between}", "")?;
             left = left.saturating_sub(width + columns_of(between));
         }
-        writeln!(out, "{}", cut(last, self.columns_of_last(left)))
+        let last = cut(last, self.columns_of_last(left));
+        if self.header.is_some() {
+            let kind = Kind::of_value(&last);
+            return writeln!(out, "{}", paint(&last, kind));
+        }
+        writeln!(out, "{last}")
     }
 
     /// The columns that a last cell may take, of so many that are left. Data are cut off there; what the server says of

@@ -51,7 +51,7 @@ pub fn run(addr: SocketAddr, words: &[&str]) -> Ended {
 }
 
 /// Runs the client with this on its standard input.
-fn pipe(command: &mut Command, input: impl Into<Vec<u8>>) -> Ended {
+pub fn pipe(command: &mut Command, input: impl Into<Vec<u8>>) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
         .spawn()
@@ -70,7 +70,7 @@ fn pipe(command: &mut Command, input: impl Into<Vec<u8>>) -> Ended {
 }
 
 /// What was done without fault.
-fn done(out: &str) -> Ended {
+pub fn done(out: &str) -> Ended {
     Ended {
         status: 0,
         out: out.to_owned(),
@@ -78,7 +78,7 @@ fn done(out: &str) -> Ended {
     }
 }
 
-fn failed(status: i32, err: &str) -> Ended {
+pub fn failed(status: i32, err: &str) -> Ended {
     Ended {
         status,
         out: String::new(),
@@ -201,7 +201,7 @@ fn the_exit_status_tells_done_from_refused_from_out_of_reach() {
         (&["--url", "http://x", "PING"], "pykv://"),
         (
             &["--url", "pykv://:secret@127.0.0.1:1", "PING"],
-            "no passwords",
+            "cannot connect to 127.0.0.1:1",
         ),
         (&["", "PING"], "is not the name of a command"),
         (&["PING\nPUT a b"], "is not the name of a command"),
@@ -246,7 +246,8 @@ fn lines_of_a_pipe_are_answered_in_order_and_faults_with_their_line() {
         (1, "OK\n1\nOK\nKey not found\ntwo words \n")
     );
     let faults: Vec<&str> = ended.err.lines().collect();
-    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    assert_eq!(faults[2], "2 of 7 requests refused");
     assert!(
         faults[0].starts_with("Error: line 4: SYNTAX unterminated string at column 5"),
         "{faults:?}"
@@ -425,7 +426,7 @@ fn what_is_imported_is_exported_as_it_was() {
         ("a.json", "b.json.gz"),
         ("b.json.gz", "c"),
     ] {
-        assert_eq!(run(server.addr(), &["CLEAR"]), done("OK\n"));
+        assert_eq!(run(server.addr(), &["--force", "CLEAR"]), done("OK\n"));
         let ended = run(server.addr(), &["import", &path(import)]);
         assert_eq!((ended.status, ended.out.as_str()), (0, ""), "{ended:?}");
         assert!(ended.err.starts_with("imported 14 pairs in "), "{ended:?}");
@@ -486,7 +487,7 @@ fn a_file_is_imported_however_it_is_laid_out() {
         object.as_bytes().to_vec(),
         zipped.finish().expect("writing to memory"),
     ] {
-        run(server.addr(), &["CLEAR"]);
+        run(server.addr(), &["--force", "CLEAR"]);
         let ended = pipe(client(server.addr()).args(["import", "-"]), input);
         assert!(ended.err.starts_with("imported 4 pairs in "), "{ended:?}");
         let mut wire = server.client();
@@ -499,7 +500,7 @@ fn a_file_is_imported_however_it_is_laid_out() {
         pipe(client(server.addr()).args(["import", "-"]), "{}").status,
         0
     );
-    run(server.addr(), &["CLEAR"]);
+    run(server.addr(), &["--force", "CLEAR"]);
     assert_eq!(run(server.addr(), &["export", "-"]), done("{}\n"));
 }
 
@@ -678,25 +679,42 @@ fn a_listing_that_is_cut_off_does_not_look_whole() {
 }
 
 /// The client at its prompt, in a pseudo-terminal that `script` (util-linux) makes.
-struct Prompt {
-    child: Child,
+pub struct Prompt {
+    pub child: Child,
     shown: Arc<Mutex<String>>,
 }
 
 impl Prompt {
-    fn open(addr: SocketAddr, state: &Path) -> Self {
+    pub fn open(addr: SocketAddr, state: &Path) -> Self {
+        Self::open_with(addr, state, "", &[("NO_COLOR", "1")])
+    }
+
+    /// The client with such arguments and such an environment.
+    pub fn open_with(
+        addr: SocketAddr,
+        state: &Path,
+        arguments: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        // A window of a usual size: `script` takes that of standard input, which is none here.
+        let line = format!(
+            "stty rows 24 columns 80; exec {} {arguments}",
+            env!("CARGO_BIN_EXE_pykv-cli")
+        );
         let mut child = Command::new("script")
             .args([
                 "--quiet",
                 "--flush",
                 "--return",
                 "--command",
-                env!("CARGO_BIN_EXE_pykv-cli"),
+                &line,
                 "/dev/null",
             ])
             .env("PYKV_URL", format!("pykv://{addr}"))
             .env("XDG_STATE_HOME", state)
             .env("TERM", "xterm")
+            .env_remove("PAGER")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -716,13 +734,13 @@ impl Prompt {
     }
 
     /// Types, and waits until this is shown; what was shown up to it is forgotten.
-    fn type_until(&mut self, keys: &str, expected: &str) {
+    pub fn type_until(&mut self, keys: &str, expected: &str) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         stdin.write_all(keys.as_bytes()).expect("the client reads");
         self.wait_for(expected);
     }
 
-    fn wait_for(&self, expected: &str) {
+    pub fn wait_for(&self, expected: &str) {
         wait_until(&format!("the terminal shows {expected:?}"), || {
             let mut shown = self.shown.lock().expect("no panic before");
             let Some(at) = shown.find(expected) else {

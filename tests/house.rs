@@ -271,3 +271,20 @@ fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
         );
     }
 }
+
+#[test]
+fn protocol_md_plays_the_example_of_every_command() {
+    let protocol = read(&root().join("protocol.md"));
+    let played: Vec<&str> = protocol
+        .lines()
+        .filter_map(|line| line.strip_prefix("C: "))
+        .collect();
+    for command in COMMANDS.iter() {
+        assert!(
+            played.contains(&command.example),
+            "{}: {:?} is not in protocol.md",
+            command.name,
+            command.example
+        );
+    }
+}

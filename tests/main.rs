@@ -31,12 +31,14 @@ mod loading; //     what is answered while the data is being loaded, and how tha
 mod pipelines; //   requests that arrive together, and are done one after the other
 mod power; //       power cuts on a simulated disk, at every operation
 mod power_faults; // faults of a simulated disk, at every operation
+mod prompt; //      the client's prompt, in a pseudo-terminal
 mod protocol; //    protocol.md, played
 mod repair; //      check and repair, killed at each call
 mod resp; //        what a Redis client sees
 mod restart; //     kill -9, torn, damaged, locked
 mod rules; //       the rules of persistence that no other module shows
 mod scanning; //    walks over many keys, while they come and go
+mod scripts; //     the client in scripts: forms, values from a pipe, profiles, masses
 #[allow(dead_code, reason = "histories/ shares it and uses more")]
 mod server; //      TestServer, TestClient
 mod simulated_disk; // a disk in memory that fails and loses power

@@ -13,19 +13,25 @@ pub(super) const ROWS: &[Command] = &[
         .keys(Keys::None)
         .alone()
         .only(Dialects::Line)
+        .example("STATS")
         .about("Show the server's figures."),
     Command::read("PING", "[<message>]", 0..=1, ping)
         .keys(Keys::None)
+        .example("PING")
         .about("Ask whether the server is there; it answers a message with the same."),
     Command::read("ECHO", "<message>", 1..=1, echo)
         .keys(Keys::None)
+        .example("ECHO \"hello there\"")
         .about("Answer with the same text."),
     Command::read("HELP", "[<command>]", 0..=1, help)
         .keys(Keys::None)
         .alone()
         .only(Dialects::Line)
+        .example("HELP")
         .about("List the commands, or explain one."),
-    Command::free("QUIT", "", 0..=ANY, quit).about("Answer, then close this connection."),
+    Command::free("QUIT", "", 0..=ANY, quit)
+        .example("QUIT")
+        .about("Answer, then close this connection."),
 ];
 
 fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

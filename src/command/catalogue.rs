@@ -15,7 +15,8 @@ pub(super) const ROWS: &[Command] = &[
         0..=ANY,
         command,
     )
-    .about("Tell of the commands, as Redis's clients read it."),
+    .example("COMMAND GETKEYS MSET a 1 b 2")
+        .about("Tell of the commands, as Redis's clients read it."),
 ];
 
 /// Those that Redis's clients can call.

@@ -12,11 +12,13 @@ pub(super) const ROWS: &[Command] = &[
     Command::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3, follow)
         .keys(Keys::None)
         .alone()
+        .example("FOLLOW user:")
         .about(
             "Get every change of keys that begin with a prefix, from now on, or after a revision.",
         ),
     Command::free("UNFOLLOW", "[<prefix>]", 0..=1, unfollow)
         .alone()
+        .example("UNFOLLOW")
         .about("Get them no more; without a prefix, those of none."),
 ];
 

@@ -25,6 +25,7 @@ pub(super) const ROWS: &[Command] = &[
         subscribe,
     )
     .alone()
+    .example("SUBSCRIBE news")
     .about("Get what is published to these channels from now on."),
     Command::free(
         "UNSUBSCRIBE",
@@ -33,6 +34,7 @@ pub(super) const ROWS: &[Command] = &[
         unsubscribe,
     )
     .alone()
+    .example("UNSUBSCRIBE")
     .about("Get it no more; without a channel, from none."),
     Command::free(
         "PSUBSCRIBE",
@@ -41,6 +43,7 @@ pub(super) const ROWS: &[Command] = &[
         psubscribe,
     )
     .alone()
+    .example("PSUBSCRIBE news:*")
     .about("Get what is published to channels whose names match."),
     Command::free(
         "PUNSUBSCRIBE",
@@ -49,9 +52,11 @@ pub(super) const ROWS: &[Command] = &[
         punsubscribe,
     )
     .alone()
+    .example("PUNSUBSCRIBE news:*")
     .about("Get it no more; without a pattern, by none."),
     Command::free("PUBLISH", "<channel> <message>", 2..=2, publish)
         .rest_at(1)
+        .example("PUBLISH news hello there")
         .about("Send a message to all who have subscribed; counts them."),
     Command::free(
         "PUBSUB",
@@ -59,6 +64,7 @@ pub(super) const ROWS: &[Command] = &[
         1..=SUBSCRIPTIONS_MAX,
         pubsub,
     )
+    .example("PUBSUB NUMPAT")
     .about("Tell of the channels and patterns that have subscribers."),
 ];
 

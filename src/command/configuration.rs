@@ -19,6 +19,7 @@ pub(super) const ROWS: &[Command] = &[Command::free(
     1..=ANY,
     config,
 )
+.example("CONFIG SET slowlog-max-len 128")
 .about("Show settings under Redis's names, and set those that can be.")];
 
 fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

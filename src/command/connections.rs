@@ -21,18 +21,24 @@ pub(super) const ROWS: &[Command] = &[
         1..=ANY,
         client,
     )
-    .about("Name this connection, list all connections, end some."),
+    .example("CLIENT GETNAME")
+        .about("Name this connection, list all connections, end some."),
     Command::free("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY, hello)
         .alone()
+        .example("HELLO 4")
         .about("Tell of the server, and choose the version of RESP, for Redis clients."),
     Command::free("AUTH", "[<user>] <password>", 1..=ANY, auth)
+        .example("AUTH default any")
         .about("Show a password; none is asked for."),
     Command::free("SELECT", "<number>", 1..=1, select)
+        .example("SELECT 0")
         .about("Choose a database; there is one, with number 0."),
     Command::free("MONITOR", "", 0..=0, monitor)
         .alone()
+        .example("MONITOR")
         .about("Watch every request that the server executes from now on."),
     Command::free("RESET", "", 0..=0, reset)
+        .example("RESET")
         .about("Make this connection as it was when it began."),
 ];
 

@@ -20,6 +20,7 @@ pub(super) const ROWS: &[Command] = &[
         2..=ANY,
         expire,
     )
+    .example("EXPIRE nobody 60")
     .about("Let a key expire after a time; counts the keys that do."),
     Command::write(
         "PEXPIRE",
@@ -27,6 +28,7 @@ pub(super) const ROWS: &[Command] = &[
         2..=ANY,
         pexpire,
     )
+    .example("PEXPIRE session 99999999")
     .about("Let a key expire after a time; counts the keys that do."),
     Command::write(
         "EXPIREAT",
@@ -34,6 +36,7 @@ pub(super) const ROWS: &[Command] = &[
         2..=ANY,
         expireat,
     )
+    .example("EXPIREAT session 4102444800")
     .about("Let a key expire at a moment; counts the keys that do."),
     Command::write(
         "PEXPIREAT",
@@ -41,17 +44,24 @@ pub(super) const ROWS: &[Command] = &[
         2..=ANY,
         pexpireat,
     )
+    .example("PEXPIREAT session 4102444800500")
     .about("Let a key expire at a moment; counts the keys that do."),
     Command::read("TTL", "<key>", 1..=1, ttl)
+        .example("TTL name")
         .about("Tell how many seconds a key has left; -1 for ever, -2 if it is not there."),
     Command::read("PTTL", "<key>", 1..=1, pttl)
+        .example("PTTL name")
         .about("Tell how many milliseconds a key has left; -1 for ever, -2 if it is not there."),
     Command::read("EXPIRETIME", "<key>", 1..=1, expiretime)
+        .example("EXPIRETIME name")
         .about("Tell when a key expires, in seconds since 1970; -1 never, -2 if it is not there."),
-    Command::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime).about(
-        "Tell when a key expires, in milliseconds since 1970; -1 never, -2 if it is not there.",
-    ),
+    Command::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
+        .example("PEXPIRETIME name")
+        .about(
+            "Tell when a key expires, in milliseconds since 1970; -1 never, -2 if it is not there.",
+        ),
     Command::write("PERSIST", "<key>", 1..=1, persist)
+        .example("PERSIST name")
         .about("Let a key stay for ever; counts the keys that were to expire."),
 ];
 

@@ -16,6 +16,7 @@ use crate::process;
 use crate::protocol::Reply;
 
 pub(super) const ROWS: &[Command] = &[Command::free("INFO", "[<section> ...]", 0..=ANY, info)
+    .example("INFO replication cluster")
     .about("Show the server's figures, under the names that Redis's tools read.")];
 
 /// The version of Redis whose commands and replies these are.

@@ -14,16 +14,19 @@ pub(super) const ROWS: &[Command] = &[
         .keys(Keys::Any)
         .alone()
         .only(Dialects::Line)
+        .example("ALL")
         .about("List all pairs, or those whose key begins with a prefix."),
     Command::read("KEYS", "[<prefix>]", 0..=1, keys)
         .keys(Keys::Any)
         .alone()
         .only(Dialects::Line)
+        .example("KEYS user:")
         .about("List all keys, or those that begin with a prefix."),
     Command::read("KEYS", "<pattern>", 1..=1, matching)
         .keys(Keys::Any)
         .alone()
         .only(Dialects::Resp)
+        .example("KEYS user:")
         .about("List the keys that match a pattern; for Redis clients."),
     Command::read(
         "SCAN",
@@ -33,17 +36,21 @@ pub(super) const ROWS: &[Command] = &[
     )
     .keys(Keys::Any)
     .alone()
+    .example("SCAN 0 MATCH user:* COUNT 100000")
     .about("List some keys, and the cursor where the next ones begin; 0 begins, and ends."),
     Command::read("COUNT", "[<prefix>]", 0..=1, count)
         .keys(Keys::Any)
         .alone()
+        .example("COUNT")
         .about("Count all keys, or those that begin with a prefix."),
     Command::read("DBSIZE", "", 0..=0, dbsize)
         .keys(Keys::None)
+        .example("DBSIZE")
         .about("Count all keys, as Redis calls it."),
     Command::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)
         .keys(Keys::Any)
         .alone()
+        .example("NAMESPACES")
         .about("List what keys begin with up to the next colon, and count the keys of each."),
 ];
 

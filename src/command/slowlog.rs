@@ -16,6 +16,7 @@ use crate::record::now_ms;
 
 pub(super) const ROWS: &[Command] = &[
     Command::free("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY, slowlog)
+        .example("SLOWLOG LEN")
         .about("Tell of the last requests on many keys that took long."),
     Command::free(
         "LATENCY",
@@ -23,6 +24,7 @@ pub(super) const ROWS: &[Command] = &[
         1..=ANY,
         latency,
     )
+    .example("LATENCY LATEST")
     .about("Tell of slow events, as Redis does; none is watched."),
 ];
 

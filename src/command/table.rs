@@ -70,6 +70,8 @@ pub struct Command {
     pub usage: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
+    /// A line that asks for it, as protocol.md shows it with its answer.
+    pub example: &'static str,
     /// How many arguments it takes; checked once, in `execute`, so that no handler needs to.
     pub arity: RangeInclusive<usize>,
     /// The place of the argument that takes the rest of a line, if there is one.
@@ -125,6 +127,7 @@ impl Command {
             name,
             usage,
             summary: "",
+            example: "",
             arity,
             rest_at: None,
             access,
@@ -169,6 +172,12 @@ impl Command {
     /// The row with what it does, in a sentence.
     pub(super) const fn about(mut self, summary: &'static str) -> Self {
         self.summary = summary;
+        self
+    }
+
+    /// The row with a line that asks for it.
+    pub(super) const fn example(mut self, line: &'static str) -> Self {
+        self.example = line;
         self
     }
 

@@ -14,11 +14,14 @@ use crate::record::Key;
 
 pub(super) const ROWS: &[Command] = &[
     Command::free("MULTI", "", 0..=0, multi)
+        .example("MULTI")
         .about("Begin a transaction: the requests that follow wait for EXEC."),
     Command::write("EXEC", "", 0..=0, exec)
         .keys(Keys::None)
+        .example("EXEC")
         .about("Do all requests of a transaction at once, or none if a watched key has changed."),
     Command::free("DISCARD", "", 0..=0, discard)
+        .example("DISCARD")
         .about("Forget the requests of a transaction, and what was watched."),
     Command::read(
         "WATCH",
@@ -27,8 +30,11 @@ pub(super) const ROWS: &[Command] = &[
         watch,
     )
     .keys(Keys::All)
+    .example("WATCH stock")
     .about("Let the next EXEC do nothing if one of these keys changes before."),
-    Command::free("UNWATCH", "", 0..=0, unwatch).about("Forget what was watched."),
+    Command::free("UNWATCH", "", 0..=0, unwatch)
+        .example("UNWATCH")
+        .about("Forget what was watched."),
 ];
 
 fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {

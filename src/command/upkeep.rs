@@ -17,13 +17,16 @@ pub(super) const ROWS: &[Command] = &[
     Command::read("SAVE", "", 0..=0, save)
         .keys(Keys::None)
         .alone()
+        .example("SAVE")
         .about("Write all pairs to store.json now; answers when they are safely on disk."),
     Command::read("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
         .keys(Keys::None)
         .alone()
+        .example("BGSAVE")
         .about("Begin to write all pairs to store.json; answers at once."),
     Command::read("LASTSAVE", "", 0..=0, lastsave)
         .keys(Keys::None)
+        .example("LASTSAVE")
         .about("Tell when store.json was last written, in seconds since 1970."),
     Command::read(
         "MEMORY",
@@ -32,6 +35,7 @@ pub(super) const ROWS: &[Command] = &[
         memory,
     )
     .keys(Keys::Second)
+    .example("MEMORY USAGE name")
     .about("Count the bytes that a pair takes in memory."),
     Command::read(
         "OBJECT",
@@ -40,10 +44,13 @@ pub(super) const ROWS: &[Command] = &[
         object,
     )
     .keys(Keys::Second)
+    .example("OBJECT ENCODING age")
     .about("Tell how Redis would keep a value."),
     Command::free("TIME", "", 0..=0, time)
+        .example("TIME")
         .about("Tell the time: seconds since 1970, and microseconds of the next one."),
     Command::free("WAIT", "<replicas> <ms>", 2..=2, wait)
+        .example("WAIT 1 100")
         .about("Count the replicas that have all changes: there are none."),
     Command::free(
         "SHUTDOWN",
@@ -52,6 +59,7 @@ pub(super) const ROWS: &[Command] = &[
         shutdown,
     )
     .alone()
+    .example("SHUTDOWN ABORT")
     .about("Stop the server: it answers what it has received, saves, and ends."),
 ];
 

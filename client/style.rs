@@ -1,0 +1,164 @@
+//! Colours and layout of what people are shown: types told apart, JSON over several lines.
+//!
+//! In: text that has been made safe to show. Out: the same with colours, if the terminal has them and NO_COLOR, TERM=dumb and the like
+//! do not say otherwise. Promise: but for colours and blanks between the tokens of JSON, nothing is changed.
+
+use console::Style;
+
+/// What a piece of text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A key, or a name.
+    Key,
+    /// Text.
+    Text,
+    /// A number, true, false or null.
+    Literal,
+    /// An error, or what is wrong.
+    Fault,
+    /// What is of less weight.
+    Quiet,
+}
+
+impl Kind {
+    /// What a value that stands alone is.
+    pub fn of_value(value: &str) -> Self {
+        let is_literal = matches!(value, "true" | "false" | "null") || is_number(value);
+        if is_literal {
+            Self::Literal
+        } else {
+            Self::Text
+        }
+    }
+
+    fn style(self) -> Style {
+        let style = Style::new();
+        match self {
+            Self::Key => style.cyan(),
+            Self::Text => style.green(),
+            Self::Literal => style.yellow(),
+            Self::Fault => style.red(),
+            Self::Quiet => style.dim(),
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.trim() == text
+        && text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+        && serde_json::from_str::<serde_json::Number>(text).is_ok()
+}
+
+/// The text in its colour, on standard output.
+pub fn paint(text: &str, kind: Kind) -> String {
+    kind.style().apply_to(text).to_string()
+}
+
+/// The text in its colour, on standard error.
+pub fn paint_error(text: &str) -> String {
+    Kind::Fault.style().for_stderr().apply_to(text).to_string()
+}
+
+/// Whether a text is a JSON object or array.
+pub fn is_nested_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// A JSON text over several lines, in colours. Its tokens stay as they are: a number may have more digits than any type keeps.
+pub fn pretty_json(text: &str) -> String {
+    let (mut out, mut depth, mut before) = (String::new(), 0_usize, "");
+    let tokens: Vec<&str> = Tokens(text).collect();
+    for (place, token) in tokens.iter().enumerate() {
+        let closes = matches!(*token, "}" | "]");
+        depth -= usize::from(closes);
+        let opened = matches!(before, "{" | "[");
+        if (closes && !opened) || (!closes && (opened || before == ",")) {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("  ", depth));
+        } else if before == ":" {
+            out.push(' ');
+        }
+        let kind = match token.as_bytes()[0] {
+            b'"' if tokens.get(place + 1) == Some(&":") => Some(Kind::Key),
+            b'"' => Some(Kind::Text),
+            b'{' | b'}' | b'[' | b']' | b':' | b',' => None,
+            _ => Some(Kind::Literal),
+        };
+        match kind {
+            Some(kind) => out += &paint(token, kind),
+            None => out += token,
+        }
+        depth += usize::from(matches!(*token, "{" | "["));
+        before = token;
+    }
+    out
+}
+
+/// The tokens of a JSON text, without the blanks between them.
+struct Tokens<'a>(&'a str);
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.0.trim_ascii_start();
+        let first = *rest.as_bytes().first()?;
+        let end = match first {
+            b'{' | b'}' | b'[' | b']' | b':' | b',' => 1,
+            b'"' => {
+                let mut escaped = false;
+                let closing = rest.bytes().skip(1).position(|byte| {
+                    let closes = byte == b'"' && !escaped;
+                    escaped = byte == b'\\' && !escaped;
+                    closes
+                });
+                closing.map_or(rest.len(), |at| at + 2)
+            }
+            _ => rest
+                .find(|character: char| "{}[]:,\" \t\r\n".contains(character))
+                .unwrap_or(rest.len()),
+        };
+        let (token, rest) = rest.split_at(end);
+        self.0 = rest;
+        Some(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_laid_out_and_keeps_every_digit() {
+        console::set_colors_enabled(false);
+        for (text, laid_out) in [
+            ("{}", "{}"),
+            ("[ ]", "[]"),
+            (
+                r#"{"a":12345678901234567890.10,"b":[true,null]}"#,
+                "{\n  \"a\": 12345678901234567890.10,\n  \"b\": [\n    true,\n    null\n  ]\n}",
+            ),
+            (
+                r#"["x:{\"y\",\\", 1 ]"#,
+                "[\n  \"x:{\\\"y\\\",\\\\\",\n  1\n]",
+            ),
+        ] {
+            assert!(is_nested_json(text), "{text}");
+            assert_eq!(pretty_json(text), laid_out);
+        }
+        for text in ["", "a", "{", "1", "\"a\"", "{json...}"] {
+            assert!(!is_nested_json(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_words_of_json_are_told_from_text() {
+        for text in ["1", "-1.5e3", "true", "null"] {
+            assert_eq!(Kind::of_value(text), Kind::Literal, "{text}");
+        }
+        for text in ["", "1 ", "one", "True", "-", "1.2.3"] {
+            assert_eq!(Kind::of_value(text), Kind::Text, "{text}");
+        }
+    }
+}
