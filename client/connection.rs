@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use pykv::protocol::line::quote;
 
 use crate::error::ClientError;
@@ -139,6 +139,18 @@ impl Address {
         Self { password, ..self }
     }
 
+    /// The same place, as Redis's clients write it.
+    pub fn redis_url(&self) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let user = self.user.as_deref().map(encoded).unwrap_or_default();
+        let admission = self
+            .password
+            .as_deref()
+            .map(|password| format!("{user}:{}@", encoded(password)));
+        // Redis's clients take this one without a name.
+        format!("redis://{}{self}", admission.unwrap_or_default())
+    }
+
     /// The request that shows the password, if there is one.
     fn admission(&self) -> Option<String> {
         let password = quote(self.password.as_deref()?);
@@ -259,11 +271,6 @@ impl Connection {
             }
         }
         None
-    }
-
-    /// The server's address.
-    pub fn address(&self) -> &Address {
-        &self.address
     }
 
     /// Whether a request may be sent. A server that has closed, or has said something unasked before it closed, is told

@@ -77,15 +77,13 @@ pub enum ClientError {
         /// How many pairs.
         stored: String,
     },
-    /// A listing that ended well, but does not hold what its end says.
-    #[error("{address} announced {announced} pairs and sent {sent}")]
-    Incomplete {
+    /// A server that is read from or written to many pairs at a time.
+    #[error("{name}: {reason}")]
+    Store {
         /// The server's.
-        address: Address,
-        /// What the end says.
-        announced: u64,
-        /// What came.
-        sent: u64,
+        name: String,
+        /// What it said, or the system.
+        reason: String,
     },
     /// A file, standard input or standard output.
     #[error("cannot {action} {name}")]
@@ -127,8 +125,8 @@ impl ClientError {
             Self::Refused { .. }
             | Self::Usage(_)
             | Self::File { .. }
-            | Self::Malformed { .. }
-            | Self::Incomplete { .. } => true,
+            | Self::Store { .. }
+            | Self::Malformed { .. } => true,
             // After an interrupt, the reply may still be on its way.
             Self::Address(_)
             | Self::Connect { .. }

@@ -9,10 +9,8 @@ mod care;
 mod complete;
 mod connection;
 mod error;
-mod export;
 mod health;
 mod help;
-mod import;
 mod known_keys;
 mod pager;
 mod pipe;
@@ -22,6 +20,7 @@ mod reply;
 mod settings;
 mod style;
 mod table;
+mod tools;
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write};
@@ -40,6 +39,10 @@ use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::render::{Format, Forms, Outcome, Renderer};
 use crate::settings::Server;
+use crate::tools::diff::{self, Diff};
+use crate::tools::export::{self, Export};
+use crate::tools::import::{self, Import};
+use crate::tools::keyspace::{self, Keys};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +56,10 @@ Examples:
   pykv-cli < commands.txt                     one command per line
   pykv-cli --pipe < commands.resp             as fast as it goes, replies only counted
   pykv-cli import store.json                  every pair of a JSON object; .gz as well
-  pykv-cli export backup.json.gz
+  pykv-cli import redis://db.example:6379     or of a Redis server
+  pykv-cli export backup.json.gz              all pairs; .jsonl and .csv as well
+  pykv-cli diff backup.json.gz                which keys differ from those of the file
+  pykv-cli namespaces                         what takes the room
   pykv-cli health                             whether all is well, for who watches over it
   pykv-cli bench --clients 50 -P 16           how fast the server answers
   pykv-cli -u pykv://db.example:7878 STATS    another server";
@@ -117,18 +123,21 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Store every pair of a JSON object, such as a store.json
+    /// Store every pair of a file (JSON, JSON lines, CSV) or of another server
     #[command(alias = "IMPORT")]
-    Import {
-        /// The file, gzipped or not; `-` is standard input
-        file: String,
-    },
-    /// Write all pairs as one JSON object
+    Import(Import),
+    /// Write all pairs to a file (JSON, JSON lines, CSV) or to another server
     #[command(alias = "EXPORT")]
-    Export {
-        /// The file, gzipped if its name ends in .gz; standard output if it is left out or `-`
-        file: Option<String>,
-    },
+    Export(Export),
+    /// Tell which keys differ on two servers, or on a server and in a file
+    Diff(Diff),
+    /// List keys as they come
+    #[command(name = "scan")]
+    Scan(Keys),
+    /// List the longest values
+    Bigkeys(Keys),
+    /// List namespaces with their keys and bytes, as bars
+    Namespaces(Keys),
     /// Tell whether the server does all that it promises
     Health,
     /// Measure how fast the server, or one of Redis, answers; it stores keys that begin with `bench:`
@@ -194,18 +203,29 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
     }
     let address = flags.server.address()?;
     let open = || Connection::open(&address);
+    if matches!(
+        &flags.task,
+        Some(
+            Task::Import(_)
+                | Task::Export(_)
+                | Task::Diff(_)
+                | Task::Scan(_)
+                | Task::Bigkeys(_)
+                | Task::Namespaces(_)
+        )
+    ) {
+        connection::heed_interrupts();
+    }
     match &flags.task {
         None if flags.pipe => pipe::insert(&mut open()?, io::stdin()),
         None if io::stdin().is_terminal() => repl::run(&address, renderer, flags.force),
         None => pipe::run(&mut open()?, io::stdin(), &mut renderer),
-        Some(Task::Import { file }) => {
-            connection::heed_interrupts();
-            import::run(&mut open()?, file)
-        }
-        Some(Task::Export { file }) => {
-            connection::heed_interrupts();
-            export::run(&mut open()?, file.as_deref())
-        }
+        Some(Task::Import(asked)) => import::run(&address, asked),
+        Some(Task::Export(asked)) => export::run(&address, asked),
+        Some(Task::Diff(asked)) => diff::run(&address, asked),
+        Some(Task::Scan(asked)) => keyspace::scan(&address, asked),
+        Some(Task::Bigkeys(asked)) => keyspace::bigkeys(&address, asked),
+        Some(Task::Namespaces(asked)) => keyspace::namespaces(&address, asked),
         Some(Task::Health) => health::run(&mut open()?),
         Some(Task::Bench(load)) => bench::run(&address, load, flags.forms.json),
         Some(Task::Request(words)) => ask(flags, &mut renderer, &mut open()?, words),

@@ -20,9 +20,11 @@ use crate::care::{self, Consent};
 use crate::complete::{Helping, LOCAL, is_unfinished};
 use crate::connection::{self, Address, Connection};
 use crate::error::ClientError;
+use crate::help;
 use crate::known_keys::KnownKeys;
 use crate::render::{Outcome, Renderer, tell};
-use crate::{export, help, import};
+use crate::tools::export::{self, Export};
+use crate::tools::import::{self, Import};
 
 /// The lines that the history keeps.
 const HISTORY_LINES_MAX: usize = 10_000;
@@ -165,10 +167,25 @@ impl<W: Write> Prompt<W> {
         match verb.to_ascii_lowercase().as_str() {
             // Each has a connection of its own: one that fails halfway leaves replies on it that nobody reads.
             "import" if !rest.is_empty() => {
-                import::run(&mut Connection::open(&self.address)?, &in_home(rest))
+                let asked = Import {
+                    source: in_home(rest),
+                    format: None,
+                    prefix: String::new(),
+                    ignore_ttl: false,
+                    dry_run: false,
+                    from: 0,
+                };
+                import::run(&self.address, &asked)
             }
             "export" if !rest.is_empty() => {
-                export::run(&mut Connection::open(&self.address)?, Some(&in_home(rest)))
+                let asked = Export {
+                    target: Some(in_home(rest)),
+                    format: None,
+                    prefix: String::new(),
+                    ignore_ttl: false,
+                    dry_run: false,
+                };
+                export::run(&self.address, &asked)
             }
             "import" | "export" => Err(ClientError::Usage(format!(
                 "{verb} needs a file: {verb} <file>"

@@ -45,5 +45,6 @@ mod simulated_disk; // a disk in memory that fails and loses power
 mod slow; //        a slow disk, and who waits for it
 mod strings; //     values: conditions, parts, numbers
 mod tear; //        holes of zeros, older formats, a doubt that outlives a kill
+mod tools; //       the client: import, export, diff, and what takes the room
 mod transactions; // several requests as one, or none
 mod transfer; //    HTTP: export, import, and the end of all keys with a prefix

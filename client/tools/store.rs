@@ -1,0 +1,233 @@
+//! A server of PyKV or of Redis, whose pairs are read and written many at a time: both speak RESP.
+//!
+//! In: a URL. Out: keys, pairs, what became of those that were written. Promises: no more is held than [`BATCH_BYTES`] and the longest
+//! value; what is no string in Redis is told, and left out.
+
+use std::time::Duration;
+
+use pykv::record::now_ms;
+use redis::{Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+
+use super::Pair;
+use crate::connection::Address;
+use crate::error::ClientError;
+
+/// How many keys are asked for at a time.
+pub const BATCH_KEYS: usize = 1_000;
+/// About how many bytes of values are asked for at a time.
+pub const BATCH_BYTES: usize = 8 << 20;
+/// How long a server may take to accept.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server.
+pub struct Store {
+    /// How it is called in messages, without a password.
+    pub name: String,
+    connection: Connection,
+    /// How many keys were left out, as their values are no strings, or are no text themselves.
+    pub left_out: u64,
+}
+
+/// A key, and how long its value is; none, if that is no string.
+pub type Sized = (String, Option<usize>);
+
+impl Store {
+    /// Connects to a server that a URL names: redis://..., or pykv://...
+    pub fn open(url: &str) -> Result<Self, ClientError> {
+        match url.split_once("://") {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("redis") => {
+                let name = url.rsplit('@').next().unwrap_or(url).to_owned();
+                Self::connect(url, name.trim_start_matches("redis://").to_owned())
+            }
+            _ => Self::of(&url.parse()?),
+        }
+    }
+
+    /// Connects to a PyKV server.
+    pub fn of(address: &Address) -> Result<Self, ClientError> {
+        Self::connect(&address.redis_url(), address.to_string())
+    }
+
+    fn connect(url: &str, name: String) -> Result<Self, ClientError> {
+        let opened = redis::Client::open(url)
+            .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT));
+        match opened {
+            Ok(connection) => Ok(Self {
+                name,
+                connection,
+                left_out: 0,
+            }),
+            Err(error) => Err(fault(&name, &error)),
+        }
+    }
+
+    fn fault(&self, error: &RedisError) -> ClientError {
+        fault(&self.name, error)
+    }
+
+    /// How many keys it has.
+    pub fn count(&mut self) -> Result<u64, ClientError> {
+        let count = redis::cmd("DBSIZE").query(&mut self.connection);
+        count.map_err(|error| self.fault(&error))
+    }
+
+    /// Some of the keys with a prefix, and the cursor of the next ones; 0 begins, and ends.
+    pub fn scan(&mut self, cursor: u64, prefix: &str) -> Result<(u64, Vec<String>), ClientError> {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor);
+        if !prefix.is_empty() {
+            command.arg("MATCH").arg(format!("{}*", escaped(prefix)));
+        }
+        command.arg("COUNT").arg(BATCH_KEYS);
+        let found: RedisResult<(u64, Vec<Vec<u8>>)> = command.query(&mut self.connection);
+        let (next, keys) = found.map_err(|error| self.fault(&error))?;
+        let all = keys.len();
+        let texts: Vec<String> = keys
+            .into_iter()
+            .filter_map(|key| String::from_utf8(key).ok())
+            .collect();
+        self.left_out += (all - texts.len()) as u64;
+        Ok((next, texts))
+    }
+
+    fn pipeline<T: FromRedisValue>(
+        &mut self,
+        verb: &str,
+        keys: &[String],
+    ) -> Result<Vec<RedisResult<T>>, ClientError> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            pipe.cmd(verb).arg(key);
+        }
+        let answers = pipe.ignore_errors().query(&mut self.connection);
+        answers.map_err(|error| self.fault(&error))
+    }
+
+    /// How long the values of these keys are.
+    pub fn sizes(&mut self, keys: Vec<String>) -> Result<Vec<Sized>, ClientError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sizes = self.pipeline::<usize>("STRLEN", &keys)?;
+        Ok(keys
+            .into_iter()
+            .zip(sizes.into_iter().map(Result::ok))
+            .collect())
+    }
+
+    /// The pairs of these keys, those that are still there; some at a time to `take`.
+    pub fn read(
+        &mut self,
+        keys: Vec<String>,
+        take: &mut dyn FnMut(Pair) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut waiting = Vec::new();
+        let mut bytes = 0;
+        for (key, size) in self.sizes(keys)? {
+            let Some(size) = size else {
+                self.left_out += 1;
+                continue;
+            };
+            bytes += size;
+            waiting.push(key);
+            if bytes >= BATCH_BYTES {
+                self.take(&std::mem::take(&mut waiting), take)?;
+                bytes = 0;
+            }
+        }
+        self.take(&waiting, take)
+    }
+
+    fn take(
+        &mut self,
+        keys: &[String],
+        take: &mut dyn FnMut(Pair) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for pair in self.get(keys)?.into_iter().flatten() {
+            take(pair)?;
+        }
+        Ok(())
+    }
+
+    /// The pairs of these keys, in their order.
+    pub fn get(&mut self, keys: &[String]) -> Result<Vec<Option<Pair>>, ClientError> {
+        let values = self.pipeline::<Option<Vec<u8>>>("GET", keys)?;
+        let pairs = keys.iter().zip(values).zip(self.expiries(keys)?);
+        let pairs = pairs.map(|((key, value), expires_at)| {
+            Some(Pair {
+                key: key.clone(),
+                value: value.ok()??,
+                expires_at,
+            })
+        });
+        Ok(pairs.collect())
+    }
+
+    /// When these keys expire.
+    fn expiries(&mut self, keys: &[String]) -> Result<Vec<Option<u64>>, ClientError> {
+        let moment = |answer: RedisResult<i64>| u64::try_from(answer.ok()?).ok();
+        let ends = self.pipeline::<i64>("PEXPIRETIME", keys)?;
+        if ends.iter().all(Result::is_ok) {
+            return Ok(ends.into_iter().map(moment).collect());
+        }
+        // Before 7.0, Redis tells only what is left.
+        let left = self.pipeline::<i64>("PTTL", keys)?;
+        let now = now_ms();
+        Ok(left
+            .into_iter()
+            .map(|left| Some(now + moment(left)?))
+            .collect())
+    }
+
+    /// Stores pairs; why each was refused that was.
+    pub fn put(&mut self, pairs: &[Pair]) -> Result<Vec<Option<String>>, ClientError> {
+        let mut pipe = redis::pipe();
+        for pair in pairs {
+            let command = pipe.cmd("SET").arg(&pair.key).arg(&pair.value);
+            if let Some(at) = pair.expires_at {
+                command.arg("PXAT").arg(at);
+            }
+        }
+        let answers: RedisResult<Vec<RedisResult<Value>>> =
+            pipe.ignore_errors().query(&mut self.connection);
+        let answers = answers.map_err(|error| self.fault(&error))?;
+        let reasons = answers
+            .into_iter()
+            .map(|answer| answer.err().as_ref().map(reason_of));
+        Ok(reasons.collect())
+    }
+}
+
+/// A prefix as a pattern that matches only that.
+fn escaped(prefix: &str) -> String {
+    let mut pattern = String::new();
+    for character in prefix.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+fn fault(name: &str, error: &RedisError) -> ClientError {
+    ClientError::Store {
+        name: name.to_owned(),
+        reason: reason_of(error),
+    }
+}
+
+/// What the server said, or the system.
+fn reason_of(error: &RedisError) -> String {
+    if error.kind() == ErrorKind::Parse {
+        return "it does not answer as a server of PyKV or Redis does".to_owned();
+    }
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (None, Some(detail)) => detail.to_owned(),
+        _ => error.to_string(),
+    }
+}
