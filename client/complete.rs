@@ -126,7 +126,9 @@ impl Completer for Helping {
             ),
             (_, Expected::File) => return self.files.complete(line, pos, ctx),
             (start, Expected::Key) => (start, self.keys_beginning(&line[start..pos])),
-            (start, Expected::Data) => (start, Vec::new()),
+            (start, Expected::Data(command)) => {
+                (start, options_beginning(&line[start..pos], command))
+            }
         };
         Ok((start, candidates))
     }
@@ -140,8 +142,8 @@ enum Expected {
     File,
     /// A key, or a prefix of some.
     Key,
-    /// Values are the user's own.
-    Data,
+    /// Values are the user's own; options are the command's.
+    Data(Option<&'static Command>),
 }
 
 /// Where the word before the cursor begins, and what it may be.
@@ -156,9 +158,29 @@ fn word_at(line: &str, pos: usize) -> (usize, Expected) {
         Some("help") if place == 0 => Expected::Topic,
         Some("import" | "export") => Expected::File,
         Some(verb) if takes_key(verb, place) => Expected::Key,
-        Some(_) => Expected::Data,
+        Some(verb) => Expected::Data(help::command(verb)),
     };
     (start, expected)
+}
+
+/// The options of a command that begin with what was typed, in any case: the words of its usage that stand in capitals.
+fn options_beginning(typed: &str, command: Option<&'static Command>) -> Vec<Pair> {
+    let usage = command.map_or("", |command| command.usage);
+    let words = usage.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+    let mut options: Vec<&'static str> = words
+        .filter(|word| word.len() > 1 && word.chars().any(|letter| letter.is_ascii_uppercase()))
+        .filter(|word| !word.chars().any(|letter| letter.is_ascii_lowercase()))
+        .collect();
+    options.dedup();
+    // With nothing typed, whatever comes next is more likely to be a value.
+    options.retain(|_| !typed.is_empty());
+    starting_with(typed, options.into_iter().map(|option| (option, "")))
+        .into_iter()
+        .map(|pair| Pair {
+            replacement: format!("{} ", pair.replacement),
+            ..pair
+        })
+        .collect()
 }
 
 /// Whether a command's argument at this place is a key, or what keys begin with.
@@ -495,6 +517,9 @@ mod tests {
         );
         assert_eq!(completed("DEL \"a"), ["DEL \"a b\" "]);
         assert_eq!(completed("PUT a st"), Vec::<String>::new());
+        assert_eq!(completed("SET a 1 k"), ["SET a 1 KEEPTTL "]);
+        assert_eq!(completed("SET a 1 EX 5 n"), ["SET a 1 EX 5 NX "]);
+        assert_eq!(completed("DELPREFIX a d"), ["DELPREFIX a DRYRUN "]);
         assert_eq!(completed("é"), Vec::<String>::new());
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod help;
 mod known_keys;
+mod live;
 mod pager;
 mod pipe;
 mod render;
@@ -37,6 +38,8 @@ use pykv::protocol::line::quote;
 use crate::care::Consent;
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::live::watch::{self, Watch};
+use crate::live::{Rows, latency, stat, top};
 use crate::render::{Format, Forms, Outcome, Renderer};
 use crate::settings::Server;
 use crate::tools::diff::{self, Diff};
@@ -60,6 +63,7 @@ Examples:
   pykv-cli export backup.json.gz              all pairs; .jsonl and .csv as well
   pykv-cli diff backup.json.gz                which keys differ from those of the file
   pykv-cli namespaces                         what takes the room
+  pykv-cli top                                the server on one screen; also stat, latency, monitor, watch
   pykv-cli health                             whether all is well, for who watches over it
   pykv-cli bench --clients 50 -P 16           how fast the server answers
   pykv-cli -u pykv://db.example:7878 STATS    another server";
@@ -138,6 +142,16 @@ enum Task {
     Bigkeys(Keys),
     /// List namespaces with their keys and bytes, as bars
     Namespaces(Keys),
+    /// Show the server on one screen, live
+    Top,
+    /// Tell a row of figures each second, or as -i says
+    Stat(Rows),
+    /// Tell how long a PING takes, each second, or as -i says
+    Latency(Rows),
+    /// Show every request that the server executes
+    Monitor,
+    /// Show the changes of keys as they are made
+    Watch(Watch),
     /// Tell whether the server does all that it promises
     Health,
     /// Measure how fast the server, or one of Redis, answers; it stores keys that begin with `bench:`
@@ -203,17 +217,7 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
     }
     let address = flags.server.address()?;
     let open = || Connection::open(&address);
-    if matches!(
-        &flags.task,
-        Some(
-            Task::Import(_)
-                | Task::Export(_)
-                | Task::Diff(_)
-                | Task::Scan(_)
-                | Task::Bigkeys(_)
-                | Task::Namespaces(_)
-        )
-    ) {
+    if !matches!(&flags.task, None | Some(Task::Request(_) | Task::Bench(_))) {
         connection::heed_interrupts();
     }
     match &flags.task {
@@ -226,6 +230,17 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
         Some(Task::Scan(asked)) => keyspace::scan(&address, asked),
         Some(Task::Bigkeys(asked)) => keyspace::bigkeys(&address, asked),
         Some(Task::Namespaces(asked)) => keyspace::namespaces(&address, asked),
+        Some(Task::Top) => top::run(&address, live::interval(flags.interval)),
+        Some(Task::Stat(rows)) => stat::run(&mut open()?, rows, live::interval(flags.interval)),
+        Some(Task::Latency(rows)) => {
+            latency::run(&mut open()?, rows, live::interval(flags.interval))
+        }
+        Some(Task::Monitor) => match renderer.answer(&mut open()?, "MONITOR") {
+            // Whoever watches has seen enough.
+            Err(error) if error.is_interrupt() => Ok(Outcome::Done),
+            ended => ended,
+        },
+        Some(Task::Watch(asked)) => watch::run(&mut open()?, asked),
         Some(Task::Health) => health::run(&mut open()?),
         Some(Task::Bench(load)) => bench::run(&address, load, flags.forms.json),
         Some(Task::Request(words)) => ask(flags, &mut renderer, &mut open()?, words),

@@ -649,6 +649,8 @@ fn a_listing_that_is_cut_off_does_not_look_whole() {
 pub struct Prompt {
     pub child: Child,
     shown: Arc<Mutex<String>>,
+    /// What is on the screen.
+    pub screen: Arc<Mutex<vt100::Parser>>,
 }
 
 impl Prompt {
@@ -665,7 +667,8 @@ impl Prompt {
     ) -> Self {
         // A window of a usual size: `script` takes that of standard input, which is none here.
         let line = format!(
-            "stty rows 24 columns 80; exec {} {arguments}",
+            "stty rows 24 columns 80; tty > {}; exec {} {arguments}",
+            state.join("tty").display(),
             env!("CARGO_BIN_EXE_pykv-cli")
         );
         let mut child = Command::new("script")
@@ -689,15 +692,25 @@ impl Prompt {
         let mut out = child.stdout.take().expect("it is piped");
         let shown = Arc::new(Mutex::new(String::new()));
         let copy = Arc::clone(&shown);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
+        let on_screen = Arc::clone(&screen);
         thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(count @ 1..) = out.read(&mut piece) {
+                on_screen
+                    .lock()
+                    .expect("no panic before")
+                    .process(&piece[..count]);
                 copy.lock()
                     .expect("no panic before")
                     .push_str(&String::from_utf8_lossy(&piece[..count]));
             }
         });
-        Self { child, shown }
+        Self {
+            child,
+            shown,
+            screen,
+        }
     }
 
     /// Types, and waits until this is shown; what was shown up to it is forgotten.
@@ -705,6 +718,16 @@ impl Prompt {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         stdin.write_all(keys.as_bytes()).expect("the client reads");
         self.wait_for(expected);
+    }
+
+    /// Types, and waits until this is on the screen.
+    pub fn type_and_see(&mut self, keys: &str, expected: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        stdin.write_all(keys.as_bytes()).expect("the client reads");
+        wait_until(&format!("{expected:?} is on the screen"), || {
+            let screen = self.screen.lock().expect("no panic before");
+            screen.screen().contents().contains(expected)
+        });
     }
 
     pub fn wait_for(&self, expected: &str) {

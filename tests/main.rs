@@ -27,6 +27,7 @@ mod http; //        the shim: its contract, its guard, its documentation
 mod limits; //      both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
 mod listing; //     pairs page by page, and namespaces
+mod live; //        the client: top, stat, latency, watch
 mod loading; //     what is answered while the data is being loaded, and how that ends
 mod pipelines; //   requests that arrive together, and are done one after the other
 mod power; //       power cuts on a simulated disk, at every operation
