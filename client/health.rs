@@ -6,11 +6,11 @@ use std::io::{self, Write as _};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::render::Outcome;
+use crate::render::{Format, Outcome};
 use crate::reply::Line;
 
 /// Asks, and tells.
-pub fn run(connection: &mut Connection) -> Result<Outcome, ClientError> {
+pub fn run(connection: &mut Connection, format: Format) -> Result<Outcome, ClientError> {
     connection.send(b"STATS")?;
     let mut reasons = Vec::new();
     loop {
@@ -26,14 +26,24 @@ pub fn run(connection: &mut Connection) -> Result<Outcome, ClientError> {
         }
     }
     let mut out = io::stdout();
+    let outcome = if reasons.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Refused
+    };
+    if format == Format::Json {
+        let status = if reasons.is_empty() { "ok" } else { "failing" };
+        let told = serde_json::json!({"status": status, "reasons": reasons});
+        writeln!(out, "{told}").map_err(ClientError::output)?;
+        return Ok(outcome);
+    }
     if reasons.is_empty() {
         writeln!(out, "ok").map_err(ClientError::output)?;
-        return Ok(Outcome::Done);
     }
     for reason in reasons {
         writeln!(out, "{reason}").map_err(ClientError::output)?;
     }
-    Ok(Outcome::Refused)
+    Ok(outcome)
 }
 
 /// What a figure tells that is not well.

@@ -227,11 +227,13 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
         Some(Task::Import(asked)) => import::run(&address, asked),
         Some(Task::Export(asked)) => export::run(&address, asked),
         Some(Task::Diff(asked)) => diff::run(&address, asked),
-        Some(Task::Scan(asked)) => keyspace::scan(&address, asked),
-        Some(Task::Bigkeys(asked)) => keyspace::bigkeys(&address, asked),
-        Some(Task::Namespaces(asked)) => keyspace::namespaces(&address, asked),
+        Some(Task::Scan(asked)) => keyspace::scan(&address, asked, format),
+        Some(Task::Bigkeys(asked)) => keyspace::bigkeys(&address, asked, format),
+        Some(Task::Namespaces(asked)) => keyspace::namespaces(&address, asked, format),
         Some(Task::Top) => top::run(&address, live::interval(flags.interval)),
-        Some(Task::Stat(rows)) => stat::run(&mut open()?, rows, live::interval(flags.interval)),
+        Some(Task::Stat(rows)) => {
+            stat::run(&mut open()?, rows, live::interval(flags.interval), format)
+        }
         Some(Task::Latency(rows)) => {
             latency::run(&mut open()?, rows, live::interval(flags.interval))
         }
@@ -241,7 +243,7 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
             ended => ended,
         },
         Some(Task::Watch(asked)) => watch::run(&mut open()?, asked),
-        Some(Task::Health) => health::run(&mut open()?),
+        Some(Task::Health) => health::run(&mut open()?, format),
         Some(Task::Bench(load)) => bench::run(&address, load, flags.forms.json),
         Some(Task::Request(words)) => ask(flags, &mut renderer, &mut open()?, words),
         Some(Task::Completions { .. } | Task::Man) => unreachable!("it has been done"),

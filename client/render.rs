@@ -719,7 +719,7 @@ pub fn tell(line: &str) {
 }
 
 /// Text in a row of plain output: as it is, unless it could be taken for something else; then as a JSON string.
-fn plain_text(text: &str) -> Cow<'_, str> {
+pub fn plain_text(text: &str) -> Cow<'_, str> {
     let doubtful =
         text.starts_with('"') || text.starts_with("BASE64 ") || text.contains(char::is_control);
     if doubtful {

@@ -20,7 +20,7 @@ const DEFAULT: &str = "pykv://127.0.0.1:7878";
 /// Which server is meant.
 #[derive(Debug, clap::Args)]
 pub struct Server {
-    /// The server: pykv://[user[:password]@]host[:port]; also in PYKV_URL [default: pykv://127.0.0.1:7878]
+    /// The server: pykv://host:port or pykv://user:password@host:port; also in PYKV_URL; else pykv://127.0.0.1:7878
     #[arg(short, long, global = true)]
     url: Option<String>,
 

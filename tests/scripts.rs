@@ -143,6 +143,8 @@ fn a_mass_of_requests_is_sent_as_it_is_and_counted() {
 fn health_says_whether_all_is_well() {
     let server = TestServer::start();
     assert_eq!(run(server.addr(), &["health"]), done("ok\n"));
+    let json = run(server.addr(), &["--json", "health"]);
+    assert_eq!(json, done("{\"status\":\"ok\",\"reasons\":[]}\n"));
     let says = |text| run(server_that_says(text), &["health"]);
     let ended =
         says("STAT disk \"no space left on device\"\nSTAT last_save_result \"failed\"\nEND 2\n");

@@ -9,7 +9,7 @@ use super::Rows;
 use super::figures::Figures;
 use crate::connection::{Connection, pause};
 use crate::error::ClientError;
-use crate::render::Outcome;
+use crate::render::{Format, Outcome};
 use crate::table::{bytes, grouped};
 
 /// After so many rows their names are told again.
@@ -30,6 +30,7 @@ pub fn run(
     connection: &mut Connection,
     rows: &Rows,
     interval: Duration,
+    format: Format,
 ) -> Result<Outcome, ClientError> {
     let mut before = Figures::ask(connection)?;
     for number in 0.. {
@@ -37,10 +38,25 @@ pub fn run(
             break;
         }
         let now = Figures::ask(connection)?;
+        let hits = now.hit_ratio(&before);
+        if format == Format::Json {
+            let told = serde_json::json!({
+                "keys": now.count("keys"),
+                "memory_bytes": now.count("memory_bytes"),
+                "clients": now.count("connections"),
+                "requests_per_second": now.rate("requests_total", &before),
+                "hit_ratio": hits,
+                "errors_per_second": now.rate("errors", &before),
+                "journal_bytes": now.count("journal_bytes"),
+                "unsynced_seconds": now.number("unsynced_seconds"),
+            });
+            writeln!(io::stdout(), "{told}").map_err(ClientError::output)?;
+            before = now;
+            continue;
+        }
         if number % NAMES_EVERY == 0 {
             row(&NAMES.map(str::to_owned))?;
         }
-        let hits = now.hit_ratio(&before);
         row(&[
             grouped(now.count("keys")),
             bytes(now.count("memory_bytes")),

@@ -32,7 +32,7 @@ const SENT_BYTES: usize = BATCH_BYTES / 8;
 const TAKES_NOTHING: [&str; 5] = ["MISCONF", "DISK", "LOADING", "BUSY", "READONLY"];
 
 /// What is imported, and how.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Import {
     /// A file, gzipped or not; `-` is standard input; or a server: redis://host:port, pykv://host:port
     #[arg(value_name = "FILE|URL")]
@@ -93,24 +93,19 @@ pub fn run(address: &Address, asked: &Import) -> Result<Outcome, ClientError> {
         place: asked.from,
         ..Tally::default()
     };
-    let (told, stopped) = thread::scope(|scope| {
-        let reading = scope.spawn(|| source.read(asked, sender));
-        let mut stopped = None;
-        for batch in batches {
-            if let Err(error) = store(&mut target, &batch, asked, &mut tally, &progress) {
-                stopped = Some(error);
-                break;
-            }
-            if is_interrupted() {
-                stopped = Some(ClientError::Interrupted);
-                break;
-            }
+    let wanted = asked.clone();
+    let reading = thread::spawn(move || source.read(&wanted, sender));
+    let mut stopped = None;
+    for batch in batches {
+        if let Err(error) = store(&mut target, &batch, asked, &mut tally, &progress) {
+            stopped = Some(error);
+            break;
         }
-        (
-            reading.join().expect("the reading thread does not panic"),
-            stopped,
-        )
-    });
+        if is_interrupted() {
+            stopped = Some(ClientError::Interrupted);
+            break;
+        }
+    }
     progress.finish_and_clear();
     if tally.refused > REFUSALS_TOLD_MAX {
         let more = grouped(tally.refused - REFUSALS_TOLD_MAX);
@@ -131,6 +126,8 @@ pub fn run(address: &Address, asked: &Import) -> Result<Outcome, ClientError> {
         }
         None => {}
     }
+    // Whoever reads is waited for only here: there may be nothing more to read for long.
+    let told = reading.join().expect("the reading thread does not panic");
     match told.fault {
         Some(ClientError::Malformed { name, reason, .. }) => {
             return Err(ClientError::Malformed {

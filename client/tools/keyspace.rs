@@ -5,12 +5,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, Write};
+
+use pykv::json;
 
 use super::store::Store;
 use crate::connection::{Address, is_interrupted};
 use crate::error::ClientError;
-use crate::render::{Outcome, tell};
+use crate::render::{Format, Outcome, plain_text, tell};
 use crate::style::{Kind, paint};
 use crate::table::{grouped, write_visible};
 
@@ -59,32 +61,111 @@ fn walk(
     }
 }
 
-fn out() -> BufWriter<io::Stdout> {
-    BufWriter::new(io::stdout())
-}
-
-/// Text as it may be shown where it is written to.
-fn shown(text: &str) -> Result<String, ClientError> {
-    if !io::stdout().is_terminal() {
-        return Ok(text.to_owned());
-    }
+/// Text that can do a terminal no harm.
+fn visible(text: &str) -> io::Result<String> {
     let mut safe = Vec::new();
-    write_visible(&mut safe, text, &[]).map_err(ClientError::output)?;
+    write_visible(&mut safe, text, &[])?;
     Ok(String::from_utf8_lossy(&safe).into_owned())
 }
 
+/// Rows of a name and some numbers, in the form that is wanted.
+struct Rows {
+    out: BufWriter<io::Stdout>,
+    format: Format,
+    names: &'static [&'static str],
+    count: u64,
+}
+
+impl Rows {
+    fn new(format: Format, names: &'static [&'static str]) -> Self {
+        Self {
+            out: BufWriter::new(io::stdout()),
+            format,
+            names,
+            count: 0,
+        }
+    }
+
+    /// Writes a row; `show` says how people are shown it.
+    fn row(
+        &mut self,
+        name: &str,
+        numbers: &[u64],
+        show: impl FnOnce(&str) -> String,
+    ) -> Result<(), ClientError> {
+        self.write(name, numbers, show)
+            .map_err(ClientError::output)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        name: &str,
+        numbers: &[u64],
+        show: impl FnOnce(&str) -> String,
+    ) -> io::Result<()> {
+        let out = &mut self.out;
+        let numbers = numbers.iter().map(u64::to_string);
+        match self.format {
+            Format::People => writeln!(out, "{}", show(&visible(name)?)),
+            Format::Json => {
+                let before = if self.count == 0 { "[" } else { "," };
+                write!(
+                    out,
+                    "{before}{{\"{}\":{}",
+                    self.names[0],
+                    json::string(name)
+                )?;
+                for (title, number) in self.names[1..].iter().zip(numbers) {
+                    write!(out, ",\"{title}\":{number}")?;
+                }
+                write!(out, "}}")
+            }
+            Format::Csv => {
+                let mut row = Vec::new();
+                let mut writer = csv::Writer::from_writer(&mut row);
+                writer.write_record(std::iter::once(name.to_owned()).chain(numbers))?;
+                writer.flush()?;
+                drop(writer);
+                out.write_all(&row)
+            }
+            Format::Plain | Format::Raw => {
+                write!(out, "{}", plain_text(name))?;
+                for number in numbers {
+                    write!(out, "\t{number}")?;
+                }
+                writeln!(out)
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Outcome, ClientError> {
+        if self.format == Format::Json {
+            let end = if self.count == 0 { "[]" } else { "]" };
+            writeln!(self.out, "{end}").map_err(ClientError::output)?;
+        }
+        self.out.flush().map_err(ClientError::output)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Whether people are told in a sentence what the rows come to.
+    fn has_sum(&self) -> bool {
+        self.format == Format::People
+    }
+}
+
 /// Lists keys, as they come.
-pub fn scan(address: &Address, asked: &Keys) -> Result<Outcome, ClientError> {
-    let mut out = out();
+pub fn scan(address: &Address, asked: &Keys, format: Format) -> Result<Outcome, ClientError> {
+    let mut rows = Rows::new(format, &["key"]);
     walk(address, asked, false, &mut |key, _| {
-        writeln!(out, "{}", shown(&key)?).map_err(ClientError::output)
+        rows.row(&key, &[], |key| paint(key, Kind::Key))
     })?;
-    out.flush().map_err(ClientError::output)?;
-    Ok(Outcome::Done)
+    rows.finish()
 }
 
 /// Lists the longest values.
-pub fn bigkeys(address: &Address, asked: &Keys) -> Result<Outcome, ClientError> {
+pub fn bigkeys(address: &Address, asked: &Keys, format: Format) -> Result<Outcome, ClientError> {
     let mut biggest = BinaryHeap::new();
     let (mut keys, mut bytes) = (0_u64, 0_u64);
     walk(address, asked, true, &mut |key, size| {
@@ -96,29 +177,27 @@ pub fn bigkeys(address: &Address, asked: &Keys) -> Result<Outcome, ClientError> 
         }
         Ok(())
     })?;
-    let mut out = out();
+    let mut rows = Rows::new(format, &["key", "bytes"]);
     for Reverse((size, key)) in biggest.into_sorted_vec() {
-        writeln!(
-            out,
-            "{:>15}  {}",
-            grouped(size as u64),
-            paint(&shown(&key)?, Kind::Key)
-        )
-        .map_err(ClientError::output)?;
+        let size = size as u64;
+        rows.row(&key, &[size], |key| {
+            format!("{:>15}  {}", grouped(size), paint(key, Kind::Key))
+        })?;
     }
-    out.flush().map_err(ClientError::output)?;
-    let mean = bytes.checked_div(keys).unwrap_or(0);
-    tell(&format!(
-        "{} keys; their values have {} bytes, {} on the average",
-        grouped(keys),
-        grouped(bytes),
-        grouped(mean)
-    ));
-    Ok(Outcome::Done)
+    if rows.has_sum() {
+        let mean = bytes.checked_div(keys).unwrap_or(0);
+        tell(&format!(
+            "{} keys; their values have {} bytes, {} on the average",
+            grouped(keys),
+            grouped(bytes),
+            grouped(mean)
+        ));
+    }
+    rows.finish()
 }
 
 /// Lists namespaces with their keys and bytes, the largest first, as bars.
-pub fn namespaces(address: &Address, asked: &Keys) -> Result<Outcome, ClientError> {
+pub fn namespaces(address: &Address, asked: &Keys, format: Format) -> Result<Outcome, ClientError> {
     let mut by_name: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut all = (0, 0);
     walk(address, asked, true, &mut |key, size| {
@@ -137,33 +216,29 @@ pub fn namespaces(address: &Address, asked: &Keys) -> Result<Outcome, ClientErro
     let mut sorted: Vec<_> = by_name.into_iter().collect();
     sorted.sort_by_key(|(_, (_, bytes))| Reverse(*bytes));
     let most = sorted.first().map_or(1, |(_, (_, bytes))| (*bytes).max(1));
-    let is_terminal = io::stdout().is_terminal();
-    let mut out = out();
     let widest = sorted.iter().map(|(name, _)| name.chars().count()).max();
     let width = widest.unwrap_or(0).clamp(6, 30);
+    let mut rows = Rows::new(format, &["namespace", "keys", "bytes"]);
     for (name, (keys, bytes)) in &sorted {
         let name = if name.is_empty() { "(none)" } else { name };
-        let written = if is_terminal {
+        rows.row(name, &[*keys, *bytes], |name| {
+            let name = paint(&format!("{name:width$}"), Kind::Key);
             let bar = bar(*bytes, most);
-            let name = format!("{:width$}", shown(name)?);
-            let (keys, bytes) = (grouped(*keys), grouped(*bytes));
-            writeln!(
-                out,
-                "{}  {keys:>13} keys  {bytes:>15} bytes  {bar}",
-                paint(&name, Kind::Key)
+            format!(
+                "{name}  {:>13} keys  {:>15} bytes  {bar}",
+                grouped(*keys),
+                grouped(*bytes)
             )
-        } else {
-            writeln!(out, "{name}\t{keys}\t{bytes}")
-        };
-        written.map_err(ClientError::output)?;
+        })?;
     }
-    out.flush().map_err(ClientError::output)?;
-    tell(&format!(
-        "{} keys, {} bytes",
-        grouped(all.0),
-        grouped(all.1)
-    ));
-    Ok(Outcome::Done)
+    if rows.has_sum() {
+        tell(&format!(
+            "{} keys, {} bytes",
+            grouped(all.0),
+            grouped(all.1)
+        ));
+    }
+    rows.finish()
 }
 
 /// A bar, to the eighth of a column.
