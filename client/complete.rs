@@ -3,6 +3,7 @@
 //! In: what has been typed so far. Out: the names that it may become, and the arguments that are still to come.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pykv::command::{COMMANDS, Command, Dialects, Keys};
@@ -24,6 +25,21 @@ pub const LOCAL: [(&str, &str); 4] = [
     ("export", "<file>"),
     ("timing", ""),
     ("exit", ""),
+];
+
+/// Arguments that are numbers.
+const NUMBERS: [&str; 11] = [
+    "<seconds>",
+    "<ms>",
+    "<unix seconds>",
+    "<unix ms>",
+    "<number>",
+    "<first>",
+    "<last>",
+    "<place>",
+    "<cursor>",
+    "<revision>",
+    "<replicas>",
 ];
 
 /// Helps whoever types.
@@ -308,35 +324,50 @@ fn highlighted(line: &str) -> String {
         Kind::Fault
     };
     let shown = format!("{}{}", &line[..start], paint(verb, kind));
-    let excess = command.and_then(|command| excess_at(command, arguments));
-    match excess {
-        None => shown + arguments,
-        Some(at) => shown + &arguments[..at] + &paint(&arguments[at..], Kind::Fault),
+    let mut end = 0;
+    let mut shown = shown;
+    for wrong in command.map_or_else(Vec::new, |command| wrong_in(command, arguments)) {
+        shown += &arguments[end..wrong.start];
+        shown += &paint(&arguments[wrong.clone()], Kind::Fault);
+        end = wrong.end;
     }
+    shown + &arguments[end..]
 }
 
-/// Where the first argument begins that a command does not take, if there is one.
-fn excess_at(command: &Command, arguments: &str) -> Option<usize> {
-    if command.rest_at.is_some() {
-        return None;
-    }
+/// Where the arguments of a command are wrong: one that has to be a number and is none, and all that it does not take.
+fn wrong_in(command: &Command, arguments: &str) -> Vec<Range<usize>> {
+    let mut wrong = Vec::new();
+    let parts = usage_parts(command.usage);
+    let has_subcommands = parts.contains(&"|");
     let (mut at, mut count) = (0, 0);
     loop {
         let rest = arguments[at..].trim_start_matches([' ', '\t']);
         let begin = arguments.len() - rest.len();
-        if rest.is_empty() {
-            return None;
+        if rest.is_empty() || command.rest_at == Some(count) {
+            return wrong;
         }
         if count == *command.arity.end() {
-            return Some(begin);
+            wrong.push(begin..arguments.len());
+            return wrong;
         }
-        count += 1;
         let end = if rest.starts_with('"') {
-            string_end(rest)?
+            let Some(end) = string_end(rest) else {
+                return wrong;
+            };
+            end
         } else {
             0
         };
         at = begin + end + rest[end..].find([' ', '\t']).unwrap_or(rest.len() - end);
+        let is_number =
+            !has_subcommands && parts.get(count).is_some_and(|part| NUMBERS.contains(part));
+        // What is still being typed may become one.
+        let word = &arguments[begin..at];
+        let is_begun = at == arguments.len() && matches!(word, "-" | "+");
+        if is_number && !is_begun && word.trim_matches('"').parse::<f64>().is_err() {
+            wrong.push(begin..at);
+        }
+        count += 1;
     }
 }
 
@@ -364,8 +395,8 @@ fn usage_parts(usage: &str) -> Vec<&str> {
     let (mut start, mut depth) = (0, 0);
     for (at, byte) in usage.bytes().enumerate() {
         match byte {
-            b'[' => depth += 1,
-            b']' => depth -= 1,
+            b'[' | b'<' => depth += 1,
+            b']' | b'>' => depth -= 1,
             b' ' if depth == 0 => {
                 parts.push(&usage[start..at]);
                 start = at + 1;
@@ -448,6 +479,13 @@ mod tests {
             ("GET \"a b\" c", "c"),
             ("PUT a b c d", ""),
             ("DEL a b c", ""),
+            ("EXPIRE a soon", "soon"),
+            ("EXPIRE a 5", ""),
+            ("EXPIREAT a \"x y\"", "\"x y\""),
+            ("INCRBY a -", ""),
+            ("INCRBYFLOAT a 1.5e3", ""),
+            ("GETRANGE a 0 end", "end"),
+            ("CLIENT LIST", ""),
             ("export x", ""),
         ] {
             let shown = highlighted(line);

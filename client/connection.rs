@@ -22,7 +22,7 @@ use crate::reply::Line;
 const PORT: u16 = 7878;
 
 /// How long a host may take to accept: long enough for another continent, short enough to be waited for at a prompt.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a wait for the server looks whether the user has given up.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(200);
@@ -161,11 +161,11 @@ impl Address {
     }
 
     /// Connects; a host of several addresses is tried at each.
-    pub fn connect(&self) -> Result<TcpStream, ClientError> {
+    pub fn connect(&self, timeout: Duration) -> Result<TcpStream, ClientError> {
         let connect = || -> io::Result<TcpStream> {
             let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
             for place in (self.host.as_str(), self.port).to_socket_addrs()? {
-                match TcpStream::connect_timeout(&place, CONNECT_TIMEOUT) {
+                match TcpStream::connect_timeout(&place, timeout) {
                     Ok(stream) => {
                         stream.set_nodelay(true)?;
                         return Ok(stream);
@@ -227,9 +227,17 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: &Address) -> Result<Self, ClientError> {
-        let stream = address.connect()?;
+        Self::open_with(address, CONNECT_TIMEOUT, INTERRUPT_INTERVAL)
+    }
+
+    fn open_with(
+        address: &Address,
+        connect_timeout: Duration,
+        read_timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let stream = address.connect(connect_timeout)?;
         let reader = || -> io::Result<TcpStream> {
-            stream.set_read_timeout(Some(INTERRUPT_INTERVAL))?;
+            stream.set_read_timeout(Some(read_timeout))?;
             stream.try_clone()
         };
         let reader = reader().map_err(|source| ClientError::Connect {
@@ -251,10 +259,7 @@ impl Connection {
 
     /// The same, for somebody who waits no longer than this.
     pub fn open_for(address: &Address, patience: Duration) -> Result<Self, ClientError> {
-        let connection = Self::open(address)?;
-        let set = connection.stream.set_read_timeout(Some(patience));
-        set.map_err(|source| connection.lost(source))?;
-        Ok(connection)
+        Self::open_with(address, patience, patience)
     }
 
     /// The next line, if it comes until then.

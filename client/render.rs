@@ -160,8 +160,6 @@ pub struct Renderer<W: Write> {
     pub keys: Option<Arc<KnownKeys>>,
     /// The rows of a reply so far, for people.
     table: Option<Table>,
-    /// How the command that HELP explains is used, for people.
-    example: Option<&'static str>,
     /// Whether a JSON object or array is open.
     open: bool,
     /// The arrays and maps that are being shown, the outermost first.
@@ -189,7 +187,6 @@ impl<W: Write> Renderer<W> {
             is_timed: false,
             keys: None,
             table: None,
-            example: None,
             open: false,
             levels: Vec::new(),
             is_line_begun: false,
@@ -226,6 +223,11 @@ impl<W: Write> Renderer<W> {
         self.out.begin();
         for line in lines {
             match line {
+                // One is told whole, and not in a table.
+                Line::Help(synopsis, summary) if self.is_for_people() && lines.len() == 2 => {
+                    self.explain(synopsis, summary)
+                        .map_err(ClientError::output)?;
+                }
                 Line::Error(code, message) => {
                     self.error(code, message, asked);
                     outcome = Outcome::Refused;
@@ -236,6 +238,25 @@ impl<W: Write> Renderer<W> {
         self.open = false;
         self.out.end().map_err(ClientError::output)?;
         Ok(outcome)
+    }
+
+    fn is_for_people(&self) -> bool {
+        self.format == Format::People
+    }
+
+    /// Tells people of one command.
+    fn explain(&mut self, synopsis: &str, summary: &str) -> io::Result<()> {
+        let name = synopsis.split(' ').next().unwrap_or_default();
+        writeln!(self.out, "{}", paint(synopsis, Kind::Key))?;
+        writeln!(self.out, "{summary}")?;
+        match help::command(name) {
+            Some(command) => writeln!(
+                self.out,
+                "For example: {}",
+                paint(command.example, Kind::Key)
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Whether all that is shown is JSON.
@@ -543,10 +564,6 @@ impl<W: Write> Renderer<W> {
                 writeln!(out, "{}", paint(&shown, Kind::Key))
             }
             Line::Item(..) | Line::Stat(..) | Line::Help(..) | Line::Namespace(..) => {
-                if let Line::Help(usage, _) = line {
-                    let name = usage.split(' ').next().unwrap_or_default();
-                    self.example = help::command(name).map(|command| command.example);
-                }
                 let table = self.table.get_or_insert_with(|| match line {
                     Line::Item(..) => Table::new(Some(["key", "value"])),
                     Line::Namespace(..) => Table::new(Some(["namespace", "keys"])),
@@ -557,12 +574,6 @@ impl<W: Write> Renderer<W> {
             Line::End(count) => {
                 if let Some(mut table) = self.table.take() {
                     table.finish(out)?;
-                }
-                if asked.is("HELP")
-                    && *count == 1
-                    && let Some(example) = self.example
-                {
-                    writeln!(out, "For example: {}", paint(example, Kind::Key))?;
                 }
                 match (asked.is("ALL"), asked.is("KEYS")) {
                     (true, _) => writeln!(out, "{}", table::counted(*count, "pair")),

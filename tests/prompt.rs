@@ -36,6 +36,8 @@ fn what_is_wrong_is_red_while_it_is_typed_and_types_are_told_apart() {
     );
     prompt.type_until("GET nope\r", "\x1b[2mKey not found\x1b[0m");
     prompt.type_until("GTE n\r", "did you mean GET?");
+    prompt.type_until("HELP INCR\r", "INCR <key>");
+    prompt.wait_for("For example: \x1b[36mINCR name\x1b[0m");
 }
 
 #[test]

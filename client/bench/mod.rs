@@ -155,7 +155,7 @@ pub fn run(address: &Address, load: &Load, is_json: bool) -> Result<Outcome, Cli
     // A client has two handles on its connection while its thread runs. Should this fail, connecting says what is missing.
     let _ = rlimit::increase_nofile_limit(2 * load.clients + OTHER_FILES);
     let mut streams = (0..load.clients)
-        .map(|_| address.connect())
+        .map(|_| address.connect(connection::CONNECT_TIMEOUT))
         .collect::<Result<Vec<_>, _>>()?;
     if load.fill {
         let (filled, _) = phase(address, load, Phase::Fill, &mut streams)?;

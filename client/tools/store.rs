@@ -3,21 +3,17 @@
 //! In: a URL. Out: keys, pairs, what became of those that were written. Promises: no more is held than [`BATCH_BYTES`] and the longest
 //! value; what is no string in Redis is told, and left out.
 
-use std::time::Duration;
-
 use pykv::record::now_ms;
 use redis::{Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
 use super::Pair;
-use crate::connection::Address;
+use crate::connection::{Address, CONNECT_TIMEOUT};
 use crate::error::ClientError;
 
 /// How many keys are asked for at a time.
 pub const BATCH_KEYS: usize = 1_000;
 /// About how many bytes of values are asked for at a time.
 pub const BATCH_BYTES: usize = 8 << 20;
-/// How long a server may take to accept.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server.
 pub struct Store {
