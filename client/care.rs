@@ -51,6 +51,7 @@ pub fn consent(
     connection: &mut Connection,
     request: &str,
     is_forced: bool,
+    in_transaction: bool,
 ) -> Result<Consent, ClientError> {
     let Some((reason, count)) = danger(request).filter(|_| !is_forced) else {
         return Ok(Consent::Given);
@@ -60,7 +61,8 @@ pub fn consent(
         .next()
         .unwrap_or_default()
         .to_ascii_uppercase();
-    let keys = match count {
+    // In a transaction the count would be one of its requests.
+    let keys = match count.filter(|_| !in_transaction) {
         None => String::new(),
         Some(count) => match connection.ask(&count)? {
             Line::Count(0) => return Ok(Consent::Given),

@@ -17,6 +17,7 @@ use rustyline::{Context, Helper};
 use crate::connection::Address;
 use crate::help;
 use crate::known_keys::KnownKeys;
+use crate::render::visible;
 use crate::style::{Kind, paint};
 
 /// What the prompt knows by itself, beside the server's commands, and its arguments.
@@ -73,8 +74,8 @@ impl Helping {
         found
             .into_iter()
             .map(|key| Pair {
-                replacement: format!("{} ", quote(&key)),
-                display: key,
+                replacement: format!("{} ", harmless(&key)),
+                display: visible(&key, &[]).unwrap_or_default(),
             })
             .collect()
     }
@@ -91,25 +92,39 @@ impl Validator for Helping {
     }
 }
 
+/// A JSON object or array that is the value of a request: where it begins, and where it ends if it is closed.
+pub struct JsonValue {
+    pub start: usize,
+    pub end: Option<usize>,
+}
+
 /// Whether a request ends in a JSON object or array that is not closed yet.
 pub fn is_unfinished(request: &str) -> bool {
-    let verb = request.split_whitespace().next().unwrap_or_default();
-    let takes_value = help::command(verb).is_some_and(|command| command.usage.contains("<value>"));
-    let opening = request.find([' ', '\t']).and_then(|blank| {
-        let at = request[blank..].find([' ', '\t'])?;
-        request[blank + at..]
-            .char_indices()
-            .find(|(place, character)| {
-                matches!(character, '{' | '[')
-                    && request[..blank + at + place].ends_with([' ', '\t'])
-            })
-            .map(|(place, _)| blank + at + place)
-    });
-    let Some(opening) = opening.filter(|_| takes_value) else {
-        return false;
-    };
+    json_value(request).is_some_and(|value| value.end.is_none())
+}
+
+/// The value of a request, if it is one that takes a value, and that begins as a JSON object or array does.
+pub fn json_value(request: &str) -> Option<JsonValue> {
+    let verb = request.split_whitespace().next()?;
+    let usage = usage_parts(help::command(verb)?.usage);
+    let place = usage.iter().position(|part| *part == "<value>")?;
+    let mut at = request.find(verb)? + verb.len();
+    for _ in 0..place {
+        let rest = request[at..].trim_start_matches([' ', '\t']);
+        let end = if rest.starts_with('"') {
+            string_end(rest)?
+        } else {
+            0
+        };
+        at = request.len() - rest.len() + end + rest[end..].find([' ', '\t'])?;
+    }
+    let rest = request[at..].trim_start_matches([' ', '\t']);
+    let start = request.len() - rest.len();
+    if !rest.starts_with(['{', '[']) {
+        return None;
+    }
     let (mut depth, mut in_string, mut escaped) = (0_i32, false, false);
-    for byte in request[opening..].bytes() {
+    for (place, byte) in rest.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -118,8 +133,12 @@ pub fn is_unfinished(request: &str) -> bool {
             b'}' | b']' if !in_string => depth -= 1,
             _ => {}
         }
+        if depth == 0 {
+            let end = Some(start + place + 1);
+            return Some(JsonValue { start, end });
+        }
     }
-    depth > 0
+    Some(JsonValue { start, end: None })
 }
 
 impl Completer for Helping {
@@ -197,6 +216,15 @@ fn options_beginning(typed: &str, command: Option<&'static Command>) -> Vec<Pair
             ..pair
         })
         .collect()
+}
+
+/// A key as a word of a line that does a terminal no harm.
+fn harmless(key: &str) -> String {
+    if visible(key, &[]).is_ok_and(|shown| shown == key) {
+        return quote(key).into_owned();
+    }
+    let units = key.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+    format!("\"{}\"", units.collect::<String>())
 }
 
 /// Whether a command's argument at this place is a key, or what keys begin with.
@@ -508,6 +536,11 @@ mod tests {
             ("PUT a{ b", false),
             ("GET {", false),
             ("PUT a \"{\"", false),
+            ("PUT [a b", false),
+            ("PUT note see {this", false),
+            ("PUT user:{1} {", true),
+            ("PUT \"a {\" [", true),
+            ("SET a {\n} EX 5", false),
         ] {
             assert_eq!(is_unfinished(request), unfinished, "{request}");
         }

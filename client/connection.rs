@@ -25,7 +25,7 @@ const PORT: u16 = 7878;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a wait for the server looks whether the user has given up.
-const INTERRUPT_INTERVAL: Duration = Duration::from_millis(200);
+pub const INTERRUPT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Whether the user has pressed Ctrl-C since the last [`forget_interrupt`].
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -137,6 +137,11 @@ impl Address {
     pub fn with_password(self, password: String) -> Self {
         let password = Some(password);
         Self { password, ..self }
+    }
+
+    /// Whether it has a password.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
     }
 
     /// The same place, as Redis's clients write it.
@@ -252,7 +257,15 @@ impl Connection {
             line: Vec::new(),
         };
         if let Some(admission) = address.admission() {
-            connection.ask(&admission)?;
+            let until = Instant::now() + connect_timeout;
+            connection.send(admission.as_bytes())?;
+            match connection.line_until(until) {
+                Some(Line::Error(code, message)) => {
+                    return Err(ClientError::Refused { code, message });
+                }
+                Some(_) => {}
+                None => return Err(connection.lost(io::ErrorKind::TimedOut.into())),
+            }
         }
         Ok(connection)
     }

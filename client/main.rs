@@ -258,7 +258,7 @@ fn ask<W: Write>(
     words: &[String],
 ) -> Result<Outcome, ClientError> {
     let request = request_of(&with_input(words)?)?;
-    if care::consent(connection, &request, flags.force)? == Consent::Refused {
+    if care::consent(connection, &request, flags.force, false)? == Consent::Refused {
         render::tell("Nothing was done.");
         return Ok(Outcome::Done);
     }

@@ -9,6 +9,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use memchr::memchr_iter;
 
+use crate::connection::{forget_interrupt, heed_interrupts};
+
 /// A writer that pages, while it is told to.
 pub struct Paged<W> {
     out: W,
@@ -52,6 +54,7 @@ impl<W: Write> Paged<W> {
         if let Some((mut child, stdin)) = self.pager.take() {
             drop(stdin);
             child.wait()?;
+            forget_interrupt();
         }
         self.out.write_all(&std::mem::take(&mut self.held))?;
         self.out.flush()
@@ -73,6 +76,8 @@ impl<W: Write> Paged<W> {
         // Where there is no pager, all of it is shown at once.
         self.is_begun = false;
         if let Ok(mut child) = command.spawn() {
+            // Ctrl-C is the pager's now.
+            heed_interrupts();
             let stdin = child.stdin.take();
             self.pager = Some((child, stdin));
         }

@@ -709,7 +709,10 @@ impl<W: Write> Renderer<W> {
 }
 
 /// Text that can do a terminal no harm; these characters stay.
-fn visible(text: &str, kept: &[char]) -> io::Result<String> {
+///
+/// # Errors
+/// What is written is text, so that there are none.
+pub fn visible(text: &str, kept: &[char]) -> io::Result<String> {
     let mut safe = Vec::new();
     table::write_visible(&mut safe, text, kept)?;
     String::from_utf8(safe).map_err(io::Error::other)

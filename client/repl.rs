@@ -17,7 +17,7 @@ use rustyline::{
 };
 
 use crate::care::{self, Consent};
-use crate::complete::{Helping, LOCAL, is_unfinished};
+use crate::complete::{Helping, LOCAL, is_unfinished, json_value};
 use crate::connection::{self, Address, Connection};
 use crate::error::ClientError;
 use crate::help;
@@ -151,6 +151,9 @@ impl<W: Write> Prompt<W> {
                     .is_interrupt()
                     .then(|| Connection::open(&self.address));
                 self.connection = again.and_then(Result::ok);
+                if self.connection.is_some() && std::mem::take(&mut self.in_transaction) {
+                    tell("The transaction is gone with the connection; nothing of it was done.");
+                }
                 // What follows in a pasted text may rely on what was not done.
                 break;
             }
@@ -222,16 +225,20 @@ impl<W: Write> Prompt<W> {
             .connection
             .as_mut()
             .expect("it has just been connected");
-        if care::consent(connection, line, self.is_forced)? == Consent::Refused {
+        let in_transaction = self.in_transaction;
+        if care::consent(connection, line, self.is_forced, in_transaction)? == Consent::Refused {
             tell("Nothing was done.");
             return Ok(Outcome::Done);
         }
-        let outcome = self.renderer.answer(connection, line)?;
         let verb = line.split_whitespace().next().unwrap_or_default();
-        match verb.to_ascii_uppercase().as_str() {
-            "MULTI" => self.in_transaction = true,
-            "EXEC" | "DISCARD" | "RESET" => self.in_transaction = false,
-            _ => {}
+        let verb = verb.to_ascii_uppercase();
+        if matches!(verb.as_str(), "EXEC" | "DISCARD" | "RESET") {
+            // Also if its answer is lost: nobody knows then whether it was done.
+            self.in_transaction = false;
+        }
+        let outcome = self.renderer.answer(connection, line)?;
+        if verb == "MULTI" && outcome == Outcome::Done {
+            self.in_transaction = true;
         }
         Ok(outcome)
     }
@@ -268,22 +275,13 @@ fn requests(typed: &str) -> Vec<String> {
 
 /// A request with a value of several lines, as one line: the value is quoted, and stays as it was typed.
 fn on_one_line(request: &str) -> String {
-    let Some(at) = request
-        .find('\n')
-        .and_then(|end| request[..end].find([' ', '\t']))
-    else {
+    let Some(value) = json_value(request).filter(|_| request.contains('\n')) else {
         return request.to_owned();
     };
-    let opening = request[at..]
-        .find(['{', '['])
-        .map_or(at, |opening| at + opening);
-    let (before, value) = request.split_at(opening);
-    let value = value.trim_end();
-    // Only options of a SET may follow, and those stand on the line of the closing bracket.
-    let end = value
-        .rfind(['}', ']'])
-        .map_or(value.len(), |closing| closing + 1);
-    format!("{before}{}{}", quote(&value[..end]), &value[end..])
+    let end = value.end.unwrap_or(request.len());
+    // Options of a SET may follow.
+    let (quoted, rest) = (quote(&request[value.start..end]), &request[end..]);
+    format!("{}{quoted}{}", &request[..value.start], rest.trim_end())
 }
 
 /// Whether a line holds a password: it is not kept.
@@ -337,7 +335,7 @@ impl Typing {
 
     fn read(&mut self, prompt: &str) -> rustyline::Result<String> {
         let line = self.editor.readline(prompt)?;
-        if is_secret(&line) {
+        if line.lines().any(is_secret) {
             return Ok(line);
         }
         if self.editor.add_history_entry(&line)?

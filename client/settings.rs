@@ -71,7 +71,8 @@ impl Server {
                 .and_then(|()| terminal.read_secure_line());
             Some(asked.map_err(ClientError::file("use", "the terminal"))?)
         } else {
-            given("PYKV_PASSWORD")
+            // One that the address has itself counts before the environment.
+            given("PYKV_PASSWORD").filter(|_| !address.has_password())
         };
         Ok(match password {
             Some(password) => address.with_password(password),
@@ -85,8 +86,15 @@ fn url_of(name: &str) -> Result<String, ClientError> {
     let file = file().ok_or_else(|| ClientError::Usage("there is no home folder".to_owned()))?;
     let shown = file.display().to_string();
     let text = fs::read(&file).map_err(ClientError::file("read", &shown))?;
+    // What serde_json says may quote the file, and so a password.
+    let place = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        io::Error::other(format!(
+            "line {line} column {column}: it has to be {{\"profiles\": {{\"name\": {{\"url\": \"pykv://...\"}}}}}}"
+        ))
+    };
     let settings: Settings = serde_json::from_slice(&text)
-        .map_err(io::Error::other)
+        .map_err(place)
         .map_err(ClientError::file("read", &shown))?;
     let mut profiles = settings.profiles;
     profiles

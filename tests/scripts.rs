@@ -199,10 +199,20 @@ fn the_server_is_named_by_flag_environment_or_profile() {
             .contains("has no profile \"shpo\", but: gone, shop"),
         "{ended:?}"
     );
+    // A slip does not show the password.
+    let slip = r#"{"profiles": {"shop": "pykv://:hunter2@host"}}"#;
+    fs::write(folder.join("config.json"), slip).expect("a file");
+    let ended = with(&[], &["--profile", "shop", "PING"]);
+    assert!(
+        ended.status == 2 && !ended.err.contains("hunter2"),
+        "{ended:?}"
+    );
     fs::write(folder.join("config.json"), "{").expect("a file");
     let ended = with(&[], &["--profile", "shop", "PING"]);
     assert!(
-        ended.err.contains("config.json: EOF while parsing"),
+        ended
+            .err
+            .contains("config.json: line 1 column 1: it has to be {"),
         "{ended:?}"
     );
 }
@@ -212,6 +222,10 @@ fn a_password_is_shown_before_the_first_request() {
     let server = TestServer::start();
     let url = format!("pykv://default:s%20ecret@{}", server.addr());
     assert_eq!(run(server.addr(), &["--url", &url, "PING"]), done("PONG\n"));
+    // One that stands in the address counts before the environment: this server would refuse the user of no name.
+    let mut command = client(server.addr());
+    command.env("PYKV_PASSWORD", "other");
+    assert_eq!(end(command.args(["--url", &url, "PING"])), done("PONG\n"));
     let refusing = server_that_says("ERR DENIED wrong password\n");
     let mut command = client(refusing);
     let ended = end(command.env("PYKV_PASSWORD", "secret").arg("PING"));

@@ -29,6 +29,8 @@ const KEPT: usize = 240;
 const PINGS: usize = 20;
 /// For how long requests are looked at to find the busiest keys: the server tells of each meanwhile.
 const SAMPLE: Duration = Duration::from_millis(50);
+/// How long it is waited for the connection of a sample.
+const SAMPLE_PATIENCE: Duration = Duration::from_millis(500);
 /// How many requests are looked at, at the most.
 const SAMPLED_MAX: usize = 5_000;
 
@@ -191,7 +193,8 @@ impl Screen {
             self.commands = now.commands(before);
         }
         if self.samples_keys {
-            self.keys = sample(&self.address)?;
+            // Where the sample fails, the figures are still good.
+            self.keys = sample(&self.address).unwrap_or_default();
         }
         Ok(())
     }
@@ -528,7 +531,7 @@ fn fields(line: &str) -> HashMap<String, String> {
 
 /// The keys that are asked for in a moment, and about how often in a second.
 fn sample(address: &Address) -> Result<Vec<(String, f64)>, ClientError> {
-    let mut connection = Connection::open_for(address, SAMPLE)?;
+    let mut connection = Connection::open_for(address, SAMPLE_PATIENCE)?;
     connection.ask("MONITOR")?;
     let (began, mut counts) = (Instant::now(), HashMap::new());
     let until = began + SAMPLE;

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
+use super::export::left_out;
 use super::format::{self, Broken, Format};
-use super::store::{BATCH_KEYS, Store};
+use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use super::{Pair, is_url};
 use crate::connection::{Address, is_interrupted};
 use crate::error::ClientError;
@@ -90,11 +91,19 @@ pub fn run(address: &Address, asked: &Diff) -> Result<Outcome, ClientError> {
         grouped(same),
         grouped(differing)
     ));
-    Ok(if differing == 0 {
+    let mut outcome = if differing == 0 {
         Outcome::Done
     } else {
         Outcome::Refused
-    })
+    };
+    for source in [first, second] {
+        if let Source::Server(store) = source
+            && left_out(&store) == Outcome::Refused
+        {
+            outcome = Outcome::Refused;
+        }
+    }
+    Ok(outcome)
 }
 
 impl Comparison<'_> {
@@ -160,10 +169,15 @@ impl Source {
                 let mut cursor = 0;
                 loop {
                     let (next, keys) = store.scan(cursor, prefix)?;
-                    let mut pairs = Vec::new();
-                    store.read(keys, &mut |pair| {
+                    let (mut pairs, mut bytes) = (Vec::new(), 0);
+                    store.read(keys, &mut |pair: Pair| {
+                        bytes += pair.bytes();
                         pairs.push(pair);
-                        Ok(())
+                        if bytes < BATCH_BYTES {
+                            return Ok(());
+                        }
+                        bytes = 0;
+                        take(&std::mem::take(&mut pairs))
                     })?;
                     take(&pairs)?;
                     if is_interrupted() {

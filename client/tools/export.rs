@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pykv::json;
 
 use super::format::{Format, Writer};
-use super::store::{BATCH_KEYS, Store};
+use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use super::{Pair, is_url};
 use crate::connection::{Address, is_interrupted};
 use crate::error::ClientError;
@@ -71,7 +71,8 @@ pub fn run(address: &Address, asked: &Export) -> Result<Outcome, ClientError> {
                 "standard output",
                 &progress,
             );
-            return written.map(|_| Outcome::Done);
+            written?;
+            return Ok(left_out(&source));
         }
         Some(url) if is_url(url) => send(&mut source, asked, url, &progress),
         Some(file) => write_file(&mut source, asked, file, format, &progress),
@@ -88,14 +89,21 @@ pub fn run(address: &Address, asked: &Export) -> Result<Outcome, ClientError> {
         target.rsplit('@').next().unwrap_or(target)
     });
     let seconds = began.elapsed().as_secs_f64();
-    let left_out = match source.left_out {
-        0 => String::new(),
-        count => format!("; {count} left out, as they are no text or no strings"),
-    };
+    tell(&format!("{verb} {count} to {place} in {seconds:.1} s"));
+    Ok(left_out(&source))
+}
+
+/// Tells what could not be exported, if there was anything.
+pub fn left_out(source: &Store) -> Outcome {
+    if source.left_out == 0 {
+        return Outcome::Done;
+    }
     tell(&format!(
-        "{verb} {count} to {place} in {seconds:.1} s{left_out}"
+        "{}: {} left out, as they are no text or their values no strings",
+        source.name,
+        counted(source.left_out, "key")
     ));
-    Ok(Outcome::Done)
+    Outcome::Refused
 }
 
 /// A bar that counts up to as many pairs as there are now.
@@ -163,7 +171,7 @@ fn send(
     progress: &ProgressBar,
 ) -> Result<u64, ClientError> {
     let mut target = Store::open(url)?;
-    let mut waiting = Vec::new();
+    let (mut waiting, mut bytes) = (Vec::new(), 0);
     let mut put = |pairs: &mut Vec<Pair>| -> Result<(), ClientError> {
         let refusals = target.put(pairs)?;
         for (pair, refusal) in pairs.drain(..).zip(refusals) {
@@ -175,10 +183,12 @@ fn send(
         Ok(())
     };
     let count = walk(source, asked, progress, &mut |pair| {
+        bytes += pair.bytes();
         waiting.push(pair);
-        if waiting.len() < BATCH_KEYS {
+        if waiting.len() < BATCH_KEYS && bytes < BATCH_BYTES {
             return Ok(());
         }
+        bytes = 0;
         put(&mut waiting)
     })?;
     if !waiting.is_empty() {

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use pykv::record::now_ms;
 use super::format::{self, Broken, Format};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use super::{Pair, is_url};
-use crate::connection::{Address, is_interrupted};
+use crate::connection::{Address, INTERRUPT_INTERVAL, is_interrupted};
 use crate::error::ClientError;
 use crate::render::{Outcome, tell};
 use crate::table::{counted, grouped};
@@ -96,7 +96,17 @@ pub fn run(address: &Address, asked: &Import) -> Result<Outcome, ClientError> {
     let wanted = asked.clone();
     let reading = thread::spawn(move || source.read(&wanted, sender));
     let mut stopped = None;
-    for batch in batches {
+    loop {
+        // Looked at now and then, however long the source is silent.
+        let batch = match batches.recv_timeout(INTERRUPT_INTERVAL) {
+            Ok(batch) => batch,
+            Err(RecvTimeoutError::Timeout) if !is_interrupted() => continue,
+            Err(RecvTimeoutError::Timeout) => Batch {
+                pairs: Vec::new(),
+                place: tally.place,
+            },
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         if let Err(error) = store(&mut target, &batch, asked, &mut tally, &progress) {
             stopped = Some(error);
             break;

@@ -105,10 +105,11 @@ impl Store {
             return Ok(Vec::new());
         }
         let sizes = self.pipeline::<usize>("STRLEN", &keys)?;
-        Ok(keys
-            .into_iter()
-            .zip(sizes.into_iter().map(Result::ok))
-            .collect())
+        let mut found = Vec::with_capacity(keys.len());
+        for (key, size) in keys.into_iter().zip(sizes) {
+            found.push((key, self.string_of(size)?));
+        }
+        Ok(found)
     }
 
     /// The pairs of these keys, those that are still there; some at a time to `take`.
@@ -120,10 +121,7 @@ impl Store {
         let mut waiting = Vec::new();
         let mut bytes = 0;
         for (key, size) in self.sizes(keys)? {
-            let Some(size) = size else {
-                self.left_out += 1;
-                continue;
-            };
+            let Some(size) = size else { continue };
             bytes += size;
             waiting.push(key);
             if bytes >= BATCH_BYTES {
@@ -151,31 +149,49 @@ impl Store {
     /// The pairs of these keys, in their order.
     pub fn get(&mut self, keys: &[String]) -> Result<Vec<Option<Pair>>, ClientError> {
         let values = self.pipeline::<Option<Vec<u8>>>("GET", keys)?;
-        let pairs = keys.iter().zip(values).zip(self.expiries(keys)?);
-        let pairs = pairs.map(|((key, value), expires_at)| {
-            Some(Pair {
+        let ends = self.expiries(keys)?;
+        let mut pairs = Vec::with_capacity(keys.len());
+        for ((key, value), expires_at) in keys.iter().zip(values).zip(ends) {
+            let value = self.string_of(value)?.flatten();
+            // What has gone between the two is not there.
+            pairs.push(value.zip(expires_at).map(|(value, expires_at)| Pair {
                 key: key.clone(),
-                value: value.ok()??,
+                value,
                 expires_at,
-            })
-        });
-        Ok(pairs.collect())
+            }));
+        }
+        Ok(pairs)
     }
 
-    /// When these keys expire.
-    fn expiries(&mut self, keys: &[String]) -> Result<Vec<Option<u64>>, ClientError> {
-        let moment = |answer: RedisResult<i64>| u64::try_from(answer.ok()?).ok();
-        let ends = self.pipeline::<i64>("PEXPIRETIME", keys)?;
-        if ends.iter().all(Result::is_ok) {
-            return Ok(ends.into_iter().map(moment).collect());
+    /// What was answered; none, if the value is no string, which is counted.
+    fn string_of<T>(&mut self, answer: RedisResult<T>) -> Result<Option<T>, ClientError> {
+        match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                self.left_out += 1;
+                Ok(None)
+            }
+            Err(error) => Err(self.fault(&error)),
         }
-        // Before 7.0, Redis tells only what is left.
-        let left = self.pipeline::<i64>("PTTL", keys)?;
-        let now = now_ms();
-        Ok(left
-            .into_iter()
-            .map(|left| Some(now + moment(left)?))
-            .collect())
+    }
+
+    /// When these keys expire; none, for one that is not there.
+    #[expect(clippy::option_option, reason = "no key is not a key that stays")]
+    fn expiries(&mut self, keys: &[String]) -> Result<Vec<Option<Option<u64>>>, ClientError> {
+        const NO_KEY: i64 = -2;
+        let ends = self.pipeline::<i64>("PEXPIRETIME", keys)?;
+        let (ends, now) = if ends.iter().all(Result::is_ok) {
+            (ends, 0)
+        } else {
+            // Before 7.0, Redis tells only what is left.
+            (self.pipeline::<i64>("PTTL", keys)?, now_ms())
+        };
+        let moment = |end: RedisResult<i64>| match end {
+            Ok(NO_KEY) => Ok(None),
+            Ok(end) => Ok(Some(u64::try_from(end).ok().map(|end| now + end))),
+            Err(error) => Err(self.fault(&error)),
+        };
+        ends.into_iter().map(moment).collect()
     }
 
     /// Stores pairs; why each was refused that was.

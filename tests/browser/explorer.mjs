@@ -95,7 +95,7 @@ await browse(async (browser) => {
   assert.equal(await page.inputValue("#editor [name=view]"), "base64");
   assert.equal(await page.inputValue("#editor textarea"), "AP8=");
   await page.selectOption("#editor [name=view]", "text");
-  await reads(page, "#editor-note", "These bytes are no text.");
+  await reads(page, "#editor-note", "These bytes are no text");
   await page.fill("#editor textarea", "AP//");
   await page.click(save);
   await closed(page);
@@ -175,6 +175,28 @@ await browse(async (browser) => {
     await page.click("#question [name=yes]");
     await closed(page);
   }
+
+  // Line feeds in a key, and other ends of lines in a value, are not changed by looking at them.
+  await put("two\nlines", "a\r\nb");
+  await put("twolines", "a\r\nb");
+  await search(page, "two\n".trim());
+  await reads(page, "#found", "2 shown; these are all.");
+  await page.locator("#pairs button", { hasText: /two\s+lines/ }).first().click();
+  await page.waitForSelector("#editor[open]");
+  assert.equal(await page.inputValue("#editor [name=view]"), "base64");
+  await page.fill("#editor [name=expiry]", "3600");
+  await page.click(save);
+  await closed(page);
+  assert.equal((await get("two\nlines")).value, "a\r\nb");
+  assert((await get("two\nlines")).expires_at !== null);
+  await page.locator("#pairs button", { hasText: /two\s+lines/ }).first().click();
+  await page.waitForSelector("#editor[open]");
+  await page.click("#editor [name=delete]");
+  await page.click("#question [name=yes]");
+  await closed(page);
+  assert.equal((await ask("/api/v1/keys/two%0Alines")).status, 404);
+  assert.equal((await get("twolines")).value, "a\r\nb");
+  await ask("/delete/twolines", { method: "DELETE" });
 
   // A value that is too long for a browser: its beginning, and an expiry.
   await put("long", "x".repeat(2 << 20));

@@ -19,9 +19,13 @@ let changed = () => {};
 
 const VIEWS = {
   text: {
-    show: (bytes) => pairs.textOf(bytes),
+    show(bytes) {
+      const text = pairs.textOf(bytes);
+      // In a browser every end of a line is a line feed.
+      return text?.includes("\r") ? null : text;
+    },
     read: (text) => pairs.bytesOf(text),
-    missing: "These bytes are no text.",
+    missing: "These bytes are no text, or have ends of lines that a browser would change.",
   },
   json: {
     show(bytes) {
@@ -122,9 +126,11 @@ export async function edit(shown, then) {
     note(`${size(shown.bytes)}: too long to be edited here. This is its beginning.`);
   } else {
     opened = await pairs.read(shown.key);
-    const text = pairs.textOf(opened.bytes);
+    const text = VIEWS.text.show(opened.bytes);
     show(opened.bytes, text === null ? "base64" : json.isNested(text) ? "json" : "text");
   }
+  // The field may show another one: it has one line.
+  opened.key = shown.key;
   prepare("Pair", shown.key);
 }
 
@@ -147,7 +153,7 @@ async function save(event) {
 }
 
 async function saveOpened(expiry, hasNewExpiry) {
-  const [key, conditions] = [fields.key.value, { "If-Match": opened.etag }];
+  const [key, conditions] = [opened.key, { "If-Match": opened.etag }];
   const bytes = opened.isLong ? null : VIEWS[view].read(fields.value.value);
   if (bytes !== null && !isSame(bytes, opened.bytes)) {
     await pairs.write(key, bytes, hasNewExpiry ? expiry : { keep_expiry: true }, conditions);
@@ -157,11 +163,11 @@ async function saveOpened(expiry, hasNewExpiry) {
 }
 
 async function remove() {
-  if (!await question(`Delete ${JSON.stringify(fields.key.value)}?`, "Delete")) {
+  if (!await question(`Delete ${JSON.stringify(opened.key)}?`, "Delete")) {
     return;
   }
   try {
-    await pairs.remove(fields.key.value, { "If-Match": opened.etag });
+    await pairs.remove(opened.key, { "If-Match": opened.etag });
     dialog.close();
     changed();
   } catch (error) {

@@ -68,7 +68,7 @@ export function showOperations({ operations, skipped }) {
     make("td", {}, operation.command),
     make("td", { class: "value" }, operation.key ?? ""),
     make("td", operation.status === "OK" ? {} : { class: "bad" }, operation.status),
-    make("td", { class: "number" }, operation.microseconds.toFixed(2))));
+    make("td", { class: "number" }, operation.microseconds.toFixed(operation.microseconds < 100 ? 2 : 0))));
   const body = find("operations");
   body.prepend(...rows);
   while (body.children.length > OPERATIONS_SHOWN) {
