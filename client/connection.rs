@@ -18,6 +18,9 @@ use crate::error::ClientError;
 use crate::render::tell;
 use crate::reply::Line;
 
+/// Who somebody is that gives a password and no name, as in Redis.
+const USER: &str = "default";
+
 /// The port of a server that was started without flags.
 const PORT: u16 = 7878;
 
@@ -147,7 +150,7 @@ impl Address {
     /// The same place, as Redis's clients write it.
     pub fn redis_url(&self) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let user = self.user.as_deref().map(encoded).unwrap_or_default();
+        let user = encoded(self.user.as_deref().unwrap_or(USER));
         let admission = self
             .password
             .as_deref()
@@ -159,10 +162,8 @@ impl Address {
     /// The request that shows the password, if there is one.
     fn admission(&self) -> Option<String> {
         let password = quote(self.password.as_deref()?);
-        Some(match &self.user {
-            Some(user) => format!("AUTH {} {password}", quote(user)),
-            None => format!("AUTH {password}"),
-        })
+        let user = quote(self.user.as_deref().unwrap_or(USER));
+        Some(format!("AUTH {user} {password}"))
     }
 
     /// Connects; a host of several addresses is tried at each.
@@ -467,7 +468,7 @@ mod tests {
         for (url, admission) in [
             ("pykv://host", None),
             ("pykv://ann@host", None),
-            ("pykv://:secret@host:1", Some("AUTH secret")),
+            ("pykv://:secret@host:1", Some("AUTH default secret")),
             (
                 "pykv://ann:se/c@r%20et@host:1",
                 Some("AUTH ann \"se/c@r et\""),

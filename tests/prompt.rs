@@ -142,6 +142,21 @@ fn nothing_secret_is_kept_and_an_answer_is_timed_on_request() {
 }
 
 #[test]
+fn a_password_is_asked_for_and_not_shown() {
+    if is_skipped("script") {
+        return;
+    }
+    let server = TestServer::start();
+    let state = TempDir::new().expect("a folder for a test");
+    let mut prompt = Prompt::open_with(server.addr(), state.path(), "--askpass PING", &[]);
+    prompt.wait_for(&format!("Password for {}: ", server.addr()));
+    prompt.type_until("hunter2\r", "PONG\r\n");
+    let screen = prompt.screen.lock().expect("no panic before");
+    let contents = screen.screen().contents();
+    assert!(!contents.contains("hunter2"), "{contents}");
+}
+
+#[test]
 fn ctrl_c_clears_the_line_or_ends_what_goes_on() {
     if is_skipped("script") {
         return;

@@ -220,7 +220,9 @@ fn the_server_is_named_by_flag_environment_or_profile() {
 #[test]
 fn a_password_is_shown_before_the_first_request() {
     let server = TestServer::start();
-    let url = format!("pykv://default:s%20ecret@{}", server.addr());
+    let url = format!("pykv://:s%20ecret@{}", server.addr());
+    // The tools take the same way.
+    assert_eq!(run(server.addr(), &["--url", &url, "scan"]), done(""));
     assert_eq!(run(server.addr(), &["--url", &url, "PING"]), done("PONG\n"));
     // One that stands in the address counts before the environment: this server would refuse the user of no name.
     let mut command = client(server.addr());
