@@ -176,6 +176,7 @@ impl<W: Write> Prompt<W> {
                     prefix: String::new(),
                     ignore_ttl: false,
                     dry_run: false,
+                    missing: false,
                     from: 0,
                 };
                 import::run(&self.address, &asked)
@@ -187,6 +188,7 @@ impl<W: Write> Prompt<W> {
                     prefix: String::new(),
                     ignore_ttl: false,
                     dry_run: false,
+                    missing: false,
                 };
                 export::run(&self.address, &asked)
             }

@@ -201,6 +201,30 @@ fn a_server_is_copied_to_another_and_differences_are_told() {
 }
 
 #[test]
+fn what_was_broken_off_between_servers_goes_on_with_what_is_missing() {
+    let (server, other) = (filled(), TestServer::start());
+    let (url, there) = (
+        format!("pykv://{}", server.addr()),
+        format!("pykv://{}", other.addr()),
+    );
+    assert_eq!(other.client().ask("PUT user:1 other"), "OK");
+    let ended = run(other.addr(), &["import", "--missing", &url]);
+    assert!(ended.err.starts_with("imported 5 pairs in "), "{ended:?}");
+    assert_eq!(other.client().ask("GET user:1"), "VALUE \"other\"");
+    assert_eq!(other.client().ask("DEL a bytes"), "COUNT 2");
+    let ended = run(server.addr(), &["export", "--missing", &there]);
+    assert!(ended.err.starts_with("exported 2 pairs to "), "{ended:?}");
+    assert_eq!(run(other.addr(), &["diff", &url]).out, "~ user:1\n");
+    for wrong in [
+        &["import", "--from", "5", &url][..],
+        &["import", "--missing", "a.json"],
+        &["export", "--missing", "a.json"],
+    ] {
+        assert_eq!(run(other.addr(), wrong).status, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn what_takes_the_room_is_told() {
     let server = TestServer::start();
     let mut line = server.client();

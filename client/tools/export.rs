@@ -44,6 +44,10 @@ pub struct Export {
     #[arg(long)]
     pub ignore_ttl: bool,
 
+    /// To a server: only keys that it does not have yet, as after an export that was broken off
+    #[arg(long)]
+    pub missing: bool,
+
     /// Read everything, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -52,6 +56,10 @@ pub struct Export {
 /// Writes all pairs to where they are wanted.
 pub fn run(address: &Address, asked: &Export) -> Result<Outcome, ClientError> {
     let began = Instant::now();
+    if asked.missing && !asked.target.as_deref().is_some_and(is_url) {
+        let advice = "--missing is for a server; a file is written anew";
+        return Err(ClientError::Usage(advice.to_owned()));
+    }
     let mut source = Store::of(address)?;
     let target = asked.target.as_deref().filter(|target| *target != "-");
     let format = asked
@@ -60,7 +68,7 @@ pub fn run(address: &Address, asked: &Export) -> Result<Outcome, ClientError> {
     let is_quiet = target.is_none() && io::stdout().is_terminal();
     let progress = progress(&mut source, is_quiet)?;
     let done = match target {
-        _ if asked.dry_run => walk(&mut source, asked, &progress, &mut |_| Ok(())),
+        _ if asked.dry_run => walk(&mut source, asked, None, &progress, &mut |_| Ok(())),
         None => {
             let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout());
             let written = write(
@@ -122,12 +130,17 @@ fn progress(source: &mut Store, is_quiet: bool) -> Result<ProgressBar, ClientErr
 fn walk(
     source: &mut Store,
     asked: &Export,
+    mut target: Option<Store>,
     progress: &ProgressBar,
     take: &mut dyn FnMut(Pair) -> Result<(), ClientError>,
 ) -> Result<u64, ClientError> {
     let (mut cursor, mut count) = (0, 0);
     loop {
         let (next, keys) = source.scan(cursor, &asked.prefix)?;
+        let keys = match &mut target {
+            Some(target) => target.missing(keys)?,
+            None => keys,
+        };
         source.read(keys, &mut |mut pair| {
             if asked.ignore_ttl {
                 pair.expires_at = None;
@@ -155,7 +168,7 @@ fn write<W: Write>(
     progress: &ProgressBar,
 ) -> Result<(W, u64), ClientError> {
     let mut writer = Writer::new(out, format);
-    walk(source, asked, progress, &mut |pair| {
+    walk(source, asked, None, progress, &mut |pair| {
         writer
             .pair(&pair)
             .map_err(ClientError::file("write to", name))
@@ -182,7 +195,8 @@ fn send(
         }
         Ok(())
     };
-    let count = walk(source, asked, progress, &mut |pair| {
+    let there = asked.missing.then(|| Store::open(url)).transpose()?;
+    let count = walk(source, asked, there, progress, &mut |pair| {
         bytes += pair.bytes();
         waiting.push(pair);
         if waiting.len() < BATCH_KEYS && bytes < BATCH_BYTES {

@@ -54,7 +54,11 @@ pub struct Import {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Go on where an import has ended that told this place
+    /// From a server: only keys that are not here yet, as after an import that was broken off
+    #[arg(long)]
+    pub missing: bool,
+
+    /// Of a file: go on where an import has ended that told this place
     #[arg(long, value_name = "PLACE", default_value_t = 0)]
     pub from: u64,
 }
@@ -85,9 +89,13 @@ struct Tally {
 /// Stores every pair of a source.
 pub fn run(address: &Address, asked: &Import) -> Result<Outcome, ClientError> {
     let began = Instant::now();
+    if is_url(&asked.source) && asked.from > 0 || !is_url(&asked.source) && asked.missing {
+        let advice = "--from is for a file, whose pairs have an order; --missing is for a server";
+        return Err(ClientError::Usage(advice.to_owned()));
+    }
     let mut target = Store::of(address)?;
     let (sender, batches) = sync_channel::<Batch>(BATCHES_WAITING);
-    let source = Source::open(asked)?;
+    let source = Source::open(address, asked)?;
     let progress = source.progress.clone();
     let mut tally = Tally {
         place: asked.from,
@@ -122,7 +130,11 @@ pub fn run(address: &Address, asked: &Import) -> Result<Outcome, ClientError> {
         tell(&format!("... and {more} more were refused"));
     }
     let stored = counted(tally.stored, "pair");
-    let go_on = format!("go on with --from {}", tally.place);
+    let go_on = if is_url(&asked.source) {
+        "go on with --missing".to_owned()
+    } else {
+        format!("go on with --from {}", tally.place)
+    };
     match stopped {
         Some(ClientError::Refused { .. }) => {
             tell(&format!("stopped: {stored} stored; {go_on}"));
@@ -223,18 +235,20 @@ struct Source {
 
 enum Kind {
     File(Box<dyn Read + Send>, Format),
-    Server(Store),
+    /// A server, and the one where the pairs go, if it is asked what it has.
+    Server(Store, Option<Store>),
 }
 
 impl Source {
-    fn open(asked: &Import) -> Result<Self, ClientError> {
+    fn open(address: &Address, asked: &Import) -> Result<Self, ClientError> {
         if is_url(&asked.source) {
             let mut store = Store::open(&asked.source)?;
+            let target = asked.missing.then(|| Store::of(address)).transpose()?;
             let style = "{bar:30} {percent:>3}%  {per_sec}, {eta} left  {msg}";
             let progress = styled(ProgressBar::new(store.count()?), style);
             return Ok(Self {
                 name: store.name.clone(),
-                kind: Kind::Server(store),
+                kind: Kind::Server(store, target),
                 progress,
             });
         }
@@ -305,8 +319,8 @@ impl Source {
                 }
                 sending.send(number);
             }
-            Kind::Server(mut store) => {
-                let mut cursor = asked.from;
+            Kind::Server(mut store, mut target) => {
+                let mut cursor = 0;
                 loop {
                     let next = store.scan(cursor, &asked.prefix).and_then(|(next, keys)| {
                         let mut take = |pair: Pair| {
@@ -315,6 +329,10 @@ impl Source {
                             } else {
                                 Err(ClientError::Interrupted)
                             }
+                        };
+                        let keys = match &mut target {
+                            Some(target) => target.missing(keys)?,
+                            None => keys,
                         };
                         store.read(keys, &mut take)?;
                         Ok(next)

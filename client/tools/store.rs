@@ -112,6 +112,21 @@ impl Store {
         Ok(found)
     }
 
+    /// Those of these keys that it does not have.
+    pub fn missing(&mut self, keys: Vec<String>) -> Result<Vec<String>, ClientError> {
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let counts = self.pipeline::<u64>("EXISTS", &keys)?;
+        let mut missing = Vec::new();
+        for (key, count) in keys.into_iter().zip(counts) {
+            if count.map_err(|error| self.fault(&error))? == 0 {
+                missing.push(key);
+            }
+        }
+        Ok(missing)
+    }
+
     /// The pairs of these keys, those that are still there; some at a time to `take`.
     pub fn read(
         &mut self,
