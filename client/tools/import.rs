@@ -236,7 +236,7 @@ struct Source {
 enum Kind {
     File(Box<dyn Read + Send>, Format),
     /// A server, and the one where the pairs go, if it is asked what it has.
-    Server(Store, Option<Store>),
+    Server(Box<Store>, Option<Box<Store>>),
 }
 
 impl Source {
@@ -248,7 +248,7 @@ impl Source {
             let progress = styled(ProgressBar::new(store.count()?), style);
             return Ok(Self {
                 name: store.name.clone(),
-                kind: Kind::Server(store, target),
+                kind: Kind::Server(Box::new(store), target.map(Box::new)),
                 progress,
             });
         }
