@@ -200,6 +200,10 @@ fn word_at(line: &str, pos: usize) -> (usize, Expected) {
 
 /// The options of a command that begin with what was typed, in any case: the words of its usage that stand in capitals.
 fn options_beginning(typed: &str, command: Option<&'static Command>) -> Vec<Pair> {
+    // With nothing typed, whatever comes next is more likely to be a value.
+    if typed.is_empty() {
+        return Vec::new();
+    }
     let usage = command.map_or("", |command| command.usage);
     let words = usage.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
     let mut options: Vec<&'static str> = words
@@ -207,8 +211,6 @@ fn options_beginning(typed: &str, command: Option<&'static Command>) -> Vec<Pair
         .filter(|word| !word.chars().any(|letter| letter.is_ascii_lowercase()))
         .collect();
     options.dedup();
-    // With nothing typed, whatever comes next is more likely to be a value.
-    options.retain(|_| !typed.is_empty());
     starting_with(typed, options.into_iter().map(|option| (option, "")))
         .into_iter()
         .map(|pair| Pair {

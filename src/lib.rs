@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A connection takes what has arrived from `input`, and `execution` does a batch of it. `record` (what is stored), `entry` (how
-//! it lies in memory), `json` (how it stands in JSON), `stats` (the counters) and `causes` (why something failed) stand beside the
-//! layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
+//! it lies in memory), `json` (how it stands in JSON), `packed` (how a file of it is packed), `stats` (the counters) and `causes`
+//! (why something failed) stand beside the layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
 
 pub mod causes;
 pub mod command;
@@ -26,6 +26,7 @@ pub mod http;
 pub mod input;
 pub mod json;
 pub mod latency;
+pub mod packed;
 pub mod persistence;
 pub mod process;
 pub mod protocol;

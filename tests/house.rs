@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/record.rs", &[]),
     ("src/entry.rs", &["record"]),
     ("src/latency.rs", &[]),
+    ("src/packed.rs", &[]),
     ("src/process.rs", &[]),
     ("src/stats.rs", &["latency"]),
     ("src/json.rs", &["entry", "record"]),
@@ -59,8 +60,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "src/http",
         &[
-            "command", "config", "engine", "entry", "json", "latency", "process", "protocol",
-            "record", "stats",
+            "command", "config", "engine", "entry", "json", "latency", "packed", "process",
+            "protocol", "record", "stats",
         ],
     ),
 ];

@@ -12,10 +12,9 @@ use serde_json::Value;
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::render::Outcome;
+use crate::render::{Outcome, visible};
 use crate::reply::Line;
 use crate::style::{Kind, paint};
-use crate::table::write_visible;
 
 /// What is watched.
 #[derive(Debug, clap::Args)]
@@ -55,13 +54,8 @@ fn tell(told: &[Value]) -> Result<(), ClientError> {
     let time = time.split_once('T').map_or(&*time, |(_, time)| time);
     let mut out = io::stdout();
     let written = if out.is_terminal() {
-        let visible = |text: &str| {
-            let mut safe = Vec::new();
-            let written = write_visible(&mut safe, text, &[]);
-            written.map(|()| String::from_utf8_lossy(&safe).into_owned())
-        };
         let line = || -> io::Result<String> {
-            let (key, value) = (visible(text(2))?, visible(&value)?);
+            let (key, value) = (visible(text(2), &[])?, visible(&value, &[])?);
             let (key, shown) = (
                 paint(&key, Kind::Key),
                 paint(&value, Kind::of_value(&value)),

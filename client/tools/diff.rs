@@ -13,9 +13,9 @@ use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use super::{Pair, is_url};
 use crate::connection::{Address, is_interrupted};
 use crate::error::ClientError;
-use crate::render::{Outcome, tell};
+use crate::render::{Outcome, tell, visible};
 use crate::style::{Kind, paint};
-use crate::table::{grouped, write_visible};
+use crate::table::grouped;
 
 /// Times of expiry that are closer than this are the same: some servers tell only what is left.
 const EXPIRY_SLACK_MS: u64 = 2_000;
@@ -125,11 +125,8 @@ impl Comparison<'_> {
 
     fn tell(&mut self, mark: char, key: &str) -> Result<(), ClientError> {
         self.differing += 1;
-        let mut safe = Vec::new();
-        let shown = write_visible(&mut safe, key, &[]).and_then(|()| {
-            let key = paint(&String::from_utf8_lossy(&safe), Kind::Key);
-            writeln!(self.out, "{mark} {key}")
-        });
+        let shown = visible(key, &[]);
+        let shown = shown.and_then(|key| writeln!(self.out, "{mark} {}", paint(&key, Kind::Key)));
         shown.map_err(ClientError::output)
     }
 }

@@ -3,21 +3,19 @@
 //! In: a file. Out: its pairs, one after the other, or where it is broken. And the other way round. Promise: what is written is read
 //! back as the same pairs, bytes that are no text and expiry included.
 
-use std::io::{self, BufReader, Cursor, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use flate2::read::MultiGzDecoder;
 use pykv::json;
+use pykv::packed;
 use pykv::record::{Key, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Pair;
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const BOM: &[u8] = "\u{feff}".as_bytes();
 /// What is read at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 /// The columns of CSV.
@@ -65,17 +63,7 @@ pub fn read(
     mut take: impl FnMut(Pair) -> bool,
 ) -> Result<(), Broken> {
     let file = |error: &dyn std::fmt::Display| Broken::File(error.to_string());
-    let (head, source) = peek(source, GZIP.len()).map_err(|error| file(&error))?;
-    let text: Box<dyn Read> = if head == GZIP {
-        Box::new(MultiGzDecoder::new(source))
-    } else {
-        Box::new(source)
-    };
-    let (head, mut text) = peek(text, BOM.len()).map_err(|error| file(&error))?;
-    if head == BOM {
-        let skipped = text.read_exact(&mut [0; BOM.len()]);
-        skipped.map_err(|error| file(&error))?;
-    }
+    let text = packed::text_of(source).map_err(|error| file(&error))?;
     let reader = BufReader::with_capacity(BUFFER_BYTES, text);
     match format {
         Format::Json => {
@@ -100,13 +88,6 @@ pub fn read(
         Format::Jsonl => read_lines(reader, take),
         Format::Csv => read_csv(reader, take),
     }
-}
-
-/// The first bytes that a reader gives, and all of them to be read.
-fn peek(mut reader: impl Read, count: usize) -> io::Result<(Vec<u8>, impl Read)> {
-    let mut head = Vec::new();
-    reader.by_ref().take(count as u64).read_to_end(&mut head)?;
-    Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
 /// A pair in JSON lines.

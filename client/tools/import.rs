@@ -109,10 +109,10 @@ pub fn run(address: &Address, asked: &Import) -> Result<Outcome, ClientError> {
         let batch = match batches.recv_timeout(INTERRUPT_INTERVAL) {
             Ok(batch) => batch,
             Err(RecvTimeoutError::Timeout) if !is_interrupted() => continue,
-            Err(RecvTimeoutError::Timeout) => Batch {
-                pairs: Vec::new(),
-                place: tally.place,
-            },
+            Err(RecvTimeoutError::Timeout) => {
+                stopped = Some(ClientError::Interrupted);
+                break;
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         };
         if let Err(error) = store(&mut target, &batch, asked, &mut tally, &progress) {

@@ -12,9 +12,9 @@ use pykv::json;
 use super::store::Store;
 use crate::connection::{Address, is_interrupted};
 use crate::error::ClientError;
-use crate::render::{Format, Outcome, plain_text, tell};
+use crate::render::{Format, Outcome, plain_text, tell, visible};
 use crate::style::{Kind, paint};
-use crate::table::{grouped, write_visible};
+use crate::table::grouped;
 
 /// How many of the longest values are told.
 const BIGGEST: usize = 20;
@@ -61,13 +61,6 @@ fn walk(
     }
 }
 
-/// Text that can do a terminal no harm.
-fn visible(text: &str) -> io::Result<String> {
-    let mut safe = Vec::new();
-    write_visible(&mut safe, text, &[])?;
-    Ok(String::from_utf8_lossy(&safe).into_owned())
-}
-
 /// Rows of a name and some numbers, in the form that is wanted.
 struct Rows {
     out: BufWriter<io::Stdout>,
@@ -108,7 +101,7 @@ impl Rows {
         let out = &mut self.out;
         let numbers = numbers.iter().map(u64::to_string);
         match self.format {
-            Format::People => writeln!(out, "{}", show(&visible(name)?)),
+            Format::People => writeln!(out, "{}", show(&visible(name, &[])?)),
             Format::Json => {
                 let before = if self.count == 0 { "[" } else { "," };
                 write!(

@@ -4,7 +4,7 @@
 //! many pairs were stored. Promises: both take a bounded memory, however long the file; who sends a broken file is told how much of it
 //! was stored.
 
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -14,7 +14,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -30,6 +29,7 @@ use super::{input, pairs};
 use crate::command::{Service, place_of};
 use crate::engine::{Barrier, Engine};
 use crate::json;
+use crate::packed;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorReply};
 use crate::record::{Key, Value, now_ms};
@@ -41,9 +41,6 @@ pub const IMPORTS_MAX: usize = 8;
 const BUFFER_BYTES: usize = 256 << 10;
 /// How many pairs are stored before it is waited until they are safe.
 const STORED_AT_A_TIME: u64 = 1_000;
-
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const BOM: &[u8] = "\u{feff}".as_bytes();
 
 static ROOM: Semaphore = Semaphore::const_new(IMPORTS_MAX);
 
@@ -164,19 +161,9 @@ impl<'a> Import<'a> {
     }
 
     fn read(&mut self, body: impl Read) -> io::Result<()> {
-        let (head, body) = peek(body, GZIP.len())?;
-        let text: Box<dyn Read + '_> = if head == GZIP {
-            Box::new(MultiGzDecoder::new(body))
-        } else {
-            Box::new(body)
-        };
-        let (head, mut text) = peek(text, BOM.len())?;
-        if head == BOM {
-            text.read_exact(&mut [0; BOM.len()])?;
-        }
         let taken = AtomicU64::new(0);
         let text = Limited {
-            inner: text,
+            inner: packed::text_of(body)?,
             taken: &taken,
         };
         let reader = BufReader::with_capacity(BUFFER_BYTES, text);
@@ -228,13 +215,6 @@ impl<'a> Import<'a> {
         committed?;
         Ok(self.done)
     }
-}
-
-/// The first bytes that a reader gives, and all of them to be read.
-fn peek(mut reader: impl Read, count: usize) -> io::Result<(Vec<u8>, impl Read)> {
-    let mut head = Vec::new();
-    reader.by_ref().take(count as u64).read_to_end(&mut head)?;
-    Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
 /// Text of which no pair may be longer than any pair that can be stored: a pair is read into memory.
