@@ -5,8 +5,8 @@
 //! for done, 1 if the server refused something, 2 if it could not be talked to or the program was called wrongly.
 
 mod bench;
-mod care;
 mod complete;
+mod confirm;
 mod connection;
 mod error;
 mod health;
@@ -30,12 +30,12 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use pykv::causes::with_causes;
 use pykv::command::{COMMANDS, place_of};
+use pykv::error::error_chain;
 use pykv::protocol::Dialect;
 use pykv::protocol::line::quote;
 
-use crate::care::Consent;
+use crate::confirm::Consent;
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::live::watch::{self, Watch};
@@ -258,7 +258,7 @@ fn ask<W: Write>(
     words: &[String],
 ) -> Result<Outcome, ClientError> {
     let request = request_of(&with_input(words)?)?;
-    if care::consent(connection, &request, flags.force, false)? == Consent::Refused {
+    if confirm::consent(connection, &request, flags.force, false)? == Consent::Refused {
         render::tell("Nothing was done.");
         return Ok(Outcome::Done);
     }
@@ -327,7 +327,7 @@ fn request_of(words: &[String]) -> Result<String, ClientError> {
 
 /// Tells a fault with its causes.
 fn report(error: &ClientError) {
-    let mut text = format!("Error: {}", with_causes(error));
+    let mut text = format!("Error: {}", error_chain(error));
     if matches!(error, ClientError::Connect { .. }) {
         text += "; is pykv-server running?";
     }

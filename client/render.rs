@@ -12,8 +12,8 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 
+use pykv::codec::json;
 use pykv::command::{Access, COMMANDS, place_of};
-use pykv::json;
 use pykv::protocol::{Dialect, line};
 
 use crate::connection::Connection;

@@ -16,8 +16,8 @@ use rustyline::{
     EventHandler, KeyEvent, Movement, RepeatCount,
 };
 
-use crate::care::{self, Consent};
 use crate::complete::{Helping, LOCAL, is_unfinished, json_value};
+use crate::confirm::{self, Consent};
 use crate::connection::{self, Address, Connection};
 use crate::error::ClientError;
 use crate::help;
@@ -228,7 +228,7 @@ impl<W: Write> Prompt<W> {
             .as_mut()
             .expect("it has just been connected");
         let in_transaction = self.in_transaction;
-        if care::consent(connection, line, self.is_forced, in_transaction)? == Consent::Refused {
+        if confirm::consent(connection, line, self.is_forced, in_transaction)? == Consent::Refused {
             tell("Nothing was done.");
             return Ok(Outcome::Done);
         }

@@ -7,12 +7,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pykv_fuzz::codec::json;
 use pykv_fuzz::folder::{self, Contents};
-use pykv_fuzz::json;
 use pykv_fuzz::members::Members;
+use pykv_fuzz::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv_fuzz::pairs::Map;
 use pykv_fuzz::persistence::snapshot::Saved;
-use pykv_fuzz::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use serde_json::value::RawValue;
 
 /// No record has this number.

@@ -3,18 +3,16 @@
 //! In: the sources of the project, as they stand. Out: the same modules, built with the fuzzer's counters. Promises: nothing
 //! of PyKV is copied. The layers below `engine` name nothing above them, so they build alone, in seconds.
 
-#[path = "../src/causes.rs"]
-pub mod causes;
-#[path = "../src/entry.rs"]
-pub mod entry;
-#[path = "../src/json.rs"]
-pub mod json;
+#[path = "../src/codec/mod.rs"]
+pub mod codec;
+#[path = "../src/error.rs"]
+pub mod error;
+#[path = "../src/model/mod.rs"]
+pub mod model;
 #[path = "../src/persistence/mod.rs"]
 pub mod persistence;
 #[path = "../src/protocol/mod.rs"]
 pub mod protocol;
-#[path = "../src/record.rs"]
-pub mod record;
 
 #[allow(
     missing_docs,

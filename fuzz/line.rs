@@ -7,10 +7,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pykv_fuzz::json;
+use pykv_fuzz::codec::json;
+use pykv_fuzz::model::KEY_BYTES_MAX;
 use pykv_fuzz::protocol::line::{self, Frame, LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX};
 use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Refusal, Reply};
-use pykv_fuzz::record::KEY_BYTES_MAX;
 
 fuzz_target!(|input: &[u8]| {
     let Some((pieces, sent)) = input.split_first() else {

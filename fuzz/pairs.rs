@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::entry::Entry;
+use crate::model::entry::Entry;
+use crate::model::{Key, UnixMs, Value};
 use crate::persistence::chunks::{Load, Op};
-use crate::record::{Key, UnixMs, Value};
 
 /// Keys, and their values with the time at which they cease to be.
 pub type Map = BTreeMap<String, (Vec<u8>, Option<UnixMs>)>;

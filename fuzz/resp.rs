@@ -7,8 +7,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pykv_fuzz::model::VALUE_BYTES_MAX;
 use pykv_fuzz::protocol::resp::{REQUEST_BYTES_MAX, Read, Reader, WORDS_MAX, whole_number};
-use pykv_fuzz::record::VALUE_BYTES_MAX;
 
 /// What was read: the words of each request, and how it ended.
 #[derive(Debug, PartialEq, Eq)]

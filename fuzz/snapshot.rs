@@ -9,12 +9,12 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
+use pykv_fuzz::codec::json;
 use pykv_fuzz::folder::{self, Contents};
-use pykv_fuzz::json;
 use pykv_fuzz::members::Members;
+use pykv_fuzz::model::{Key, Value};
 use pykv_fuzz::pairs::{Map, Pairs, entries};
 use pykv_fuzz::persistence::{Progress, StoreError, snapshot};
-use pykv_fuzz::record::{Key, Value};
 use pykv_fuzz::simulated_disk::{DATA, SimulatedDisk};
 
 fuzz_target!(|input: &[u8]| {

@@ -15,22 +15,15 @@
 //! it lies in memory), `json` (how it stands in JSON), `packed` (how a file of it is packed), `stats` (the counters) and `causes`
 //! (why something failed) stand beside the layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
 
-pub mod causes;
+pub mod check;
+pub mod codec;
 pub mod command;
 pub mod config;
-pub mod connection;
 pub mod engine;
-pub mod entry;
-pub mod execution;
+pub mod error;
 pub mod http;
-pub mod input;
-pub mod json;
-pub mod latency;
-pub mod packed;
+pub mod metrics;
+pub mod model;
 pub mod persistence;
-pub mod process;
 pub mod protocol;
-pub mod record;
 pub mod server;
-pub mod stats;
-pub mod verdict;

@@ -18,13 +18,13 @@ use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use pykv::causes::with_causes;
+use pykv::check;
 use pykv::command::{Service, Setup};
 use pykv::config::{Action, Config};
 use pykv::engine::Engine;
+use pykv::error::error_chain;
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{FILES_WANTED, Server, connections_max, listen};
-use pykv::verdict;
 
 /// How often a server that stops tries to save.
 const LAST_SAVES_MAX: usize = 3;
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
     let verdict = match &config.action {
-        Some(Action::Check { folder }) => verdict::check(folder),
-        Some(Action::Repair { folder }) => verdict::repair(folder),
+        Some(Action::Check { folder }) => check::check(folder),
+        Some(Action::Repair { folder }) => check::repair(folder),
         None => return serve(&config),
     };
     verdict.unwrap_or_else(|error| fail(&error))
@@ -74,7 +74,7 @@ fn serve(config: &Config) -> ExitCode {
 
 /// Says what went wrong, with its causes.
 fn fail(error: &dyn Error) -> ExitCode {
-    eprintln!("pykv-server: {}", with_causes(error));
+    eprintln!("pykv-server: {}", error_chain(error));
     ExitCode::FAILURE
 }
 

@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use pykv::engine::{Barrier, Engine, FollowError, Follower, OwnedChange};
+use pykv::model::{Key, Value};
 use pykv::persistence::{Durability, Options, Progress};
-use pykv::record::{Key, Value};
 use tempfile::TempDir;
 
 use crate::power::{History, PROMISING, Pairs, Step, open, options, pairs_of, step, wait_for};

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pykv::engine::{Barrier, Engine};
+use pykv::model::{Key, Value};
 use pykv::persistence::{Durability, Options, Progress};
-use pykv::record::{Key, Value};
 
 use crate::power::{History, Pairs, Step, open, options, pairs_of, wait_for};
 use crate::simulated_disk::{DATA, SimulatedDisk};

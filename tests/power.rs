@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use pykv::engine::{Barrier, Engine, Group};
+use pykv::model::{Key, Value};
 use pykv::persistence::{Durability, Options, Progress, StoreError};
 use pykv::protocol::ErrorReply;
-use pykv::record::{Key, Value};
 
 use crate::simulated_disk::{DATA, Kind, Met, SimulatedDisk};
 

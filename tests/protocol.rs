@@ -10,10 +10,10 @@ use pykv::command::{
     CHANNEL_BYTES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX, PATTERN_BYTES_MAX,
     QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX,
 };
+use pykv::model::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::persistence::RECORD_BYTES_MAX;
 use pykv::protocol::ErrorCode;
 use pykv::protocol::line::{LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX, WORDS_MAX};
-use pykv::record::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::server::CONNECTIONS_MAX;
 
 use crate::server::{Stopped, TestClient, TestServer, is_skipped};

@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use pykv::engine::{Barrier, Engine};
+use pykv::model::{Key, Value};
 use pykv::persistence::{Durability, Options, Progress};
-use pykv::record::{Key, Value};
 
 use crate::disk::health;
 use crate::power::{options, wait_for};

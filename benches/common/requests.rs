@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use pykv::command::{Desk, Service, Session, Setup};
 use pykv::engine::{Barrier, Engine};
-use pykv::execution::Execution;
-use pykv::input::{Arrived, Input};
+use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
-use pykv::stats::Tally;
+use pykv::server::pipeline::Execution;
+use pykv::server::request_buffer::{Arrived, Input};
 use tokio_util::sync::CancellationToken;
 
 /// As many as one batch takes.

@@ -18,7 +18,7 @@ use std::{iter, thread};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use pykv::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use pykv::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use self::client::{Measured, drive, refused};
 pub use self::wire::Dialect;

@@ -158,7 +158,7 @@ impl Screen {
                 self.connection = None;
                 self.before = None;
                 self.now = None;
-                self.fault = Some(pykv::causes::with_causes(&error));
+                self.fault = Some(pykv::error::error_chain(&error));
             }
         }
     }

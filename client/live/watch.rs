@@ -5,9 +5,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use pykv::json;
+use pykv::codec::json;
+use pykv::model::now_ms;
 use pykv::protocol::line::quote;
-use pykv::record::now_ms;
 use serde_json::Value;
 
 use crate::connection::Connection;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::{ProgressBar, ProgressStyle};
-use pykv::json;
+use pykv::codec::json;
 
 use super::format::{Format, Writer};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use pykv::json;
-use pykv::packed;
-use pykv::record::{Key, Value};
+use pykv::codec::gzip;
+use pykv::codec::json;
+use pykv::model::{Key, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -63,7 +63,7 @@ pub fn read(
     mut take: impl FnMut(Pair) -> bool,
 ) -> Result<(), Broken> {
     let file = |error: &dyn std::fmt::Display| Broken::File(error.to_string());
-    let text = packed::text_of(source).map_err(|error| file(&error))?;
+    let text = gzip::text_of(source).map_err(|error| file(&error))?;
     let reader = BufReader::with_capacity(BUFFER_BYTES, text);
     match format {
         Format::Json => {

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pykv::json;
-use pykv::record::now_ms;
+use pykv::codec::json;
+use pykv::model::now_ms;
 
 use super::format::{self, Broken, Format};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};

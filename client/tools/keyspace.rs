@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, BufWriter, Write};
 
-use pykv::json;
+use pykv::codec::json;
 
 use super::store::Store;
 use crate::connection::{Address, is_interrupted};

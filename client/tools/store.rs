@@ -3,7 +3,7 @@
 //! In: a URL. Out: keys, pairs, what became of those that were written. Promises: no more is held than [`BATCH_BYTES`] and the longest
 //! value; what is no string in Redis is told, and left out.
 
-use pykv::record::now_ms;
+use pykv::model::now_ms;
 use redis::{Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
 use super::Pair;

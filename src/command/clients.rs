@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
 
-use crate::record::now_ms;
+use crate::model::now_ms;
 
 /// The most bytes that wait for one client, as in Redis for those that subscribe.
 pub const MAIL_BYTES_MAX: usize = 32 << 20;

@@ -5,30 +5,14 @@
 //! and hints, and the checks that protocol.md and README.md know every command. Each family of commands is a file with its
 //! rows above its handlers; a new command is one row, one handler, one example in protocol.md.
 
-mod admin;
-mod batch;
-mod catalogue;
-mod changes;
-mod channels;
 mod clients;
-mod configuration;
-mod connections;
-mod expiry;
-mod info;
-mod keys;
-mod listing;
-mod namespaces;
-mod numbers;
-mod operations;
-mod options;
-mod pattern;
+mod data;
+mod glob;
+mod prepare;
+mod server;
 mod service;
 mod session;
-mod slowlog;
-mod strings;
 mod table;
-mod transaction;
-mod upkeep;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,23 +20,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::engine::{Barrier, Engine, Group, Read, Run, Scan};
-use crate::entry::Entry;
+use crate::metrics::counters::Tally;
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
-use crate::record::{Key, Value};
-use crate::stats::Tally;
 
-use batch::wrong_arity;
-pub use batch::{Batch, Part, Prepared};
-pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX, write as write_message};
 pub use clients::{Client, MAIL_BYTES_MAX, Message};
-pub use listing::SCAN_COUNT_MAX;
-pub use namespaces::{NAMESPACES_MAX, Namespaces};
-pub use operations::{OPERATIONS_MAX, Operation, Operations, Watch};
-pub use pattern::{PATTERN_BYTES_MAX, Pattern};
+pub use data::namespaces::{NAMESPACES_MAX, Namespaces};
+pub use data::pubsub::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX, write as write_message};
+pub use data::scan::SCAN_COUNT_MAX;
+pub use data::transaction::REPLY_BYTES_MAX;
+pub use glob::{PATTERN_BYTES_MAX, Pattern};
+use prepare::wrong_arity;
+pub use prepare::{Batch, Part, Prepared};
 pub use service::{Service, Setup, Usage};
 pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Session};
 pub use table::{Access, COMMANDS, Command, Dialects, Keys, place_of};
-pub use transaction::REPLY_BYTES_MAX;
 
 /// The most keys that one request may name, as many as Redis takes words: they are changed as one, under the locks of all their
 /// shards at once.

@@ -12,16 +12,16 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 use super::COMMANDS;
-use super::channels::Channels;
 use super::clients::Clients;
-use super::operations::Operations;
-use super::slowlog::Slowlog;
+use super::data::pubsub::Channels;
+use super::server::slowlog::Slowlog;
 use crate::engine::{Barrier, Engine, Progress};
-use crate::latency::Counts;
+use crate::metrics::counters::Stats;
+use crate::metrics::histogram::Counts;
+use crate::metrics::recent_requests::Operations;
+use crate::model::now_ms;
 use crate::persistence::Durability;
 use crate::protocol::{ErrorCode, ErrorReply};
-use crate::record::now_ms;
-use crate::stats::Stats;
 
 /// What commands work on: the same for every connection, of every dialect.
 #[derive(Debug)]

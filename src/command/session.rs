@@ -10,7 +10,7 @@ use super::clients::Client;
 use super::table::Command;
 use super::{Answer, Arguments, Next, bad_argument};
 use crate::engine::Absence;
-use crate::entry::Entry;
+use crate::model::entry::Entry;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
 

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
+use super::data::{expiry, follow, keys, numbers, pubsub, scan, strings, transaction};
+use super::server::{admin, client, command_docs, config, info, slowlog, stats};
 use super::{Answer, Arguments, Call};
-use super::{
-    admin, catalogue, changes, channels, configuration, connections, expiry, info, keys, listing,
-    numbers, slowlog, strings, transaction, upkeep,
-};
 use crate::protocol::Dialect;
 
 /// What a command does with the data.
@@ -241,16 +239,16 @@ static FAMILIES: &[&[Command]] = &[
     numbers::ROWS,
     keys::ROWS,
     expiry::ROWS,
-    listing::ROWS,
+    scan::ROWS,
     transaction::ROWS,
-    channels::ROWS,
-    changes::ROWS,
-    connections::ROWS,
-    upkeep::ROWS,
+    pubsub::ROWS,
+    follow::ROWS,
+    client::ROWS,
     admin::ROWS,
+    stats::ROWS,
     info::ROWS,
-    catalogue::ROWS,
-    configuration::ROWS,
+    command_docs::ROWS,
+    config::ROWS,
     slowlog::ROWS,
 ];
 

@@ -2,9 +2,9 @@
 //!
 //! In: changes by shard. Out: a table.
 
-use super::table::Table;
+use super::map::Table;
+use crate::model::Key;
 use crate::persistence::chunks::{Load, Op};
-use crate::record::Key;
 
 /// What has been loaded so far.
 #[derive(Debug, Default)]

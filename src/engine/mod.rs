@@ -5,12 +5,12 @@
 //! - what `commit` has let pass is as safe as `--durability` says, and so is everything that a reader has been shown before;
 //! - a scan shows every pair that is there from its beginning to its end exactly once, and holds no lock meanwhile.
 
-mod absence;
-mod group;
+mod batch_access;
 mod load;
-mod run;
-mod saver;
-mod table;
+mod map;
+mod missing_key_watch;
+mod snapshotter;
+mod write_transaction;
 
 use std::fmt;
 use std::path::Path;
@@ -18,14 +18,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use table::Table;
+use map::Table;
 
-pub use absence::Absence;
-pub use group::{Group, Mark};
-pub use run::{RUN_REQUESTS_MAX, Run};
-pub use table::Position;
+pub use batch_access::{RUN_REQUESTS_MAX, Run};
+pub use map::Position;
+pub use missing_key_watch::Absence;
+pub use write_transaction::{Group, Mark};
 
-use crate::entry::Entry;
+use crate::model::entry::Entry;
+use crate::model::{Change, Key, UnixMs, Value, now_ms};
 use crate::persistence::chunks::Load as _;
 use crate::persistence::files::{Files, System};
 pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
@@ -33,9 +34,8 @@ use crate::persistence::{
     Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
 };
 use crate::protocol::ErrorReply;
-use crate::record::{Change, Key, UnixMs, Value, now_ms};
 use load::Loading;
-use saver::Saver;
+use snapshotter::Saver;
 
 /// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
 const COPIED_BYTES_MAX: usize = 64 << 10;
@@ -98,10 +98,10 @@ impl Engine {
         while engine.expire() {}
         if options.durability == Durability::Off && engine.store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
-            saver::save(&engine).map_err(StoreError::FirstSave)?;
+            snapshotter::save(&engine).map_err(StoreError::FirstSave)?;
         } else if engine.store.needs_save() {
             // If it fails, it is tried again while reads are served.
-            let _ = saver::save(&engine);
+            let _ = snapshotter::save(&engine);
         }
         Saver::start(&engine, options.save_interval);
         Ok(engine)
@@ -134,7 +134,7 @@ impl Engine {
         let pairs = loading.pairs();
         if let Some(store) = salvaged.store.take() {
             let engine = Self::new(loading, store);
-            saver::save(&engine).map_err(StoreError::Unmended)?;
+            snapshotter::save(&engine).map_err(StoreError::Unmended)?;
         }
         Ok((pairs, salvaged))
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::problem::Problem;
 use crate::command::{COMMANDS, Command, Service, place_of};
+use crate::metrics::counters::Tally;
 use crate::protocol::Dialect;
-use crate::stats::Tally;
 
 /// A request that is being done.
 pub struct Account<'a> {

@@ -6,9 +6,9 @@
 use super::problem::Problem;
 use crate::command::{Batch, Desk, Next, Service, Session};
 use crate::engine::{Barrier, Scan};
-use crate::entry::Entry;
+use crate::metrics::counters::Tally;
+use crate::model::entry::Entry;
 use crate::protocol::{Dialect, ErrorReply, Replies, Reply, Request};
-use crate::stats::Tally;
 
 /// What a command has answered.
 pub enum Answer {

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use super::bodies::{Context, InvalidField};
 use super::problem::Problem;
-use crate::json;
+use crate::codec::json;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
 /// The longest body: the longest pair, each byte of which may take six as `\u00XX`.

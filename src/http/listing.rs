@@ -19,11 +19,11 @@ use super::account::Account;
 use super::docs::{LOADING, OTHER_SITE};
 use super::input;
 use super::problem::Problem;
+use crate::codec::json;
 use crate::command::Service;
 use crate::engine::Barrier;
-use crate::entry::Entry;
-use crate::json;
-use crate::record::{Key, is_text};
+use crate::model::entry::Entry;
+use crate::model::{Key, is_text};
 
 /// How many pairs are shown unless it is said, and the most that can be asked for: an answer is made in memory.
 const LIMIT: usize = 50;

@@ -21,11 +21,12 @@ use utoipa::ToSchema;
 
 use super::docs::OTHER_SITE;
 use super::problem::Problem;
-use crate::command::{OPERATIONS_MAX, Operation, Service};
-use crate::json;
-use crate::latency::Counts;
-use crate::process;
-use crate::record::{UnixMs, now_ms};
+use crate::codec::json;
+use crate::command::Service;
+use crate::metrics::histogram::Counts;
+use crate::metrics::process;
+use crate::metrics::recent_requests::{OPERATIONS_MAX, Operation};
+use crate::model::{UnixMs, now_ms};
 
 /// The most who watch at one time: each holds a connection for as long as it likes.
 pub const WATCHERS_MAX: usize = 100;

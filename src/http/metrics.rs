@@ -20,7 +20,7 @@ use super::docs::OTHER_SITE;
 use super::problem::Problem;
 use crate::command::{Service, Usage};
 use crate::engine::Engine;
-use crate::process;
+use crate::metrics::process;
 
 const LOADING: &str = "1 while the data is being loaded.";
 

@@ -19,10 +19,10 @@ use super::account::Account;
 use super::docs::{LOADING, OTHER_SITE};
 use super::input;
 use super::problem::Problem;
+use crate::codec::json;
 use crate::command::{Namespaces, Service};
 use crate::engine::Engine;
-use crate::json;
-use crate::record::{Key, UnixMs, now_ms};
+use crate::model::{Key, UnixMs, now_ms};
 
 /// A count is good for at least so long,
 const GOOD_FOR: Duration = Duration::from_secs(1);

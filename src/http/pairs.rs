@@ -11,11 +11,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
 
+use crate::codec::json::{self, Pieces};
 use crate::command::Service;
 use crate::engine::Scan;
-use crate::entry::Entry;
-use crate::json::{self, Pieces};
-use crate::record::Value;
+use crate::model::Value;
+use crate::model::entry::Entry;
 
 /// A list is sent in chunks of about this size, and a value that is longer in pieces.
 const CHUNK_BYTES: usize = 64 << 10;

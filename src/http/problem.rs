@@ -9,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bodies;
+use crate::model::PairError;
 use crate::protocol::{ErrorCode, ErrorReply};
-use crate::record::PairError;
 
 /// Below this path problems are told as RFC 9457 has them; elsewhere as the older program did.
 const API: &str = "/api/";

@@ -26,14 +26,14 @@ use super::bodies::StoredValue;
 use super::docs::{LOADING, OTHER_SITE, UNSAFE};
 use super::problem::Problem;
 use super::{input, pairs};
+use crate::codec::gzip;
+use crate::codec::json;
 use crate::command::{Service, place_of};
 use crate::engine::{Barrier, Engine};
-use crate::json;
-use crate::packed;
+use crate::metrics::counters::Tally;
+use crate::model::{Key, Value, now_ms};
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorReply};
-use crate::record::{Key, Value, now_ms};
-use crate::stats::Tally;
 
 /// The most imports at one time: each keeps a thread, which waits for its sender.
 pub const IMPORTS_MAX: usize = 8;
@@ -163,7 +163,7 @@ impl<'a> Import<'a> {
     fn read(&mut self, body: impl Read) -> io::Result<()> {
         let taken = AtomicU64::new(0);
         let text = Limited {
-            inner: packed::text_of(body)?,
+            inner: gzip::text_of(body)?,
             taken: &taken,
         };
         let reader = BufReader::with_capacity(BUFFER_BYTES, text);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::files::{File, read_full};
 use super::progress::Progress;
-use crate::entry::Entry;
-use crate::record::{Key, Value};
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
 
 /// What is read at a time: enough work for a thread, and little memory. (A fuzzer's files are short, and are to be cut, too.)
 const CHUNK_BYTES: usize = if cfg!(fuzzing) { 64 } else { 8 << 20 };

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use super::Durability;
 use super::reread::{Batch, Changes, Journal, Reader};
 use super::writer::{Writer, locked};
-use crate::record::Key;
+use crate::model::Key;
 
 /// The most followers that read at one time: each takes a thread meanwhile, and they are soon done.
 pub(super) const READING_MAX: usize = 4;

@@ -43,8 +43,8 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::snapshot::Saved;
-use crate::json;
-use crate::record::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::codec::json;
+use crate::model::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The version of the format.
 pub const VERSION: u64 = 3;
@@ -456,7 +456,7 @@ fn is_whole(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Key, Value};
+    use crate::model::{Key, Value};
 
     #[test]
     fn lines_look_as_the_format_says() {

@@ -97,8 +97,8 @@ use replay::Replayed;
 use snapshot::Saved;
 use writer::Writer;
 
-use crate::entry::Entry;
-use crate::record::{Change, Key, UnixMs, now_ms};
+use crate::model::entry::Entry;
+use crate::model::{Change, Key, UnixMs, now_ms};
 
 /// How often what was written is synced under `everysec`: half of what is promised, the other half is the disk's.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);

@@ -13,8 +13,8 @@ use super::journal::{self, Changed, Line, RECORD_BYTES_MAX, Recorded};
 use super::scan::Lines;
 use super::segment::Segment;
 use super::writer::{Writer, locked};
-use crate::entry::Entry;
-use crate::record::{Key, Value};
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
 
 /// What is read at a time: little work, and little memory; more only for a record that is longer.
 const READ_BYTES: usize = 256 << 10;

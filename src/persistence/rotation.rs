@@ -17,7 +17,7 @@ use super::reread::Journal;
 use super::segment::Segment;
 use super::snapshot::Saved;
 use super::writer::{Older, Open, Writer, locked};
-use crate::causes::with_causes;
+use crate::error::error_chain;
 
 impl Writer {
     /// Begins a new journal, so that every record in the older ones is in memory before a snapshot's scan begins.
@@ -182,7 +182,7 @@ impl Writer {
 fn cannot_begin(error: impl Error) -> DiskFault {
     DiskFault::new(&format!(
         "cannot begin a new journal: {}",
-        with_causes(&error)
+        error_chain(&error)
     ))
 }
 

@@ -13,7 +13,7 @@ use super::inspect::shown;
 use super::journal::{self, Changed, Header, Line, RECORD_BYTES_MAX, Recorded};
 use super::progress::Progress;
 use super::snapshot::Saved;
-use crate::record::{Key, PairError, Value};
+use crate::model::{Key, PairError, Value};
 
 /// A journal that is being read.
 #[derive(Debug)]

@@ -30,9 +30,9 @@ use serde_json::value::RawValue;
 use super::chunks::{self, Changes, Chunk, Chunks, Load, Verdict};
 use super::files::{File, Files, Reader, Stat, append_all, read_full};
 use super::progress::{Counted, Progress};
-use crate::entry::Entry;
-use crate::json;
-use crate::record::{KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value};
+use crate::codec::json;
+use crate::model::entry::Entry;
+use crate::model::{KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value};
 
 /// What is written at a time.
 const BUFFER_BYTES: usize = 256 << 10;

@@ -12,8 +12,8 @@ use memchr::{memchr, memchr2};
 use super::{
     Arguments, Changed, ErrorCode, ErrorReply, Figure, Refusal, Reply, Request, Subscription, Words,
 };
-use crate::json;
-use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_text};
+use crate::codec::json;
+use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_text};
 
 /// The longest line whose last argument is written as it is: the longest value, and room for a verb and the longest key,
 /// each byte of which may take six as `\u00XX`. A client that never ends its line must not fill the memory.

@@ -9,7 +9,7 @@ pub mod resp;
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::record::{PairError, UnixMs};
+use crate::model::{PairError, UnixMs};
 
 /// The closed list of errors: the first word after `ERR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

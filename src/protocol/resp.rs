@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::line::QUOTED_LINE_BYTES_MAX;
 use super::{Changed, ErrorCode, ErrorReply, Refusal, Reply, Subscription, Words};
-use crate::record::VALUE_BYTES_MAX;
+use crate::model::VALUE_BYTES_MAX;
 
 /// The most words of one request, as in Redis: what they take before they have come must not fill the memory.
 pub const WORDS_MAX: usize = 1 << 20;

@@ -17,16 +17,16 @@ use utoipa::ToSchema;
 use super::aside;
 use super::body::{self, Until, unfit};
 use super::condition::etag;
+use crate::codec::json;
 use crate::command::Service;
 use crate::engine::{Barrier, Group};
-use crate::entry::Entry;
 use crate::http::account::Account;
 use crate::http::bodies::StoredValue;
 use crate::http::docs::{OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::input;
 use crate::http::problem::Problem;
-use crate::json;
-use crate::record::{Key, UnixMs, Value};
+use crate::model::entry::Entry;
+use crate::model::{Key, UnixMs, Value};
 
 /// The most operations of a batch: the shards of all its keys are locked at once.
 pub const BATCH_OPERATIONS_MAX: usize = 10_000;

@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::entry::Entry;
+use crate::codec::json;
 use crate::http::bodies::StoredValue;
 use crate::http::problem::Problem;
-use crate::json;
-use crate::record::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
+use crate::model::entry::Entry;
+use crate::model::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
 
 /// What a parser says may quote the body; this much of it is passed on.
 const REASON_CHARS_MAX: usize = 300;

@@ -8,10 +8,10 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::command::Service;
 use crate::engine::{Barrier, Group};
-use crate::entry::Entry;
 use crate::http::account::Account;
 use crate::http::problem::Problem;
-use crate::record::Key;
+use crate::model::Key;
+use crate::model::entry::Entry;
 
 /// A request that is being done.
 pub struct Turn<'a> {

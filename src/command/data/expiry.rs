@@ -1,0 +1,198 @@
+//! When pairs cease to be.
+//!
+//! In: keys and moments. Out: what is left of their time. Promise: a moment is kept as one, not as a time from now, so that it
+//! means the same after a restart.
+
+use crate::command::data::options::{
+    MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, invalid_expiry, number_of,
+};
+use crate::command::data::strings::expire_entry;
+use crate::command::table::{ANY, Command};
+use crate::command::{Answer, Arguments, Call, bad_argument};
+use crate::model::entry::Entry;
+use crate::model::{Key, UnixMs, now_ms};
+use crate::protocol::{ErrorReply, Reply};
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::write(
+        "EXPIRE",
+        "<key> <seconds> [NX | XX | GT | LT]",
+        2..=ANY,
+        expire,
+    )
+    .example("EXPIRE nobody 60")
+    .about("Let a key expire after a time; counts the keys that do."),
+    Command::write(
+        "PEXPIRE",
+        "<key> <ms> [NX | XX | GT | LT]",
+        2..=ANY,
+        pexpire,
+    )
+    .example("PEXPIRE session 99999999")
+    .about("Let a key expire after a time; counts the keys that do."),
+    Command::write(
+        "EXPIREAT",
+        "<key> <unix seconds> [NX | XX | GT | LT]",
+        2..=ANY,
+        expireat,
+    )
+    .example("EXPIREAT session 4102444800")
+    .about("Let a key expire at a moment; counts the keys that do."),
+    Command::write(
+        "PEXPIREAT",
+        "<key> <unix ms> [NX | XX | GT | LT]",
+        2..=ANY,
+        pexpireat,
+    )
+    .example("PEXPIREAT session 4102444800500")
+    .about("Let a key expire at a moment; counts the keys that do."),
+    Command::read("TTL", "<key>", 1..=1, ttl)
+        .example("TTL name")
+        .about("Tell how many seconds a key has left; -1 for ever, -2 if it is not there."),
+    Command::read("PTTL", "<key>", 1..=1, pttl)
+        .example("PTTL name")
+        .about("Tell how many milliseconds a key has left; -1 for ever, -2 if it is not there."),
+    Command::read("EXPIRETIME", "<key>", 1..=1, expiretime)
+        .example("EXPIRETIME name")
+        .about("Tell when a key expires, in seconds since 1970; -1 never, -2 if it is not there."),
+    Command::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
+        .example("PEXPIRETIME name")
+        .about(
+            "Tell when a key expires, in milliseconds since 1970; -1 never, -2 if it is not there.",
+        ),
+    Command::write("PERSIST", "<key>", 1..=1, persist)
+        .example("PERSIST name")
+        .about("Let a key stay for ever; counts the keys that were to expire."),
+];
+
+fn expire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    expire_at(call, words, SECONDS)
+}
+
+fn pexpire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    expire_at(call, words, MILLISECONDS)
+}
+
+fn expireat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    expire_at(call, words, UNIX_SECONDS)
+}
+
+fn pexpireat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    expire_at(call, words, UNIX_MILLISECONDS)
+}
+
+/// Under which conditions a key gets another expiry.
+#[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four words of the protocol, each of which is there or not"
+)]
+struct Conditions {
+    /// It has none.
+    nx: bool,
+    /// It has one.
+    xx: bool,
+    /// It has an earlier one.
+    gt: bool,
+    /// It has a later one, or none.
+    lt: bool,
+}
+
+impl Conditions {
+    fn read(words: &Arguments<'_>) -> Result<Self, ErrorReply> {
+        let mut conditions = Self::default();
+        for word in words {
+            match &*word.to_ascii_uppercase() {
+                b"NX" => conditions.nx = true,
+                b"XX" => conditions.xx = true,
+                b"GT" => conditions.gt = true,
+                b"LT" => conditions.lt = true,
+                _ => {
+                    let word = String::from_utf8_lossy(word);
+                    return Err(bad_argument(format!("Unsupported option {word}")));
+                }
+            }
+        }
+        let Self { nx, xx, gt, lt } = conditions;
+        if nx && (xx || gt || lt) {
+            return Err(bad_argument(
+                "NX and XX, GT or LT options at the same time are not compatible",
+            ));
+        }
+        if gt && lt {
+            return Err(bad_argument(
+                "GT and LT options at the same time are not compatible",
+            ));
+        }
+        Ok(conditions)
+    }
+
+    fn hold(&self, old: Option<UnixMs>, new: UnixMs) -> bool {
+        (!self.nx || old.is_none())
+            && (!self.xx || old.is_some())
+            && (!self.gt || old.is_some_and(|old| new > old))
+            && (!self.lt || old.is_none_or(|old| new < old))
+    }
+}
+
+fn expire_at(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let conditions = Conditions::read(&words[2..])?;
+    let expires_at = unit.moment(number_of(&words[1])?);
+    let expires_at = expires_at.ok_or_else(|| invalid_expiry(call))?;
+    let is_set = call.change(&[key], |group| {
+        let Some(entry) = group.get(key) else {
+            return Ok(false);
+        };
+        let holds = conditions.hold(entry.expires_at(), expires_at);
+        if holds {
+            expire_entry(group, &entry, Some(expires_at))?;
+        }
+        Ok(holds)
+    })?;
+    call.done(Reply::Count(is_set.into()))
+}
+
+fn persist(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let was_to_expire = call.change(&[key], |group| {
+        let entry = group.get(key).filter(|entry| entry.expires_at().is_some());
+        if let Some(entry) = &entry {
+            expire_entry(group, entry, None)?;
+        }
+        Ok(entry.is_some())
+    })?;
+    call.done(Reply::Count(was_to_expire.into()))
+}
+
+fn ttl(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    tell(call, words, |at| (at.saturating_sub(now_ms()) + 500) / 1000)
+}
+
+fn pttl(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    tell(call, words, |at| at.saturating_sub(now_ms()))
+}
+
+fn expiretime(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    tell(call, words, |at| (at + 500) / 1000)
+}
+
+fn pexpiretime(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    tell(call, words, |at| at)
+}
+
+fn tell(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    shown: impl FnOnce(UnixMs) -> u64,
+) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let expires_at = call.change(&[key], |group| {
+        Ok(group.get(key).as_ref().map(Entry::expires_at))
+    })?;
+    call.done(Reply::Signed(match expires_at {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(at)) => i64::try_from(shown(at)).unwrap_or(i64::MAX),
+    }))
+}

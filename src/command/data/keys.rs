@@ -1,0 +1,216 @@
+//! Keys as wholes, whatever their values.
+//!
+//! In: keys. Out: how many there were, or what they are called now. Promise: several keys are one step.
+
+use crate::command::table::{ANY, Command, Keys};
+use crate::command::{
+    Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Listing, Next, bad_argument, keys_of,
+};
+use crate::engine::Barrier;
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
+use crate::protocol::Reply;
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
+        .keys(Keys::All)
+        .example("DEL a")
+        .about("Delete keys; answers how many there were."),
+    Command::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
+        .keys(Keys::All)
+        .example("UNLINK a b")
+        .about("The same as DEL; long values are freed in the background by both."),
+    Command::write("DELPREFIX", "<prefix> [DRYRUN]", 1..=2, delprefix)
+        .keys(Keys::Any)
+        .alone()
+        .example("DELPREFIX user:")
+        .about("Delete all keys that begin with a prefix, or only count them; answers how many there were."),
+    Command::read("EXISTS", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, exists)
+        .keys(Keys::All)
+        .example("EXISTS c")
+        .about("Count how many of these keys there are."),
+    Command::read("TOUCH", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, exists)
+        .keys(Keys::All)
+        .example("TOUCH a b")
+        .about("The same as EXISTS: no key is kept longer for being looked at."),
+    Command::read("TYPE", "<key>", 1..=1, type_of)
+        .example("TYPE a")
+        .about("Tell the type of a value: \"string\", or \"none\" if it is not there."),
+    Command::write("RENAME", "<key> <new key>", 2..=2, rename)
+        .keys(Keys::FirstTwo)
+        .example("RENAME draft final")
+        .about("Give a pair another key, in the place of what was there."),
+    Command::write("RENAMENX", "<key> <new key>", 2..=2, renamenx)
+        .keys(Keys::FirstTwo)
+        .example("RENAMENX a b")
+        .about("Give a pair another key if that is not there; counts what was renamed."),
+    Command::write("COPY", "<key> <new key> [DB 0] [REPLACE]", 2..=ANY, copy)
+        .keys(Keys::FirstTwo)
+        .example("COPY a b")
+        .about("Copy a pair to another key; counts what was copied."),
+    Command::write("CLEAR", "", 0..=0, clear)
+        .keys(Keys::Any)
+        .example("CLEAR")
+        .about("Delete every key."),
+    Command::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY, flush)
+        .keys(Keys::Any)
+        .example("FLUSHDB")
+        .about("The same as CLEAR."),
+    Command::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY, flush)
+        .keys(Keys::Any)
+        .example("FLUSHALL ASYNC")
+        .about("The same as CLEAR."),
+    Command::read("RANDOMKEY", "", 0..=0, randomkey)
+        .keys(Keys::Any)
+        .alone()
+        .example("RANDOMKEY")
+        .about("Tell any of the keys."),
+];
+
+fn del(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let keys = keys_of(words)?;
+    let deleted = call.change(&keys, |group| {
+        let deleted = keys.iter().filter(|key| group.delete(**key));
+        Ok(deleted.count())
+    })?;
+    call.done(Reply::Count(deleted as u64))
+}
+
+fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let prefix = Key::parse(&words[0])?;
+    let listing = match words.get(1) {
+        None => Listing::Delete,
+        Some(word) if word.eq_ignore_ascii_case(b"DRYRUN") => Listing::Count,
+        Some(_) => return Err(call.syntax_error()),
+    };
+    if prefix.as_bytes().is_empty() {
+        return Err(bad_argument(
+            "every key begins with an empty prefix; CLEAR deletes every key",
+        ));
+    }
+    Ok(Next::Scan(call.service.engine()?.scan(prefix), listing))
+}
+
+fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let keys = keys_of(words)?;
+    let there = call.change(&keys, |group| {
+        let there = keys.iter().filter(|key| group.get(**key).is_some());
+        Ok(there.count())
+    })?;
+    call.done(Reply::Count(there as u64))
+}
+
+fn type_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let is_there = call.change(&[key], |group| Ok(group.get(key).is_some()))?;
+    call.done(Reply::Status(if is_there { "string" } else { "none" }))
+}
+
+fn rename(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    move_pair(call, words, true)?;
+    call.done(Reply::Ok)
+}
+
+fn renamenx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let is_moved = move_pair(call, words, false)?;
+    call.done(Reply::Count(is_moved.into()))
+}
+
+fn move_pair(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    replaces: bool,
+) -> Result<bool, crate::protocol::ErrorReply> {
+    let (from, to) = (Key::parse(&words[0])?, Key::parse(&words[1])?);
+    call.change(&[from, to], |group| {
+        let entry = group.get(from);
+        let entry = entry.ok_or_else(|| bad_argument("no such key"))?;
+        if from == to {
+            return Ok(replaces);
+        }
+        if !replaces && group.get(to).is_some() {
+            return Ok(false);
+        }
+        group.delete(from);
+        group.put(to, entry.value());
+        Ok(true)
+    })
+}
+
+fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let (from, to) = (Key::parse(&words[0])?, Key::parse(&words[1])?);
+    let mut replaces = false;
+    let mut options = words[2..].iter();
+    while let Some(option) = options.next() {
+        match &*option.to_ascii_uppercase() {
+            b"REPLACE" => replaces = true,
+            b"DB" => match options
+                .next()
+                .map(|database| crate::command::data::options::number_of(database))
+            {
+                Some(Ok(0)) => {}
+                Some(Ok(_)) => return Err(bad_argument("DB index is out of range")),
+                Some(Err(error)) => return Err(error),
+                None => return Err(call.syntax_error()),
+            },
+            _ => return Err(call.syntax_error()),
+        }
+    }
+    if from == to {
+        return Err(bad_argument("source and destination objects are the same"));
+    }
+    let is_copied = call.change(&[from, to], |group| {
+        let Some(entry) = group.get(from) else {
+            return Ok(false);
+        };
+        if !replaces && group.get(to).is_some() {
+            return Ok(false);
+        }
+        let value: Value<'_> = entry.value();
+        group.put(to, value);
+        Ok(true)
+    })?;
+    call.done(Reply::Count(is_copied.into()))
+}
+
+fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    if let Some(group) = &mut call.group {
+        group.clear();
+    } else {
+        let mut group = call.engine()?.group_of_all();
+        group.clear();
+        call.has_changed = group.end(call.barrier)?;
+    }
+    call.done(Reply::Ok)
+}
+
+fn flush(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    // What was there is freed in the background either way.
+    let is_known = |word: &[u8]| matches!(&*word.to_ascii_uppercase(), b"ASYNC" | b"SYNC");
+    if words.len() > 1 || words.iter().any(|word| !is_known(word)) {
+        return Err(call.syntax_error());
+    }
+    clear(call, words)
+}
+
+fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let engine = call.engine()?;
+    let mut seen = Barrier::default();
+    // Twice around at the most: from a random place to the end, and from the beginning.
+    let found = [fastrand::u64(..) >> 11, 0].into_iter().find_map(|from| {
+        let mut from = Some(from);
+        while let Some(position) = from {
+            let (page, next) = engine.page(position, 1, &mut seen);
+            if let Some(entry) = page.first() {
+                return Some(Entry::clone(entry));
+            }
+            from = next;
+        }
+        None
+    });
+    call.barrier.raise(seen);
+    match found {
+        Some(entry) => call.done(Reply::Value(entry.key_bytes())),
+        None => call.done(Reply::NotFound),
+    }
+}

@@ -1,0 +1,14 @@
+//! Commands on keys and values, on transactions, and on what clients hear of changes.
+//!
+//! One file for each family: its rows of the table above its handlers.
+
+pub mod expiry;
+pub mod follow;
+pub mod keys;
+pub mod namespaces;
+pub mod numbers;
+pub mod options;
+pub mod pubsub;
+pub mod scan;
+pub mod strings;
+pub mod transaction;

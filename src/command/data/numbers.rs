@@ -1,0 +1,114 @@
+//! Values that are numbers: counting up and down.
+//!
+//! In: what is to be added. Out: the sum, which is the value then. Promises: it is one step; a sum that cannot be is refused;
+//! decimal fractions are added as they are written, so that 0.1 and 0.2 are 0.3.
+
+use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
+
+use crate::command::data::options::number_of;
+use crate::command::table::Command;
+use crate::command::{Answer, Arguments, Call, bad_argument};
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
+use crate::protocol::{ErrorReply, Reply};
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::write("INCR", "<key>", 1..=1, incr)
+        .example("INCR name")
+        .about("Add one to a whole number; answers the sum."),
+    Command::write("DECR", "<key>", 1..=1, decr)
+        .example("DECR stock")
+        .about("Take one from a whole number; answers the difference."),
+    Command::write("INCRBY", "<key> <number>", 2..=2, incrby)
+        .example("INCRBY visits 40")
+        .about("Add to a whole number; answers the sum."),
+    Command::write("DECRBY", "<key> <number>", 2..=2, decrby)
+        .example("DECRBY stock 3")
+        .about("Take from a whole number; answers the difference."),
+    Command::write("INCRBYFLOAT", "<key> <number>", 2..=2, incrbyfloat)
+        .example("INCRBYFLOAT total 0.2")
+        .about("Add to a number, whole or not; answers the sum."),
+];
+
+/// The most digits of a number, as in Redis, and the highest power of ten in it: a number in a few bytes must not become one of
+/// millions of digits.
+const DIGITS_MAX: usize = 5119;
+const EXPONENT_MAX: i64 = 4932;
+/// How many digits after the point are kept, as in Redis.
+const FRACTION_DIGITS: i64 = 17;
+
+fn incr(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    add(call, words, 1)
+}
+
+fn decr(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    add(call, words, -1)
+}
+
+fn incrby(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    add(call, words, number_of(&words[1])?)
+}
+
+fn decrby(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let number = number_of(&words[1])?.checked_neg();
+    add(
+        call,
+        words,
+        number.ok_or_else(|| bad_argument("decrement would overflow"))?,
+    )
+}
+
+fn add(call: &mut Call<'_, '_>, words: &Arguments<'_>, number: i64) -> Answer {
+    let sum = replace(call, words, |old| {
+        let before = old.map_or(Ok(0), number_of)?;
+        let sum = before.checked_add(number);
+        let sum = sum.ok_or_else(|| bad_argument("increment or decrement would overflow"))?;
+        Ok((sum, sum.to_string()))
+    })?;
+    call.done(Reply::Number(sum))
+}
+
+/// Puts another number in the place of the first argument's, and keeps its expiry.
+fn replace<R>(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    change: impl FnOnce(Option<&[u8]>) -> Result<(R, String), ErrorReply>,
+) -> Result<R, ErrorReply> {
+    let key = Key::parse(&words[0])?;
+    call.change(&[key], |group| {
+        let old = group.get(key);
+        let (found, new) = change(old.as_ref().map(Entry::value_bytes))?;
+        let expires_at = old.as_ref().and_then(Entry::expires_at);
+        group.put(key, Value::parse_until(new.as_bytes(), expires_at)?);
+        Ok(found)
+    })
+}
+
+fn incrbyfloat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let sum = replace(call, words, |old| {
+        let before = old.map_or(Ok(BigDecimal::zero()), decimal_of)?;
+        let sum = before + decimal_of(&words[1])?;
+        let is_huge = sum.digits().cast_signed() - sum.fractional_digit_count() > EXPONENT_MAX;
+        if is_huge {
+            return Err(bad_argument("increment would produce NaN or Infinity"));
+        }
+        let sum = sum.with_scale_round(FRACTION_DIGITS, RoundingMode::HalfEven);
+        let sum = sum.normalized().to_plain_string();
+        Ok((sum.clone(), sum))
+    })?;
+    call.done(Reply::Value(sum.as_bytes()))
+}
+
+fn decimal_of(bytes: &[u8]) -> Result<BigDecimal, ErrorReply> {
+    let unsigned = bytes.strip_prefix(b"-").or(bytes.strip_prefix(b"+"));
+    let unsigned = unsigned.unwrap_or(bytes).to_ascii_lowercase();
+    if matches!(&*unsigned, b"inf" | b"infinity") {
+        return Err(bad_argument("increment would produce NaN or Infinity"));
+    }
+    let number = std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| text.len() <= DIGITS_MAX && !text.contains('_'))
+        .and_then(|text| text.parse::<BigDecimal>().ok())
+        .filter(|number| number.fractional_digit_count().abs() <= EXPONENT_MAX);
+    number.ok_or_else(|| bad_argument("value is not a valid float"))
+}

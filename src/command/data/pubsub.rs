@@ -1,0 +1,337 @@
+//! Channels: what is published to one comes to all who have subscribed to it, or to a pattern of its name.
+//!
+//! In: subscriptions, and messages. Out: messages in mailboxes. Promises: each subscriber gets the messages of a channel in
+//! their order; nothing is kept for those who come later.
+//! Source: <https://redis.io/docs/latest/develop/pubsub/>.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::command::clients::{Client, Message};
+use crate::command::glob::Pattern;
+use crate::command::session::Session;
+use crate::command::table::Command;
+use crate::command::{Answer, Arguments, Call, Next, doubtful_subcommand, other_subcommand};
+use crate::model::KEY_BYTES_MAX;
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Subscription};
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::free(
+        "SUBSCRIBE",
+        "<channel> [<channel> ...]",
+        1..=SUBSCRIPTIONS_MAX,
+        subscribe,
+    )
+    .alone()
+    .example("SUBSCRIBE news")
+    .about("Get what is published to these channels from now on."),
+    Command::free(
+        "UNSUBSCRIBE",
+        "[<channel> ...]",
+        0..=SUBSCRIPTIONS_MAX,
+        unsubscribe,
+    )
+    .alone()
+    .example("UNSUBSCRIBE")
+    .about("Get it no more; without a channel, from none."),
+    Command::free(
+        "PSUBSCRIBE",
+        "<pattern> [<pattern> ...]",
+        1..=SUBSCRIPTIONS_MAX,
+        psubscribe,
+    )
+    .alone()
+    .example("PSUBSCRIBE news:*")
+    .about("Get what is published to channels whose names match."),
+    Command::free(
+        "PUNSUBSCRIBE",
+        "[<pattern> ...]",
+        0..=SUBSCRIPTIONS_MAX,
+        punsubscribe,
+    )
+    .alone()
+    .example("PUNSUBSCRIBE news:*")
+    .about("Get it no more; without a pattern, by none."),
+    Command::free("PUBLISH", "<channel> <message>", 2..=2, publish)
+        .rest_at(1)
+        .example("PUBLISH news hello there")
+        .about("Send a message to all who have subscribed; counts them."),
+    Command::free(
+        "PUBSUB",
+        "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
+        1..=SUBSCRIPTIONS_MAX,
+        pubsub,
+    )
+    .example("PUBSUB NUMPAT")
+    .about("Tell of the channels and patterns that have subscribers."),
+];
+
+/// The longest name of a channel, as of a key.
+pub const CHANNEL_BYTES_MAX: usize = KEY_BYTES_MAX;
+/// The most channels and patterns that one client listens to: each is kept in memory.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+type Subscribers = BTreeMap<u64, Arc<Client>>;
+
+/// Who listens to what.
+#[derive(Debug, Default)]
+pub struct Channels {
+    channels: RwLock<HashMap<Box<[u8]>, Subscribers>>,
+    patterns: RwLock<HashMap<Pattern, Subscribers>>,
+}
+
+fn join<N: Hash + Eq>(all: &RwLock<HashMap<N, Subscribers>>, name: N, client: &Arc<Client>) {
+    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
+    let subscribers = all.entry(name).or_default();
+    subscribers.insert(client.id, Arc::clone(client));
+}
+
+fn leave<N: Hash + Eq>(all: &RwLock<HashMap<N, Subscribers>>, name: &N, client: &Client) {
+    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(subscribers) = all.get_mut(name) {
+        subscribers.remove(&client.id);
+        if subscribers.is_empty() {
+            all.remove(name);
+        }
+    }
+}
+
+impl Channels {
+    /// Sends a message; to how many.
+    fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
+        let (channel, payload): (Arc<[u8]>, Arc<[u8]>) = (channel.into(), payload.into());
+        let mut receivers = 0;
+        let mut post = |client: &Client, pattern| {
+            receivers += 1;
+            let (channel, payload) = (Arc::clone(&channel), Arc::clone(&payload));
+            client.post(Message::Published(pattern, channel, payload));
+        };
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        for client in channels
+            .get(&*channel)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+        {
+            post(client, None);
+        }
+        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
+        for (pattern, subscribers) in &*patterns {
+            if pattern.matches(&channel) {
+                for client in subscribers.values() {
+                    post(client, Some(pattern.as_bytes().into()));
+                }
+            }
+        }
+        receivers
+    }
+
+    /// How many channels and patterns have subscribers.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
+        (channels.len(), patterns.len())
+    }
+
+    /// A client has gone: it listens to nothing any more.
+    pub fn forget(&self, session: &mut Session) {
+        let Some(client) = session.client.clone() else {
+            return;
+        };
+        for channel in std::mem::take(&mut session.channels) {
+            leave(&self.channels, &channel, &client);
+        }
+        for pattern in std::mem::take(&mut session.patterns) {
+            leave(&self.patterns, &Pattern::new(&pattern), &client);
+        }
+        count_subscriptions(session);
+    }
+}
+
+fn count_subscriptions(session: &Session) {
+    if let Some(client) = &session.client {
+        let (channels, patterns) = &client.subscriptions;
+        channels.store(session.channels.len(), Relaxed);
+        patterns.store(session.patterns.len(), Relaxed);
+    }
+}
+
+fn begin(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    way: Subscription,
+    join: impl Fn(&Channels, &mut Session, &[u8], &Arc<Client>),
+) -> Answer {
+    let client = call.client()?;
+    if call.session.subscriptions() + words.len() > SUBSCRIPTIONS_MAX {
+        return Err(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!("one client may have {SUBSCRIPTIONS_MAX} subscriptions"),
+        ));
+    }
+    call.session.gets_lines = !call.dialect.is_resp();
+    for name in words {
+        join(&call.service.channels, call.session, name, &client);
+        let count = call.session.subscriptions();
+        call.replies
+            .reply(Reply::Subscription(way, Some(name), count));
+    }
+    count_subscriptions(call.session);
+    Ok(Next::Done)
+}
+
+fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
+    if name.len() <= CHANNEL_BYTES_MAX {
+        return Ok(());
+    }
+    Err(ErrorReply::new(
+        ErrorCode::TooLarge,
+        format!(
+            "the channel's name has {} bytes, and may have {CHANNEL_BYTES_MAX}",
+            name.len()
+        ),
+    ))
+}
+
+fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    words.iter().try_for_each(|name| check_channel(name))?;
+    begin(
+        call,
+        words,
+        Subscription::Begun,
+        |all, session, name, client| {
+            session.channels.insert(name.into());
+            join(&all.channels, name.into(), client);
+        },
+    )
+}
+
+fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    for pattern in words {
+        Pattern::parse(pattern)?;
+    }
+    begin(
+        call,
+        words,
+        Subscription::PatternBegun,
+        |all, session, name, client| {
+            session.patterns.insert(name.into());
+            join(&all.patterns, Pattern::new(name), client);
+        },
+    )
+}
+
+fn unsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let names = named_or(words, call.session.channels.iter());
+    let client = call.client()?;
+    end(call, &names, Subscription::Ended, |all, session, name| {
+        session.channels.remove(name);
+        leave(&all.channels, &name.into(), &client);
+    })
+}
+
+fn punsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let names = named_or(words, call.session.patterns.iter());
+    let client = call.client()?;
+    end(
+        call,
+        &names,
+        Subscription::PatternEnded,
+        |all, session, name| {
+            session.patterns.remove(name);
+            leave(&all.patterns, &Pattern::new(name), &client);
+        },
+    )
+}
+
+/// Those that are named, or all that there are.
+fn named_or<'a>(words: &Arguments<'_>, all: impl Iterator<Item = &'a Box<[u8]>>) -> Vec<Box<[u8]>> {
+    if words.is_empty() {
+        all.cloned().collect()
+    } else {
+        words.iter().map(|word| (**word).into()).collect()
+    }
+}
+
+fn end(
+    call: &mut Call<'_, '_>,
+    names: &[Box<[u8]>],
+    way: Subscription,
+    leave: impl Fn(&Channels, &mut Session, &[u8]),
+) -> Answer {
+    for name in names {
+        leave(&call.service.channels, call.session, name);
+        let count = call.session.subscriptions();
+        call.replies
+            .reply(Reply::Subscription(way, Some(name), count));
+    }
+    if names.is_empty() {
+        let count = call.session.subscriptions();
+        call.replies.reply(Reply::Subscription(way, None, count));
+    }
+    count_subscriptions(call.session);
+    Ok(Next::Done)
+}
+
+fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    check_channel(&words[0])?;
+    let receivers = call.service.channels.publish(&words[0], &words[1]);
+    if call.dialect == Dialect::Resp3 && call.group.is_none() {
+        // As in Redis, what it has sent to itself comes before the answer.
+        let client = call.client()?;
+        while let Some(message) = client.take_mail() {
+            write(call.replies, &message);
+        }
+    }
+    call.done(Reply::Count(receivers))
+}
+
+fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let channels = &call.service.channels;
+    match (&*words[0].to_ascii_uppercase(), &words[1..]) {
+        (b"CHANNELS", [] | [_]) => {
+            let pattern = Pattern::parse(words.get(1).map_or(b"*", |pattern| pattern))?;
+            let all = channels
+                .channels
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            let found: Vec<_> = all.keys().filter(|name| pattern.matches(name)).collect();
+            call.replies.reply(Reply::Array(found.len()));
+            for name in found {
+                call.replies.reply(Reply::Value(name));
+            }
+            Ok(Next::Done)
+        }
+        (b"NUMSUB", names) => {
+            let all = channels
+                .channels
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            call.replies.reply(Reply::Array(2 * names.len()));
+            for name in names {
+                let count = all.get(&**name).map_or(0, BTreeMap::len);
+                call.replies.reply(Reply::Value(name));
+                call.replies.reply(Reply::Count(count as u64));
+            }
+            Ok(Next::Done)
+        }
+        (b"NUMPAT", []) => {
+            let (_, patterns) = channels.counts();
+            call.done(Reply::Count(patterns as u64))
+        }
+        (b"CHANNELS", _) => Err(doubtful_subcommand(call, &words[0])),
+        _ => other_subcommand(call, words, &["NUMPAT"]),
+    }
+}
+
+/// Writes a message as its reader speaks.
+pub fn write(replies: &mut dyn Replies, message: &Message) {
+    replies.reply(match message {
+        Message::Published(pattern, channel, payload) => {
+            Reply::Message(pattern.as_deref(), channel, payload)
+        }
+        Message::Request(request) => Reply::Monitor(request),
+    });
+}

@@ -1,0 +1,143 @@
+//! Many keys at a time.
+//!
+//! In: a prefix, a pattern or a place in a walk. Out: keys, pairs or counts. Promise: what is there from the beginning of a
+//! listing to its end is listed, and nobody waits for it.
+
+use crate::command::data::options::number_of;
+use crate::command::table::{ANY, Command, Dialects, Keys};
+use crate::command::{Answer, Arguments, Call, Listing, Next, Pattern, bad_argument};
+use crate::model::Key;
+use crate::protocol::Reply;
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::read("ALL", "[<prefix>]", 0..=1, all)
+        .keys(Keys::Any)
+        .alone()
+        .only(Dialects::Line)
+        .example("ALL")
+        .about("List all pairs, or those whose key begins with a prefix."),
+    Command::read("KEYS", "[<prefix>]", 0..=1, keys)
+        .keys(Keys::Any)
+        .alone()
+        .only(Dialects::Line)
+        .example("KEYS user:")
+        .about("List all keys, or those that begin with a prefix."),
+    Command::read("KEYS", "<pattern>", 1..=1, matching)
+        .keys(Keys::Any)
+        .alone()
+        .only(Dialects::Resp)
+        .example("KEYS user:")
+        .about("List the keys that match a pattern; for Redis clients."),
+    Command::read(
+        "SCAN",
+        "<cursor> [MATCH <pattern>] [COUNT <number>] [TYPE <type>]",
+        1..=ANY,
+        scan,
+    )
+    .keys(Keys::Any)
+    .alone()
+    .example("SCAN 0 MATCH user:* COUNT 100000")
+    .about("List some keys, and the cursor where the next ones begin; 0 begins, and ends."),
+    Command::read("COUNT", "[<prefix>]", 0..=1, count)
+        .keys(Keys::Any)
+        .alone()
+        .example("COUNT")
+        .about("Count all keys, or those that begin with a prefix."),
+    Command::read("DBSIZE", "", 0..=0, dbsize)
+        .keys(Keys::None)
+        .example("DBSIZE")
+        .about("Count all keys, as Redis calls it."),
+    Command::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)
+        .keys(Keys::Any)
+        .alone()
+        .example("NAMESPACES")
+        .about("List what keys begin with up to the next colon, and count the keys of each."),
+];
+
+/// The most keys that SCAN looks at for one reply, whatever COUNT says: it is a hint, and a reply is made in memory.
+pub const SCAN_COUNT_MAX: usize = 10_000;
+/// How many it looks at unless it is told, as in Redis.
+const SCAN_COUNT: usize = 10;
+
+fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    list(call, words, Listing::Pairs)
+}
+
+fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    list(call, words, Listing::Keys)
+}
+
+fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    if words.is_empty() {
+        return dbsize(call, words);
+    }
+    list(call, words, Listing::Count)
+}
+
+fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let engine = call.engine()?;
+    let keys = match &call.group {
+        Some(group) => group.keys(),
+        None => engine.keys(),
+    };
+    call.barrier.raise(engine.everything());
+    call.done(Reply::Count(keys))
+}
+
+fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let prefix = words.first().map_or(&b""[..], |prefix| prefix);
+    let prefix = Key::parse(prefix)?.as_str().to_owned();
+    list(call, words, Listing::Namespaces(prefix))
+}
+
+fn list(call: &mut Call<'_, '_>, words: &Arguments<'_>, listing: Listing) -> Answer {
+    let prefix = Key::parse(words.first().map_or(&b""[..], |prefix| prefix))?;
+    Ok(Next::Scan(call.service.engine()?.scan(prefix), listing))
+}
+
+fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let pattern = Pattern::parse(&words[0])?;
+    // No key begins with what is no text, and none has more bytes than a key may.
+    let prefix = Key::parse(pattern.prefix());
+    let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
+    let scan = call.service.engine()?.scan(prefix);
+    Ok(Next::Scan(scan, Listing::Matching(pattern)))
+}
+
+fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let from = std::str::from_utf8(&words[0]).ok();
+    let from = from.and_then(|cursor| cursor.parse::<u64>().ok());
+    let from = from.ok_or_else(|| bad_argument("invalid cursor"))?;
+    let (mut pattern, mut least, mut is_string) = (None, SCAN_COUNT, true);
+    let mut options = words[1..].iter();
+    while let Some(option) = options.next() {
+        let word = options.next().ok_or_else(|| call.syntax_error())?;
+        match &*option.to_ascii_uppercase() {
+            b"MATCH" => pattern = Some(Pattern::parse(word)?),
+            b"COUNT" => {
+                let count = usize::try_from(number_of(word)?).unwrap_or(0);
+                if count == 0 {
+                    return Err(call.syntax_error());
+                }
+                least = count.min(SCAN_COUNT_MAX);
+            }
+            b"TYPE" => is_string = word.eq_ignore_ascii_case(b"string"),
+            _ => return Err(call.syntax_error()),
+        }
+    }
+    let (mut page, next) = call.engine()?.page(from, least, call.barrier);
+    page.retain(|entry| {
+        is_string
+            && pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(entry.key_bytes()))
+    });
+    call.replies.reply(Reply::Array(2));
+    let cursor = next.unwrap_or(0).to_string();
+    call.replies.reply(Reply::Value(cursor.as_bytes()));
+    call.replies.reply(Reply::Array(page.len()));
+    for entry in &page {
+        call.replies.reply(Reply::Value(entry.key_bytes()));
+    }
+    Ok(Next::Done)
+}

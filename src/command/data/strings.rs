@@ -1,0 +1,438 @@
+//! Values as wholes and in parts: each command a few lines on the engine.
+//!
+//! In: keys and values. Out: the same. Promise: what a command finds and what it changes is one step.
+
+use std::borrow::Cow;
+
+use crate::command::data::options::{
+    Condition, Expiry, MILLISECONDS, Options, SECONDS, Unit, expiry_of, number_of,
+};
+use crate::command::data::transaction::long_reply;
+use crate::command::table::{ANY, Command, Keys};
+use crate::command::{Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Next, bad_argument, keys_of};
+use crate::engine::Read;
+use crate::model::entry::Entry;
+use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
+use crate::protocol::{ErrorReply, Reply};
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::write("PUT", "<key> <value>", 2..=2, put)
+        .rest_at(1)
+        .simple(2)
+        .example("PUT a 1")
+        .about("Store a value under a key."),
+    Command::write(
+        "SET",
+        "<key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | KEEPTTL]",
+        2..=ANY,
+        set,
+    )
+    .simple(2)
+    .example("SET name Grace NX")
+        .about("Store a value under a key, as Redis does it; the value is a word."),
+    Command::read("GET", "<key>", 1..=1, get).simple(1).example("GET a")
+        .about("Read the value of a key."),
+    Command::write("SETNX", "<key> <value>", 2..=2, setnx)
+        .example("SETNX lock mine")
+        .about("Store a value under a key that is not there; counts what was stored."),
+    Command::write("SETEX", "<key> <seconds> <value>", 3..=3, setex)
+        .simple(3)
+        .example("SETEX session 999999 abc")
+        .about("Store a value that expires."),
+    Command::write("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
+        .simple(3)
+        .example("PSETEX session 99999999 abc")
+        .about("Store a value that expires."),
+    Command::write("GETSET", "<key> <value>", 2..=2, getset)
+        .example("GETSET name Ada")
+        .about("Store a value under a key; answers the one before."),
+    Command::write("GETDEL", "<key>", 1..=1, getdel).example("GETDEL token")
+        .about("Delete a key; answers its value."),
+    Command::write(
+        "GETEX",
+        "<key> [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | PERSIST]",
+        1..=ANY,
+        getex,
+    )
+    .example("GETEX session PERSIST")
+        .about("Read the value of a key, and set when it expires."),
+    Command::write("DELIFEQ", "<key> <value>", 2..=2, delifeq)
+        .example("DELIFEQ lock mine")
+        .about("Delete a key if it has this value; counts what was deleted."),
+    Command::write("DELEX", "<key> [IFEQ <value> | IFNE <value>]", 1..=ANY, delex)
+        .example("DELEX state IFNE done")
+        .about("Delete a key under a condition; counts what was deleted."),
+    Command::read("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
+        .keys(Keys::All)
+        .example("MGET a b a")
+        .about("Read the values of keys, all at one moment."),
+    Command::write(
+        "MSET",
+        "<key> <value> [<key> <value> ...]",
+        2..=KEYS_PER_REQUEST_MAX,
+        mset,
+    )
+    .keys(Keys::Pairs)
+    .example("MSET a 1 b 2")
+        .about("Store values under keys, all or none."),
+    Command::write(
+        "MSETNX",
+        "<key> <value> [<key> <value> ...]",
+        2..=KEYS_PER_REQUEST_MAX,
+        msetnx,
+    )
+    .keys(Keys::Pairs)
+    .example("MSETNX a 1 b 2")
+        .about("Store values under keys if none of them is there; counts 1 then, 0 else."),
+    Command::write("APPEND", "<key> <value>", 2..=2, append)
+        .example("APPEND log one")
+        .about("Add bytes to the end of a value; counts its bytes then."),
+    Command::read("STRLEN", "<key>", 1..=1, strlen).simple(1).example("STRLEN name")
+        .about("Count the bytes of a value."),
+    Command::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
+        .simple(3)
+        .example("GETRANGE text 0 3")
+        .about("Read some bytes of a value; places count from 0, or from the end below it."),
+    Command::read("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
+        .simple(3)
+        .example("SUBSTR text 5 6")
+        .about("The older name of GETRANGE."),
+    Command::write("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
+        .example("SETRANGE half 1 x")
+        .about("Write over some bytes of a value; counts its bytes then."),
+];
+
+/// Values are sent in pieces where those of one request are longer than this together.
+const COPIED_BYTES_MAX: usize = 64 << 10;
+
+fn put(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let value = Value::parse(&words[1])?;
+    call.put(key, value)?;
+    call.done(Reply::Ok)
+}
+
+fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    if words.len() == 2 {
+        return put(call, words);
+    }
+    let key = Key::parse(&words[0])?;
+    let options = Options::of_set(call, &words[2..])?;
+    let expires_at = options.expiry.moment(call)?;
+    let value = Value::parse_until(&words[1], expires_at)?;
+    let (is_stored, old) = call.change(&[key], |group| {
+        let old = group.get(key);
+        let holds = match options.condition {
+            Condition::Always => true,
+            Condition::Missing => old.is_none(),
+            Condition::There => old.is_some(),
+            Condition::Equal(expected) => old
+                .as_ref()
+                .is_some_and(|old| old.value_bytes() == expected),
+        };
+        if holds {
+            let kept = old.as_ref().and_then(Entry::expires_at);
+            let value = match options.expiry {
+                Expiry::Keep => Value::parse_until(value.bytes(), kept)?,
+                _ => value,
+            };
+            group.put(key, value);
+        }
+        Ok((holds, old))
+    })?;
+    if options.gets_old {
+        return show_old(call, old.as_ref());
+    }
+    call.done(if is_stored {
+        Reply::Ok
+    } else {
+        Reply::Unchanged
+    })
+}
+
+fn get(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let read = call.read(key, |call, value| call.replies.reply(Reply::Value(value)))?;
+    call.tally.read(!matches!(read, Read::Missing));
+    match read {
+        Read::Shown => Ok(Next::Done),
+        Read::Long(entry) => Ok(Next::Value(entry)),
+        Read::Missing => call.done(Reply::NotFound),
+    }
+}
+
+fn setnx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let value = Value::parse(&words[1])?;
+    let is_stored = call.change(&[key], |group| {
+        let is_missing = group.get(key).is_none();
+        if is_missing {
+            group.put(key, value);
+        }
+        Ok(is_missing)
+    })?;
+    call.done(Reply::Count(is_stored.into()))
+}
+
+fn setex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    put_until(call, words, SECONDS)
+}
+
+fn psetex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    put_until(call, words, MILLISECONDS)
+}
+
+fn put_until(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let expires_at = expiry_of(call, unit, &words[1])?;
+    call.put(key, Value::parse_until(&words[2], Some(expires_at))?)?;
+    call.done(Reply::Ok)
+}
+
+fn getset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let value = Value::parse(&words[1])?;
+    let old = call.change(&[key], |group| {
+        let old = group.get(key);
+        group.put(key, value);
+        Ok(old)
+    })?;
+    show_old(call, old.as_ref())
+}
+
+fn getdel(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let old = call.change(&[key], |group| {
+        let old = group.get(key);
+        if old.is_some() {
+            group.delete(key);
+        }
+        Ok(old)
+    })?;
+    show_old(call, old.as_ref())
+}
+
+/// Answers the value that a key had.
+fn show_old(call: &mut Call<'_, '_>, old: Option<&Entry>) -> Answer {
+    call.tally.read(old.is_some());
+    let reply = old.map(|old| Reply::Value(old.value_bytes()));
+    call.done(reply.unwrap_or(Reply::NotFound))
+}
+
+fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let options = Options::of_getex(call, &words[1..])?;
+    if options.expiry == Expiry::Default {
+        return get(call, words);
+    }
+    let is_there = call.change(&[key], |group| Ok(group.get(key).is_some()))?;
+    if !is_there {
+        return show_old(call, None);
+    }
+    let expires_at = options.expiry.moment(call)?;
+    let old = call.change(&[key], |group| {
+        let old = group.get(key);
+        if let Some(old) = &old {
+            expire_entry(group, old, expires_at)?;
+        }
+        Ok(old)
+    })?;
+    show_old(call, old.as_ref())
+}
+
+/// Gives a pair another expiry, or none; a moment that has passed deletes it.
+pub(in crate::command) fn expire_entry(
+    group: &mut crate::engine::Group<'_>,
+    entry: &Entry,
+    expires_at: Option<UnixMs>,
+) -> Result<(), PairError> {
+    if expires_at.is_some_and(|at| at <= now_ms()) {
+        group.delete(entry.key());
+    } else if expires_at.is_some() || entry.expires_at().is_some() {
+        let value = Value::parse_until(entry.value_bytes(), expires_at)?;
+        group.put(entry.key(), value);
+    }
+    Ok(())
+}
+
+fn delifeq(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    delete_if(call, &words[0], |value| value == &*words[1])
+}
+
+fn delex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    match &words[1..] {
+        [] => delete_if(call, &words[0], |_| true),
+        [word, expected] if word.eq_ignore_ascii_case(b"IFEQ") => {
+            delete_if(call, &words[0], |value| value == &**expected)
+        }
+        [word, expected] if word.eq_ignore_ascii_case(b"IFNE") => {
+            delete_if(call, &words[0], |value| value != &**expected)
+        }
+        _ => Err(call.syntax_error()),
+    }
+}
+
+fn delete_if(call: &mut Call<'_, '_>, key: &[u8], is_meant: impl FnOnce(&[u8]) -> bool) -> Answer {
+    let key = Key::parse(key)?;
+    let is_deleted = call.change(&[key], |group| {
+        let is_meant = group
+            .get(key)
+            .is_some_and(|entry| is_meant(entry.value_bytes()));
+        Ok(is_meant && group.delete(key))
+    })?;
+    call.done(Reply::Count(is_deleted.into()))
+}
+
+fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let keys = keys_of(words)?;
+    let entries = call.change(&keys, |group| {
+        let entries = keys.iter().map(|key| group.get(*key));
+        Ok(entries.collect::<Vec<_>>())
+    })?;
+    for entry in &entries {
+        call.tally.read(entry.is_some());
+    }
+    let bytes: usize = entries.iter().flatten().map(Entry::data_bytes).sum();
+    if call.group.is_none() && bytes > COPIED_BYTES_MAX {
+        return Ok(Next::Values(entries));
+    }
+    if let Some(error) = long_reply(bytes) {
+        return Err(error);
+    }
+    call.replies.reply(Reply::Array(entries.len()));
+    for entry in &entries {
+        let value = entry.as_ref().map(Entry::value_bytes);
+        call.replies
+            .reply(value.map_or(Reply::NotFound, Reply::Value));
+    }
+    Ok(Next::Done)
+}
+
+/// Keys and the values that follow them.
+type Pairs<'a> = Vec<(Key<'a>, Value<'a>)>;
+
+fn pairs_of<'a>(words: &'a [Cow<'_, [u8]>]) -> Result<Pairs<'a>, ErrorReply> {
+    words
+        .chunks_exact(2)
+        .map(|pair| Ok((Key::parse(&pair[0])?, Value::parse(&pair[1])?)))
+        .collect()
+}
+
+fn mset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    put_all(call, words, false)?;
+    call.done(Reply::Ok)
+}
+
+fn msetnx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let are_stored = put_all(call, words, true)?;
+    call.done(Reply::Count(are_stored.into()))
+}
+
+fn put_all(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    only_if_missing: bool,
+) -> Result<bool, ErrorReply> {
+    let pairs = pairs_of(words)?;
+    let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
+    call.change(&keys, |group| {
+        if only_if_missing && keys.iter().any(|key| group.get(*key).is_some()) {
+            return Ok(false);
+        }
+        for (key, value) in &pairs {
+            group.put(*key, *value);
+        }
+        Ok(true)
+    })
+}
+
+fn append(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let bytes = rewrite(call, &words[0], |old| Ok(Some([old, &words[1]].concat())))?;
+    call.done(Reply::Count(bytes as u64))
+}
+
+/// Puts another value in the place of one, which is empty if it is not there, and keeps its expiry; its bytes then.
+fn rewrite(
+    call: &mut Call<'_, '_>,
+    key: &[u8],
+    change: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, ErrorReply>,
+) -> Result<usize, ErrorReply> {
+    let key = Key::parse(key)?;
+    call.change(&[key], |group| {
+        let old = group.get(key);
+        let old_bytes = old.as_ref().map_or(&[][..], Entry::value_bytes);
+        let Some(new) = change(old_bytes)? else {
+            return Ok(old_bytes.len());
+        };
+        let expires_at = old.as_ref().and_then(Entry::expires_at);
+        group.put(key, Value::parse_until(&new, expires_at)?);
+        Ok(new.len())
+    })
+}
+
+fn strlen(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let mut bytes = 0;
+    let read = call.read(key, |_, value| bytes = value.len())?;
+    if let Read::Long(entry) = read {
+        bytes = entry.value_bytes().len();
+    }
+    call.done(Reply::Count(bytes as u64))
+}
+
+fn getrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let (first, last) = (number_of(&words[1])?, number_of(&words[2])?);
+    let key = Key::parse(&words[0])?;
+    let show = |call: &mut Call<'_, '_>, value: &[u8]| {
+        let range = range_of(value.len(), first, last);
+        call.replies.reply(Reply::Value(&value[range]));
+    };
+    match call.read(key, show)? {
+        Read::Shown => {}
+        Read::Long(entry) => show(call, entry.value_bytes()),
+        Read::Missing => call.replies.reply(Reply::Value(b"")),
+    }
+    Ok(Next::Done)
+}
+
+/// The bytes between two places, both included, which count from the end where they are below nought.
+fn range_of(length: usize, first: i64, last: i64) -> std::ops::Range<usize> {
+    if first < 0 && last < 0 && first > last {
+        return 0..0;
+    }
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let place = |place: i64| {
+        if place < 0 {
+            length.saturating_add(place).max(0)
+        } else {
+            place
+        }
+    };
+    let (first, last) = (place(first), place(last).min(length - 1));
+    if first > last {
+        return 0..0;
+    }
+    let byte = |place: i64| usize::try_from(place).unwrap_or(0);
+    byte(first)..byte(last) + 1
+}
+
+fn setrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let place = number_of(&words[1])?;
+    let place = usize::try_from(place).map_err(|_| bad_argument("offset is out of range"))?;
+    let patch = &*words[2];
+    let bytes = rewrite(call, &words[0], |old| {
+        if patch.is_empty() {
+            return Ok(None);
+        }
+        let end = place.saturating_add(patch.len());
+        // Before room is made for it.
+        if end > VALUE_BYTES_MAX {
+            return Err(PairError::ValueTooLarge(end).into());
+        }
+        let mut new = old.to_vec();
+        new.resize(old.len().max(end), 0);
+        new[place..end].copy_from_slice(patch);
+        Ok(Some(new))
+    })?;
+    call.done(Reply::Count(bytes as u64))
+}

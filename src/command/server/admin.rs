@@ -1,0 +1,193 @@
+//! Commands on the data as a whole, and on what it costs: saves, memory, the clock, the end.
+//!
+//! In: a wish. Out: that it is being met, or figures. Promise: nothing is lost by any of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Release};
+
+use crate::command::data::options::number_of;
+use crate::command::table::{ANY, Command, Keys};
+use crate::command::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
+use crate::model::entry::Entry;
+use crate::model::{Key, now_ms};
+use crate::protocol::resp::whole_number;
+use crate::protocol::{ErrorReply, Reply};
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::read("SAVE", "", 0..=0, save)
+        .keys(Keys::None)
+        .alone()
+        .example("SAVE")
+        .about("Write all pairs to store.json now; answers when they are safely on disk."),
+    Command::read("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
+        .keys(Keys::None)
+        .alone()
+        .example("BGSAVE")
+        .about("Begin to write all pairs to store.json; answers at once."),
+    Command::read("LASTSAVE", "", 0..=0, lastsave)
+        .keys(Keys::None)
+        .example("LASTSAVE")
+        .about("Tell when store.json was last written, in seconds since 1970."),
+    Command::read(
+        "MEMORY",
+        "USAGE <key> [SAMPLES <number>] | DOCTOR",
+        1..=ANY,
+        memory,
+    )
+    .keys(Keys::Second)
+    .example("MEMORY USAGE name")
+    .about("Count the bytes that a pair takes in memory."),
+    Command::read(
+        "OBJECT",
+        "ENCODING <key> | REFCOUNT <key> | IDLETIME <key> | FREQ <key>",
+        1..=ANY,
+        object,
+    )
+    .keys(Keys::Second)
+    .example("OBJECT ENCODING age")
+    .about("Tell how Redis would keep a value."),
+    Command::free("TIME", "", 0..=0, time)
+        .example("TIME")
+        .about("Tell the time: seconds since 1970, and microseconds of the next one."),
+    Command::free("WAIT", "<replicas> <ms>", 2..=2, wait)
+        .example("WAIT 1 100")
+        .about("Count the replicas that have all changes: there are none."),
+    Command::free(
+        "SHUTDOWN",
+        "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        0..=ANY,
+        shutdown,
+    )
+    .alone()
+    .example("SHUTDOWN ABORT")
+    .about("Stop the server: it answers what it has received, saves, and ends."),
+];
+
+fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    Ok(Next::Save)
+}
+
+fn bgsave(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let is_known = |word: &[u8]| word.eq_ignore_ascii_case(b"SCHEDULE");
+    if words.len() > 1 || words.iter().any(|word| !is_known(word)) {
+        return Err(call.syntax_error());
+    }
+    let engine = Arc::clone(call.service.engine()?);
+    let saving = Arc::clone(&call.service.saving);
+    if saving.swap(true, AcqRel) {
+        return Err(bad_argument("Background save already in progress"));
+    }
+    tokio::spawn(async move {
+        // How it ended is told by LASTSAVE, STATS and INFO.
+        let _ = engine.save().await;
+        saving.store(false, Release);
+    });
+    call.done(Reply::Status("Background saving started"))
+}
+
+fn lastsave(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let seconds = call.service.last_save_seconds();
+    call.done(Reply::Count(seconds))
+}
+
+/// The pair of a key that a subcommand names.
+fn entry_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Entry>, ErrorReply> {
+    let key = Key::parse(key)?;
+    call.change(&[key], |group| Ok(group.get(key)))
+}
+
+fn memory(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    match (&*words[0].to_ascii_uppercase(), &words[1..]) {
+        (b"USAGE", [key, options @ ..]) => {
+            match options {
+                [] => {}
+                [word, samples] if word.eq_ignore_ascii_case(b"SAMPLES") => {
+                    number_of(samples)?;
+                }
+                _ => return Err(call.syntax_error()),
+            }
+            match entry_of(call, key)? {
+                Some(entry) => call.done(Reply::Count(entry.memory_bytes() as u64)),
+                None => call.done(Reply::NotFound),
+            }
+        }
+        (b"DOCTOR", []) => call.done(Reply::Text(
+            "INFO memory tells how much there is; MEMORY USAGE what a pair takes of it.",
+        )),
+        _ => other_subcommand(call, words, &["USAGE", "DOCTOR"]),
+    }
+}
+
+/// What OBJECT tells.
+const OF_OBJECT: &[&str] = &["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"];
+
+fn object(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let (word, [key]) = (&*words[0].to_ascii_uppercase(), &words[1..]) else {
+        return other_subcommand(call, words, OF_OBJECT);
+    };
+    if !matches!(word, b"ENCODING" | b"REFCOUNT" | b"IDLETIME" | b"FREQ") {
+        return other_subcommand(call, words, OF_OBJECT);
+    }
+    let Some(entry) = entry_of(call, key)? else {
+        return call.done(Reply::NotFound);
+    };
+    match word {
+        b"ENCODING" => call.done(Reply::Value(encoding_of(entry.value_bytes()))),
+        b"REFCOUNT" => call.done(Reply::Count(1)),
+        b"IDLETIME" => Err(bad_argument("it is not kept when a key was last looked at")),
+        _ => Err(bad_argument(
+            "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        )),
+    }
+}
+
+/// What Redis would make of a value that is set.
+fn encoding_of(value: &[u8]) -> &'static [u8] {
+    const EMBEDDED_BYTES_MAX: usize = 44;
+    if whole_number(value).is_some() {
+        b"int"
+    } else if value.len() <= EMBEDDED_BYTES_MAX {
+        b"embstr"
+    } else {
+        b"raw"
+    }
+}
+
+fn time(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let now = now_ms();
+    call.replies.reply(Reply::Array(2));
+    for number in [now / 1000, now % 1000 * 1000] {
+        call.replies
+            .reply(Reply::Value(number.to_string().as_bytes()));
+    }
+    Ok(Next::Done)
+}
+
+fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    number_of(&words[0])?;
+    if number_of(&words[1])
+        .map_err(|_| bad_argument("timeout is not an integer or out of range"))?
+        < 0
+    {
+        return Err(bad_argument("timeout is negative"));
+    }
+    call.done(Reply::Count(0))
+}
+
+fn shutdown(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    for word in words {
+        match &*word.to_ascii_uppercase() {
+            // What is not saved stays in the journal until the next start.
+            b"NOSAVE" | b"SAVE" | b"NOW" | b"FORCE" => {}
+            b"ABORT" => return Err(bad_argument("No shutdown in progress.")),
+            _ => return Err(call.syntax_error()),
+        }
+    }
+    call.service.setup.shutdown.cancel();
+    if !call.dialect.is_resp() {
+        // Redis says nothing, and its clients wait for nothing.
+        call.replies.reply(Reply::Ok);
+    }
+    Ok(Next::Close)
+}

@@ -1,0 +1,372 @@
+//! Commands on connections: this one, and the others.
+//!
+//! In: what a client says of itself, or asks about others. Out: names, lists, and ends of connections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::command::clients::{Client, Clients};
+use crate::command::data::options::number_of;
+use crate::command::server::info::REDIS_VERSION;
+use crate::command::session::Session;
+use crate::command::table::{ANY, COMMANDS, Command};
+use crate::command::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
+use crate::protocol::resp::whole_number;
+use crate::protocol::{Dialect, ErrorReply, Reply};
+
+pub(in crate::command) const ROWS: &[Command] = &[
+    Command::free(
+        "CLIENT",
+        "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | LIST | INFO | KILL ... | NO-EVICT ON | NO-EVICT OFF",
+        1..=ANY,
+        client,
+    )
+    .example("CLIENT GETNAME")
+        .about("Name this connection, list all connections, end some."),
+    Command::free("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY, hello)
+        .alone()
+        .example("HELLO 4")
+        .about("Tell of the server, and choose the version of RESP, for Redis clients."),
+    Command::free("AUTH", "[<user>] <password>", 1..=ANY, auth)
+        .example("AUTH default any")
+        .about("Show a password; none is asked for."),
+    Command::free("SELECT", "<number>", 1..=1, select)
+        .example("SELECT 0")
+        .about("Choose a database; there is one, with number 0."),
+    Command::free("MONITOR", "", 0..=0, monitor)
+        .alone()
+        .example("MONITOR")
+        .about("Watch every request that the server executes from now on."),
+    Command::free("RESET", "", 0..=0, reset)
+        .example("RESET")
+        .about("Make this connection as it was when it began."),
+];
+
+/// What CLIENT does.
+const OF_CLIENT: &[&str] = &[
+    "ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "KILL", "NO-EVICT", "NO-TOUCH",
+];
+
+fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let client = call.client()?;
+    let arguments = &words[1..];
+    match (&*words[0].to_ascii_uppercase(), arguments) {
+        (b"ID", []) => call.done(Reply::Count(client.id)),
+        (b"GETNAME", []) => {
+            let name = client.names().name;
+            if name.is_empty() {
+                return call.done(Reply::NotFound);
+            }
+            call.done(Reply::Value(name.as_bytes()))
+        }
+        (b"SETNAME", [name]) => {
+            let name = printable(name).ok_or_else(bad_name)?;
+            client.names_mut().name = name;
+            call.done(Reply::Ok)
+        }
+        (b"SETINFO", [attribute, value]) => {
+            let attribute = String::from_utf8_lossy(attribute).to_lowercase();
+            let value = printable(value).ok_or_else(|| {
+                bad_argument(format!(
+                    "{attribute} cannot contain spaces, newlines or special characters."
+                ))
+            })?;
+            let mut names = client.names_mut();
+            match &*attribute {
+                "lib-name" => names.library = value,
+                "lib-ver" => names.library_version = value,
+                _ => {
+                    return Err(bad_argument(format!("Unrecognized option '{attribute}'")));
+                }
+            }
+            drop(names);
+            call.done(Reply::Ok)
+        }
+        (b"INFO", []) => {
+            let text = described(&call.service.clients, &client) + "\n";
+            call.done(Reply::Text(&text))
+        }
+        (b"LIST", filters) => list(call, filters),
+        (b"KILL", [address]) => kill_address(call, address),
+        (b"KILL", filters) if !filters.is_empty() => kill(call, &client, filters),
+        (b"NO-EVICT" | b"NO-TOUCH", [word]) if is_switch(word) => call.done(Reply::Ok),
+        (b"NO-EVICT" | b"NO-TOUCH", [_]) => Err(call.syntax_error()),
+        _ => other_subcommand(call, words, OF_CLIENT),
+    }
+}
+
+fn bad_name() -> ErrorReply {
+    bad_argument("Client names cannot contain spaces, newlines or special characters.")
+}
+
+fn is_switch(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"ON") || word.eq_ignore_ascii_case(b"OFF")
+}
+
+/// The longest name that a client may have: it is kept in memory, and listed in a line.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// A name that leaves a line of names readable.
+pub(in crate::command) fn printable(bytes: &[u8]) -> Option<String> {
+    let is_printable = bytes.iter().all(u8::is_ascii_graphic) && bytes.len() <= NAME_BYTES_MAX;
+    is_printable.then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// A line of CLIENT LIST, with the fields of Redis that there is something to tell of.
+fn described(clients: &Clients, client: &Client) -> String {
+    let names = client.names();
+    let (channels, patterns) = &client.subscriptions;
+    let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
+    let queued = client.queued.load(Relaxed);
+    let flags = if channels + patterns > 0 {
+        "P"
+    } else if queued >= 0 {
+        "x"
+    } else {
+        "N"
+    };
+    let command = client.command.load(Relaxed).checked_sub(1);
+    let command = command.map_or("NULL".to_owned(), |place| {
+        COMMANDS[place].name.to_lowercase()
+    });
+    format!(
+        "id={} addr={} laddr={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} \
+         ssub=0 multi={queued} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+        client.id,
+        client.address,
+        client.local_address,
+        names.name,
+        client.since.elapsed().as_secs(),
+        clients.idle_seconds(client),
+        client.resp.load(Relaxed),
+        names.library,
+        names.library_version,
+    )
+}
+
+fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
+    let mut all = call.service.clients.all();
+    match filters {
+        [] => {}
+        [word, kind] if word.eq_ignore_ascii_case(b"TYPE") => {
+            let kind = kind_of(kind)?;
+            all.retain(|client| is_of_kind(client, &kind));
+        }
+        [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
+            let ids: Vec<u64> = ids
+                .iter()
+                .map(|id| id_of(id).ok_or_else(|| bad_argument("Invalid client ID")))
+                .collect::<Result<_, _>>()?;
+            all.retain(|client| ids.contains(&client.id));
+        }
+        _ => return Err(call.syntax_error()),
+    }
+    let clients = &call.service.clients;
+    let lines = all.iter().map(|client| described(clients, client) + "\n");
+    let text: String = lines.collect();
+    call.done(Reply::Text(&text))
+}
+
+fn id_of(word: &[u8]) -> Option<u64> {
+    let id = number_of(word).ok()?;
+    u64::try_from(id).ok().filter(|id| *id > 0)
+}
+
+fn kind_of(word: &[u8]) -> Result<String, ErrorReply> {
+    let kind = String::from_utf8_lossy(word).to_lowercase();
+    if matches!(&*kind, "normal" | "pubsub" | "master" | "replica" | "slave") {
+        Ok(kind)
+    } else {
+        let word = String::from_utf8_lossy(word);
+        Err(bad_argument(format!("Unknown client type '{word}'")))
+    }
+}
+
+fn is_of_kind(client: &Client, kind: &str) -> bool {
+    let (channels, patterns) = &client.subscriptions;
+    let listens = channels.load(Relaxed) + patterns.load(Relaxed) > 0;
+    match kind {
+        "normal" => !listens,
+        "pubsub" => listens,
+        _ => false,
+    }
+}
+
+fn kill_address(call: &mut Call<'_, '_>, address: &[u8]) -> Answer {
+    let all = call.service.clients.all();
+    let meant = all
+        .iter()
+        .find(|client| client.address.to_string().as_bytes() == address);
+    let meant = meant.ok_or_else(|| bad_argument("No such client"))?;
+    end(call, &[Arc::clone(meant)], Reply::Ok)
+}
+
+fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answer {
+    let mut all = call.service.clients.all();
+    let mut skips_own = true;
+    let mut filters = filters.iter();
+    while let Some(filter) = filters.next() {
+        let value = filters.next().ok_or_else(|| call.syntax_error())?;
+        match &*filter.to_ascii_uppercase() {
+            b"ID" => {
+                let id = id_of(value);
+                let id = id.ok_or_else(|| bad_argument("client-id should be greater than 0"))?;
+                all.retain(|client| client.id == id);
+            }
+            b"ADDR" => all.retain(|client| client.address.to_string().as_bytes() == &**value),
+            b"LADDR" => {
+                all.retain(|client| client.local_address.to_string().as_bytes() == &**value);
+            }
+            b"TYPE" => {
+                let kind = kind_of(value)?;
+                all.retain(|client| is_of_kind(client, &kind));
+            }
+            b"USER" => {
+                if !value.eq_ignore_ascii_case(b"default") {
+                    let user = String::from_utf8_lossy(value);
+                    return Err(bad_argument(format!("No such user '{user}'")));
+                }
+            }
+            b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => skips_own = true,
+            b"SKIPME" if value.eq_ignore_ascii_case(b"no") => skips_own = false,
+            _ => return Err(call.syntax_error()),
+        }
+    }
+    all.retain(|client| client.id != own.id || !skips_own);
+    let count = all.len() as u64;
+    end(call, &all, Reply::Count(count))
+}
+
+/// Ends connections; this one after its reply.
+fn end(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> Answer {
+    let own = call.client()?.id;
+    for client in clients.iter().filter(|client| client.id != own) {
+        client.end();
+    }
+    call.replies.reply(reply);
+    Ok(if clients.iter().any(|client| client.id == own) {
+        Next::Close
+    } else {
+        Next::Done
+    })
+}
+
+fn monitor(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let client = call.client()?;
+    call.session.gets_lines = !call.dialect.is_resp();
+    call.service.clients.monitor(&client);
+    call.done(Reply::Ok)
+}
+
+fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let client = call.client()?;
+    call.service.channels.forget(call.session);
+    call.service.clients.end_monitoring(client.id);
+    client.drop_mail();
+    *client.names_mut() = crate::command::clients::Names::default();
+    *call.session = Session::of(client);
+    if call.dialect.is_resp() {
+        call.replies.speak(Dialect::Resp2);
+    }
+    call.replies.reply(Reply::Status("RESET"));
+    Ok(Next::Reset)
+}
+
+fn hello(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let client = call.client()?;
+    let mut is_resp3 = call.session.is_resp3;
+    let mut name = None;
+    let mut words = words.iter();
+    if let Some(version) = words.next() {
+        is_resp3 = match whole_number(version) {
+            Some(2) => false,
+            Some(3) => true,
+            Some(_) => {
+                return Err(bad_argument("unsupported protocol version").with_prefix("NOPROTO"));
+            }
+            None => {
+                return Err(bad_argument(
+                    "Protocol version is not an integer or out of range",
+                ));
+            }
+        };
+    }
+    while let Some(option) = words.next() {
+        let upper = option.to_ascii_uppercase();
+        match (&*upper, words.as_slice()) {
+            (b"AUTH", [user, _, ..]) => {
+                check_user(user)?;
+                words.nth(1);
+            }
+            (b"SETNAME", [given, ..]) => {
+                name = Some(printable(given).ok_or_else(bad_name)?);
+                words.next();
+            }
+            _ => {
+                let option = String::from_utf8_lossy(option);
+                return Err(bad_argument(format!(
+                    "Syntax error in HELLO option '{option}'"
+                )));
+            }
+        }
+    }
+    if let Some(name) = name {
+        client.names_mut().name = name;
+    }
+    call.session.is_resp3 = is_resp3;
+    let version = if is_resp3 { 3 } else { 2 };
+    client.resp.store(version, Relaxed);
+    if call.dialect.is_resp() {
+        call.replies.speak(call.session.resp());
+    }
+    let replies = &mut *call.replies;
+    replies.reply(Reply::Map(8));
+    let mut tell = |name: &str, value: Reply<'_>| {
+        replies.reply(Reply::Value(name.as_bytes()));
+        replies.reply(value);
+    };
+    tell("server", Reply::Value(b"redis"));
+    tell("version", Reply::Value(REDIS_VERSION.as_bytes()));
+    tell("proto", Reply::Count(version as u64));
+    tell("id", Reply::Count(client.id));
+    tell("mode", Reply::Value(b"standalone"));
+    tell("role", Reply::Value(b"master"));
+    tell("modules", Reply::Array(0));
+    let own_version = env!("CARGO_PKG_VERSION").as_bytes();
+    tell("pykv_version", Reply::Value(own_version));
+    Ok(Next::Done)
+}
+
+/// As Redis does without a password: its one user is let in with any.
+fn check_user(user: &[u8]) -> Result<(), ErrorReply> {
+    if user == b"default" {
+        return Ok(());
+    }
+    let error = bad_argument("invalid username-password pair or user is disabled.");
+    Err(error.with_prefix("WRONGPASS"))
+}
+
+fn auth(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    match words {
+        [user, _] => check_user(user)?,
+        [_, _, ..] => return Err(call.syntax_error()),
+        _ => {
+            return Err(bad_argument(
+                "AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ));
+        }
+    }
+    call.done(Reply::Ok)
+}
+
+fn select(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    match whole_number(&words[0]) {
+        Some(0) => call.done(Reply::Ok),
+        Some(number) if i32::try_from(number).is_err() => Err(bad_argument(
+            "value is out of range, value must between -2147483648 and 2147483647",
+        )),
+        Some(_) => Err(bad_argument("DB index is out of range")),
+        None => Err(bad_argument("value is not an integer or out of range")),
+    }
+}

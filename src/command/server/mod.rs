@@ -1,0 +1,11 @@
+//! Commands on the server itself, and on connections.
+//!
+//! One file for each family: its rows of the table above its handlers.
+
+pub mod admin;
+pub mod client;
+pub mod command_docs;
+pub mod config;
+pub mod info;
+pub mod slowlog;
+pub mod stats;

@@ -1,0 +1,474 @@
+//! How a pair lies in memory, and how the entries of a shard are reached: the one island of unsafe code.
+//!
+//! In: keys and values. Out: an [`Entry`], one allocation behind one thin pointer, shared by counting: a slow reader keeps the
+//! pair it is being sent, and nothing else, and no lock. Promises: what holders read never changes; an entry that nobody else
+//! holds can be written over in place.
+//!
+//! ```text
+//! bytes  0..4   how many hold it
+//!        4..8   the length of the key; the highest bit says that the pair expires
+//!        8..12  the length of the value
+//!       12..    [when it expires, 8 bytes, little-endian] key value
+//! ```
+//!
+//! What it is worth: with a safe `ThinArc`, whose head is twice as long, an entry of a key of 16 bytes and a value of 64 takes
+//! 112 bytes in place of 96, and its value cannot be written over in place. A look-up waits for memory three or four times, each
+//! time for the read before; [`prefetch`] has those of several keys made at once. With both, and the runs of the engine that
+//! use them, a GET of 64 in a pipeline, of a million random keys, takes 0.20 us of a core in place of 0.41, and a SET 0.22 in
+//! place of 0.61.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+use dashmap::SharedValue;
+use hashbrown::raw::RawTable;
+
+use crate::model::{Key, UnixMs, Value};
+
+/// Marks, in the length of the key, that eight bytes with its expiry stand before it.
+const EXPIRES: u32 = 1 << 31;
+const EXPIRY_BYTES: usize = size_of::<UnixMs>();
+/// So many holders can only be a fault; one more could wrap to none, and free what is in use.
+const HOLDERS_MAX: u32 = 1 << 31;
+const CACHE_LINE_BYTES: usize = 64;
+
+#[repr(C)]
+struct Head {
+    holders: AtomicU32,
+    key_bytes: u32,
+    value_bytes: u32,
+}
+
+/// One pair in one allocation, shared by counting.
+///
+/// It is hashed and compared by its key alone, so that a map of entries is a map from key to value.
+pub struct Entry(NonNull<Head>);
+
+// SAFETY: what is shared is only read, but for the count, which is atomic; writing needs the only holder (`overwrite`).
+#[allow(unsafe_code)]
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    /// Copies a pair into one allocation.
+    #[must_use]
+    pub fn new(key: Key<'_>, value: Value<'_>) -> Self {
+        let (key, expires_at) = (key.as_bytes(), value.expires_at());
+        let length =
+            |bytes: &[u8]| u32::try_from(bytes.len()).expect("the limits of a pair fit 31 bits");
+        let head = Head {
+            holders: AtomicU32::new(1),
+            key_bytes: length(key) | expires_at.map_or(0, |_| EXPIRES),
+            value_bytes: length(value.bytes()),
+        };
+        let expiry = expires_at.map(UnixMs::to_le_bytes);
+        let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry);
+        let layout = layout(expiry.len() + key.len() + value.bytes().len());
+        // SAFETY: the layout has room for the head and the three parts, one after the other; nobody else knows the place.
+        #[allow(unsafe_code)]
+        #[expect(
+            clippy::cast_ptr_alignment,
+            reason = "it is allocated with the alignment of the head"
+        )]
+        unsafe {
+            let Some(place) = NonNull::new(alloc(layout).cast::<Head>()) else {
+                handle_alloc_error(layout)
+            };
+            place.write(head);
+            let mut at = place.as_ptr().add(1).cast::<u8>();
+            for part in [expiry, key, value.bytes()] {
+                ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
+                at = at.add(part.len());
+            }
+            Self(place)
+        }
+    }
+
+    fn head(&self) -> &Head {
+        // SAFETY: the place was filled by `new`, and is there while this holder is.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.0.as_ref()
+        }
+    }
+
+    /// Expiry, key and value, one after the other.
+    fn bytes(&self) -> &[u8] {
+        let length = self.value_start() + self.head().value_bytes as usize;
+        // SAFETY: so many bytes were filled behind the head by `new`; they only change while nobody borrows them.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(self.0.as_ptr().add(1).cast::<u8>(), length)
+        }
+    }
+
+    fn key_start(&self) -> usize {
+        if self.head().key_bytes & EXPIRES == 0 {
+            0
+        } else {
+            EXPIRY_BYTES
+        }
+    }
+
+    fn value_start(&self) -> usize {
+        self.key_start() + (self.head().key_bytes & !EXPIRES) as usize
+    }
+
+    /// The key's bytes, always UTF-8.
+    #[must_use]
+    pub fn key_bytes(&self) -> &[u8] {
+        &self.bytes()[self.key_start()..self.value_start()]
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> Key<'_> {
+        Key::parse(self.key_bytes()).expect("an entry is made of a key")
+    }
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn value_bytes(&self) -> &[u8] {
+        &self.bytes()[self.value_start()..]
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> Value<'_> {
+        Value::parse_until(self.value_bytes(), self.expires_at())
+            .expect("an entry is made of a value")
+    }
+
+    /// When the pair ceases to be, if ever.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<UnixMs> {
+        (self.key_start() > 0).then(|| {
+            let bytes = self.bytes()[..EXPIRY_BYTES]
+                .try_into()
+                .expect("the head says that eight bytes are there");
+            UnixMs::from_le_bytes(bytes)
+        })
+    }
+
+    /// Whether the pair has ceased to be at `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMs) -> bool {
+        self.expires_at()
+            .is_some_and(|expires_at| expires_at <= now)
+    }
+
+    /// Whether it is this very entry, and not another of the same key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// Writes a value over the one that is here, if that is as long, neither expires, and nobody else holds the entry;
+    /// whether it has.
+    pub fn overwrite(&mut self, value: Value<'_>) -> bool {
+        let is_alike = self.head().value_bytes as usize == value.bytes().len()
+            && self.key_start() == 0
+            && value.expires_at().is_none();
+        // What the last other holder has read, it has read before: `Drop` releases, this acquires.
+        if !is_alike || self.head().holders.load(Ordering::Acquire) != 1 {
+            return false;
+        }
+        // SAFETY: so many bytes are there, and no other holder; `&mut self` says that this one is not borrowed from, so that
+        // the value does not lie in here.
+        #[allow(unsafe_code)]
+        unsafe {
+            let at = self.0.as_ptr().add(1).cast::<u8>().add(self.value_start());
+            ptr::copy_nonoverlapping(value.bytes().as_ptr(), at, value.bytes().len());
+        }
+        true
+    }
+
+    /// Has what is read first of it fetched from memory.
+    pub fn prefetch(&self) {
+        let start = self.0.as_ptr().cast::<u8>();
+        prefetch(start);
+        prefetch(start.wrapping_add(CACHE_LINE_BYTES));
+    }
+
+    /// Bytes in memory: the allocation, and the place in the table.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        // Eight bytes and a byte of the hash, and an eighth of the places stays free.
+        const PLACE: usize = 10;
+        size_of::<Head>() + self.bytes().len() + PLACE
+    }
+
+    /// Bytes of key and value together.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        self.bytes().len() - self.key_start()
+    }
+}
+
+/// The layout of an entry with so many bytes behind its head.
+fn layout(bytes: usize) -> Layout {
+    let whole = Layout::new::<Head>().extend(
+        Layout::array::<u8>(bytes).expect("the limits of a pair are far below those of memory"),
+    );
+    whole.expect("the same").0
+}
+
+impl Clone for Entry {
+    fn clone(&self) -> Self {
+        // A holder makes another: nothing is published by it.
+        let holders = self.head().holders.fetch_add(1, Ordering::Relaxed);
+        if holders >= HOLDERS_MAX {
+            std::process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.head().holders.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        // All that the others have done with it comes before it is freed.
+        fence(Ordering::Acquire);
+        let layout = layout(self.bytes().len());
+        // SAFETY: the last holder is gone; the place was allocated with this layout.
+        #[allow(unsafe_code)]
+        unsafe {
+            dealloc(self.0.as_ptr().cast::<u8>(), layout);
+        }
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key_bytes() == other.key_bytes()
+    }
+}
+
+impl Eq for Entry {}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key_bytes().cmp(other.key_bytes())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key_bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Entry({:?}, {} bytes)",
+            self.key().as_str(),
+            self.value_bytes().len()
+        )
+    }
+}
+
+/// One shard of the map.
+pub type Shard = RawTable<(Entry, SharedValue<()>)>;
+
+/// The entries of a shard, in no order.
+pub fn entries_of(shard: &Shard) -> impl Iterator<Item = &Entry> {
+    // SAFETY: the table outlives the iterator, which borrows it, and nobody changes it meanwhile.
+    #[allow(unsafe_code)]
+    let buckets = unsafe { shard.iter() };
+    buckets.map(|bucket| {
+        // SAFETY: the iterator yields full places of the table, which is still borrowed.
+        #[allow(unsafe_code)]
+        let (entry, _) = unsafe { bucket.as_ref() };
+        entry
+    })
+}
+
+/// Has the place in a shard fetched from memory where the entry with this hash stands, if it is there.
+pub fn prefetch_place(shard: &Shard, hash: u64) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the table, too, takes the lower bits"
+    )]
+    let place = hash as usize & (shard.buckets() - 1);
+    // A byte of each hash stands at the end, the entries before it, backwards.
+    let end = shard.data_end().as_ptr();
+    prefetch(end.cast::<u8>().wrapping_add(place));
+    prefetch(end.wrapping_sub(place + 1));
+}
+
+/// Has the entries with this hash fetched, which is one, hardly ever more.
+pub fn prefetch_entry(shard: &Shard, hash: u64) {
+    shard.find(hash, |(entry, _)| {
+        entry.prefetch();
+        false
+    });
+}
+
+/// Has a line of memory fetched. Any address will do: one that is nobody's does nothing.
+pub fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint to the processor, which neither reads nor faults.
+    #[allow(unsafe_code)]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn entry(key: &str, value: &[u8], expires_at: Option<UnixMs>) -> Entry {
+        Entry::new(
+            Key::parse(key.as_bytes()).expect("a key"),
+            Value::parse_until(value, expires_at).expect("a value"),
+        )
+    }
+
+    #[test]
+    fn an_entry_gives_back_what_it_was_made_of() {
+        for expires_at in [None, Some(1_795_400_000_123)] {
+            let entry = entry("ключ", b"\x00\xff", expires_at);
+            assert_eq!(entry.key().as_str(), "ключ");
+            assert_eq!(entry.value_bytes(), b"\x00\xff");
+            assert_eq!(entry.expires_at(), expires_at);
+            assert_eq!(entry.data_bytes(), 8 + 2);
+        }
+        assert_eq!(entry("", b"", None).data_bytes(), 0);
+    }
+
+    /// Goal: the packed entry is what a plain safe one would be, whatever is done to it.
+    /// Method: the same random steps on both: make, share, write over, give up; all that are held are compared.
+    #[test]
+    fn an_entry_is_what_a_plain_pair_is_whatever_is_done_to_it() {
+        struct Plain {
+            key: String,
+            value: Vec<u8>,
+            expires_at: Option<UnixMs>,
+        }
+        let mut overwritten = 0;
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut held: Vec<(Entry, Arc<Plain>)> = Vec::new();
+            for _ in 0..100 {
+                let value: Vec<u8> = (0..random.usize(0..3)).map(|_| random.u8(..)).collect();
+                let expires_at = (random.u8(0..4) == 0).then(|| random.u64(..1 << 50));
+                let place = (!held.is_empty()).then(|| random.usize(..held.len()));
+                match (random.u8(0..4), place) {
+                    (0, _) | (_, None) => {
+                        let key: String = (0..random.usize(0..20))
+                            .map(|_| random.alphanumeric())
+                            .collect();
+                        let packed = entry(&key, &value, expires_at);
+                        held.push((
+                            packed,
+                            Arc::new(Plain {
+                                key,
+                                value,
+                                expires_at,
+                            }),
+                        ));
+                    }
+                    (1, Some(place)) => {
+                        let (packed, plain) = &held[place];
+                        held.push((packed.clone(), Arc::clone(plain)));
+                    }
+                    (2, Some(place)) => drop(held.swap_remove(place)),
+                    (_, Some(place)) => {
+                        let (packed, plain) = &mut held[place];
+                        let new = Value::parse_until(&value, expires_at).expect("short");
+                        let may = Arc::strong_count(plain) == 1
+                            && plain.value.len() == value.len()
+                            && plain.expires_at.is_none()
+                            && expires_at.is_none();
+                        assert_eq!(packed.overwrite(new), may, "seed {seed}");
+                        if may {
+                            overwritten += 1;
+                            let key = plain.key.clone();
+                            *plain = Arc::new(Plain {
+                                key,
+                                value,
+                                expires_at,
+                            });
+                        }
+                    }
+                }
+                for (packed, plain) in &held {
+                    assert_eq!(packed.key().as_str(), plain.key, "seed {seed}");
+                    assert_eq!(packed.value_bytes(), plain.value, "seed {seed}");
+                    assert_eq!(packed.expires_at(), plain.expires_at, "seed {seed}");
+                }
+            }
+        }
+        assert!(overwritten > 100, "only {overwritten} were written over");
+    }
+
+    #[test]
+    fn what_many_threads_hold_is_freed_once_and_read_whole() {
+        let shared = entry("key", &[7; 1000], None);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let mine = shared.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..1000 {
+                        let another = mine.clone();
+                        assert!(another.value_bytes().iter().all(|byte| *byte == 7));
+                    }
+                })
+            })
+            .collect();
+        drop(shared);
+        for thread in threads {
+            thread.join().expect("a thread that reads");
+        }
+    }
+
+    #[test]
+    fn each_entry_of_a_shard_is_seen_once() {
+        let mut shard = Shard::new();
+        assert_eq!(entries_of(&shard).count(), 0);
+        for number in 0..100_u64 {
+            let new = (entry(&number.to_string(), b"", None), SharedValue::new(()));
+            shard.insert(number << 40 | number, new, |_| {
+                unreachable!("there is room")
+            });
+            if shard.capacity() == shard.len() {
+                let hash = |(entry, _): &(Entry, _)| {
+                    let number: u64 = entry.key().as_str().parse().expect("a number");
+                    number << 40 | number
+                };
+                shard.reserve(1, hash);
+            }
+        }
+        for number in 0..100_u64 {
+            // Hints: they may ask for anything, and change nothing.
+            prefetch_place(&shard, number << 40 | number);
+            prefetch_entry(&shard, number << 40 | number);
+        }
+        let mut keys: Vec<u64> = entries_of(&shard)
+            .map(|entry| entry.key().as_str().parse().expect("a number"))
+            .collect();
+        keys.sort_unstable();
+        assert_eq!(keys, (0..100).collect::<Vec<u64>>());
+    }
+}

@@ -1,0 +1,154 @@
+//! What is stored and what a change is: `Key`, `Value`, `Change` (one journal record).
+//!
+//! In: bytes from any door. Out: values whose limits have been checked once, here, so that no layer below asks again.
+
+pub mod entry;
+
+use std::fmt;
+
+/// The longest key, in bytes: long enough for any name, short enough that keys alone cannot exhaust a buffer. (A fuzzer is to
+/// come to each limit with inputs of a few hundred bytes.)
+pub const KEY_BYTES_MAX: usize = if cfg!(fuzzing) { 16 } else { 64 << 10 };
+
+/// The longest value, in bytes: a picture or a document fits, and ten that are being received as they are stay under a
+/// gigabyte.
+pub const VALUE_BYTES_MAX: usize = if cfg!(fuzzing) { 256 } else { 64 << 20 };
+
+/// A moment, in milliseconds since 1970-01-01 UTC.
+pub type UnixMs = u64;
+
+/// The last moment at which a pair can expire: the end of the year 9999, as far as RFC 3339 and its readers go.
+pub const EXPIRES_AT_MAX: UnixMs = 253_402_207_200_000;
+
+/// Why bytes cannot be a key or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// The key is longer than [`KEY_BYTES_MAX`].
+    #[error("the key has {0} bytes, and may have {KEY_BYTES_MAX}")]
+    KeyTooLarge(usize),
+    /// The value is longer than [`VALUE_BYTES_MAX`].
+    #[error("the value has {0} bytes, and may have {VALUE_BYTES_MAX}")]
+    ValueTooLarge(usize),
+    /// The key is not UTF-8.
+    #[error("the key is not UTF-8 (its byte {0})")]
+    KeyNotText(usize),
+}
+
+/// A key: UTF-8, at most [`KEY_BYTES_MAX`] bytes, the empty one included.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a>(&'a [u8]);
+
+impl<'a> Key<'a> {
+    /// Takes bytes as a key.
+    ///
+    /// # Errors
+    /// [`PairError::KeyTooLarge`] and [`PairError::KeyNotText`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, PairError> {
+        if bytes.len() > KEY_BYTES_MAX {
+            return Err(PairError::KeyTooLarge(bytes.len()));
+        }
+        // Nearly all are, and this look costs a third of the other.
+        if !bytes.is_ascii()
+            && let Err(error) = std::str::from_utf8(bytes)
+        {
+            return Err(PairError::KeyNotText(error.valid_up_to() + 1));
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).expect("`parse` has looked")
+    }
+
+    /// The key as bytes.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({:?})", self.as_str())
+    }
+}
+
+/// Whether a value is text: UTF-8.
+#[must_use]
+pub fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+}
+
+/// A value: any bytes, at most [`VALUE_BYTES_MAX`] of them, and when they cease to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a> {
+    bytes: &'a [u8],
+    expires_at: Option<UnixMs>,
+}
+
+impl<'a> Value<'a> {
+    /// Takes bytes as a value that stays until it is deleted.
+    ///
+    /// # Errors
+    /// [`PairError::ValueTooLarge`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, PairError> {
+        Self::parse_until(bytes, None)
+    }
+
+    /// Takes bytes as a value that ceases to be at `expires_at`.
+    ///
+    /// # Errors
+    /// [`PairError::ValueTooLarge`].
+    pub fn parse_until(bytes: &'a [u8], expires_at: Option<UnixMs>) -> Result<Self, PairError> {
+        if bytes.len() > VALUE_BYTES_MAX {
+            return Err(PairError::ValueTooLarge(bytes.len()));
+        }
+        Ok(Self { bytes, expires_at })
+    }
+
+    /// The bytes of the value.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// When the value ceases to be, if ever.
+    #[must_use]
+    pub fn expires_at(self) -> Option<UnixMs> {
+        self.expires_at
+    }
+}
+
+/// One change, as the journal records it: absolute values and times, so that replaying it twice is harmless.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// The key now has this value.
+    Put(Key<'a>, Value<'a>),
+    /// These keys are gone: one request, one record, however many keys.
+    Delete(&'a [Key<'a>]),
+    /// Every key is gone.
+    Clear,
+    /// These changes, in this order, all or none. A group holds no groups.
+    Group(&'a [Change<'a>]),
+}
+
+/// The time now, in milliseconds since 1970-01-01 UTC.
+#[must_use]
+pub fn now_ms() -> UnixMs {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() {
+        let longest = vec![b'k'; 65_536];
+        assert!(Key::parse(&longest).is_ok());
+        let longer = vec![b'k'; 65_537];
+        assert_eq!(Key::parse(&longer), Err(PairError::KeyTooLarge(65_537)));
+    }
+}
