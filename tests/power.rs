@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use pykv::engine::{Barrier, Engine, Group};
+use pykv::engine::{Barrier, Engine, WriteTransaction};
 use pykv::model::{Key, Value};
 use pykv::persistence::{Durability, Options, Progress, StoreError};
 use pykv::protocol::ErrorReply;
@@ -119,19 +119,19 @@ impl Step {
             }
             Self::Delete(names) => {
                 let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
-                let mut group = engine.group(&keys);
+                let mut group = engine.begin(&keys);
                 self.make_in(&mut group);
                 group.end(made).map(drop)
             }
             Self::Clear | Self::Group(_) => {
-                let mut group = engine.group_of_all();
+                let mut group = engine.begin_on_all();
                 self.make_in(&mut group);
                 group.end(made).map(drop)
             }
         }
     }
 
-    fn make_in(&self, group: &mut Group<'_>) {
+    fn make_in(&self, group: &mut WriteTransaction<'_>) {
         match self {
             Self::Put(name, value) => group.put(key(name), Value::parse(value).expect("a value")),
             Self::Delete(names) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pykv::command::{Desk, Service, Session, Setup};
+use pykv::command::{Dispatcher, Service, Session, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
@@ -65,7 +65,7 @@ pub fn execute(service: &Service, sent: &str) -> Barrier {
     let Arrived { items, batch, .. } = input.batch();
     let (mut output, mut barrier) = (Vec::new(), Barrier::default());
     let stopped = Execution {
-        desk: Desk {
+        dispatcher: Dispatcher {
             service,
             session: &mut Session::default(),
             tally: &mut Tally::default(),

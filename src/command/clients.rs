@@ -19,7 +19,7 @@ use futures_util::task::AtomicWaker;
 use crate::model::now_ms;
 
 /// The most bytes that wait for one client, as in Redis for those that subscribe.
-pub const MAIL_BYTES_MAX: usize = 32 << 20;
+pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 
 /// What comes to a client by itself.
 #[derive(Debug)]
@@ -64,14 +64,14 @@ pub struct Client {
     /// 2 or 3.
     pub(super) resp: AtomicUsize,
     /// Whether it has to go, and whether only what it has sent already is to be answered.
-    has_to_go: AtomicBool,
-    is_last_call: AtomicBool,
-    mail: Mutex<Mail>,
+    is_killed: AtomicBool,
+    is_draining: AtomicBool,
+    outbox: Mutex<Outbox>,
     /// How many messages wait.
     waiting: AtomicUsize,
     /// Wakes its connection, to look at all these. (One waker for all: each that a connection waited for by itself would cost
     /// it some locks for every request.)
-    bell: AtomicWaker,
+    waker: AtomicWaker,
 }
 
 /// What a client has said of itself.
@@ -83,7 +83,7 @@ pub(super) struct Names {
 }
 
 #[derive(Debug, Default)]
-struct Mail {
+struct Outbox {
     messages: VecDeque<Message>,
     bytes: usize,
 }
@@ -91,71 +91,71 @@ struct Mail {
 impl Client {
     /// Lets it have a message, as soon as its connection comes to it.
     pub(super) fn post(&self, message: Message) {
-        let mut mail = self.mail();
-        mail.bytes += message.bytes();
-        if mail.bytes > MAIL_BYTES_MAX {
-            mail.messages.clear();
-            drop(mail);
+        let mut outbox = self.outbox();
+        outbox.bytes += message.bytes();
+        if outbox.bytes > OUTBOX_BYTES_MAX {
+            outbox.messages.clear();
+            drop(outbox);
             self.end();
             return;
         }
-        mail.messages.push_back(message);
-        self.waiting.store(mail.messages.len(), Release);
-        drop(mail);
-        self.bell.wake();
+        outbox.messages.push_back(message);
+        self.waiting.store(outbox.messages.len(), Release);
+        drop(outbox);
+        self.waker.wake();
     }
 
     /// It has to go.
     pub fn end(&self) {
-        self.has_to_go.store(true, Release);
-        self.bell.wake();
+        self.is_killed.store(true, Release);
+        self.waker.wake();
     }
 
     /// Only what it has sent already is to be answered.
-    fn call_last(&self) {
-        self.is_last_call.store(true, Release);
-        self.bell.wake();
+    fn drain(&self) {
+        self.is_draining.store(true, Release);
+        self.waker.wake();
     }
 
     /// Has this task woken when there is something to look at; whether its client has to go.
     pub fn listen(&self, context: &Context<'_>) -> bool {
-        self.bell.register(context.waker());
-        self.has_to_go.load(Acquire)
+        self.waker.register(context.waker());
+        self.is_killed.load(Acquire)
     }
 
     /// Whether only what it has sent already is to be answered.
     #[must_use]
-    pub fn is_last_call(&self) -> bool {
-        self.is_last_call.load(Acquire)
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Acquire)
     }
 
-    /// Whether there is mail. One that was sent before this client's next request was, is seen.
+    /// Whether there is outbox. One that was sent before this client's next request was, is seen.
     #[must_use]
-    pub fn has_mail(&self) -> bool {
+    pub fn has_messages(&self) -> bool {
         self.waiting.load(Acquire) > 0
     }
 
     /// The next message.
     #[must_use]
-    pub fn take_mail(&self) -> Option<Message> {
-        let mut mail = self.mail();
-        let message = mail.messages.pop_front()?;
-        mail.bytes -= message.bytes();
-        self.waiting.store(mail.messages.len(), Relaxed);
-        if mail.messages.is_empty() {
-            mail.messages = VecDeque::new();
+    pub fn take_message(&self) -> Option<Message> {
+        let mut outbox = self.outbox();
+        let message = outbox.messages.pop_front()?;
+        outbox.bytes -= message.bytes();
+        self.waiting.store(outbox.messages.len(), Relaxed);
+        if outbox.messages.is_empty() {
+            outbox.messages = VecDeque::new();
         }
         Some(message)
     }
 
     /// Forgets what has not been sent.
-    pub(super) fn drop_mail(&self) {
-        *self.mail() = Mail::default();
+    pub(super) fn clear_outbox(&self) {
+        *self.outbox() = Outbox::default();
         self.waiting.store(0, Relaxed);
     }
 
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn names(&self) -> Names {
@@ -196,11 +196,11 @@ impl Clients {
             queued: AtomicI64::new(-1),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
             resp: AtomicUsize::new(2),
-            has_to_go: AtomicBool::default(),
-            is_last_call: AtomicBool::new(self.is_stopping.load(Relaxed)),
-            mail: Mutex::default(),
+            is_killed: AtomicBool::default(),
+            is_draining: AtomicBool::new(self.is_stopping.load(Relaxed)),
+            outbox: Mutex::default(),
             waiting: AtomicUsize::default(),
-            bell: AtomicWaker::new(),
+            waker: AtomicWaker::new(),
         });
         all.insert(client.id, Arc::clone(&client));
         client
@@ -228,7 +228,7 @@ impl Clients {
         let all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         self.is_stopping.store(true, Relaxed);
         for client in all.values() {
-            client.call_last();
+            client.drain();
         }
     }
 

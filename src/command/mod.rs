@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use crate::engine::{Barrier, Engine, Group, Read, Run, Scan};
+use crate::engine::{Barrier, Engine, LockedBatch, Read, Scan, WriteTransaction};
 use crate::metrics::counters::Tally;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
 
-pub use clients::{Client, MAIL_BYTES_MAX, Message};
+pub use clients::{Client, Message, OUTBOX_BYTES_MAX};
 pub use data::namespaces::{NAMESPACES_MAX, Namespaces};
 pub use data::pubsub::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX, write as write_message};
 pub use data::scan::SCAN_COUNT_MAX;
@@ -102,9 +102,9 @@ struct Call<'a, 'e> {
     command: &'static Command,
     dialect: Dialect,
     /// The changes of the transaction that this belongs to, if it does.
-    group: Option<&'a mut Group<'e>>,
+    group: Option<&'a mut WriteTransaction<'e>>,
     /// The run that this belongs to, if it does, and its place there.
-    run: Option<(&'a mut Option<Run<'e>>, usize)>,
+    run: Option<(&'a mut Option<LockedBatch<'e>>, usize)>,
     /// Whether anything has changed.
     has_changed: bool,
 }
@@ -221,7 +221,7 @@ impl<'a> Call<'a, '_> {
     fn change<R>(
         &mut self,
         keys: &[Key<'_>],
-        decide: impl FnOnce(&mut Group<'_>) -> Result<R, ErrorReply>,
+        decide: impl FnOnce(&mut WriteTransaction<'_>) -> Result<R, ErrorReply>,
     ) -> Result<R, ErrorReply> {
         if let Some(group) = &mut self.group {
             let mark = group.mark();
@@ -235,7 +235,7 @@ impl<'a> Call<'a, '_> {
             // It has the locks.
             self.barrier.raise(run.end());
         }
-        let mut group = self.engine()?.group(keys);
+        let mut group = self.engine()?.begin(keys);
         // What is decided is news of the pairs, even where nothing changes.
         self.barrier.raise(group.seen());
         let found = decide(&mut group)?;
@@ -324,7 +324,7 @@ pub struct Executed {
 
 /// Where requests are executed, one after the other: on what, for whom, and what they leave behind.
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub struct Dispatcher<'a> {
     /// What they work on.
     pub service: &'a Service,
     /// What is remembered of their client.
@@ -335,7 +335,7 @@ pub struct Desk<'a> {
     pub barrier: &'a mut Barrier,
 }
 
-impl Desk<'_> {
+impl Dispatcher<'_> {
     /// Executes one request: counts it, checks whether it may be done now, runs it. Every request is answered, by a reply or by
     /// what `Next` says is left to do. Where it is one of a run, this is its place in it.
     pub fn execute(
@@ -343,7 +343,7 @@ impl Desk<'_> {
         dialect: Dialect,
         batch: &Batch<'_>,
         request: &Prepared,
-        run: Option<(&mut Option<Run<'_>>, usize)>,
+        run: Option<(&mut Option<LockedBatch<'_>>, usize)>,
         replies: &mut dyn Replies,
     ) -> Executed {
         let Self {
@@ -408,7 +408,7 @@ fn admit(
     if let Some(client) = &session.client {
         client.command.store(usize::from(place) + 1, Relaxed);
     }
-    if session.bars(command, dialect) {
+    if session.blocks_while_subscribed(command, dialect) {
         let name = command.name.to_lowercase();
         return Err(bad_argument(format!(
             "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"

@@ -158,7 +158,7 @@ impl<'a> Batch<'a> {
 }
 
 fn part_of(command: &Command, arguments: &Arguments<'_>) -> Option<Part> {
-    let is_simple = command.simple == Some(arguments.len())
+    let is_simple = command.batchable == Some(arguments.len())
         && arguments.iter().map(|word| word.len()).sum::<usize>() <= RUN_BYTES_MAX;
     let part = if command.is_write() {
         Part::Write

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::clients::Client;
 use super::table::Command;
 use super::{Answer, Arguments, Next, bad_argument};
-use crate::engine::Absence;
+use crate::engine::MissingKeyWatch;
 use crate::model::entry::Entry;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
@@ -28,7 +28,7 @@ pub struct Session {
     pub(super) is_resp3: bool,
     transaction: Option<Transaction>,
     /// The keys that EXEC depends on, and what they were.
-    pub(super) watched: BTreeMap<String, Was>,
+    pub(super) watched: BTreeMap<String, WatchedState>,
     /// The channels and the patterns that it listens to.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
@@ -44,7 +44,7 @@ pub(super) struct Transaction {
     pub(super) requests: Vec<Queued>,
     bytes: usize,
     /// Whether one of them was refused, so that none will be done.
-    pub(super) is_spoiled: bool,
+    pub(super) is_aborted: bool,
 }
 
 /// One of them.
@@ -56,14 +56,14 @@ pub(super) struct Queued {
 
 /// What a watched key was.
 #[derive(Debug)]
-pub(super) enum Was {
+pub(super) enum WatchedState {
     /// This entry; it is kept, so that no other can have its place in memory.
     There(Entry),
     /// Not there.
-    Missing(Absence),
+    Missing(MissingKeyWatch),
 }
 
-impl Was {
+impl WatchedState {
     /// Whether nothing has happened to the key.
     pub(super) fn is_still(&self, now: Option<&Entry>) -> bool {
         match (self, now) {
@@ -88,7 +88,7 @@ impl Session {
 
     /// The dialect of what comes by itself.
     #[must_use]
-    pub fn mail_dialect(&self) -> Dialect {
+    pub fn outbox_dialect(&self) -> Dialect {
         if self.gets_lines {
             Dialect::Line
         } else {
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Whether a command is refused for now: an answer in RESP2 could not be told from a message.
-    pub(super) fn bars(&self, command: &Command, dialect: Dialect) -> bool {
+    pub(super) fn blocks_while_subscribed(&self, command: &Command, dialect: Dialect) -> bool {
         const HEARD: [&str; 9] = [
             "FOLLOW",
             "UNFOLLOW",
@@ -173,7 +173,7 @@ impl Session {
         replies: &mut dyn Replies,
     ) -> Answer {
         if !command.is_transactional {
-            self.spoil();
+            self.abort_transaction();
             return Err(bad_argument("Command not allowed inside a transaction"));
         }
         let transaction = self.transaction.get_or_insert_default();
@@ -185,7 +185,7 @@ impl Session {
         let is_full = transaction.requests.len() == QUEUED_REQUESTS_MAX
             || transaction.bytes + bytes > QUEUED_BYTES_MAX;
         if is_full {
-            self.spoil();
+            self.abort_transaction();
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
                 format!(
@@ -208,14 +208,14 @@ impl Session {
             let message = format!("Transaction discarded because of: {}", error.message);
             return bad_argument(message).with_prefix("EXECABORT");
         }
-        self.spoil();
+        self.abort_transaction();
         error
     }
 
     /// A request of a transaction, if there is one, was refused.
-    pub fn spoil(&mut self) {
+    pub fn abort_transaction(&mut self) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.is_spoiled = true;
+            transaction.is_aborted = true;
             transaction.requests = Vec::new();
         }
     }

@@ -36,7 +36,7 @@ pub enum Keys {
     /// Every other, from the first on; a value follows each.
     Pairs,
     /// It may look at any key there is.
-    Any,
+    Keyspace,
 }
 
 impl Keys {
@@ -48,7 +48,7 @@ impl Keys {
     /// Those of these arguments that are keys.
     pub fn of<W: AsRef<[u8]>>(self, arguments: &[W]) -> impl Iterator<Item = &[u8]> {
         let (first, end) = match self {
-            Self::None | Self::Any => (0, 0),
+            Self::None | Self::Keyspace => (0, 0),
             Self::First => (0, 1),
             Self::Second => (1, 2),
             Self::FirstTwo => (0, 2),
@@ -79,7 +79,7 @@ pub struct Command {
     /// Which of its arguments are keys.
     pub keys: Keys,
     /// With how many arguments it does no more than read its key, or put a value under it: so it can be one of a run.
-    pub simple: Option<usize>,
+    pub batchable: Option<usize>,
     /// Whether it can be one of a transaction.
     pub is_transactional: bool,
     /// The dialects that have it: all, but where a word of ours means something else to Redis.
@@ -130,7 +130,7 @@ impl Command {
             rest_at: None,
             access,
             keys: Keys::First,
-            simple: None,
+            batchable: None,
             is_transactional: true,
             dialects: Dialects::All,
             run,
@@ -168,7 +168,7 @@ impl Command {
     }
 
     /// The row with what it does, in a sentence.
-    pub(super) const fn about(mut self, summary: &'static str) -> Self {
+    pub(super) const fn summary(mut self, summary: &'static str) -> Self {
         self.summary = summary;
         self
     }
@@ -186,8 +186,8 @@ impl Command {
     }
 
     /// The row of what does no more, with so many arguments, than read its key or put a value under it.
-    pub(super) const fn simple(mut self, arguments: usize) -> Self {
-        self.simple = Some(arguments);
+    pub(super) const fn batchable(mut self, arguments: usize) -> Self {
+        self.batchable = Some(arguments);
         self
     }
 
@@ -204,7 +204,7 @@ impl Command {
     }
 
     /// The row of what cannot be one of a transaction.
-    pub(super) const fn alone(mut self) -> Self {
+    pub(super) const fn not_in_multi(mut self) -> Self {
         self.is_transactional = false;
         self
     }

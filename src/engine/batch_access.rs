@@ -17,7 +17,7 @@ use crate::model::{Change, Key, Value};
 use crate::persistence::{DiskFault, Records};
 
 /// The most requests of a run: so many look-ups keep memory busy, and the locks are given up soon.
-pub const RUN_REQUESTS_MAX: usize = 16;
+pub const LOCKED_BATCH_REQUESTS_MAX: usize = 16;
 
 /// A locked shard.
 enum Guard<'e> {
@@ -44,20 +44,20 @@ struct Place {
 }
 
 /// Some requests in the making.
-pub struct Run<'e> {
+pub struct LockedBatch<'e> {
     engine: &'e Engine,
-    places: SmallVec<[Place; RUN_REQUESTS_MAX]>,
-    guards: SmallVec<[Guard<'e>; RUN_REQUESTS_MAX]>,
+    places: SmallVec<[Place; LOCKED_BATCH_REQUESTS_MAX]>,
+    guards: SmallVec<[Guard<'e>; LOCKED_BATCH_REQUESTS_MAX]>,
     /// The last change that was seen or made.
     barrier: Barrier,
     growth: Growth,
     changes: u64,
     records: Records,
     /// What was changed, and is freed without the locks.
-    old: SmallVec<[Entry; RUN_REQUESTS_MAX]>,
+    old: SmallVec<[Entry; LOCKED_BATCH_REQUESTS_MAX]>,
 }
 
-impl<'e> Run<'e> {
+impl<'e> LockedBatch<'e> {
     /// Locks the shards of these keys, against changes or against all others, and has their entries fetched from memory.
     pub(super) fn new<'k>(
         engine: &'e Engine,
@@ -96,7 +96,7 @@ impl<'e> Run<'e> {
     /// locked: by the end most have come.
     fn lock(&mut self, is_writing: bool) {
         let numbered = self.places.iter().map(|place| place.shard).enumerate();
-        let mut order: SmallVec<[(usize, usize); RUN_REQUESTS_MAX]> =
+        let mut order: SmallVec<[(usize, usize); LOCKED_BATCH_REQUESTS_MAX]> =
             numbered.map(|(request, shard)| (shard, request)).collect();
         order.sort_unstable();
         let mut locked = None;
@@ -174,7 +174,7 @@ impl<'e> Run<'e> {
     }
 }
 
-impl Drop for Run<'_> {
+impl Drop for LockedBatch<'_> {
     fn drop(&mut self) {
         // Not ended only where a request has panicked: what was changed before is recorded all the same.
         self.record();

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
 use smallvec::SmallVec;
 
-use super::missing_key_watch::Absences;
+use super::missing_key_watch::MissingKeys;
 use crate::model::entry::{Entry, Shard, entries_of, prefetch, prefetch_entry, prefetch_place};
 use crate::model::{Key, UnixMs, Value};
 use crate::persistence::chunks::Op;
@@ -59,7 +59,7 @@ pub struct Table {
     keys_expiring: AtomicU64,
     data_bytes: AtomicU64,
     /// The keys that somebody has looked for in vain, and depends on.
-    pub(super) absences: Absences,
+    pub(super) absences: MissingKeys,
 }
 
 impl Default for Table {
@@ -85,7 +85,7 @@ impl Table {
             keys: AtomicU64::new(0),
             keys_expiring: AtomicU64::new(0),
             data_bytes: AtomicU64::new(0),
-            absences: Absences::default(),
+            absences: MissingKeys::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::model::Key;
 
 /// A key that was not there; once everybody has dropped it, nothing is kept of it.
 #[derive(Debug, Clone)]
-pub struct Absence(Arc<Missed>);
+pub struct MissingKeyWatch(Arc<Missed>);
 
 #[derive(Debug)]
 struct Missed {
@@ -20,7 +20,7 @@ struct Missed {
     all: Arc<All>,
 }
 
-impl Absence {
+impl MissingKeyWatch {
     /// Whether the key has come since.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -32,7 +32,7 @@ type ByName = HashMap<Arc<str>, Weak<Missed>>;
 
 /// All such keys.
 #[derive(Debug, Default)]
-pub(super) struct Absences(Arc<All>);
+pub(super) struct MissingKeys(Arc<All>);
 
 #[derive(Debug, Default)]
 struct All {
@@ -50,12 +50,12 @@ impl All {
     }
 }
 
-impl Absences {
+impl MissingKeys {
     /// Notes that a key is not there, under the lock of its shard.
-    pub(super) fn note(&self, key: Key<'_>) -> Absence {
+    pub(super) fn note(&self, key: Key<'_>) -> MissingKeyWatch {
         let mut by_name = self.0.by_name();
         if let Some(missed) = by_name.get(key.as_str()).and_then(Weak::upgrade) {
-            return Absence(missed);
+            return MissingKeyWatch(missed);
         }
         let key: Arc<str> = key.as_str().into();
         let missed = Arc::new(Missed {
@@ -65,7 +65,7 @@ impl Absences {
         });
         by_name.insert(key, Arc::downgrade(&missed));
         self.0.note_count(&by_name);
-        Absence(missed)
+        MissingKeyWatch(missed)
     }
 
     /// Notes that a key has come, under the lock of its shard.
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_key_that_nobody_depends_on_any_more() {
-        let absences = Absences::default();
+        let absences = MissingKeys::default();
         let key = Key::parse(b"a").expect("a key");
         let (one, other) = (absences.note(key), absences.note(key));
         drop(one);

@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use map::Table;
 
-pub use batch_access::{RUN_REQUESTS_MAX, Run};
+pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 pub use map::Position;
-pub use missing_key_watch::Absence;
-pub use write_transaction::{Group, Mark};
+pub use missing_key_watch::MissingKeyWatch;
+pub use write_transaction::{Mark, WriteTransaction};
 
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, UnixMs, Value, now_ms};
@@ -162,20 +162,24 @@ impl Engine {
 
     /// Begins a run of requests with these keys, one each; whether any of them may change its key.
     #[must_use]
-    pub fn run<'k>(&self, keys: impl Iterator<Item = &'k [u8]>, is_writing: bool) -> Run<'_> {
-        Run::new(self, keys, is_writing)
+    pub fn run<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        is_writing: bool,
+    ) -> LockedBatch<'_> {
+        LockedBatch::new(self, keys, is_writing)
     }
 
     /// Begins changes of these keys that belong together.
     #[must_use]
-    pub fn group(&self, keys: &[Key<'_>]) -> Group<'_> {
-        Group::new(self, self.table.lock(keys))
+    pub fn begin(&self, keys: &[Key<'_>]) -> WriteTransaction<'_> {
+        WriteTransaction::new(self, self.table.lock(keys))
     }
 
     /// Begins changes of any keys that belong together: everybody else waits.
     #[must_use]
-    pub fn group_of_all(&self) -> Group<'_> {
-        Group::new(self, self.table.lock_all())
+    pub fn begin_on_all(&self) -> WriteTransaction<'_> {
+        WriteTransaction::new(self, self.table.lock_all())
     }
 
     /// Puts a value under a key.
@@ -247,7 +251,7 @@ impl Engine {
     /// As [`Group::end`].
     pub fn delete(&self, entries: &[Entry], made: &mut Barrier) -> Result<u64, ErrorReply> {
         let keys: Vec<Key<'_>> = entries.iter().map(Entry::key).collect();
-        let mut group = self.group(&keys);
+        let mut group = self.begin(&keys);
         let deleted = keys.iter().filter(|key| group.delete(**key)).count();
         group.end(made)?;
         Ok(deleted as u64)

@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::map::{Locked, Taken};
-use super::{Absence, Barrier, Engine, is_gone};
+use super::{Barrier, Engine, MissingKeyWatch, is_gone};
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, Value};
 use crate::persistence::{DiskFault, RECORD_BYTES_MAX, Record};
@@ -23,7 +23,7 @@ enum Step {
 }
 
 /// Changes in the making.
-pub struct Group<'a> {
+pub struct WriteTransaction<'a> {
     engine: &'a Engine,
     locked: Locked<'a>,
     steps: SmallVec<[Step; 1]>,
@@ -35,7 +35,7 @@ pub struct Group<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Mark(usize);
 
-impl<'a> Group<'a> {
+impl<'a> WriteTransaction<'a> {
     pub(super) fn new(engine: &'a Engine, locked: Locked<'a>) -> Self {
         Self {
             engine,
@@ -58,7 +58,7 @@ impl<'a> Group<'a> {
 
     /// Notes that a key is not there; tells later whether it has come since.
     #[must_use]
-    pub fn note_absence(&self, key: Key<'_>) -> Absence {
+    pub fn watch_missing_key(&self, key: Key<'_>) -> MissingKeyWatch {
         self.engine.table.absences.note(key)
     }
 
@@ -203,7 +203,7 @@ fn too_large(bytes: usize) -> ErrorReply {
     )
 }
 
-impl Drop for Group<'_> {
+impl Drop for WriteTransaction<'_> {
     fn drop(&mut self) {
         self.undo(Mark(0));
     }

@@ -4,7 +4,7 @@
 //! what it tells of is as safe as `--durability` says.
 
 use super::problem::Problem;
-use crate::command::{Batch, Desk, Next, Service, Session};
+use crate::command::{Batch, Dispatcher, Next, Service, Session};
 use crate::engine::{Barrier, Scan};
 use crate::metrics::counters::Tally;
 use crate::model::entry::Entry;
@@ -74,13 +74,13 @@ pub async fn ask(service: &Service, verb: &str, words: &[&[u8]]) -> Result<Answe
     let mut barrier = Barrier::default();
     let mut batch = Batch::default();
     let request = batch.prepare(&Request::split(verb, words));
-    let mut desk = Desk {
+    let mut dispatcher = Dispatcher {
         service,
         session: &mut Session::default(),
         tally: &mut tally,
         barrier: &mut barrier,
     };
-    let executed = desk.execute(Dialect::Line, &batch, &request, None, &mut kept);
+    let executed = dispatcher.execute(Dialect::Line, &batch, &request, None, &mut kept);
     let committed = service.commit(barrier).await;
     if let (Err(error), true) = (committed, executed.is_change && kept.error.is_none()) {
         tally.errors += 1;

@@ -129,7 +129,7 @@ pub async fn list(
     let typed = [&asked.prefix, &asked.search].map(String::as_bytes);
     if cursor == 0 && !everything {
         for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
-            let mut group = engine.group(&[key]);
+            let mut group = engine.begin(&[key]);
             barrier.raise(group.seen());
             looked_at += 1;
             let is_new = |entry: &Entry| !found.iter().any(|one: &Entry| one.is_same(entry));

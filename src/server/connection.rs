@@ -20,7 +20,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 use crate::codec::json::Pieces;
-use crate::command::{self, Client, Desk, Listing, Namespaces, Next, Pattern, Service, Session};
+use crate::command::{
+    self, Client, Dispatcher, Listing, Namespaces, Next, Pattern, Service, Session,
+};
 use crate::engine::{
     Barrier, Changes, DELETED_AT_A_TIME, FollowError, Follower, OwnedChange, Scan,
 };
@@ -30,8 +32,8 @@ use crate::model::Key;
 use crate::model::entry::Entry;
 use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Replies as _, Reply, Spoken};
 use crate::protocol::{line, resp};
-use crate::server::pipeline::{Execution, OUTPUT_BYTES_MAX, Step};
-use crate::server::request_buffer::{Arrived, Input};
+use crate::server::pipeline::{OUTPUT_BYTES_MAX, Pipeline, Step};
+use crate::server::request_buffer::{Arrived, RequestBuffer};
 
 /// The room for what a client sends that is not listened to any more.
 const REST_BYTES: usize = 16 << 10;
@@ -56,7 +58,7 @@ pub struct Connection {
     service: Arc<Service>,
     session: Session,
     client: Arc<Client>,
-    input: Input,
+    input: RequestBuffer,
     /// Until when what has arrived before a shutdown is read, once there is one; and whether there was anything.
     drain_until: Option<Instant>,
     has_drained: bool,
@@ -86,7 +88,7 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>) {
         service: Arc::clone(&service),
         session: Session::of(Arc::clone(&client)),
         client: Arc::clone(&client),
-        input: Input::default(),
+        input: RequestBuffer::default(),
         drain_until: None,
         has_drained: false,
         output: Vec::new(),
@@ -144,9 +146,9 @@ impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         // What is rare has a place of its own in memory: this future is most of what an idle client costs.
         loop {
-            if self.client.has_mail() {
+            if self.client.has_messages() {
                 // What was sent to it before it asks comes before the answer.
-                Box::pin(self.send_mail()).await?;
+                Box::pin(self.send_outbox()).await?;
             }
             match self.execute() {
                 Step::More => {
@@ -211,8 +213,8 @@ impl Connection {
                 return Step::More;
             }
             self.tally.since.get_or_insert_with(Instant::now);
-            let mut execution = Execution {
-                desk: Desk {
+            let mut pipeline = Pipeline {
+                dispatcher: Dispatcher {
                     service: &self.service,
                     session: &mut self.session,
                     tally: &mut self.tally,
@@ -221,7 +223,7 @@ impl Connection {
                 output: &mut self.output,
                 changes: &mut self.changes,
             };
-            if let Some((at, stopped)) = execution.run(&items, &batch) {
+            if let Some((at, stopped)) = pipeline.run(&items, &batch) {
                 self.input.advance(at, false);
                 return stopped;
             }
@@ -277,18 +279,18 @@ impl Connection {
     async fn fill(&mut self) -> io::Result<bool> {
         self.output = Vec::new();
         loop {
-            self.input.rest();
+            self.input.release_memory();
             if self.followers.is_empty() {
                 self.wake_up().await?;
             } else if let Some((place, changes)) = Box::pin(self.wake_up_or_follow()).await? {
                 Box::pin(self.send_changes(place, changes)).await?;
                 continue;
             }
-            if self.client.has_mail() {
-                Box::pin(self.send_mail()).await?;
+            if self.client.has_messages() {
+                Box::pin(self.send_outbox()).await?;
                 continue;
             }
-            let is_stopping = self.client.is_last_call();
+            let is_stopping = self.client.is_draining();
             if is_stopping
                 && *self
                     .drain_until
@@ -321,7 +323,7 @@ impl Connection {
     async fn wake_up(&self) -> io::Result<()> {
         // Woken for either: `serve` listens for what is no arrival.
         poll_fn(|context| {
-            if self.client.has_mail() || self.client.is_last_call() {
+            if self.client.has_messages() || self.client.is_draining() {
                 return Poll::Ready(Ok(()));
             }
             self.stream.poll_read_ready(context)
@@ -374,9 +376,9 @@ impl Connection {
     }
 
     /// Sends what has come by itself.
-    async fn send_mail(&mut self) -> io::Result<()> {
-        let dialect = self.session.mail_dialect();
-        while let Some(message) = self.client.take_mail() {
+    async fn send_outbox(&mut self) -> io::Result<()> {
+        let dialect = self.session.outbox_dialect();
+        while let Some(message) = self.client.take_message() {
             command::write_message(&mut self.spoken(dialect), &message);
             self.flush_if_full().await?;
         }
@@ -483,7 +485,7 @@ impl Connection {
         let is_blank = self.input.waiting().iter().all(u8::is_ascii_whitespace);
         // A Redis client is told nothing of it, as Redis does not.
         let is_line = self.input.waiting().first() != Some(&b'*');
-        if !is_blank && is_line && !self.client.is_last_call() {
+        if !is_blank && is_line && !self.client.is_draining() {
             let error = ErrorReply::new(
                 ErrorCode::Syntax,
                 "the last line was not ended; nothing was done for it",

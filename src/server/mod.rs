@@ -127,7 +127,7 @@ impl Server {
                 shutdown.clone(),
             ));
         }
-        let door = Door {
+        let acceptor = Acceptor {
             service: self.service,
             connections,
             shutdown,
@@ -136,18 +136,18 @@ impl Server {
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         };
         tokio::select! {
-            () = door.let_in_all(&self.text) => {}
-            () = door.shutdown.cancelled() => {}
+            () = acceptor.accept_all(&self.text) => {}
+            () = acceptor.shutdown.cancelled() => {}
         }
-        door.service.clients.stop();
-        door.let_in_waiting(&self.text).await;
+        acceptor.service.clients.stop();
+        acceptor.accept_waiting(&self.text).await;
         drop(self.text);
-        door.close().await;
+        acceptor.close().await;
     }
 }
 
 /// Where clients of the text port come in.
-struct Door {
+struct Acceptor {
     service: Arc<Service>,
     connections: TaskTracker,
     shutdown: CancellationToken,
@@ -156,11 +156,11 @@ struct Door {
     refusals: Arc<Semaphore>,
 }
 
-impl Door {
-    async fn let_in_all(&self, text: &TcpListener) {
+impl Acceptor {
+    async fn accept_all(&self, text: &TcpListener) {
         loop {
             match text.accept().await {
-                Ok((stream, _)) => self.let_in(stream),
+                Ok((stream, _)) => self.accept(stream),
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -170,17 +170,17 @@ impl Door {
     }
 
     /// Lets in whom the system has accepted already: what they have sent has been received, too.
-    async fn let_in_waiting(&self, text: &TcpListener) {
+    async fn accept_waiting(&self, text: &TcpListener) {
         for _ in 0..BACKLOG {
             let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, text.accept()).await
             else {
                 return;
             };
-            self.let_in(stream);
+            self.accept(stream);
         }
     }
 
-    fn let_in(&self, stream: TcpStream) {
+    fn accept(&self, stream: TcpStream) {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.refuse(stream);
         };

@@ -1,10 +1,10 @@
-//! The execution of a batch: each request in its turn, and where they allow it several under the same locks.
+//! The pipeline of a batch: each request in its turn, and where they allow it several under the same locks.
 //!
 //! In: requests that have been looked up. Out: their replies at the end of the output, and where it has stopped. Promises: the
 //! replies stand in the order of the requests; where those of changes stand is noted, so that they can be taken back.
 
-use crate::command::{Batch, Desk, Executed, Next, Part, Service};
-use crate::engine::{RUN_REQUESTS_MAX, Run};
+use crate::command::{Batch, Dispatcher, Executed, Next, Part, Service};
+use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Replies as _, Reply, Spoken};
 use crate::server::request_buffer::Item;
 
@@ -26,21 +26,21 @@ pub enum Step {
     Close,
 }
 
-/// The execution of one batch.
-pub struct Execution<'a> {
+/// The pipeline of one batch.
+pub struct Pipeline<'a> {
     /// Where requests are executed.
-    pub desk: Desk<'a>,
+    pub dispatcher: Dispatcher<'a>,
     /// Where replies go.
     pub output: &'a mut Vec<u8>,
     /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
     pub changes: &'a mut Vec<(usize, usize, Dialect)>,
 }
 
-impl Execution<'_> {
+impl Pipeline<'_> {
     /// Executes requests until one takes time or the output is full. If it has stopped: where what was executed ends in the
     /// input, and why.
     pub fn run(&mut self, items: &[Item], batch: &Batch<'_>) -> Option<(usize, Step)> {
-        let service = self.desk.service;
+        let service = self.dispatcher.service;
         self.output.reserve(items.len() * REPLY_BYTES_EXPECTED);
         self.prefetch(items, batch);
         let mut place = 0;
@@ -53,7 +53,7 @@ impl Execution<'_> {
                 self.execute(item, batch, run).map(|step| (item.end, step))
             });
             if let Some(run) = run {
-                self.desk.barrier.raise(run.end());
+                self.dispatcher.barrier.raise(run.end());
             }
             if stopped.is_some() {
                 return stopped;
@@ -69,21 +69,24 @@ impl Execution<'_> {
         let alone = requests.filter(|request| request.part().is_none());
         let mut keys = alone.flat_map(|request| batch.keys(request)).peekable();
         if keys.peek().is_some() {
-            self.desk.service.prefetch(keys);
+            self.dispatcher.service.prefetch(keys);
         }
     }
 
     /// How many of the next requests can share their locks, and whether one of them changes its key.
     fn run_of(&self, items: &[Item]) -> (usize, bool) {
-        if self.desk.session.is_in_transaction() {
+        if self.dispatcher.session.is_in_transaction() {
             return (0, false);
         }
         let mut is_writing = false;
-        let parts = items.iter().take(RUN_REQUESTS_MAX).map_while(|item| {
-            let part = item.request.as_ref().ok()?.part()?;
-            is_writing |= part == Part::Write;
-            Some(part)
-        });
+        let parts = items
+            .iter()
+            .take(LOCKED_BATCH_REQUESTS_MAX)
+            .map_while(|item| {
+                let part = item.request.as_ref().ok()?.part()?;
+                is_writing |= part == Part::Write;
+                Some(part)
+            });
         (parts.count(), is_writing)
     }
 
@@ -92,17 +95,17 @@ impl Execution<'_> {
         &mut self,
         item: &Item,
         batch: &Batch<'_>,
-        run: Option<(&mut Option<Run<'_>>, usize)>,
+        run: Option<(&mut Option<LockedBatch<'_>>, usize)>,
     ) -> Option<Step> {
         let dialect = if item.is_resp {
-            self.desk.session.resp()
+            self.dispatcher.session.resp()
         } else {
             Dialect::Line
         };
         let request = match &item.request {
             Ok(request) => request,
             Err(refusal) => {
-                self.desk.session.spoil();
+                self.dispatcher.session.abort_transaction();
                 return self.refuse(dialect, refusal);
             }
         };
@@ -110,7 +113,7 @@ impl Execution<'_> {
         let output = &mut *self.output;
         let mut replies = Spoken { dialect, output };
         let Executed { next, is_change } =
-            self.desk
+            self.dispatcher
                 .execute(dialect, batch, request, run, &mut replies);
         if is_change && matches!(next, Next::Done | Next::Close) {
             self.changes.push((start, self.output.len(), dialect));
@@ -123,8 +126,8 @@ impl Execution<'_> {
     }
 
     fn refuse(&mut self, dialect: Dialect, refusal: &Refusal) -> Option<Step> {
-        self.desk.tally.requests += 1;
-        self.desk.tally.errors += 1;
+        self.dispatcher.tally.requests += 1;
+        self.dispatcher.tally.errors += 1;
         let output = &mut *self.output;
         Spoken { dialect, output }.reply(Reply::Error(&refusal.error));
         refusal.closes.then_some(Step::Close)
@@ -137,7 +140,7 @@ fn begin<'s>(
     items: &[Item],
     batch: &Batch<'_>,
     is_writing: bool,
-) -> Option<Run<'s>> {
+) -> Option<LockedBatch<'s>> {
     if items.len() < 2 {
         return None;
     }

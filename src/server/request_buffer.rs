@@ -24,7 +24,7 @@ const BATCH_WORDS_MAX: usize = 4096;
 
 /// What has arrived.
 #[derive(Debug, Default)]
-pub struct Input {
+pub struct RequestBuffer {
     bytes: BytesMut,
     /// How much of it is known to hold no line feed.
     seen: usize,
@@ -54,7 +54,7 @@ pub struct Item {
     pub end: usize,
 }
 
-impl Input {
+impl RequestBuffer {
     /// The whole requests at the beginning, up to the first that is none and ends the connection; some of them, if there are
     /// many.
     pub fn batch(&mut self) -> Arrived<'_> {
@@ -144,7 +144,7 @@ impl Input {
     }
 
     /// Keeps nothing for a client that may be silent for hours.
-    pub fn rest(&mut self) {
+    pub fn release_memory(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = BytesMut::new();
         }

@@ -21,7 +21,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         expire,
     )
     .example("EXPIRE nobody 60")
-    .about("Let a key expire after a time; counts the keys that do."),
+    .summary("Let a key expire after a time; counts the keys that do."),
     Command::write(
         "PEXPIRE",
         "<key> <ms> [NX | XX | GT | LT]",
@@ -29,7 +29,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         pexpire,
     )
     .example("PEXPIRE session 99999999")
-    .about("Let a key expire after a time; counts the keys that do."),
+    .summary("Let a key expire after a time; counts the keys that do."),
     Command::write(
         "EXPIREAT",
         "<key> <unix seconds> [NX | XX | GT | LT]",
@@ -37,7 +37,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         expireat,
     )
     .example("EXPIREAT session 4102444800")
-    .about("Let a key expire at a moment; counts the keys that do."),
+    .summary("Let a key expire at a moment; counts the keys that do."),
     Command::write(
         "PEXPIREAT",
         "<key> <unix ms> [NX | XX | GT | LT]",
@@ -45,24 +45,26 @@ pub(in crate::command) const ROWS: &[Command] = &[
         pexpireat,
     )
     .example("PEXPIREAT session 4102444800500")
-    .about("Let a key expire at a moment; counts the keys that do."),
+    .summary("Let a key expire at a moment; counts the keys that do."),
     Command::read("TTL", "<key>", 1..=1, ttl)
         .example("TTL name")
-        .about("Tell how many seconds a key has left; -1 for ever, -2 if it is not there."),
+        .summary("Tell how many seconds a key has left; -1 for ever, -2 if it is not there."),
     Command::read("PTTL", "<key>", 1..=1, pttl)
         .example("PTTL name")
-        .about("Tell how many milliseconds a key has left; -1 for ever, -2 if it is not there."),
+        .summary("Tell how many milliseconds a key has left; -1 for ever, -2 if it is not there."),
     Command::read("EXPIRETIME", "<key>", 1..=1, expiretime)
         .example("EXPIRETIME name")
-        .about("Tell when a key expires, in seconds since 1970; -1 never, -2 if it is not there."),
+        .summary(
+            "Tell when a key expires, in seconds since 1970; -1 never, -2 if it is not there.",
+        ),
     Command::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
         .example("PEXPIRETIME name")
-        .about(
+        .summary(
             "Tell when a key expires, in milliseconds since 1970; -1 never, -2 if it is not there.",
         ),
     Command::write("PERSIST", "<key>", 1..=1, persist)
         .example("PERSIST name")
-        .about("Let a key stay for ever; counts the keys that were to expire."),
+        .summary("Let a key stay for ever; counts the keys that were to expire."),
 ];
 
 fn expire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

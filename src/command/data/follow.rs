@@ -11,15 +11,15 @@ use crate::model::Key;
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3, follow)
         .keys(Keys::None)
-        .alone()
+        .not_in_multi()
         .example("FOLLOW user:")
-        .about(
+        .summary(
             "Get every change of keys that begin with a prefix, from now on, or after a revision.",
         ),
     Command::free("UNFOLLOW", "[<prefix>]", 0..=1, unfollow)
-        .alone()
+        .not_in_multi()
         .example("UNFOLLOW")
-        .about("Get them no more; without a prefix, those of none."),
+        .summary("Get them no more; without a prefix, those of none."),
 ];
 
 fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

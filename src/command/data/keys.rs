@@ -15,56 +15,56 @@ pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
         .keys(Keys::All)
         .example("DEL a")
-        .about("Delete keys; answers how many there were."),
+        .summary("Delete keys; answers how many there were."),
     Command::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
         .keys(Keys::All)
         .example("UNLINK a b")
-        .about("The same as DEL; long values are freed in the background by both."),
+        .summary("The same as DEL; long values are freed in the background by both."),
     Command::write("DELPREFIX", "<prefix> [DRYRUN]", 1..=2, delprefix)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .example("DELPREFIX user:")
-        .about("Delete all keys that begin with a prefix, or only count them; answers how many there were."),
+        .summary("Delete all keys that begin with a prefix, or only count them; answers how many there were."),
     Command::read("EXISTS", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, exists)
         .keys(Keys::All)
         .example("EXISTS c")
-        .about("Count how many of these keys there are."),
+        .summary("Count how many of these keys there are."),
     Command::read("TOUCH", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, exists)
         .keys(Keys::All)
         .example("TOUCH a b")
-        .about("The same as EXISTS: no key is kept longer for being looked at."),
+        .summary("The same as EXISTS: no key is kept longer for being looked at."),
     Command::read("TYPE", "<key>", 1..=1, type_of)
         .example("TYPE a")
-        .about("Tell the type of a value: \"string\", or \"none\" if it is not there."),
+        .summary("Tell the type of a value: \"string\", or \"none\" if it is not there."),
     Command::write("RENAME", "<key> <new key>", 2..=2, rename)
         .keys(Keys::FirstTwo)
         .example("RENAME draft final")
-        .about("Give a pair another key, in the place of what was there."),
+        .summary("Give a pair another key, in the place of what was there."),
     Command::write("RENAMENX", "<key> <new key>", 2..=2, renamenx)
         .keys(Keys::FirstTwo)
         .example("RENAMENX a b")
-        .about("Give a pair another key if that is not there; counts what was renamed."),
+        .summary("Give a pair another key if that is not there; counts what was renamed."),
     Command::write("COPY", "<key> <new key> [DB 0] [REPLACE]", 2..=ANY, copy)
         .keys(Keys::FirstTwo)
         .example("COPY a b")
-        .about("Copy a pair to another key; counts what was copied."),
+        .summary("Copy a pair to another key; counts what was copied."),
     Command::write("CLEAR", "", 0..=0, clear)
-        .keys(Keys::Any)
+        .keys(Keys::Keyspace)
         .example("CLEAR")
-        .about("Delete every key."),
+        .summary("Delete every key."),
     Command::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY, flush)
-        .keys(Keys::Any)
+        .keys(Keys::Keyspace)
         .example("FLUSHDB")
-        .about("The same as CLEAR."),
+        .summary("The same as CLEAR."),
     Command::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY, flush)
-        .keys(Keys::Any)
+        .keys(Keys::Keyspace)
         .example("FLUSHALL ASYNC")
-        .about("The same as CLEAR."),
+        .summary("The same as CLEAR."),
     Command::read("RANDOMKEY", "", 0..=0, randomkey)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .example("RANDOMKEY")
-        .about("Tell any of the keys."),
+        .summary("Tell any of the keys."),
 ];
 
 fn del(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -177,7 +177,7 @@ fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     if let Some(group) = &mut call.group {
         group.clear();
     } else {
-        let mut group = call.engine()?.group_of_all();
+        let mut group = call.engine()?.begin_on_all();
         group.clear();
         call.has_changed = group.end(call.barrier)?;
     }

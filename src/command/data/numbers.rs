@@ -15,19 +15,19 @@ use crate::protocol::{ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("INCR", "<key>", 1..=1, incr)
         .example("INCR name")
-        .about("Add one to a whole number; answers the sum."),
+        .summary("Add one to a whole number; answers the sum."),
     Command::write("DECR", "<key>", 1..=1, decr)
         .example("DECR stock")
-        .about("Take one from a whole number; answers the difference."),
+        .summary("Take one from a whole number; answers the difference."),
     Command::write("INCRBY", "<key> <number>", 2..=2, incrby)
         .example("INCRBY visits 40")
-        .about("Add to a whole number; answers the sum."),
+        .summary("Add to a whole number; answers the sum."),
     Command::write("DECRBY", "<key> <number>", 2..=2, decrby)
         .example("DECRBY stock 3")
-        .about("Take from a whole number; answers the difference."),
+        .summary("Take from a whole number; answers the difference."),
     Command::write("INCRBYFLOAT", "<key> <number>", 2..=2, incrbyfloat)
         .example("INCRBYFLOAT total 0.2")
-        .about("Add to a number, whole or not; answers the sum."),
+        .summary("Add to a number, whole or not; answers the sum."),
 ];
 
 /// The most digits of a number, as in Redis, and the highest power of ten in it: a number in a few bytes must not become one of

@@ -24,40 +24,40 @@ pub(in crate::command) const ROWS: &[Command] = &[
         1..=SUBSCRIPTIONS_MAX,
         subscribe,
     )
-    .alone()
+    .not_in_multi()
     .example("SUBSCRIBE news")
-    .about("Get what is published to these channels from now on."),
+    .summary("Get what is published to these channels from now on."),
     Command::free(
         "UNSUBSCRIBE",
         "[<channel> ...]",
         0..=SUBSCRIPTIONS_MAX,
         unsubscribe,
     )
-    .alone()
+    .not_in_multi()
     .example("UNSUBSCRIBE")
-    .about("Get it no more; without a channel, from none."),
+    .summary("Get it no more; without a channel, from none."),
     Command::free(
         "PSUBSCRIBE",
         "<pattern> [<pattern> ...]",
         1..=SUBSCRIPTIONS_MAX,
         psubscribe,
     )
-    .alone()
+    .not_in_multi()
     .example("PSUBSCRIBE news:*")
-    .about("Get what is published to channels whose names match."),
+    .summary("Get what is published to channels whose names match."),
     Command::free(
         "PUNSUBSCRIBE",
         "[<pattern> ...]",
         0..=SUBSCRIPTIONS_MAX,
         punsubscribe,
     )
-    .alone()
+    .not_in_multi()
     .example("PUNSUBSCRIBE news:*")
-    .about("Get it no more; without a pattern, by none."),
+    .summary("Get it no more; without a pattern, by none."),
     Command::free("PUBLISH", "<channel> <message>", 2..=2, publish)
         .rest_at(1)
         .example("PUBLISH news hello there")
-        .about("Send a message to all who have subscribed; counts them."),
+        .summary("Send a message to all who have subscribed; counts them."),
     Command::free(
         "PUBSUB",
         "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
@@ -65,7 +65,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         pubsub,
     )
     .example("PUBSUB NUMPAT")
-    .about("Tell of the channels and patterns that have subscribers."),
+    .summary("Tell of the channels and patterns that have subscribers."),
 ];
 
 /// The longest name of a channel, as of a key.
@@ -281,7 +281,7 @@ fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if call.dialect == Dialect::Resp3 && call.group.is_none() {
         // As in Redis, what it has sent to itself comes before the answer.
         let client = call.client()?;
-        while let Some(message) = client.take_mail() {
+        while let Some(message) = client.take_message() {
             write(call.replies, &message);
         }
     }

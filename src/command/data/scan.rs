@@ -11,47 +11,47 @@ use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("ALL", "[<prefix>]", 0..=1, all)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .only(Dialects::Line)
         .example("ALL")
-        .about("List all pairs, or those whose key begins with a prefix."),
+        .summary("List all pairs, or those whose key begins with a prefix."),
     Command::read("KEYS", "[<prefix>]", 0..=1, keys)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .only(Dialects::Line)
         .example("KEYS user:")
-        .about("List all keys, or those that begin with a prefix."),
+        .summary("List all keys, or those that begin with a prefix."),
     Command::read("KEYS", "<pattern>", 1..=1, matching)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .only(Dialects::Resp)
         .example("KEYS user:")
-        .about("List the keys that match a pattern; for Redis clients."),
+        .summary("List the keys that match a pattern; for Redis clients."),
     Command::read(
         "SCAN",
         "<cursor> [MATCH <pattern>] [COUNT <number>] [TYPE <type>]",
         1..=ANY,
         scan,
     )
-    .keys(Keys::Any)
-    .alone()
+    .keys(Keys::Keyspace)
+    .not_in_multi()
     .example("SCAN 0 MATCH user:* COUNT 100000")
-    .about("List some keys, and the cursor where the next ones begin; 0 begins, and ends."),
+    .summary("List some keys, and the cursor where the next ones begin; 0 begins, and ends."),
     Command::read("COUNT", "[<prefix>]", 0..=1, count)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .example("COUNT")
-        .about("Count all keys, or those that begin with a prefix."),
+        .summary("Count all keys, or those that begin with a prefix."),
     Command::read("DBSIZE", "", 0..=0, dbsize)
         .keys(Keys::None)
         .example("DBSIZE")
-        .about("Count all keys, as Redis calls it."),
+        .summary("Count all keys, as Redis calls it."),
     Command::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)
-        .keys(Keys::Any)
-        .alone()
+        .keys(Keys::Keyspace)
+        .not_in_multi()
         .example("NAMESPACES")
-        .about("List what keys begin with up to the next colon, and count the keys of each."),
+        .summary("List what keys begin with up to the next colon, and count the keys of each."),
 ];
 
 /// The most keys that SCAN looks at for one reply, whatever COUNT says: it is a hint, and a reply is made in memory.

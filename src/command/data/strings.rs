@@ -18,36 +18,36 @@ use crate::protocol::{ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("PUT", "<key> <value>", 2..=2, put)
         .rest_at(1)
-        .simple(2)
+        .batchable(2)
         .example("PUT a 1")
-        .about("Store a value under a key."),
+        .summary("Store a value under a key."),
     Command::write(
         "SET",
         "<key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | KEEPTTL]",
         2..=ANY,
         set,
     )
-    .simple(2)
+    .batchable(2)
     .example("SET name Grace NX")
-        .about("Store a value under a key, as Redis does it; the value is a word."),
-    Command::read("GET", "<key>", 1..=1, get).simple(1).example("GET a")
-        .about("Read the value of a key."),
+        .summary("Store a value under a key, as Redis does it; the value is a word."),
+    Command::read("GET", "<key>", 1..=1, get).batchable(1).example("GET a")
+        .summary("Read the value of a key."),
     Command::write("SETNX", "<key> <value>", 2..=2, setnx)
         .example("SETNX lock mine")
-        .about("Store a value under a key that is not there; counts what was stored."),
+        .summary("Store a value under a key that is not there; counts what was stored."),
     Command::write("SETEX", "<key> <seconds> <value>", 3..=3, setex)
-        .simple(3)
+        .batchable(3)
         .example("SETEX session 999999 abc")
-        .about("Store a value that expires."),
+        .summary("Store a value that expires."),
     Command::write("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
-        .simple(3)
+        .batchable(3)
         .example("PSETEX session 99999999 abc")
-        .about("Store a value that expires."),
+        .summary("Store a value that expires."),
     Command::write("GETSET", "<key> <value>", 2..=2, getset)
         .example("GETSET name Ada")
-        .about("Store a value under a key; answers the one before."),
+        .summary("Store a value under a key; answers the one before."),
     Command::write("GETDEL", "<key>", 1..=1, getdel).example("GETDEL token")
-        .about("Delete a key; answers its value."),
+        .summary("Delete a key; answers its value."),
     Command::write(
         "GETEX",
         "<key> [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | PERSIST]",
@@ -55,17 +55,17 @@ pub(in crate::command) const ROWS: &[Command] = &[
         getex,
     )
     .example("GETEX session PERSIST")
-        .about("Read the value of a key, and set when it expires."),
+        .summary("Read the value of a key, and set when it expires."),
     Command::write("DELIFEQ", "<key> <value>", 2..=2, delifeq)
         .example("DELIFEQ lock mine")
-        .about("Delete a key if it has this value; counts what was deleted."),
+        .summary("Delete a key if it has this value; counts what was deleted."),
     Command::write("DELEX", "<key> [IFEQ <value> | IFNE <value>]", 1..=ANY, delex)
         .example("DELEX state IFNE done")
-        .about("Delete a key under a condition; counts what was deleted."),
+        .summary("Delete a key under a condition; counts what was deleted."),
     Command::read("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
         .keys(Keys::All)
         .example("MGET a b a")
-        .about("Read the values of keys, all at one moment."),
+        .summary("Read the values of keys, all at one moment."),
     Command::write(
         "MSET",
         "<key> <value> [<key> <value> ...]",
@@ -74,7 +74,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
     )
     .keys(Keys::Pairs)
     .example("MSET a 1 b 2")
-        .about("Store values under keys, all or none."),
+        .summary("Store values under keys, all or none."),
     Command::write(
         "MSETNX",
         "<key> <value> [<key> <value> ...]",
@@ -83,23 +83,23 @@ pub(in crate::command) const ROWS: &[Command] = &[
     )
     .keys(Keys::Pairs)
     .example("MSETNX a 1 b 2")
-        .about("Store values under keys if none of them is there; counts 1 then, 0 else."),
+        .summary("Store values under keys if none of them is there; counts 1 then, 0 else."),
     Command::write("APPEND", "<key> <value>", 2..=2, append)
         .example("APPEND log one")
-        .about("Add bytes to the end of a value; counts its bytes then."),
-    Command::read("STRLEN", "<key>", 1..=1, strlen).simple(1).example("STRLEN name")
-        .about("Count the bytes of a value."),
+        .summary("Add bytes to the end of a value; counts its bytes then."),
+    Command::read("STRLEN", "<key>", 1..=1, strlen).batchable(1).example("STRLEN name")
+        .summary("Count the bytes of a value."),
     Command::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
-        .simple(3)
+        .batchable(3)
         .example("GETRANGE text 0 3")
-        .about("Read some bytes of a value; places count from 0, or from the end below it."),
+        .summary("Read some bytes of a value; places count from 0, or from the end below it."),
     Command::read("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
-        .simple(3)
+        .batchable(3)
         .example("SUBSTR text 5 6")
-        .about("The older name of GETRANGE."),
+        .summary("The older name of GETRANGE."),
     Command::write("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
         .example("SETRANGE half 1 x")
-        .about("Write over some bytes of a value; counts its bytes then."),
+        .summary("Write over some bytes of a value; counts its bytes then."),
 ];
 
 /// Values are sent in pieces where those of one request are longer than this together.
@@ -242,7 +242,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 /// Gives a pair another expiry, or none; a moment that has passed deletes it.
 pub(in crate::command) fn expire_entry(
-    group: &mut crate::engine::Group<'_>,
+    group: &mut crate::engine::WriteTransaction<'_>,
     entry: &Entry,
     expires_at: Option<UnixMs>,
 ) -> Result<(), PairError> {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::command::session::{QUEUED_BYTES_MAX, Was};
+use crate::command::session::{QUEUED_BYTES_MAX, WatchedState};
 use crate::command::table::{Command, Keys};
 use crate::command::{Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Next, bad_argument, keys_of};
 use crate::model::Key;
@@ -15,14 +15,14 @@ use crate::protocol::{ErrorCode, ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::free("MULTI", "", 0..=0, multi)
         .example("MULTI")
-        .about("Begin a transaction: the requests that follow wait for EXEC."),
+        .summary("Begin a transaction: the requests that follow wait for EXEC."),
     Command::write("EXEC", "", 0..=0, exec)
         .keys(Keys::None)
         .example("EXEC")
-        .about("Do all requests of a transaction at once, or none if a watched key has changed."),
+        .summary("Do all requests of a transaction at once, or none if a watched key has changed."),
     Command::free("DISCARD", "", 0..=0, discard)
         .example("DISCARD")
-        .about("Forget the requests of a transaction, and what was watched."),
+        .summary("Forget the requests of a transaction, and what was watched."),
     Command::read(
         "WATCH",
         "<key> [<key> ...]",
@@ -31,10 +31,10 @@ pub(in crate::command) const ROWS: &[Command] = &[
     )
     .keys(Keys::All)
     .example("WATCH stock")
-    .about("Let the next EXEC do nothing if one of these keys changes before."),
+    .summary("Let the next EXEC do nothing if one of these keys changes before."),
     Command::free("UNWATCH", "", 0..=0, unwatch)
         .example("UNWATCH")
-        .about("Forget what was watched."),
+        .summary("Forget what was watched."),
 ];
 
 fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -66,8 +66,8 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let found = call.change(&keys, |group| {
         let found = keys.iter().map(|key| {
             let was = match group.get(*key) {
-                Some(entry) => Was::There(entry),
-                None => Was::Missing(group.note_absence(*key)),
+                Some(entry) => WatchedState::There(entry),
+                None => WatchedState::Missing(group.watch_missing_key(*key)),
             };
             (key.as_str().to_owned(), was)
         });
@@ -104,7 +104,7 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let transaction = call.session.end();
     let transaction = transaction.ok_or_else(|| bad_argument("EXEC without MULTI"))?;
     let watched = std::mem::take(&mut call.session.watched);
-    if transaction.is_spoiled {
+    if transaction.is_aborted {
         let error = bad_argument("Transaction discarded because of previous errors.");
         return Err(error.with_prefix("EXECABORT"));
     }
@@ -118,10 +118,10 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         .collect();
     let mut requests = transaction.requests.iter();
     let engine = call.engine()?;
-    let mut group = if requests.any(|request| request.command.keys == Keys::Any) {
-        engine.group_of_all()
+    let mut group = if requests.any(|request| request.command.keys == Keys::Keyspace) {
+        engine.begin_on_all()
     } else {
-        engine.group(&keys)
+        engine.begin(&keys)
     };
     call.barrier.raise(group.seen());
     let has_changed = watched.iter().any(|(key, was)| {

@@ -16,18 +16,18 @@ use crate::protocol::{ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("SAVE", "", 0..=0, save)
         .keys(Keys::None)
-        .alone()
+        .not_in_multi()
         .example("SAVE")
-        .about("Write all pairs to store.json now; answers when they are safely on disk."),
+        .summary("Write all pairs to store.json now; answers when they are safely on disk."),
     Command::read("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
         .keys(Keys::None)
-        .alone()
+        .not_in_multi()
         .example("BGSAVE")
-        .about("Begin to write all pairs to store.json; answers at once."),
+        .summary("Begin to write all pairs to store.json; answers at once."),
     Command::read("LASTSAVE", "", 0..=0, lastsave)
         .keys(Keys::None)
         .example("LASTSAVE")
-        .about("Tell when store.json was last written, in seconds since 1970."),
+        .summary("Tell when store.json was last written, in seconds since 1970."),
     Command::read(
         "MEMORY",
         "USAGE <key> [SAMPLES <number>] | DOCTOR",
@@ -36,7 +36,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
     )
     .keys(Keys::Second)
     .example("MEMORY USAGE name")
-    .about("Count the bytes that a pair takes in memory."),
+    .summary("Count the bytes that a pair takes in memory."),
     Command::read(
         "OBJECT",
         "ENCODING <key> | REFCOUNT <key> | IDLETIME <key> | FREQ <key>",
@@ -45,22 +45,22 @@ pub(in crate::command) const ROWS: &[Command] = &[
     )
     .keys(Keys::Second)
     .example("OBJECT ENCODING age")
-    .about("Tell how Redis would keep a value."),
+    .summary("Tell how Redis would keep a value."),
     Command::free("TIME", "", 0..=0, time)
         .example("TIME")
-        .about("Tell the time: seconds since 1970, and microseconds of the next one."),
+        .summary("Tell the time: seconds since 1970, and microseconds of the next one."),
     Command::free("WAIT", "<replicas> <ms>", 2..=2, wait)
         .example("WAIT 1 100")
-        .about("Count the replicas that have all changes: there are none."),
+        .summary("Count the replicas that have all changes: there are none."),
     Command::free(
         "SHUTDOWN",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         0..=ANY,
         shutdown,
     )
-    .alone()
+    .not_in_multi()
     .example("SHUTDOWN ABORT")
-    .about("Stop the server: it answers what it has received, saves, and ends."),
+    .summary("Stop the server: it answers what it has received, saves, and ends."),
 ];
 
 fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {

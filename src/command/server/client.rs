@@ -22,24 +22,24 @@ pub(in crate::command) const ROWS: &[Command] = &[
         client,
     )
     .example("CLIENT GETNAME")
-        .about("Name this connection, list all connections, end some."),
+        .summary("Name this connection, list all connections, end some."),
     Command::free("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY, hello)
-        .alone()
+        .not_in_multi()
         .example("HELLO 4")
-        .about("Tell of the server, and choose the version of RESP, for Redis clients."),
+        .summary("Tell of the server, and choose the version of RESP, for Redis clients."),
     Command::free("AUTH", "[<user>] <password>", 1..=ANY, auth)
         .example("AUTH default any")
-        .about("Show a password; none is asked for."),
+        .summary("Show a password; none is asked for."),
     Command::free("SELECT", "<number>", 1..=1, select)
         .example("SELECT 0")
-        .about("Choose a database; there is one, with number 0."),
+        .summary("Choose a database; there is one, with number 0."),
     Command::free("MONITOR", "", 0..=0, monitor)
-        .alone()
+        .not_in_multi()
         .example("MONITOR")
-        .about("Watch every request that the server executes from now on."),
+        .summary("Watch every request that the server executes from now on."),
     Command::free("RESET", "", 0..=0, reset)
         .example("RESET")
-        .about("Make this connection as it was when it began."),
+        .summary("Make this connection as it was when it began."),
 ];
 
 /// What CLIENT does.
@@ -262,7 +262,7 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
     call.service.channels.forget(call.session);
     call.service.clients.end_monitoring(client.id);
-    client.drop_mail();
+    client.clear_outbox();
     *client.names_mut() = crate::command::clients::Names::default();
     *call.session = Session::of(client);
     if call.dialect.is_resp() {

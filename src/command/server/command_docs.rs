@@ -16,7 +16,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         command,
     )
     .example("COMMAND GETKEYS MSET a 1 b 2")
-        .about("Tell of the commands, as Redis's clients read it."),
+        .summary("Tell of the commands, as Redis's clients read it."),
 ];
 
 /// Those that Redis's clients can call.
@@ -77,7 +77,7 @@ fn list(call: &mut Call<'_, '_>, pattern: &Pattern) -> Answer {
 /// First key, last key and step, counted with the name.
 fn key_places(keys: Keys) -> [i64; 3] {
     match keys {
-        Keys::None | Keys::Any => [0, 0, 0],
+        Keys::None | Keys::Keyspace => [0, 0, 0],
         Keys::First => [1, 1, 1],
         Keys::Second => [2, 2, 1],
         Keys::FirstTwo => [1, 2, 1],

@@ -20,7 +20,7 @@ pub(in crate::command) const ROWS: &[Command] = &[Command::free(
     config,
 )
 .example("CONFIG SET slowlog-max-len 128")
-.about("Show settings under Redis's names, and set those that can be.")];
+.summary("Show settings under Redis's names, and set those that can be.")];
 
 fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {

@@ -18,7 +18,7 @@ use crate::protocol::Reply;
 pub(in crate::command) const ROWS: &[Command] =
     &[Command::free("INFO", "[<section> ...]", 0..=ANY, info)
         .example("INFO replication cluster")
-        .about("Show the server's figures, under the names that Redis's tools read.")];
+        .summary("Show the server's figures, under the names that Redis's tools read.")];
 
 /// The version of Redis whose commands and replies these are.
 pub(in crate::command) const REDIS_VERSION: &str = "7.0.15";

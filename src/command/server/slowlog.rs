@@ -19,7 +19,7 @@ use crate::protocol::Reply;
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::free("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY, slowlog)
         .example("SLOWLOG LEN")
-        .about("Tell of the last requests on many keys that took long."),
+        .summary("Tell of the last requests on many keys that took long."),
     Command::free(
         "LATENCY",
         "LATEST | HISTORY <event> | RESET | DOCTOR",
@@ -27,7 +27,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         latency,
     )
     .example("LATENCY LATEST")
-    .about("Tell of slow events, as Redis does; none is watched."),
+    .summary("Tell of slow events, as Redis does; none is watched."),
 ];
 
 /// How many words of a slow request are kept, and how many bytes of each, as in Redis.

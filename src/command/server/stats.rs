@@ -11,27 +11,27 @@ use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("STATS", "", 0..=0, stats)
         .keys(Keys::None)
-        .alone()
+        .not_in_multi()
         .only(Dialects::Line)
         .example("STATS")
-        .about("Show the server's figures."),
+        .summary("Show the server's figures."),
     Command::read("PING", "[<message>]", 0..=1, ping)
         .keys(Keys::None)
         .example("PING")
-        .about("Ask whether the server is there; it answers a message with the same."),
+        .summary("Ask whether the server is there; it answers a message with the same."),
     Command::read("ECHO", "<message>", 1..=1, echo)
         .keys(Keys::None)
         .example("ECHO \"hello there\"")
-        .about("Answer with the same text."),
+        .summary("Answer with the same text."),
     Command::read("HELP", "[<command>]", 0..=1, help)
         .keys(Keys::None)
-        .alone()
+        .not_in_multi()
         .only(Dialects::Line)
         .example("HELP")
-        .about("List the commands, or explain one."),
+        .summary("List the commands, or explain one."),
     Command::free("QUIT", "", 0..=ANY, quit)
         .example("QUIT")
-        .about("Answer, then close this connection."),
+        .summary("Answer, then close this connection."),
 ];
 
 fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

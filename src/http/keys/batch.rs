@@ -19,7 +19,7 @@ use super::body::{self, Until, unfit};
 use super::condition::etag;
 use crate::codec::json;
 use crate::command::Service;
-use crate::engine::{Barrier, Group};
+use crate::engine::{Barrier, WriteTransaction};
 use crate::http::account::Account;
 use crate::http::bodies::StoredValue;
 use crate::http::docs::{OTHER_SITE, TOO_LARGE, UNSAFE};
@@ -241,7 +241,7 @@ impl Operation {
         }
     }
 
-    fn run(&self, group: &mut Group<'_>, key: Key<'_>) -> Result<Outcome, Problem> {
+    fn run(&self, group: &mut WriteTransaction<'_>, key: Key<'_>) -> Result<Outcome, Problem> {
         Ok(match self {
             Self::Get => Outcome::Read(group.get(key)),
             Self::Delete => Outcome::Deleted(group.delete(key)),
@@ -265,7 +265,7 @@ fn execute(
         .map(|(key, _)| Key::parse(key.as_bytes()))
         .collect();
     let keys = keys?;
-    let mut group = service.engine()?.group(&keys);
+    let mut group = service.engine()?.begin(&keys);
     barrier.raise(group.seen());
     let mut outcomes = Vec::with_capacity(keys.len());
     let mut bytes = 0;

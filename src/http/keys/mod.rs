@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::{input, pairs};
 use crate::codec::json;
 use crate::command::Service;
-use crate::engine::Group;
+use crate::engine::WriteTransaction;
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, Value};
 use body::{Expiry, Found, NewExpiry, NewValue};
@@ -233,7 +233,7 @@ async fn change_if<R>(
     turn: &mut Turn<'_>,
     conditions: &Conditions,
     creates: bool,
-    mut change: impl FnMut(&mut Group<'_>, Option<&Entry>) -> Result<R, Problem>,
+    mut change: impl FnMut(&mut WriteTransaction<'_>, Option<&Entry>) -> Result<R, Problem>,
 ) -> Result<R, Problem> {
     let name_etags = conditions.name_etags();
     loop {

@@ -7,7 +7,7 @@
 use axum::response::{IntoResponse as _, Response};
 
 use crate::command::Service;
-use crate::engine::{Barrier, Group};
+use crate::engine::{Barrier, WriteTransaction};
 use crate::http::account::Account;
 use crate::http::problem::Problem;
 use crate::model::Key;
@@ -38,9 +38,9 @@ impl<'a> Turn<'a> {
     /// What `decide` says; `BUSY`, `DISK`.
     pub fn step<R>(
         &mut self,
-        decide: impl FnOnce(&mut Group<'_>, Key<'_>) -> Result<R, Problem>,
+        decide: impl FnOnce(&mut WriteTransaction<'_>, Key<'_>) -> Result<R, Problem>,
     ) -> Result<R, Problem> {
-        let mut group = self.service.engine()?.group(&[self.key]);
+        let mut group = self.service.engine()?.begin(&[self.key]);
         // What is decided is news of the pair, even where nothing changes.
         self.barrier.raise(group.seen());
         let found = decide(&mut group, self.key)?;
