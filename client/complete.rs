@@ -241,7 +241,7 @@ fn takes_key(verb: &str, place: usize) -> bool {
         Keys::FirstTwo => place < 2,
         Keys::All => true,
         Keys::Pairs => place.is_multiple_of(2),
-        Keys::Any => place == 0 && command.usage.contains("<prefix>"),
+        Keys::Keyspace => place == 0 && command.usage.contains("<prefix>"),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: several clients of one server, in both dialects. Out: nothing but the verdict.
 
-use pykv::command::MAIL_BYTES_MAX;
+use pykv::command::OUTBOX_BYTES_MAX;
 
 use crate::server::{TestClient, TestServer, wait_until};
 
@@ -89,10 +89,10 @@ fn a_listener_that_does_not_read_is_disconnected_and_nobody_waits_for_it() {
     assert_eq!(ann.ask("SUBSCRIBE news"), "SUBSCRIBED \"news\" 1");
     // The system's own buffers take some megabytes before the mailbox fills.
     let message = "x".repeat(1 << 20);
-    let enough = 4 * MAIL_BYTES_MAX / message.len();
+    let enough = 4 * OUTBOX_BYTES_MAX / message.len();
     let cut_off =
         (0..enough).position(|_| sender.ask(&format!("PUBLISH news {message}")) == "COUNT 0");
-    assert!(cut_off.is_some_and(|sent| sent > MAIL_BYTES_MAX / message.len()));
+    assert!(cut_off.is_some_and(|sent| sent > OUTBOX_BYTES_MAX / message.len()));
     assert_eq!(sender.ask("PING"), "PONG");
 }
 

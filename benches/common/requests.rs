@@ -11,8 +11,8 @@ use pykv::command::{Dispatcher, Service, Session, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
-use pykv::server::pipeline::Execution;
-use pykv::server::request_buffer::{Arrived, Input};
+use pykv::server::pipeline::Pipeline;
+use pykv::server::request_buffer::{Arrived, RequestBuffer};
 use tokio_util::sync::CancellationToken;
 
 /// As many as one batch takes.
@@ -49,8 +49,8 @@ pub fn batch(request: Request, numbers: impl Iterator<Item = usize>) -> String {
 }
 
 /// What has come in, unread.
-pub fn input_of(sent: &str) -> Input {
-    let mut input = Input::default();
+pub fn input_of(sent: &str) -> RequestBuffer {
+    let mut input = RequestBuffer::default();
     let filled = input.fill(|buffer| {
         buffer.extend_from_slice(sent.as_bytes());
         Ok(sent.len())
@@ -64,7 +64,7 @@ pub fn execute(service: &Service, sent: &str) -> Barrier {
     let mut input = input_of(sent);
     let Arrived { items, batch, .. } = input.batch();
     let (mut output, mut barrier) = (Vec::new(), Barrier::default());
-    let stopped = Execution {
+    let stopped = Pipeline {
         dispatcher: Dispatcher {
             service,
             session: &mut Session::default(),
