@@ -8,7 +8,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pykv_fuzz::codec::json;
-use pykv_fuzz::model::KEY_BYTES_MAX;
+use pykv_fuzz::model::{KEY_BYTES_MAX, Value};
 use pykv_fuzz::protocol::line::{self, Frame, LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX};
 use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Refusal, Reply};
 
@@ -161,7 +161,10 @@ fn check_written(verb: &str, words: &[String], write: impl Fn(&str) -> String) {
 /// A reply with this text is one line of JSON, and holds it.
 fn check_reply(text: &str) {
     let mut out = Vec::new();
-    line::write(&mut out, Reply::Item(text, text.as_bytes()));
+    let Ok(value) = Value::parse(text.as_bytes()) else {
+        return;
+    };
+    line::write(&mut out, Reply::Item(text, value));
     let reply = std::str::from_utf8(&out).expect("a reply is text");
     let json = reply
         .strip_prefix("ITEM ")

@@ -23,8 +23,9 @@ use pykv::command::{Service, Setup};
 use pykv::config::{Action, Config};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
+use pykv::http::{self, HTTP_CONNECTIONS_MAX};
 use pykv::persistence::{DiskFault, Options, Progress};
-use pykv::server::{FILES_WANTED, Server, connections_max, listen};
+use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
 
 /// How often a server that stops tries to save.
 const LAST_SAVES_MAX: usize = 3;
@@ -97,10 +98,19 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         shutdown: shutdown.clone(),
     };
     let service = Arc::new(Service::new(Arc::clone(&progress), setup));
-    let server = Server::new(Arc::clone(&service), text, http, connections_max(files));
-    let addresses = server.addresses()?;
+    let server = Server::new(Arc::clone(&service), text, connections_max(files));
+    let http_address = http.as_ref().map(|(http, _)| http.local_addr());
+    let addresses = (server.address()?, http_address.transpose()?);
     // From here on clients are let in, and told how far the load is.
-    let mut serving = pin!(server.run(shutdown.clone()));
+    let http = {
+        let (service, shutdown) = (Arc::clone(&service), shutdown.clone());
+        async move {
+            if let Some((listener, address)) = http {
+                http::serve(listener, address, service, shutdown).await;
+            }
+        }
+    };
+    let mut serving = pin!(server.run(shutdown.clone(), http));
     let loaded = tokio::select! {
         loaded = load(config.store(), progress) => Some(loaded?),
         () = shutdown.cancelled() => None,
@@ -186,6 +196,21 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
         std::process::exit(1);
     });
     Ok(shutdown)
+}
+
+/// Open files that are not clients': the listeners, the journals, a snapshot, the terminal.
+const OTHER_FILES: usize = 100;
+/// The open files that all limits together need.
+const FILES_WANTED: usize = FILES_MAX + HTTP_CONNECTIONS_MAX + OTHER_FILES;
+
+/// Returns the number of clients that can be served where the system allows so many open files.
+fn connections_max(files: usize) -> usize {
+    // Below what is wanted, three quarters are clients: the rest must never be wanting, or nobody could even be refused.
+    if files >= FILES_WANTED {
+        CONNECTIONS_MAX
+    } else {
+        files / 4 * 3
+    }
 }
 
 /// Asks the system for all the open files that the limits need; how many it allows.

@@ -115,7 +115,8 @@ impl Step {
     fn make(&self, engine: &Engine, made: &mut Barrier) -> Result<(), ErrorReply> {
         match self {
             Self::Put(name, value) => {
-                Ok(engine.put(key(name), Value::parse(value).expect("a value"), made)?)
+                engine.put(key(name), Value::parse(value).expect("a value"), made)?;
+                Ok(())
             }
             Self::Delete(names) => {
                 let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
@@ -133,7 +134,9 @@ impl Step {
 
     fn make_in(&self, group: &mut WriteTransaction<'_>) {
         match self {
-            Self::Put(name, value) => group.put(key(name), Value::parse(value).expect("a value")),
+            Self::Put(name, value) => {
+                group.put(key(name), Value::parse(value).expect("a value"));
+            }
             Self::Delete(names) => {
                 for name in names {
                     group.delete(key(name));

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pykv::command::{Dispatcher, Service, Session, Setup};
+use pykv::command::{Dispatcher, Replies as _, Service, Session, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
+use pykv::server::output::Output;
 use pykv::server::pipeline::Pipeline;
 use pykv::server::request_buffer::{Arrived, RequestBuffer};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +64,7 @@ pub fn input_of(sent: &str) -> RequestBuffer {
 pub fn execute(service: &Service, sent: &str) -> Barrier {
     let mut input = input_of(sent);
     let Arrived { items, batch, .. } = input.batch();
-    let (mut output, mut barrier) = (Vec::new(), Barrier::default());
+    let (mut output, mut barrier) = (Output::default(), Barrier::default());
     let stopped = Pipeline {
         dispatcher: Dispatcher {
             service,
@@ -72,11 +73,10 @@ pub fn execute(service: &Service, sent: &str) -> Barrier {
             barrier: &mut barrier,
         },
         output: &mut output,
-        changes: &mut Vec::new(),
     }
     .run(&items, &batch);
-    assert!(stopped.is_none() && output.len() >= items.len() * 3);
-    black_box(output);
+    assert!(stopped.is_none() && output.bytes() >= items.len() * 3);
+    black_box(&output);
     barrier
 }
 

@@ -17,6 +17,7 @@ use std::time::Instant;
 use futures_util::task::AtomicWaker;
 
 use crate::model::now_ms;
+use crate::protocol::Reply;
 
 /// The most bytes that wait for one client, as in Redis for those that subscribe.
 pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
@@ -31,6 +32,17 @@ pub enum Message {
 }
 
 impl Message {
+    /// Returns the message as a push.
+    #[must_use]
+    pub fn reply(&self) -> Reply<'_> {
+        match self {
+            Self::Published(pattern, channel, payload) => {
+                Reply::Message(pattern.as_deref(), channel, payload)
+            }
+            Self::Request(request) => Reply::Monitor(request),
+        }
+    }
+
     fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {

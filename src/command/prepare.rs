@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 
+use super::RUN_BYTES_MAX;
+use super::call::Arguments;
+use super::refusals::bad_argument;
 use super::table::{COMMANDS, Command, place_of};
-use super::{Arguments, RUN_BYTES_MAX, bad_argument};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 
 /// A request that has been looked up, and its arguments taken apart: it can be executed.

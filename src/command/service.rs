@@ -12,9 +12,9 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 use super::COMMANDS;
+use super::channels::Channels;
 use super::clients::Clients;
-use super::data::pubsub::Channels;
-use super::server::slowlog::Slowlog;
+use super::slow_requests::Slowlog;
 use crate::engine::{Barrier, Engine, Progress};
 use crate::metrics::counters::Stats;
 use crate::metrics::histogram::Counts;

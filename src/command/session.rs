@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::call::{Answer, Arguments, Outcome};
 use super::clients::Client;
+use super::following::Following;
+use super::refusals::bad_argument;
+use super::replies::Replies;
 use super::table::Command;
-use super::{Answer, Arguments, Next, bad_argument};
 use crate::engine::MissingKeyWatch;
 use crate::model::entry::Entry;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
-use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 /// The most requests that wait for EXEC, and the most bytes of them: as many words, and as long, as one request may be.
 pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
@@ -28,15 +31,20 @@ pub struct Session {
     pub(super) is_resp3: bool,
     transaction: Option<Transaction>,
     /// The keys that EXEC depends on, and what they were.
-    pub(super) watched: BTreeMap<String, WatchedState>,
+    pub(super) watched: Watched,
     /// The channels and the patterns that it listens to.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
-    /// How many prefixes it follows.
-    pub followed: usize,
+    /// The prefixes that it follows.
+    pub following: Following,
+    /// The number of arguments that MONITOR and SLOWLOG show; all, if it is none.
+    pub visible_arguments: Option<usize>,
     /// Whether what comes by itself comes as lines: it was asked for on one.
     pub(super) gets_lines: bool,
 }
+
+/// The watched keys, and the state of each when it was first watched.
+pub(super) type Watched = BTreeMap<String, WatchedState>;
 
 /// Requests that wait for EXEC.
 #[derive(Debug, Default)]
@@ -50,6 +58,7 @@ pub(super) struct Transaction {
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Queued {
+    pub(super) place: usize,
     pub(super) command: &'static Command,
     pub(super) words: Vec<Box<[u8]>>,
 }
@@ -96,6 +105,12 @@ impl Session {
         }
     }
 
+    /// Returns the arguments that MONITOR and SLOWLOG may show.
+    pub(super) fn visible<'w, W>(&self, arguments: &'w [W]) -> &'w [W] {
+        let visible = self.visible_arguments.unwrap_or(usize::MAX);
+        &arguments[..arguments.len().min(visible)]
+    }
+
     /// How many channels and patterns it listens to.
     pub(super) fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
@@ -114,7 +129,7 @@ impl Session {
             "QUIT",
             "RESET",
         ];
-        let listens = self.subscriptions() + self.followed > 0;
+        let listens = self.subscriptions() > 0 || !self.following.is_empty();
         dialect == Dialect::Resp2 && listens && !HEARD.contains(&command.name)
     }
 
@@ -168,7 +183,7 @@ impl Session {
     /// Lets a request wait for EXEC.
     pub(super) fn queue(
         &mut self,
-        command: &'static Command,
+        (place, command): (usize, &'static Command),
         words: &Arguments<'_>,
         replies: &mut dyn Replies,
     ) -> Answer {
@@ -194,10 +209,14 @@ impl Session {
             ));
         }
         transaction.bytes += bytes;
-        transaction.requests.push(Queued { command, words });
+        transaction.requests.push(Queued {
+            place,
+            command,
+            words,
+        });
         self.count_queued();
         replies.reply(Reply::Queued);
-        Ok(Next::Done)
+        Ok(Outcome::Done)
     }
 
     /// A request was refused before it was done; what its client is told. A refused EXEC ends the transaction.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
-use super::data::{expiry, follow, keys, numbers, pubsub, scan, strings, transaction};
+use super::call::{Answer, Arguments, Call};
+use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, transaction};
 use super::server::{admin, client, command_docs, config, info, slowlog, stats};
-use super::{Answer, Arguments, Call};
 use crate::protocol::Dialect;
 
 /// What a command does with the data.
@@ -215,6 +215,12 @@ impl Command {
         self.access == Access::Write
     }
 
+    /// Returns true if it is refused until the data has been loaded.
+    #[must_use]
+    pub fn needs_data(&self) -> bool {
+        self.access != Access::Free
+    }
+
     /// Whether it may take long: it is timed then.
     #[must_use]
     pub fn is_timed(&self) -> bool {
@@ -240,6 +246,7 @@ static FAMILIES: &[&[Command]] = &[
     keys::ROWS,
     expiry::ROWS,
     scan::ROWS,
+    page::ROWS,
     transaction::ROWS,
     pubsub::ROWS,
     follow::ROWS,

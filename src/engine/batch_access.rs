@@ -11,7 +11,7 @@ use dashmap::{RwLockReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
 use super::map::{Growth, Table, find};
-use super::{Barrier, Engine, Read, shown};
+use super::{Barrier, Engine, Read, is_gone, shown};
 use crate::model::entry::{Entry, Shard, prefetch_entry, prefetch_place};
 use crate::model::{Change, Key, Value};
 use crate::persistence::{DiskFault, Records};
@@ -122,17 +122,22 @@ impl<'e> LockedBatch<'e> {
     }
 
     /// Shows the value of the key of this request, unless it is long.
-    pub fn read(&self, request: usize, key: Key<'_>, show: impl FnOnce(&[u8])) -> Read {
+    pub fn read(&self, request: usize, key: Key<'_>, show: impl FnOnce(Value<'_>)) -> Read {
         let place = self.places[request];
         let shard = self.guards[place.guard].shard();
         find(shard, place.hash, key.as_bytes()).map_or(Read::Missing, |entry| shown(entry, show))
     }
 
-    /// Puts a value under the key of this request.
+    /// Stores a value under the key of this request; returns true if the key did not exist.
     ///
     /// # Errors
     /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn put(&mut self, request: usize, key: Key<'_>, value: Value<'_>) -> Result<(), DiskFault> {
+    pub fn put(
+        &mut self,
+        request: usize,
+        key: Key<'_>,
+        value: Value<'_>,
+    ) -> Result<bool, DiskFault> {
         let Engine { store, table, .. } = self.engine;
         store.admit()?;
         store.note(&Change::Put(key, value), &mut self.records);
@@ -148,8 +153,9 @@ impl<'e> LockedBatch<'e> {
             (key, value),
             &mut self.growth,
         );
+        let is_new = old.as_ref().is_none_or(is_gone);
         self.old.extend(old);
-        Ok(())
+        Ok(is_new)
     }
 
     /// Gives the locks up; what the replies have to wait for.

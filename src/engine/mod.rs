@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Shows the value of a key, unless it is long.
-    pub fn read(&self, key: Key<'_>, seen: &mut Barrier, show: impl FnOnce(&[u8])) -> Read {
+    pub fn read(&self, key: Key<'_>, seen: &mut Barrier, show: impl FnOnce(Value<'_>)) -> Read {
         let (read, changed) = self.table.read(key, |entry| shown(entry, show));
         seen.raise(Barrier(changed));
         read.unwrap_or(Read::Missing)
@@ -182,11 +182,16 @@ impl Engine {
         WriteTransaction::new(self, self.table.lock_all())
     }
 
-    /// Puts a value under a key.
+    /// Stores a value under a key; returns true if the key did not exist.
     ///
     /// # Errors
     /// `DISK`, while the disk takes no changes; nothing has changed then.
-    pub fn put(&self, key: Key<'_>, value: Value<'_>, made: &mut Barrier) -> Result<(), DiskFault> {
+    pub fn put(
+        &self,
+        key: Key<'_>,
+        value: Value<'_>,
+        made: &mut Barrier,
+    ) -> Result<bool, DiskFault> {
         let record = self.store.encode(&Change::Put(key, value));
         let mut locked = self.table.lock(&[key]);
         let change = self.store.append(record)?;
@@ -194,9 +199,8 @@ impl Engine {
         locked.note(change);
         drop(locked);
         made.raise(Barrier(change));
-        // Freed here, not under the lock.
-        drop(old);
-        Ok(())
+        // It is freed here, not under the lock.
+        Ok(old.is_none_or(|old| is_gone(&old)))
     }
 
     /// How many keys, without those that have expired and are still to be deleted.
@@ -363,13 +367,13 @@ impl fmt::Debug for Engine {
 }
 
 /// Shows the value of an entry, unless it is long or gone.
-fn shown(entry: &Entry, show: impl FnOnce(&[u8])) -> Read {
+fn shown(entry: &Entry, show: impl FnOnce(Value<'_>)) -> Read {
     if is_gone(entry) {
         Read::Missing
     } else if entry.value_bytes().len() > COPIED_BYTES_MAX {
         Read::Long(entry.clone())
     } else {
-        show(entry.value_bytes());
+        show(entry.value());
         Read::Shown
     }
 }

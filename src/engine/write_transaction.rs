@@ -62,11 +62,13 @@ impl<'a> WriteTransaction<'a> {
         self.engine.table.absences.note(key)
     }
 
-    /// Puts a value under a key.
-    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) {
+    /// Stores a value under a key; returns true if the key did not exist.
+    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> bool {
         let entry = Entry::new(key, value);
         let old = self.locked.insert(entry.clone());
+        let is_new = old.as_ref().is_none_or(is_gone);
         self.push(Step::Put(entry, old));
+        is_new
     }
 
     /// Deletes a key; whether it was there.

@@ -36,33 +36,33 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
             Requests that a page of another site causes in a browser are refused with 403."
     ),
     paths(
-        super::listing::list,
-        super::namespaces::list,
-        super::keys::get,
-        super::keys::put,
-        super::keys::patch,
-        super::keys::delete,
-        super::keys::batch::batch,
-        super::deletion::count,
-        super::deletion::delete,
-        super::transfer::export,
-        super::transfer::import,
-        super::api_stats,
-        super::commands::list,
-        super::live::operations,
-        super::console::console,
-        super::put,
-        super::get_key,
-        super::delete_key,
-        super::all,
-        super::clear,
-        super::stats,
-        super::health,
-        super::live,
-        super::metrics::metrics,
-        super::live::live
+        super::api::listing::list,
+        super::api::namespaces::list,
+        super::api::keys::get,
+        super::api::keys::put,
+        super::api::keys::patch,
+        super::api::keys::delete,
+        super::api::batch::batch,
+        super::api::deletion::count,
+        super::api::deletion::delete,
+        super::api::export::export,
+        super::api::import::import,
+        super::api::stats::stats,
+        super::api::commands::list,
+        super::ops::live::operations,
+        super::ops::console::console,
+        super::compat::put,
+        super::compat::get_key,
+        super::compat::delete_key,
+        super::compat::all,
+        super::compat::clear,
+        super::compat::stats,
+        super::ops::health::health,
+        super::ops::health::live,
+        super::ops::metrics::metrics,
+        super::ops::live::live
     ),
-    components(schemas(super::live::Figures, super::live::SomeOperations))
+    components(schemas(super::ops::live::Figures, super::ops::live::SomeOperations))
 )]
 struct Api;
 
@@ -83,13 +83,13 @@ async fn page() -> Response {
 /// A dashboard for Grafana of what `/metrics` tells.
 async fn grafana() -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    (content_type, include_str!("grafana.json")).into_response()
+    (content_type, include_str!("ops/grafana.json")).into_response()
 }
 
 async fn asset(Path(file): Path<String>) -> Response {
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     let Ok(Some(asset)) = utoipa_swagger_ui::serve(&file, config) else {
-        return super::detail(StatusCode::NOT_FOUND, "Not Found");
+        return super::compat::bodies::detail(StatusCode::NOT_FOUND, "Not Found");
     };
     let mut response = asset.bytes.into_owned().into_response();
     let headers = response.headers_mut();

@@ -16,7 +16,7 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::bodies::{Context, InvalidField};
+use super::compat::bodies::{Context, InvalidField};
 use super::problem::Problem;
 use crate::codec::json;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bodies;
+use super::compat::bodies;
 use crate::model::PairError;
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -27,9 +27,6 @@ pub struct Problem {
     status: u16,
     /// What is wrong, where, and what to do.
     detail: String,
-    /// The same in one word, as the text port has it.
-    #[serde(skip)]
-    code: &'static str,
 }
 
 impl Problem {
@@ -40,12 +37,6 @@ impl Problem {
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: detail.into(),
-            code: match status {
-                StatusCode::NOT_FOUND => "NOT_FOUND",
-                StatusCode::PRECONDITION_FAILED => "UNMET",
-                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge.as_str(),
-                _ => ErrorCode::Args.as_str(),
-            },
         }
     }
 
@@ -59,19 +50,6 @@ impl Problem {
     pub fn and(mut self, addition: &str) -> Self {
         self.detail = format!("{}; {addition}", self.detail);
         self
-    }
-
-    /// What is wrong in one word: a code of the text port, `NOT_FOUND`, or `UNMET` of a condition.
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// Whether it is an answer like any other: that a key is not there, or that a condition does not hold.
-    pub fn is_answer(&self) -> bool {
-        matches!(
-            self.status(),
-            StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED
-        )
     }
 
     /// The status.
@@ -109,10 +87,7 @@ impl From<ErrorReply> for Problem {
             ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self {
-            code: error.code.as_str(),
-            ..Self::new(status, error.message)
-        }
+        Self::new(status, error.message)
     }
 }
 

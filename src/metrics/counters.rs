@@ -58,6 +58,11 @@ impl Tally {
         self.commands[place] += 1;
     }
 
+    /// Takes back one request of the command at this place, which [`Stats::count`] counts.
+    pub fn uncount(&mut self, place: usize) {
+        self.commands[place] -= 1;
+    }
+
     /// Counts one read.
     pub fn read(&mut self, found: bool) {
         if found {
@@ -130,6 +135,17 @@ impl Stats {
                 total.fetch_add(std::mem::take(counted), Relaxed);
             }
         }
+    }
+
+    /// Counts one request of the command at this place, whose latency [`Stats::add_latency`] adds once it has ended.
+    pub fn count(&self, place: usize) {
+        self.commands[place].fetch_add(1, Relaxed);
+    }
+
+    /// Adds the latency of one request of the command at this place.
+    pub fn add_latency(&self, place: usize, took: Duration) {
+        let latencies = &self.latencies[place];
+        latencies.get_or_init(Latencies::default).add(took, 1);
     }
 
     /// Counts a connection, for as long as the return value is kept.

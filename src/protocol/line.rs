@@ -305,8 +305,9 @@ fn blank_in(bytes: &[u8]) -> Option<usize> {
 /// Writes a reply as a line to the end of a buffer.
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
     match reply {
-        Reply::Ok => out.extend_from_slice(b"OK"),
+        Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"OK"),
         Reply::Value(value) => write_value(out, "VALUE ", value),
+        Reply::Found(value) => write_value(out, "VALUE ", value.bytes()),
         Reply::NotFound => out.extend_from_slice(b"NOT_FOUND"),
         Reply::Unchanged | Reply::NoArray => out.extend_from_slice(b"UNCHANGED"),
         Reply::Count(count) => write_number(out, "COUNT ", count),
@@ -319,7 +320,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         Reply::Item(key, value) => {
             write_key(out, "ITEM ", key);
             out.push(b' ');
-            write_value(out, "", value);
+            write_value(out, "", value.bytes());
         }
         Reply::Key(key) => write_key(out, "KEY ", key),
         Reply::Stat(name, figure) => write_stat(out, name, figure),
@@ -332,7 +333,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
             write_key(out, "NAMESPACE ", name);
             write_number(out, " ", keys);
         }
-        Reply::End(lines) => write_number(out, "END ", lines),
+        Reply::End(lines) | Reply::NamespacesEnd(lines, _) => write_number(out, "END ", lines),
         Reply::Pong => out.extend_from_slice(b"PONG"),
         Reply::Error(error) => out.extend_from_slice(error_line(error).as_bytes()),
         Reply::Subscription(way, name, count) => {

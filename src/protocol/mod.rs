@@ -1,7 +1,8 @@
-//! What the bytes on the wire say, free of dialect: `Request` in, `Reply` out.
+//! Requests and replies, free of dialect.
 //!
-//! `line` reads and writes the line dialect, `resp` that of Redis clients; any other (HTTP's shim) makes the same `Request` from
-//! words that it has already split, and takes the same `Reply`s. protocol.md is the law of all of it.
+//! In: bytes, which `line` (the line dialect) and `resp` (RESP2, RESP3) parse into `Request`s. Out: `Reply`s, which the same
+//! two encode. A door without a byte dialect (HTTP) builds `Request`s from words and reads `Reply`s as they are.
+//! protocol.md is the specification of both.
 
 pub mod line;
 pub mod resp;
@@ -9,7 +10,7 @@ pub mod resp;
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::model::{PairError, UnixMs};
+use crate::model::{PairError, UnixMs, Value};
 
 /// The closed list of errors: the first word after `ERR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,151 +141,134 @@ impl Figure {
     }
 }
 
-/// One line of an answer, free of dialect. An answer is one reply, or a row of `Item`, `Key`, `Stat` or `Help` and an `End`.
+/// One reply, free of dialect. A request is answered by one reply, by an aggregate (`Array`, `Map`) and its elements, or by
+/// rows (`Item`, `Key`, `Stat`, `Help`, `Namespace`) and an `End`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reply<'a> {
     /// Done.
     Ok,
-    /// The value that was asked for.
+    /// A value has been stored. Dialects write it as [`Reply::Ok`].
+    Stored(Stored),
+    /// Bytes.
     Value(&'a [u8]),
-    /// There is no such key.
+    /// The value of a key. Dialects write its bytes.
+    Found(Value<'a>),
+    /// The key does not exist.
     NotFound,
-    /// A condition did not hold: nothing was changed.
+    /// A condition did not hold; nothing was changed.
     Unchanged,
-    /// As `Unchanged`, in the place of an array.
+    /// As `Unchanged`, where an array was due.
     NoArray,
-    /// How many.
+    /// A count.
     Count(u64),
-    /// How many, or less than nought for what is no number: a time to live.
+    /// A number that may be negative, such as a time to live.
     Signed(i64),
-    /// A word of the server's own.
+    /// A word of the server.
     Status(&'a str),
-    /// Text of the server's own, of several lines as may be.
+    /// Text of the server, of one or several lines.
     Text(&'a str),
-    /// So many replies follow, which together are one.
+    /// The head of an array of this many replies.
     Array(usize),
-    /// So many times two replies follow: a name, and what it is.
+    /// The head of a map of this many pairs of replies.
     Map(usize),
     /// The request waits for EXEC.
     Queued,
-    /// The value that a key has now, which is a whole number.
+    /// A number that is the value of a key.
     Number(i64),
-    /// A pair, in ALL.
-    Item(&'a str, &'a [u8]),
-    /// A key, in KEYS.
+    /// A row of ALL: key and value.
+    Item(&'a str, Value<'a>),
+    /// A row of KEYS.
     Key(&'a str),
-    /// A figure and its name, in STATS.
+    /// A row of STATS: name and figure.
     Stat(&'a str, &'a Figure),
-    /// A command's usage and what it does, in HELP.
+    /// A row of HELP: synopsis and summary.
     Help(&'a str, &'a str),
-    /// A namespace, and how many keys it has.
+    /// A row of NAMESPACES: name and number of keys.
     Namespace(&'a str, u64),
-    /// The end of a row of lines, and how many there were.
+    /// The end of rows, and their number.
     End(u64),
-    /// A subscription has begun or ended: which way, to what, and how many this connection has now.
+    /// The end of the rows of NAMESPACES: their number, and the number of keys in no namespace.
+    NamespacesEnd(u64, u64),
+    /// A subscription began or ended: which kind, its channel or pattern, and the number of subscriptions left.
     Subscription(Subscription, Option<&'a [u8]>, usize),
-    /// Published, to a channel: the pattern by which it came here, if any, the channel, and what was said.
+    /// A published message: the pattern that matched, if any, channel and payload.
     Message(Option<&'a [u8]>, &'a [u8], &'a [u8]),
-    /// The changes of keys with this prefix follow, after this revision.
+    /// Changes of keys with this prefix follow, after this revision.
     Following(&'a str, u64),
-    /// They do no more.
+    /// Changes of keys with this prefix no longer follow.
     Unfollowed(&'a str),
-    /// A change, and its revision.
+    /// A change and its revision.
     Change(u64, Changed<'a>),
-    /// A request of somebody, in MONITOR.
+    /// A request of some client, for MONITOR.
     Monitor(&'a str),
-    /// The answer to PING.
+    /// The reply to PING.
     Pong,
     /// Refused.
     Error(&'a ErrorReply),
 }
 
-/// The four ways in which a subscription begins or ends.
+/// The pair that a request has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// The key did not exist before.
+    pub is_new: bool,
+    /// Expiry, in milliseconds since 1970.
+    pub expires_at: Option<UnixMs>,
+}
+
+/// The four kinds of subscription events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subscription {
-    /// To a channel.
+    /// A channel was subscribed to.
     Begun,
-    /// To a channel, no more.
+    /// A channel was unsubscribed from.
     Ended,
-    /// To a pattern.
+    /// A pattern was subscribed to.
     PatternBegun,
-    /// To a pattern, no more.
+    /// A pattern was unsubscribed from.
     PatternEnded,
 }
 
-/// What has become of a pair, or of all.
+/// A change of one key, or of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed<'a> {
-    /// It has this value, and ceases to be then.
+    /// The key has this value and this expiry.
     Put(&'a str, &'a [u8], Option<UnixMs>),
-    /// It is gone.
+    /// The key was deleted.
     Delete(&'a str),
-    /// All are gone.
+    /// All keys were deleted.
     Clear,
-}
-
-/// Where replies go: a dialect writes each to its output as it comes.
-pub trait Replies {
-    /// Takes one reply.
-    fn reply(&mut self, reply: Reply<'_>);
-    /// From now on replies are in another dialect.
-    fn speak(&mut self, dialect: Dialect);
-    /// How far the replies have come.
-    fn mark(&self) -> usize;
-    /// Takes back what has come since.
-    fn take_back(&mut self, since: usize);
-}
-
-/// Replies in a dialect, to the end of a buffer.
-pub struct Spoken<'a> {
-    /// The dialect.
-    pub dialect: Dialect,
-    /// The buffer.
-    pub output: &'a mut Vec<u8>,
-}
-
-impl Replies for Spoken<'_> {
-    fn reply(&mut self, reply: Reply<'_>) {
-        match self.dialect {
-            Dialect::Line => line::write(self.output, reply),
-            Dialect::Resp2 => resp::write(self.output, reply, false),
-            Dialect::Resp3 => resp::write(self.output, reply, true),
-        }
-    }
-
-    fn speak(&mut self, dialect: Dialect) {
-        self.dialect = dialect;
-    }
-
-    fn mark(&self) -> usize {
-        self.output.len()
-    }
-
-    fn take_back(&mut self, since: usize) {
-        self.output.truncate(since);
-    }
 }
 
 /// The arguments of a request, decoded.
 pub type Words<'a> = Vec<Cow<'a, [u8]>>;
 
-/// How a client speaks: what commands are called, and how errors read.
+/// The form of requests and replies: names of commands, encoding, texts of errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dialect {
-    /// Lines, and whatever else is not Redis.
+    /// The line dialect. Doors without a byte dialect use its names and error texts.
     #[default]
     Line,
-    /// As Redis, and as all its clients understand it.
+    /// RESP2.
     Resp2,
-    /// As Redis after `HELLO 3`.
+    /// RESP3, after `HELLO 3`.
     Resp3,
 }
 
 impl Dialect {
-    /// Whether it is one of Redis's.
+    /// Returns true for RESP2 and RESP3.
     #[must_use]
     pub fn is_resp(self) -> bool {
         self != Self::Line
+    }
+
+    /// Appends a reply to a buffer.
+    pub fn write(self, out: &mut Vec<u8>, reply: Reply<'_>) {
+        match self {
+            Self::Line => line::write(out, reply),
+            Self::Resp2 => resp::write(out, reply, false),
+            Self::Resp3 => resp::write(out, reply, true),
+        }
     }
 }
 

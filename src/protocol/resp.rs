@@ -212,7 +212,7 @@ pub fn whole_number(bytes: &[u8]) -> Option<i64> {
 /// Writes a reply to the end of a buffer, in RESP2 or in RESP3.
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
     match reply {
-        Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
+        Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"+OK\r\n"),
         Reply::Pong => out.extend_from_slice(b"+PONG\r\n"),
         Reply::Queued => out.extend_from_slice(b"+QUEUED\r\n"),
         Reply::Status(text) | Reply::Monitor(text) => {
@@ -224,6 +224,9 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         Reply::NotFound | Reply::Unchanged => out.extend_from_slice(b"$-1\r\n"),
         Reply::NoArray => out.extend_from_slice(b"*-1\r\n"),
         Reply::Value(value) => write_value(out, value),
+        Reply::Found(value) => write_value(out, value.bytes()),
+        // The map that these rows are in needs no end.
+        Reply::NamespacesEnd(..) => {}
         Reply::Text(text) if is_resp3 => {
             write_number(out, b'=', text.len() as u64 + 4);
             out.extend_from_slice(format!("txt:{text}\r\n").as_bytes());

@@ -1,100 +1,82 @@
-//! One client of the text port: read what has arrived, execute all whole requests, make them safe once, write all replies
-//! in one go.
+//! One client of the text port or the console: reads what has arrived, has it executed, makes it durable once, and sends all
+//! replies at once.
 //!
-//! In: a socket. Out: replies on it, in the order of the requests. Promises:
-//! - no reply leaves before what it tells of is as safe as `--durability` says;
-//! - the buffers hold what has arrived and not been executed, and what has been answered and not been read, and are
-//!   bounded: a client that does not read is not read from, and a long value or list is sent from the data itself;
+//! In: bytes. Out: bytes, the replies in the order of the requests. Promises:
+//! - no reply leaves before what it tells of is as durable as `--durability` promises;
+//! - the buffers hold what has arrived and not been executed, and what has been answered and not been sent, and are
+//!   bounded: a client that does not read is not read from, and a long reply is pulled as fast as it is read;
 //! - an idle client costs no buffer.
 
 use std::future::{Future as _, poll_fn};
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
-use crate::codec::json::Pieces;
-use crate::command::{
-    self, Client, Dispatcher, Listing, Namespaces, Next, Pattern, Service, Session,
-};
-use crate::engine::{
-    Barrier, Changes, DELETED_AT_A_TIME, FollowError, Follower, OwnedChange, Scan,
-};
-use crate::error::error_chain;
+use super::output::{OUTPUT_BYTES_MAX, Output, Tail};
+use super::pipeline::{Pipeline, Stop};
+use super::request_buffer::{Arrived, RequestBuffer};
+use super::transport::Transport;
+use crate::command::{Client, Dispatcher, Followed, Replies as _, Service, Session, Stream};
+use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
-use crate::model::Key;
-use crate::model::entry::Entry;
-use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Replies as _, Reply, Spoken};
-use crate::protocol::{line, resp};
-use crate::server::pipeline::{OUTPUT_BYTES_MAX, Pipeline, Step};
-use crate::server::request_buffer::{Arrived, RequestBuffer};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
-/// The room for what a client sends that is not listened to any more.
-const REST_BYTES: usize = 16 << 10;
-/// Values longer than this are sent in pieces.
-const WHOLE_VALUE_BYTES_MAX: usize = 64 << 10;
-/// The most prefixes that one connection follows: for each the journal is read.
-pub const FOLLOWED_MAX: usize = 16;
-/// How long a connection that is closed on a client's mistake is still read from, so that its last reply is not lost with
-/// what the client had sent on.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How long a client that is not served has to show how it speaks.
+/// How long a client that is not served has to show its dialect.
 const REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
-/// How long a shutdown goes on reading from one client: what has been received is answered, and who sends without end does
-/// not keep the server from stopping.
+/// How long a shutdown goes on reading from one client: what has been received is answered, and a client that sends without
+/// end does not keep the server from stopping.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// One client.
-pub struct Connection {
-    stream: TcpStream,
+struct Connection {
+    transport: Transport,
     service: Arc<Service>,
     session: Session,
     client: Arc<Client>,
     input: RequestBuffer,
-    /// Until when what has arrived before a shutdown is read, once there is one; and whether there was anything.
+    /// The end of reading what had arrived before a shutdown, once there is one, and whether there was anything.
     drain_until: Option<Instant>,
     has_drained: bool,
-    output: Vec<u8>,
-    /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
-    changes: Vec<(usize, usize, Dialect)>,
-    /// What it follows, and how it is told of changes there: prefix by prefix.
-    followers: Vec<Follower>,
-    followed: Vec<(String, Dialect)>,
-    /// What the replies have to wait for.
+    output: Output,
+    /// The last change that the replies tell of.
     barrier: Barrier,
     tally: Tally,
 }
 
-/// Serves one client until it leaves, or the server stops.
-pub async fn serve(stream: TcpStream, service: Arc<Service>) {
+/// Serves a client of the text port until it leaves, or the server stops.
+pub async fn serve_socket(stream: TcpStream, service: Arc<Service>) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
         // It has gone already.
         return;
     };
-    let client = service.clients.enter(address, local_address);
     // Replies are written whole; nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
+    serve(Transport::Tcp(stream), (address, local_address), service).await;
+}
+
+/// Serves a client, with its address and the server's, until it leaves, or the server stops.
+pub async fn serve(
+    transport: Transport,
+    (address, local_address): (SocketAddr, SocketAddr),
+    service: Arc<Service>,
+) {
+    let client = service.clients.enter(address, local_address);
     let _presence = service.stats.connected();
     let mut connection = Connection {
-        stream,
+        transport,
         service: Arc::clone(&service),
         session: Session::of(Arc::clone(&client)),
         client: Arc::clone(&client),
         input: RequestBuffer::default(),
         drain_until: None,
         has_drained: false,
-        output: Vec::new(),
-        changes: Vec::new(),
-        followers: Vec::new(),
-        followed: Vec::new(),
+        output: Output::default(),
         barrier: Barrier::default(),
         tally: Tally::default(),
     };
@@ -109,99 +91,57 @@ pub async fn serve(stream: TcpStream, service: Arc<Service>) {
         })
         .await;
     }
-    service.channels.forget(&mut connection.session);
+    service.channels.unsubscribe_all(&mut connection.session);
     service.clients.leave(&client);
     service.stats.add(&mut connection.tally);
 }
 
 /// Tells a client, with one reply, why it is not served, and closes.
-pub async fn refuse(mut stream: TcpStream, error: &ErrorReply) {
-    // How it speaks is known once it has, which a person may not.
+pub async fn refuse(stream: TcpStream, error: &ErrorReply) {
+    // Its dialect is known once it has sent something, which a person may not.
     let mut first = [0];
     let heard = tokio::time::timeout(REFUSAL_WAIT, stream.peek(&mut first)).await;
-    let mut output = Vec::new();
-    Spoken {
-        dialect: if matches!(heard, Ok(Ok(1))) && first == *b"*" {
-            Dialect::Resp2
-        } else {
-            Dialect::Line
-        },
-        output: &mut output,
+    let dialect = if matches!(heard, Ok(Ok(1))) && first == *b"*" {
+        Dialect::Resp2
+    } else {
+        Dialect::Line
+    };
+    let mut reply = Vec::new();
+    dialect.write(&mut reply, Reply::Error(error));
+    let mut transport = Transport::Tcp(stream);
+    if transport.send(&reply).await.is_ok() {
+        transport.linger().await;
     }
-    .reply(Reply::Error(error));
-    if stream.write_all(&output).await.is_ok() {
-        linger(&mut stream).await;
-    }
-}
-
-/// Closes for writing, and reads on for a while: closing at once would throw the last reply away with what is still coming.
-async fn linger(stream: &mut TcpStream) {
-    let _ = stream.shutdown().await;
-    let mut rest = vec![0; REST_BYTES];
-    let drain = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
-    let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
-        // What is rare has a place of its own in memory: this future is most of what an idle client costs.
+        // Rare ways are boxed: this future is most of what an idle client costs.
         loop {
             if self.client.has_messages() {
-                // What was sent to it before it asks comes before the answer.
+                // Messages that were sent before the next request come before its reply.
                 Box::pin(self.send_outbox()).await?;
             }
             match self.execute() {
-                Step::More => {
+                Stop::Drained => {
                     self.flush().await?;
                     if !self.fill().await? {
                         return Box::pin(self.finish()).await;
                     }
                 }
-                Step::Full => self.flush().await?,
-                Step::Run(Next::Done, _) => {}
-                Step::Run(Next::Close, _) | Step::Close => {
+                Stop::Full => self.flush().await?,
+                Stop::Stream(stream) => Box::pin(self.pump(stream)).await?,
+                Stop::Close => {
                     self.flush().await?;
-                    Box::pin(linger(&mut self.stream)).await;
+                    Box::pin(self.transport.linger()).await;
                     return Ok(());
                 }
-                Step::Run(next, dialect) => Box::pin(self.answer(next, dialect)).await?,
             }
         }
     }
 
-    /// Answers what takes time, or an output as slow as its reader.
-    async fn answer(&mut self, next: Next, dialect: Dialect) -> io::Result<()> {
-        match next {
-            Next::Done | Next::Close => Ok(()),
-            Next::Value(entry) => self.send_value(entry, dialect).await,
-            Next::Values(entries) => self.send_values(entries, dialect).await,
-            Next::Scan(scan, listing) => self.send_scan(scan, listing, dialect).await,
-            Next::Save => self.save(dialect).await,
-            Next::Follow(prefix, after) => {
-                self.follow(prefix, after, dialect);
-                Ok(())
-            }
-            Next::Unfollow(prefix) => {
-                self.unfollow(prefix.as_deref(), dialect);
-                Ok(())
-            }
-            Next::Reset => {
-                self.followers.clear();
-                self.followed.clear();
-                Ok(())
-            }
-        }
-    }
-
-    fn spoken(&mut self, dialect: Dialect) -> Spoken<'_> {
-        Spoken {
-            dialect,
-            output: &mut self.output,
-        }
-    }
-
-    /// Executes the whole requests in the input, until one takes time or the output is full.
-    fn execute(&mut self) -> Step {
+    /// Executes the whole requests in the input, until one has a long reply or the output is full.
+    fn execute(&mut self) -> Stop {
         loop {
             let Arrived {
                 items,
@@ -210,7 +150,7 @@ impl Connection {
             } = self.input.batch();
             if items.is_empty() {
                 self.input.advance(bytes, true);
-                return Step::More;
+                return Stop::Drained;
             }
             self.tally.since.get_or_insert_with(Instant::now);
             let mut pipeline = Pipeline {
@@ -221,96 +161,125 @@ impl Connection {
                     barrier: &mut self.barrier,
                 },
                 output: &mut self.output,
-                changes: &mut self.changes,
             };
-            if let Some((at, stopped)) = pipeline.run(&items, &batch) {
+            if let Some((at, stop)) = pipeline.run(&items, &batch) {
                 self.input.advance(at, false);
-                return stopped;
+                return stop;
             }
             self.input.advance(bytes, true);
         }
     }
 
-    /// Makes what has been executed safe, then sends the replies.
+    /// Sends a long reply as it is pulled; its end stays in the output.
+    async fn pump(&mut self, mut stream: Stream) -> io::Result<()> {
+        // The replies before it do not wait for it.
+        self.flush().await?;
+        loop {
+            let start = self.output.bytes();
+            let pulled = stream
+                .pull(
+                    &self.service,
+                    &mut self.tally,
+                    &mut self.barrier,
+                    &mut self.output,
+                )
+                .await;
+            if pulled.tells_of_change {
+                self.output.note_change(start);
+            }
+            if pulled.has_ended {
+                return Ok(());
+            }
+            self.flush().await?;
+        }
+    }
+
+    /// Makes what has been executed durable, then sends the replies.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
-        self.make_safe().await;
-        self.stream.write_all(&self.output).await?;
-        self.output.clear();
-        self.output.shrink_to(OUTPUT_BYTES_MAX);
-        Ok(())
+        self.make_durable().await;
+        if let Some(bytes) = self.output.plain_bytes() {
+            self.transport.send(bytes).await?;
+            self.output.clear();
+            return Ok(());
+        }
+        Box::pin(self.send_tail()).await
     }
 
-    /// Makes what has been executed as safe as is promised: then its replies may leave.
-    async fn make_safe(&mut self) {
-        if let Err(error) = self.service.commit(self.barrier).await {
-            self.take_back_changes(&error);
+    /// Waits until what has been executed is as durable as promised: then its replies may leave.
+    async fn make_durable(&mut self) {
+        match self.service.commit(self.barrier).await {
+            Ok(()) => self.output.confirm_changes(),
+            Err(error) => self.tally.errors += self.output.refuse_changes(&error),
         }
-        self.changes.clear();
         self.service.stats.add(&mut self.tally);
         self.tally.since = None;
     }
 
-    /// Puts an error in the place of every reply that told of a change.
-    fn take_back_changes(&mut self, error: &ErrorReply) {
-        let replies = std::mem::take(&mut self.output);
-        let mut kept = 0;
-        for (start, end, dialect) in std::mem::take(&mut self.changes) {
-            self.output.extend_from_slice(&replies[kept..start]);
-            // A change that was refused before it was made has its error already.
-            let refused: &[u8] = match dialect {
-                Dialect::Line => b"ERR ",
-                Dialect::Resp2 | Dialect::Resp3 => b"-",
-            };
-            if replies[start..].starts_with(refused) {
-                self.output.extend_from_slice(&replies[start..end]);
-            } else {
-                self.tally.errors += 1;
-                self.spoken(dialect).reply(Reply::Error(error));
+    /// Sends the replies and the long value at their end.
+    async fn send_tail(&mut self) -> io::Result<()> {
+        let (mut bytes, tail) = self.output.take();
+        match tail.map(|tail| *tail) {
+            None => {}
+            Some(Tail::Bytes(entry)) => {
+                let whole = [&*bytes, entry.value_bytes(), b"\r\n"];
+                return self.transport.send_all(whole).await;
             }
-            kept = end;
+            Some(Tail::Json(pieces)) => {
+                for piece in pieces {
+                    bytes.extend(piece);
+                    if bytes.len() >= OUTPUT_BYTES_MAX {
+                        self.transport.send(&bytes).await?;
+                        bytes.clear();
+                    }
+                }
+                bytes.extend_from_slice(b"\"\n");
+            }
         }
-        self.output.extend_from_slice(&replies[kept..]);
+        self.transport.send(&bytes).await
     }
 
-    /// Reads what has arrived; whether anything may still come. Once the server is stopping, only what is here already.
+    /// Reads what has arrived; returns false once nothing more can arrive. During a shutdown, only what has arrived already is read.
     async fn fill(&mut self) -> io::Result<bool> {
-        self.output = Vec::new();
+        self.output.release_memory();
         loop {
             self.input.release_memory();
-            if self.followers.is_empty() {
-                self.wake_up().await?;
-            } else if let Some((place, changes)) = Box::pin(self.wake_up_or_follow()).await? {
-                Box::pin(self.send_changes(place, changes)).await?;
+            if self.session.following.is_empty() {
+                wake_up(&mut self.transport, &self.client).await?;
+            } else if let Some(followed) = Box::pin(self.wake_up_or_follow()).await? {
+                Box::pin(self.send_changes(followed)).await?;
                 continue;
             }
             if self.client.has_messages() {
                 Box::pin(self.send_outbox()).await?;
                 continue;
             }
-            let is_stopping = self.client.is_draining();
-            if is_stopping
-                && *self
+            let is_draining = self.client.is_draining();
+            if is_draining {
+                let until = self
                     .drain_until
-                    .get_or_insert_with(|| Instant::now() + DRAIN)
-                    <= Instant::now()
-            {
-                return Ok(false);
+                    .get_or_insert_with(|| Instant::now() + DRAIN);
+                if *until <= Instant::now() {
+                    return Ok(false);
+                }
             }
-            let received = if is_stopping {
-                self.receive_what_is_there()
-            } else {
-                self.receive()
-            };
+            let transport = &mut self.transport;
+            let received = self.input.fill(|buffer| {
+                if is_draining {
+                    transport.try_read_all(buffer)
+                } else {
+                    transport.try_read(buffer)
+                }
+            });
             match received {
                 Ok(count) => {
                     self.service.clients.heard_of(&self.client);
-                    self.has_drained |= is_stopping && count > 0;
+                    self.has_drained |= is_draining && count > 0;
                     return Ok(count > 0);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_stopping => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_draining => {
                     return Ok(false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -319,164 +288,35 @@ impl Connection {
         }
     }
 
-    /// Waits until something has arrived, or there is something else to do.
-    async fn wake_up(&self) -> io::Result<()> {
-        // Woken for either: `serve` listens for what is no arrival.
-        poll_fn(|context| {
-            if self.client.has_messages() || self.client.is_draining() {
-                return Poll::Ready(Ok(()));
-            }
-            self.stream.poll_read_ready(context)
-        })
-        .await
-    }
-
-    /// The same, or until there are changes of what is followed, and where.
-    async fn wake_up_or_follow(
-        &mut self,
-    ) -> io::Result<Option<(usize, Result<Changes, FollowError>)>> {
-        let mut followers = std::mem::take(&mut self.followers);
-        let woken = tokio::select! {
-            woken = self.wake_up() => woken.map(|()| None),
-            changes = Follower::next_of(&mut followers) => Ok(Some(changes)),
-        };
-        self.followers = followers;
-        woken
-    }
-
-    /// Reads what has arrived. Once that is less than there is room for, nothing is left, and it is waited for more without
-    /// asking the system again: half of the reads of a client that waits for each answer would find nothing.
-    fn receive(&mut self) -> io::Result<usize> {
-        let stream = &self.stream;
-        self.input.fill(|input| {
-            let room = input.capacity() - input.len();
-            let mut last = None;
-            let received = stream.try_io(Interest::READABLE, || {
-                let count = stream.try_read_buf(input)?;
-                if (1..room).contains(&count) {
-                    last = Some(count);
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(count)
-            });
-            last.map_or(received, Ok)
-        })
-    }
-
-    /// Reads what has arrived, even where the runtime has not heard of it yet: after a shutdown it is not waited for.
-    fn receive_what_is_there(&mut self) -> io::Result<usize> {
-        let socket = std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?);
-        self.input.fill(|input| {
-            let start = input.len();
-            input.resize(input.capacity(), 0);
-            let received = (&socket).read(&mut input[start..]);
-            input.truncate(start + received.as_ref().map_or(0, |count| *count));
-            received
-        })
-    }
-
-    /// Sends what has come by itself.
-    async fn send_outbox(&mut self) -> io::Result<()> {
-        let dialect = self.session.outbox_dialect();
-        while let Some(message) = self.client.take_message() {
-            command::write_message(&mut self.spoken(dialect), &message);
-            self.flush_if_full().await?;
+    /// Waits as [`wake_up`] does, or for changes of what is followed.
+    async fn wake_up_or_follow(&mut self) -> io::Result<Option<Followed>> {
+        tokio::select! {
+            woken = wake_up(&mut self.transport, &self.client) => woken.map(|()| None),
+            followed = self.session.following.next() => Ok(Some(followed)),
         }
+    }
+
+    /// Sends the changes of what is followed.
+    async fn send_changes(&mut self, followed: Followed) -> io::Result<()> {
+        let (stream, dialect) = self.session.following.pushes(followed);
+        self.output.dialect = dialect;
+        self.pump(stream).await?;
         self.flush().await?;
-        self.output = Vec::new();
+        self.output.release_memory();
         Ok(())
     }
 
-    fn follow(&mut self, prefix: String, after: Option<u64>, dialect: Dialect) {
-        match self.try_follow(&prefix, after) {
-            Ok(follower) => {
-                let revision = follower.revision();
-                self.spoken(dialect)
-                    .reply(Reply::Following(&prefix, revision));
-                self.followers.push(follower);
-                self.followed.push((prefix, dialect));
-                self.session.followed = self.followed.len();
-            }
-            Err(error) => {
-                self.tally.errors += 1;
-                self.spoken(dialect).reply(Reply::Error(&error));
-            }
-        }
-    }
-
-    fn try_follow(&self, prefix: &str, after: Option<u64>) -> Result<Follower, ErrorReply> {
-        if self.followed.iter().any(|(followed, _)| followed == prefix) {
-            let message = format!("'{prefix}' is followed already; UNFOLLOW it first");
-            return Err(ErrorReply::new(ErrorCode::Args, message));
-        }
-        if self.followed.len() == FOLLOWED_MAX {
-            let message = format!("one connection may follow {FOLLOWED_MAX} prefixes");
-            return Err(ErrorReply::new(ErrorCode::TooLarge, message));
-        }
-        let key = Key::parse(prefix.as_bytes())?;
-        let follower = self.service.engine()?.follow(key, after);
-        follower.map_err(|error| refusal_of(&error))
-    }
-
-    fn unfollow(&mut self, prefix: Option<&str>, dialect: Dialect) {
-        let mut place = 0;
-        let mut ended = 0;
-        while place < self.followed.len() {
-            if prefix.is_none_or(|prefix| self.followed[place].0 == prefix) {
-                let (prefix, _) = self.end_following(place);
-                self.spoken(dialect).reply(Reply::Unfollowed(&prefix));
-                ended += 1;
-            } else {
-                place += 1;
-            }
-        }
-        if ended == 0 {
-            let error = ErrorReply::new(ErrorCode::Args, "nothing like that is followed here");
-            self.tally.errors += 1;
-            self.spoken(dialect).reply(Reply::Error(&error));
-        }
-    }
-
-    fn end_following(&mut self, place: usize) -> (String, Dialect) {
-        drop(self.followers.remove(place));
-        let ended = self.followed.remove(place);
-        self.session.followed = self.followed.len();
-        ended
-    }
-
-    /// Sends the changes of what is followed at this place.
-    async fn send_changes(
-        &mut self,
-        place: usize,
-        changes: Result<Changes, FollowError>,
-    ) -> io::Result<()> {
-        let dialect = self.followed[place].1;
-        match changes {
-            Ok(changes) => {
-                for (revision, change) in changes {
-                    let told = match &change {
-                        OwnedChange::Put(entry) => Changed::Put(
-                            entry.key().as_str(),
-                            entry.value_bytes(),
-                            entry.expires_at(),
-                        ),
-                        OwnedChange::Delete(key) => Changed::Delete(key),
-                        OwnedChange::Clear => Changed::Clear,
-                    };
-                    let reply = Reply::Change(revision, told);
-                    self.spoken(dialect).reply(reply);
-                    self.flush_if_full().await?;
-                }
-            }
-            Err(error) => {
-                let (prefix, _) = self.end_following(place);
-                let error = refusal_of(&error);
-                self.spoken(dialect).reply(Reply::Error(&error));
-                self.spoken(dialect).reply(Reply::Unfollowed(&prefix));
+    /// Sends the messages that other clients have sent.
+    async fn send_outbox(&mut self) -> io::Result<()> {
+        self.output.dialect = self.session.outbox_dialect();
+        while let Some(message) = self.client.take_message() {
+            self.output.reply(message.reply());
+            if self.output.is_full() {
+                self.flush().await?;
             }
         }
         self.flush().await?;
-        self.output = Vec::new();
+        self.output.release_memory();
         Ok(())
     }
 
@@ -492,228 +332,27 @@ impl Connection {
             );
             self.tally.requests += 1;
             self.tally.errors += 1;
-            self.spoken(Dialect::Line).reply(Reply::Error(&error));
+            self.output.dialect = Dialect::Line;
+            self.output.reply(Reply::Error(&error));
             self.flush().await?;
         }
         if self.has_drained {
-            // Whoever has just sent may be sending still.
-            linger(&mut self.stream).await;
+            // A client that has just sent may be sending still.
+            self.transport.linger().await;
             return Ok(());
         }
-        self.stream.shutdown().await
-    }
-
-    /// Sends a value in pieces, in a line of its own; with a key, as an ITEM.
-    async fn send_line(&mut self, key_in_item: Option<&str>, entry: Entry) -> io::Result<()> {
-        let pieces = Pieces::new(entry);
-        self.output
-            .extend(line::value_opening(key_in_item, pieces.is_text()));
-        for piece in pieces {
-            self.output.extend(piece);
-            self.flush_if_full().await?;
-        }
-        self.output.extend_from_slice(b"\"\n");
-        Ok(())
-    }
-
-    /// Sends a value as it is.
-    async fn send_bytes(&mut self, entry: &Entry) -> io::Result<()> {
-        let bytes = entry.value_bytes();
-        resp::value_opening(&mut self.output, bytes.len());
-        self.make_safe().await;
-        // All at once, and the value from where it lies: it is not copied.
-        let whole = Buf::chain(&self.output[..], bytes);
-        let mut whole = Buf::chain(whole, &b"\r\n"[..]);
-        self.stream.write_all_buf(&mut whole).await?;
-        self.output.clear();
-        Ok(())
-    }
-
-    /// Sends values as one array, long ones in pieces.
-    async fn send_values(
-        &mut self,
-        entries: Vec<Option<Entry>>,
-        dialect: Dialect,
-    ) -> io::Result<()> {
-        self.spoken(dialect).reply(Reply::Array(entries.len()));
-        for entry in entries {
-            match entry {
-                Some(entry) => self.send_value(entry, dialect).await?,
-                None => self.spoken(dialect).reply(Reply::NotFound),
-            }
-            self.flush_if_full().await?;
-        }
-        Ok(())
-    }
-
-    async fn send_value(&mut self, entry: Entry, dialect: Dialect) -> io::Result<()> {
-        if entry.value_bytes().len() <= WHOLE_VALUE_BYTES_MAX {
-            self.spoken(dialect)
-                .reply(Reply::Value(entry.value_bytes()));
-            Ok(())
-        } else if dialect.is_resp() {
-            self.send_bytes(&entry).await
-        } else {
-            self.send_line(None, entry).await
-        }
-    }
-
-    async fn send_scan(
-        &mut self,
-        mut scan: Scan,
-        listing: Listing,
-        dialect: Dialect,
-    ) -> io::Result<()> {
-        match listing {
-            Listing::Matching(pattern) => return self.send_matching(scan, &pattern, dialect).await,
-            Listing::Namespaces(prefix) => {
-                return self.send_namespaces(scan, &prefix, dialect).await;
-            }
-            Listing::Delete => return self.delete(scan, dialect).await,
-            Listing::Pairs | Listing::Keys | Listing::Count => {}
-        }
-        let mut count = 0;
-        while let Some(entries) = self.next_of(&mut scan).await {
-            count += entries.len() as u64;
-            for entry in entries {
-                let key = entry.key().as_str();
-                match listing {
-                    Listing::Keys => self.spoken(dialect).reply(Reply::Key(key)),
-                    Listing::Pairs if entry.value_bytes().len() > WHOLE_VALUE_BYTES_MAX => {
-                        self.send_line(Some(key), entry.clone()).await?;
-                    }
-                    Listing::Pairs => {
-                        let item = Reply::Item(key, entry.value_bytes());
-                        self.spoken(dialect).reply(item);
-                    }
-                    _ => break,
-                }
-                self.flush_if_full().await?;
-            }
-        }
-        self.spoken(dialect).reply(if listing == Listing::Count {
-            Reply::Count(count)
-        } else {
-            Reply::End(count)
-        });
-        Ok(())
-    }
-
-    /// The pairs of one shard more. Each is some work; others have their turn in between.
-    async fn next_of(&mut self, scan: &mut Scan) -> Option<Vec<Entry>> {
-        let entries = scan.next();
-        self.barrier.raise(scan.seen());
-        tokio::task::yield_now().await;
-        entries
-    }
-
-    /// Sends the keys that match. How many there are is told first, so that they are kept until all are found.
-    async fn send_matching(
-        &mut self,
-        mut scan: Scan,
-        pattern: &Pattern,
-        dialect: Dialect,
-    ) -> io::Result<()> {
-        let mut found = Vec::new();
-        while let Some(mut entries) = self.next_of(&mut scan).await {
-            entries.retain(|entry| pattern.matches(entry.key_bytes()));
-            found.append(&mut entries);
-        }
-        self.spoken(dialect).reply(Reply::Array(found.len()));
-        for entry in found {
-            self.spoken(dialect).reply(Reply::Key(entry.key().as_str()));
-            self.flush_if_full().await?;
-        }
-        Ok(())
-    }
-
-    async fn send_namespaces(
-        &mut self,
-        mut scan: Scan,
-        prefix: &str,
-        dialect: Dialect,
-    ) -> io::Result<()> {
-        let mut namespaces = Namespaces::below(prefix);
-        while let Some(entries) = self.next_of(&mut scan).await {
-            if let Err(error) = namespaces.count(&entries) {
-                let message = format!("{error}; SCAN lists the keys");
-                let error = ErrorReply::new(ErrorCode::TooLarge, message);
-                self.tally.errors += 1;
-                self.spoken(dialect).reply(Reply::Error(&error));
-                return Ok(());
-            }
-        }
-        let namespaces = namespaces.by_name;
-        if dialect.is_resp() {
-            self.spoken(dialect).reply(Reply::Map(namespaces.len()));
-        }
-        for (name, keys) in &namespaces {
-            self.spoken(dialect).reply(Reply::Namespace(name, *keys));
-            self.flush_if_full().await?;
-        }
-        if !dialect.is_resp() {
-            let count = namespaces.len() as u64;
-            self.spoken(dialect).reply(Reply::End(count));
-        }
-        Ok(())
-    }
-
-    /// Deletes what a scan finds, some keys at a time, each time as one change.
-    async fn delete(&mut self, mut scan: Scan, dialect: Dialect) -> io::Result<()> {
-        let mut deleted = 0;
-        let mut refusal = None;
-        'all: while let Some(entries) = self.next_of(&mut scan).await {
-            for entries in entries.chunks(DELETED_AT_A_TIME) {
-                let engine = self.service.engine();
-                match engine.and_then(|engine| engine.delete(entries, &mut self.barrier)) {
-                    Ok(count) => deleted += count,
-                    Err(error) => {
-                        refusal = Some(error);
-                        break 'all;
-                    }
-                }
-            }
-        }
-        let start = self.output.len();
-        match refusal {
-            None => self.spoken(dialect).reply(Reply::Count(deleted)),
-            Some(mut error) => {
-                error.message += &format!("; {deleted} keys were deleted before");
-                self.tally.errors += 1;
-                self.spoken(dialect).reply(Reply::Error(&error));
-            }
-        }
-        self.changes.push((start, self.output.len(), dialect));
-        Ok(())
-    }
-
-    async fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.output.len() >= OUTPUT_BYTES_MAX {
-            self.flush().await
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn save(&mut self, dialect: Dialect) -> io::Result<()> {
-        self.flush().await?;
-        match self.service.save().await {
-            Ok(()) => self.spoken(dialect).reply(Reply::Ok),
-            Err(error) => {
-                self.tally.errors += 1;
-                self.spoken(dialect).reply(Reply::Error(&error));
-            }
-        }
-        Ok(())
+        self.transport.shutdown().await
     }
 }
 
-fn refusal_of(error: &FollowError) -> ErrorReply {
-    let code = match error {
-        FollowError::Off => ErrorCode::Denied,
-        FollowError::Ahead { .. } | FollowError::Gone { .. } => ErrorCode::Args,
-        FollowError::Unreadable(_) => ErrorCode::Disk,
-        FollowError::Stopping => ErrorCode::Busy,
-    };
-    ErrorReply::new(code, error_chain(error)).with_prefix("ERR")
+/// Waits until bytes or messages have arrived, or the server stops.
+async fn wake_up(transport: &mut Transport, client: &Client) -> io::Result<()> {
+    // `serve` has the task woken for messages and stops.
+    poll_fn(|context| {
+        if client.has_messages() || client.is_draining() {
+            return Poll::Ready(Ok(()));
+        }
+        transport.poll_readable(context)
+    })
+    .await
 }

@@ -1,11 +1,14 @@
-//! The sockets: accept, limit, shut down.
+//! The text port: accepts clients, limits their number, shuts down.
 //!
-//! In: a service and two listeners. Out: a connection task for each client. Promises: clients are let in before the data is
-//! loaded, as after; one client over the limit is told so and closed, and nobody else notices; a shutdown accepts nobody more, answers what has been received, saves, and ends.
+//! In: a service and a listener. Out: a task for each client. Promises: clients are accepted before the data has been loaded, as
+//! after; a client over the limit is told so and closed, and no other client notices; a shutdown accepts nobody more and answers
+//! what has been received.
 
 pub mod connection;
+pub mod output;
 pub mod pipeline;
 pub mod request_buffer;
+pub mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +22,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::command::Service;
 use crate::config::Address;
-use crate::http::{self, HTTP_CONNECTIONS_MAX};
 use crate::protocol::{ErrorCode, ErrorReply};
 
 /// The most clients of the text port at one time: each may hold a request of many megabytes, and a file descriptor.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// The most clients that are being told that they are too many; one more is closed without a word.
 const REFUSALS_MAX: usize = 500;
-/// Open files that are neither clients nor refusals: the listeners, the journals, a snapshot, the terminal.
-const OTHER_FILES: usize = 100;
 /// How long a shutdown waits for clients that do not read what they asked for.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 /// How long it then waits for the end of those that are cut off.
@@ -39,19 +39,8 @@ const ALLOCATOR_NUDGE_BYTES: usize = 1 << 20;
 /// How long the server waits when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many open files all the limits together ask for.
-pub const FILES_WANTED: usize = CONNECTIONS_MAX + HTTP_CONNECTIONS_MAX + REFUSALS_MAX + OTHER_FILES;
-
-/// How many clients can be served where the system allows so many open files.
-#[must_use]
-pub fn connections_max(files: usize) -> usize {
-    // Below what is wanted, three quarters are clients: the rest must never be wanting, or nobody could even be refused.
-    if files >= FILES_WANTED {
-        CONNECTIONS_MAX
-    } else {
-        files / 4 * 3
-    }
-}
+/// The most open files that clients of the text port take.
+pub const FILES_MAX: usize = CONNECTIONS_MAX + REFUSALS_MAX;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -76,57 +65,42 @@ pub async fn listen(address: &Address, flag: &'static str) -> Result<TcpListener
         })
 }
 
-/// A server that is ready to accept.
+/// A text port that is ready to accept.
 pub struct Server {
     service: Arc<Service>,
     text: TcpListener,
-    http: Option<(TcpListener, Address)>,
     connections_max: usize,
 }
 
 impl Server {
-    /// A server on a service, for so many clients at one time; the address of HTTP is the one that was asked for.
+    /// A text port on a service, for so many clients at a time.
     #[must_use]
-    pub fn new(
-        service: Arc<Service>,
-        text: TcpListener,
-        http: Option<(TcpListener, Address)>,
-        connections_max: usize,
-    ) -> Self {
+    pub fn new(service: Arc<Service>, text: TcpListener, connections_max: usize) -> Self {
         Self {
             service,
             text,
-            http,
             connections_max,
         }
     }
 
-    /// The real addresses: text, and HTTP if it is served.
+    /// Returns the address that it listens on.
     ///
     /// # Errors
-    /// What the system said.
-    pub fn addresses(&self) -> io::Result<(SocketAddr, Option<SocketAddr>)> {
-        Ok((
-            self.text.local_addr()?,
-            self.http
-                .as_ref()
-                .map(|(http, _)| http.local_addr())
-                .transpose()?,
-        ))
+    /// Those of the system.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.text.local_addr()
     }
 
-    /// Serves until `shutdown`, then answers what has been received; all connections have ended then.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Serves until `shutdown`, then answers what has been received; all connections, and `beside`, the other doors, have ended
+    /// then or are cut off.
+    pub async fn run(
+        self,
+        shutdown: CancellationToken,
+        beside: impl Future<Output = ()> + Send + 'static,
+    ) {
         let connections = TaskTracker::new();
         connections.spawn(tick(Arc::clone(&self.service), shutdown.clone()));
-        if let Some((listener, address)) = self.http {
-            connections.spawn(http::serve(
-                listener,
-                address,
-                Arc::clone(&self.service),
-                shutdown.clone(),
-            ));
-        }
+        connections.spawn(beside);
         let acceptor = Acceptor {
             service: self.service,
             connections,
@@ -186,7 +160,7 @@ impl Acceptor {
         };
         let service = Arc::clone(&self.service);
         self.connections.spawn(async move {
-            connection::serve(stream, service).await;
+            connection::serve_socket(stream, service).await;
             drop(place);
         });
     }

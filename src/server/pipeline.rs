@@ -1,59 +1,56 @@
-//! The pipeline of a batch: each request in its turn, and where they allow it several under the same locks.
+//! The execution of requests that have arrived together: each in its turn, and where possible several under the same locks.
 //!
-//! In: requests that have been looked up. Out: their replies at the end of the output, and where it has stopped. Promises: the
-//! replies stand in the order of the requests; where those of changes stand is noted, so that they can be taken back.
+//! In: requests that have been looked up. Out: their replies at the end of the output, and why it has stopped. Promises: the
+//! replies stand in the order of the requests; those that tell of a change are marked.
 
-use crate::command::{Batch, Dispatcher, Executed, Next, Part, Service};
+use super::output::Output;
+use super::request_buffer::Item;
+use crate::command::{Batch, Dispatcher, Executed, Outcome, Part, Replies as _, Service, Stream};
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
-use crate::protocol::{Dialect, Refusal, Replies as _, Reply, Spoken};
-use crate::server::request_buffer::Item;
-
-/// Replies are sent once there are this many bytes of them, however many requests are still to be executed.
-pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+use crate::protocol::{Dialect, Refusal, Reply};
 
 /// About as long as a short reply is: a guess, so that nothing is moved while they become more.
 const REPLY_BYTES_EXPECTED: usize = 96;
 
-/// Where it has stopped.
-pub enum Step {
+/// Why no further request is executed for now.
+pub enum Stop {
     /// No whole request is left.
-    More,
+    Drained,
     /// The output is full.
     Full,
-    /// This takes time; to be answered in this dialect.
-    Run(Next, Dialect),
-    /// No later byte can be trusted.
+    /// The reply comes from this stream, in the output's dialect.
+    Stream(Stream),
+    /// The connection is to be closed.
     Close,
 }
 
-/// The pipeline of one batch.
+/// The execution of requests that have arrived together.
 pub struct Pipeline<'a> {
-    /// Where requests are executed.
+    /// Executes them.
     pub dispatcher: Dispatcher<'a>,
-    /// Where replies go.
-    pub output: &'a mut Vec<u8>,
-    /// Where in the output the replies to changes stand: they must be taken back if the changes cannot be made safe.
-    pub changes: &'a mut Vec<(usize, usize, Dialect)>,
+    /// Takes their replies.
+    pub output: &'a mut Output,
 }
 
 impl Pipeline<'_> {
-    /// Executes requests until one takes time or the output is full. If it has stopped: where what was executed ends in the
-    /// input, and why.
-    pub fn run(&mut self, items: &[Item], batch: &Batch<'_>) -> Option<(usize, Step)> {
+    /// Executes requests until one has a long reply or the output is full. If it has stopped, returns the end of the last
+    /// executed request in the input, and why.
+    pub fn run(&mut self, items: &[Item], batch: &Batch<'_>) -> Option<(usize, Stop)> {
         let service = self.dispatcher.service;
         self.output.reserve(items.len() * REPLY_BYTES_EXPECTED);
         self.prefetch(items, batch);
         let mut place = 0;
         while place < items.len() {
-            let (count, is_writing) = self.run_of(&items[place..]);
+            let (count, is_writing) = self.batchable(&items[place..]);
             let items = &items[place..place + count.max(1)];
-            let mut run = begin(service, items, batch, is_writing);
+            let mut locked = lock(service, items, batch, is_writing);
             let stopped = items.iter().enumerate().find_map(|(place, item)| {
-                let run = (count > 1).then_some((&mut run, place));
-                self.execute(item, batch, run).map(|step| (item.end, step))
+                let locked = (count > 1).then_some((&mut locked, place));
+                let stop = self.execute(item, batch, locked)?;
+                Some((item.end, stop))
             });
-            if let Some(run) = run {
-                self.dispatcher.barrier.raise(run.end());
+            if let Some(locked) = locked {
+                self.dispatcher.barrier.raise(locked.end());
             }
             if stopped.is_some() {
                 return stopped;
@@ -63,7 +60,7 @@ impl Pipeline<'_> {
         None
     }
 
-    /// Has the pairs fetched from memory that requests name which cannot be part of a run.
+    /// Prefetches the pairs that are named by requests which cannot share locks.
     fn prefetch(&self, items: &[Item], batch: &Batch<'_>) {
         let requests = items.iter().flat_map(|item| &item.request);
         let alone = requests.filter(|request| request.part().is_none());
@@ -73,8 +70,8 @@ impl Pipeline<'_> {
         }
     }
 
-    /// How many of the next requests can share their locks, and whether one of them changes its key.
-    fn run_of(&self, items: &[Item]) -> (usize, bool) {
+    /// Returns the number of the next requests that can share locks, and whether one of them changes its key.
+    fn batchable(&self, items: &[Item]) -> (usize, bool) {
         if self.dispatcher.session.is_in_transaction() {
             return (0, false);
         }
@@ -90,52 +87,56 @@ impl Pipeline<'_> {
         (parts.count(), is_writing)
     }
 
-    /// Executes one request; why nothing may be executed after it for now, if so.
+    /// Executes one request; returns why none may be executed after it for now, if so.
     fn execute(
         &mut self,
         item: &Item,
         batch: &Batch<'_>,
-        run: Option<(&mut Option<LockedBatch<'_>>, usize)>,
-    ) -> Option<Step> {
+        locked: Option<(&mut Option<LockedBatch<'_>>, usize)>,
+    ) -> Option<Stop> {
         let dialect = if item.is_resp {
             self.dispatcher.session.resp()
         } else {
             Dialect::Line
         };
+        self.output.dialect = dialect;
         let request = match &item.request {
             Ok(request) => request,
             Err(refusal) => {
                 self.dispatcher.session.abort_transaction();
-                return self.refuse(dialect, refusal);
+                return self.refuse(refusal);
             }
         };
-        let start = self.output.len();
-        let output = &mut *self.output;
-        let mut replies = Spoken { dialect, output };
-        let Executed { next, is_change } =
-            self.dispatcher
-                .execute(dialect, batch, request, run, &mut replies);
-        if is_change && matches!(next, Next::Done | Next::Close) {
-            self.changes.push((start, self.output.len(), dialect));
+        let start = self.output.bytes();
+        let Executed {
+            outcome,
+            tells_of_change,
+            ..
+        } = self
+            .dispatcher
+            .execute(dialect, batch, request, locked, self.output);
+        match outcome {
+            Outcome::Stream(stream) => return Some(Stop::Stream(stream)),
+            Outcome::Done | Outcome::Close if tells_of_change => self.output.note_change(start),
+            Outcome::Done | Outcome::Close => {}
         }
-        match next {
-            Next::Done if self.output.len() < OUTPUT_BYTES_MAX => None,
-            Next::Done => Some(Step::Full),
-            next => Some(Step::Run(next, dialect)),
+        match outcome {
+            Outcome::Close => Some(Stop::Close),
+            _ if self.output.is_full() => Some(Stop::Full),
+            _ => None,
         }
     }
 
-    fn refuse(&mut self, dialect: Dialect, refusal: &Refusal) -> Option<Step> {
+    fn refuse(&mut self, refusal: &Refusal) -> Option<Stop> {
         self.dispatcher.tally.requests += 1;
         self.dispatcher.tally.errors += 1;
-        let output = &mut *self.output;
-        Spoken { dialect, output }.reply(Reply::Error(&refusal.error));
-        refusal.closes.then_some(Step::Close)
+        self.output.reply(Reply::Error(&refusal.error));
+        refusal.closes.then_some(Stop::Close)
     }
 }
 
-/// Begins a run of these requests, if they are one and the data is there.
-fn begin<'s>(
+/// Locks the shards of these requests, if they are several and the data has been loaded.
+fn lock<'s>(
     service: &'s Service,
     items: &[Item],
     batch: &Batch<'_>,

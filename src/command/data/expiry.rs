@@ -3,12 +3,14 @@
 //! In: keys and moments. Out: what is left of their time. Promise: a moment is kept as one, not as a time from now, so that it
 //! means the same after a restart.
 
+use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::{
     MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, invalid_expiry, number_of,
 };
 use crate::command::data::strings::expire_entry;
+use crate::command::observation::Status;
+use crate::command::refusals::bad_argument;
 use crate::command::table::{ANY, Command};
-use crate::command::{Answer, Arguments, Call, bad_argument};
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, now_ms};
 use crate::protocol::{ErrorReply, Reply};
@@ -142,29 +144,32 @@ fn expire_at(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answ
     let conditions = Conditions::read(&words[2..])?;
     let expires_at = unit.moment(number_of(&words[1])?);
     let expires_at = expires_at.ok_or_else(|| invalid_expiry(call))?;
-    let is_set = call.change(&[key], |group| {
-        let Some(entry) = group.get(key) else {
-            return Ok(false);
+    call.status = call.change(&[key], |transaction| {
+        let Some(entry) = transaction.get(key) else {
+            return Ok(Status::NotFound);
         };
-        let holds = conditions.hold(entry.expires_at(), expires_at);
-        if holds {
-            expire_entry(group, &entry, Some(expires_at))?;
+        if !conditions.hold(entry.expires_at(), expires_at) {
+            return Ok(Status::Unmet);
         }
-        Ok(holds)
+        expire_entry(transaction, &entry, Some(expires_at))?;
+        Ok(Status::Ok)
     })?;
-    call.done(Reply::Count(is_set.into()))
+    call.done(Reply::Count((call.status == Status::Ok).into()))
 }
 
 fn persist(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
-    let was_to_expire = call.change(&[key], |group| {
-        let entry = group.get(key).filter(|entry| entry.expires_at().is_some());
-        if let Some(entry) = &entry {
-            expire_entry(group, entry, None)?;
+    call.status = call.change(&[key], |transaction| {
+        let Some(entry) = transaction.get(key) else {
+            return Ok(Status::NotFound);
+        };
+        if entry.expires_at().is_none() {
+            return Ok(Status::Unmet);
         }
-        Ok(entry.is_some())
+        expire_entry(transaction, &entry, None)?;
+        Ok(Status::Ok)
     })?;
-    call.done(Reply::Count(was_to_expire.into()))
+    call.done(Reply::Count((call.status == Status::Ok).into()))
 }
 
 fn ttl(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -189,8 +194,8 @@ fn tell(
     shown: impl FnOnce(UnixMs) -> u64,
 ) -> Answer {
     let key = Key::parse(&words[0])?;
-    let expires_at = call.change(&[key], |group| {
-        Ok(group.get(key).as_ref().map(Entry::expires_at))
+    let expires_at = call.change(&[key], |transaction| {
+        Ok(transaction.get(key).as_ref().map(Entry::expires_at))
     })?;
     call.done(Reply::Signed(match expires_at {
         None => -2,

@@ -3,10 +3,13 @@
 //! In: a prefix, and a revision to go on from. Out: the wish, which the connection meets. Promise: all changes come, in their
 //! order, or it is told plainly that some cannot.
 
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
+use crate::command::following::refusal_of;
+use crate::command::refusals::bad_argument;
 use crate::command::table::{Command, Keys};
-use crate::command::{Answer, Arguments, Call, Next, bad_argument};
 use crate::model::Key;
+use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3, follow)
@@ -23,7 +26,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
 ];
 
 fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let prefix = Key::parse(&words[0])?.as_str().to_owned();
+    let key = Key::parse(&words[0])?;
     let after = match &words[1..] {
         [] => None,
         [word, revision] if word.eq_ignore_ascii_case(b"FROM") => {
@@ -32,12 +35,27 @@ fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         _ => return Err(call.syntax_error()),
     };
-    Ok(Next::Follow(prefix, after))
+    // Changes are pushed to a connection.
+    call.client()?;
+    let prefix = key.as_str();
+    call.session.following.admit(prefix)?;
+    let follower = call.engine()?.follow(key, after);
+    let follower = follower.map_err(|error| refusal_of(&error))?;
+    call.replies
+        .reply(Reply::Following(prefix, follower.revision()));
+    call.session.following.add(prefix, call.dialect, follower);
+    Ok(Outcome::Done)
 }
 
-fn unfollow(_call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+fn unfollow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = words.first().map(|prefix| Key::parse(prefix)).transpose()?;
-    Ok(Next::Unfollow(
-        prefix.map(|prefix| prefix.as_str().to_owned()),
-    ))
+    let prefix = prefix.map(Key::as_str);
+    let removed = call.session.following.remove(prefix);
+    if removed.is_empty() {
+        return Err(bad_argument("nothing like that is followed here"));
+    }
+    for prefix in removed {
+        call.replies.reply(Reply::Unfollowed(&prefix));
+    }
+    Ok(Outcome::Done)
 }

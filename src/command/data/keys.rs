@@ -2,14 +2,17 @@
 //!
 //! In: keys. Out: how many there were, or what they are called now. Promise: several keys are one step.
 
+use crate::command::KEYS_PER_REQUEST_MAX;
+use crate::command::call::{Answer, Arguments, Call, keys_of};
+use crate::command::data::listings::{Count, Deletion};
+use crate::command::data::options::number_of;
+use crate::command::observation::Status;
+use crate::command::refusals::bad_argument;
 use crate::command::table::{ANY, Command, Keys};
-use crate::command::{
-    Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Listing, Next, bad_argument, keys_of,
-};
 use crate::engine::Barrier;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
-use crate::protocol::Reply;
+use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
@@ -69,18 +72,21 @@ pub(in crate::command) const ROWS: &[Command] = &[
 
 fn del(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let keys = keys_of(words)?;
-    let deleted = call.change(&keys, |group| {
-        let deleted = keys.iter().filter(|key| group.delete(**key));
+    let deleted = call.change(&keys, |transaction| {
+        let deleted = keys.iter().filter(|key| transaction.delete(**key));
         Ok(deleted.count())
     })?;
+    if deleted == 0 {
+        call.status = Status::NotFound;
+    }
     call.done(Reply::Count(deleted as u64))
 }
 
 fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = Key::parse(&words[0])?;
-    let listing = match words.get(1) {
-        None => Listing::Delete,
-        Some(word) if word.eq_ignore_ascii_case(b"DRYRUN") => Listing::Count,
+    let is_dry_run = match words.get(1) {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case(b"DRYRUN") => true,
         Some(_) => return Err(call.syntax_error()),
     };
     if prefix.as_bytes().is_empty() {
@@ -88,13 +94,18 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "every key begins with an empty prefix; CLEAR deletes every key",
         ));
     }
-    Ok(Next::Scan(call.service.engine()?.scan(prefix), listing))
+    let scan = call.engine()?.scan(prefix);
+    if is_dry_run {
+        call.tells_of_change = false;
+        return call.stream(Count::new(scan));
+    }
+    call.stream(Deletion::new(scan))
 }
 
 fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let keys = keys_of(words)?;
-    let there = call.change(&keys, |group| {
-        let there = keys.iter().filter(|key| group.get(**key).is_some());
+    let there = call.change(&keys, |transaction| {
+        let there = keys.iter().filter(|key| transaction.get(**key).is_some());
         Ok(there.count())
     })?;
     call.done(Reply::Count(there as u64))
@@ -102,7 +113,7 @@ fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn type_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
-    let is_there = call.change(&[key], |group| Ok(group.get(key).is_some()))?;
+    let is_there = call.change(&[key], |transaction| Ok(transaction.get(key).is_some()))?;
     call.done(Reply::Status(if is_there { "string" } else { "none" }))
 }
 
@@ -120,19 +131,19 @@ fn move_pair(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
     replaces: bool,
-) -> Result<bool, crate::protocol::ErrorReply> {
+) -> Result<bool, ErrorReply> {
     let (from, to) = (Key::parse(&words[0])?, Key::parse(&words[1])?);
-    call.change(&[from, to], |group| {
-        let entry = group.get(from);
+    call.change(&[from, to], |transaction| {
+        let entry = transaction.get(from);
         let entry = entry.ok_or_else(|| bad_argument("no such key"))?;
         if from == to {
             return Ok(replaces);
         }
-        if !replaces && group.get(to).is_some() {
+        if !replaces && transaction.get(to).is_some() {
             return Ok(false);
         }
-        group.delete(from);
-        group.put(to, entry.value());
+        transaction.delete(from);
+        transaction.put(to, entry.value());
         Ok(true)
     })
 }
@@ -144,10 +155,7 @@ fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     while let Some(option) = options.next() {
         match &*option.to_ascii_uppercase() {
             b"REPLACE" => replaces = true,
-            b"DB" => match options
-                .next()
-                .map(|database| crate::command::data::options::number_of(database))
-            {
+            b"DB" => match options.next().map(|database| number_of(database)) {
                 Some(Ok(0)) => {}
                 Some(Ok(_)) => return Err(bad_argument("DB index is out of range")),
                 Some(Err(error)) => return Err(error),
@@ -159,27 +167,28 @@ fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if from == to {
         return Err(bad_argument("source and destination objects are the same"));
     }
-    let is_copied = call.change(&[from, to], |group| {
-        let Some(entry) = group.get(from) else {
+    let is_copied = call.change(&[from, to], |transaction| {
+        let Some(entry) = transaction.get(from) else {
             return Ok(false);
         };
-        if !replaces && group.get(to).is_some() {
+        if !replaces && transaction.get(to).is_some() {
             return Ok(false);
         }
         let value: Value<'_> = entry.value();
-        group.put(to, value);
+        transaction.put(to, value);
         Ok(true)
     })?;
     call.done(Reply::Count(is_copied.into()))
 }
 
 fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    if let Some(group) = &mut call.group {
-        group.clear();
+    if let Some(transaction) = &mut call.transaction {
+        transaction.clear();
     } else {
-        let mut group = call.engine()?.begin_on_all();
-        group.clear();
-        call.has_changed = group.end(call.barrier)?;
+        let mut transaction = call.engine()?.begin_on_all();
+        call.barrier.raise(transaction.seen());
+        transaction.clear();
+        transaction.end(call.barrier)?;
     }
     call.done(Reply::Ok)
 }

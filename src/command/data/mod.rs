@@ -5,9 +5,11 @@
 pub mod expiry;
 pub mod follow;
 pub mod keys;
+pub mod listings;
 pub mod namespaces;
 pub mod numbers;
 pub mod options;
+pub mod page;
 pub mod pubsub;
 pub mod scan;
 pub mod strings;

@@ -5,9 +5,10 @@
 
 use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 
+use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::number_of;
+use crate::command::refusals::bad_argument;
 use crate::command::table::Command;
-use crate::command::{Answer, Arguments, Call, bad_argument};
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
@@ -75,11 +76,11 @@ fn replace<R>(
     change: impl FnOnce(Option<&[u8]>) -> Result<(R, String), ErrorReply>,
 ) -> Result<R, ErrorReply> {
     let key = Key::parse(&words[0])?;
-    call.change(&[key], |group| {
-        let old = group.get(key);
+    call.change(&[key], |transaction| {
+        let old = transaction.get(key);
         let (found, new) = change(old.as_ref().map(Entry::value_bytes))?;
         let expires_at = old.as_ref().and_then(Entry::expires_at);
-        group.put(key, Value::parse_until(new.as_bytes(), expires_at)?);
+        transaction.put(key, Value::parse_until(new.as_bytes(), expires_at)?);
         Ok(found)
     })
 }

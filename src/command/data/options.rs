@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::command::{Call, bad_argument};
+use crate::command::call::Call;
+use crate::command::refusals::bad_argument;
 use crate::model::{EXPIRES_AT_MAX, UnixMs, now_ms};
 use crate::protocol::ErrorReply;
 use crate::protocol::resp::whole_number;

@@ -4,18 +4,19 @@
 //! their order; nothing is kept for those who come later.
 //! Source: <https://redis.io/docs/latest/develop/pubsub/>.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
-use crate::command::clients::{Client, Message};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::channels::{
+    CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, count_subscriptions, join, leave,
+};
+use crate::command::clients::Client;
 use crate::command::glob::Pattern;
 use crate::command::session::Session;
+use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::command::table::Command;
-use crate::command::{Answer, Arguments, Call, Next, doubtful_subcommand, other_subcommand};
-use crate::model::KEY_BYTES_MAX;
-use crate::protocol::{Dialect, ErrorCode, ErrorReply, Replies, Reply, Subscription};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::free(
@@ -68,96 +69,6 @@ pub(in crate::command) const ROWS: &[Command] = &[
     .summary("Tell of the channels and patterns that have subscribers."),
 ];
 
-/// The longest name of a channel, as of a key.
-pub const CHANNEL_BYTES_MAX: usize = KEY_BYTES_MAX;
-/// The most channels and patterns that one client listens to: each is kept in memory.
-pub const SUBSCRIPTIONS_MAX: usize = 10_000;
-
-type Subscribers = BTreeMap<u64, Arc<Client>>;
-
-/// Who listens to what.
-#[derive(Debug, Default)]
-pub struct Channels {
-    channels: RwLock<HashMap<Box<[u8]>, Subscribers>>,
-    patterns: RwLock<HashMap<Pattern, Subscribers>>,
-}
-
-fn join<N: Hash + Eq>(all: &RwLock<HashMap<N, Subscribers>>, name: N, client: &Arc<Client>) {
-    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
-    let subscribers = all.entry(name).or_default();
-    subscribers.insert(client.id, Arc::clone(client));
-}
-
-fn leave<N: Hash + Eq>(all: &RwLock<HashMap<N, Subscribers>>, name: &N, client: &Client) {
-    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some(subscribers) = all.get_mut(name) {
-        subscribers.remove(&client.id);
-        if subscribers.is_empty() {
-            all.remove(name);
-        }
-    }
-}
-
-impl Channels {
-    /// Sends a message; to how many.
-    fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
-        let (channel, payload): (Arc<[u8]>, Arc<[u8]>) = (channel.into(), payload.into());
-        let mut receivers = 0;
-        let mut post = |client: &Client, pattern| {
-            receivers += 1;
-            let (channel, payload) = (Arc::clone(&channel), Arc::clone(&payload));
-            client.post(Message::Published(pattern, channel, payload));
-        };
-        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        for client in channels
-            .get(&*channel)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-        {
-            post(client, None);
-        }
-        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
-        for (pattern, subscribers) in &*patterns {
-            if pattern.matches(&channel) {
-                for client in subscribers.values() {
-                    post(client, Some(pattern.as_bytes().into()));
-                }
-            }
-        }
-        receivers
-    }
-
-    /// How many channels and patterns have subscribers.
-    #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
-        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
-        (channels.len(), patterns.len())
-    }
-
-    /// A client has gone: it listens to nothing any more.
-    pub fn forget(&self, session: &mut Session) {
-        let Some(client) = session.client.clone() else {
-            return;
-        };
-        for channel in std::mem::take(&mut session.channels) {
-            leave(&self.channels, &channel, &client);
-        }
-        for pattern in std::mem::take(&mut session.patterns) {
-            leave(&self.patterns, &Pattern::new(&pattern), &client);
-        }
-        count_subscriptions(session);
-    }
-}
-
-fn count_subscriptions(session: &Session) {
-    if let Some(client) = &session.client {
-        let (channels, patterns) = &client.subscriptions;
-        channels.store(session.channels.len(), Relaxed);
-        patterns.store(session.patterns.len(), Relaxed);
-    }
-}
-
 fn begin(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
@@ -179,7 +90,7 @@ fn begin(
             .reply(Reply::Subscription(way, Some(name), count));
     }
     count_subscriptions(call.session);
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
@@ -272,17 +183,17 @@ fn end(
         call.replies.reply(Reply::Subscription(way, None, count));
     }
     count_subscriptions(call.session);
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     check_channel(&words[0])?;
     let receivers = call.service.channels.publish(&words[0], &words[1]);
-    if call.dialect == Dialect::Resp3 && call.group.is_none() {
+    if call.dialect == Dialect::Resp3 && call.transaction.is_none() {
         // As in Redis, what it has sent to itself comes before the answer.
         let client = call.client()?;
         while let Some(message) = client.take_message() {
-            write(call.replies, &message);
+            call.replies.reply(message.reply());
         }
     }
     call.done(Reply::Count(receivers))
@@ -302,7 +213,7 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             for name in found {
                 call.replies.reply(Reply::Value(name));
             }
-            Ok(Next::Done)
+            Ok(Outcome::Done)
         }
         (b"NUMSUB", names) => {
             let all = channels
@@ -315,7 +226,7 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
                 call.replies.reply(Reply::Value(name));
                 call.replies.reply(Reply::Count(count as u64));
             }
-            Ok(Next::Done)
+            Ok(Outcome::Done)
         }
         (b"NUMPAT", []) => {
             let (_, patterns) = channels.counts();
@@ -324,14 +235,4 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"CHANNELS", _) => Err(doubtful_subcommand(call, &words[0])),
         _ => other_subcommand(call, words, &["NUMPAT"]),
     }
-}
-
-/// Writes a message as its reader speaks.
-pub fn write(replies: &mut dyn Replies, message: &Message) {
-    replies.reply(match message {
-        Message::Published(pattern, channel, payload) => {
-            Reply::Message(pattern.as_deref(), channel, payload)
-        }
-        Message::Request(request) => Reply::Monitor(request),
-    });
 }

@@ -3,11 +3,15 @@
 //! In: a prefix, a pattern or a place in a walk. Out: keys, pairs or counts. Promise: what is there from the beginning of a
 //! listing to its end is listed, and nobody waits for it.
 
+use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::data::listings::{Count, Matching, NamespaceRows, Row, Rows};
 use crate::command::data::options::number_of;
+use crate::command::glob::Pattern;
+use crate::command::refusals::bad_argument;
 use crate::command::table::{ANY, Command, Dialects, Keys};
-use crate::command::{Answer, Arguments, Call, Listing, Next, Pattern, bad_argument};
+use crate::engine::Scan;
 use crate::model::Key;
-use crate::protocol::Reply;
+use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("ALL", "[<prefix>]", 0..=1, all)
@@ -60,24 +64,27 @@ pub const SCAN_COUNT_MAX: usize = 10_000;
 const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    list(call, words, Listing::Pairs)
+    let scan = scan_of(call, words)?;
+    call.stream(Rows::new(scan, Row::Item))
 }
 
 fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    list(call, words, Listing::Keys)
+    let scan = scan_of(call, words)?;
+    call.stream(Rows::new(scan, Row::Key))
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if words.is_empty() {
         return dbsize(call, words);
     }
-    list(call, words, Listing::Count)
+    let scan = scan_of(call, words)?;
+    call.stream(Count::new(scan))
 }
 
 fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let engine = call.engine()?;
-    let keys = match &call.group {
-        Some(group) => group.keys(),
+    let keys = match &call.transaction {
+        Some(transaction) => transaction.keys(),
         None => engine.keys(),
     };
     call.barrier.raise(engine.everything());
@@ -85,14 +92,19 @@ fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let prefix = words.first().map_or(&b""[..], |prefix| prefix);
-    let prefix = Key::parse(prefix)?.as_str().to_owned();
-    list(call, words, Listing::Namespaces(prefix))
+    let prefix = prefix_of(words)?;
+    let scan = call.engine()?.scan(prefix);
+    let is_resp = call.dialect.is_resp();
+    call.stream(NamespaceRows::new(scan, prefix.as_str(), is_resp))
 }
 
-fn list(call: &mut Call<'_, '_>, words: &Arguments<'_>, listing: Listing) -> Answer {
-    let prefix = Key::parse(words.first().map_or(&b""[..], |prefix| prefix))?;
-    Ok(Next::Scan(call.service.engine()?.scan(prefix), listing))
+/// Returns the prefix that the first argument is; without one, that of every key.
+fn prefix_of<'a>(words: &'a Arguments<'_>) -> Result<Key<'a>, ErrorReply> {
+    Ok(Key::parse(words.first().map_or(&b""[..], |prefix| prefix))?)
+}
+
+fn scan_of(call: &Call<'_, '_>, words: &Arguments<'_>) -> Result<Scan, ErrorReply> {
+    Ok(call.engine()?.scan(prefix_of(words)?))
 }
 
 fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -100,8 +112,8 @@ fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // No key begins with what is no text, and none has more bytes than a key may.
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
-    let scan = call.service.engine()?.scan(prefix);
-    Ok(Next::Scan(scan, Listing::Matching(pattern)))
+    let scan = call.engine()?.scan(prefix);
+    call.stream(Matching::new(scan, pattern))
 }
 
 fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -139,5 +151,5 @@ fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     for entry in &page {
         call.replies.reply(Reply::Value(entry.key_bytes()));
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }

@@ -4,16 +4,24 @@
 
 use std::borrow::Cow;
 
+use futures_util::future::BoxFuture;
+
+use crate::command::KEYS_PER_REQUEST_MAX;
+use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
+use crate::command::data::listings::Values;
 use crate::command::data::options::{
     Condition, Expiry, MILLISECONDS, Options, SECONDS, Unit, expiry_of, number_of,
 };
 use crate::command::data::transaction::long_reply;
+use crate::command::observation::Status;
+use crate::command::refusals::bad_argument;
+use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::table::{ANY, Command, Keys};
-use crate::command::{Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Next, bad_argument, keys_of};
-use crate::engine::Read;
+use crate::command::version::version_of;
+use crate::engine::{Read, WriteTransaction};
 use crate::model::entry::Entry;
 use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
-use crate::protocol::{ErrorReply, Reply};
+use crate::protocol::{ErrorReply, Reply, Stored};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("PUT", "<key> <value>", 2..=2, put)
@@ -87,6 +95,9 @@ pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("APPEND", "<key> <value>", 2..=2, append)
         .example("APPEND log one")
         .summary("Add bytes to the end of a value; counts its bytes then."),
+    Command::read("VERSION", "<key>", 1..=1, version)
+        .example("VERSION name")
+        .summary("Read the version of a value: the same digits as long as the value is the same."),
     Command::read("STRLEN", "<key>", 1..=1, strlen).batchable(1).example("STRLEN name")
         .summary("Count the bytes of a value."),
     Command::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
@@ -108,8 +119,11 @@ const COPIED_BYTES_MAX: usize = 64 << 10;
 fn put(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let value = Value::parse(&words[1])?;
-    call.put(key, value)?;
-    call.done(Reply::Ok)
+    let is_new = call.put(key, value)?;
+    call.done(Reply::Stored(Stored {
+        is_new,
+        expires_at: None,
+    }))
 }
 
 fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -120,8 +134,8 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let options = Options::of_set(call, &words[2..])?;
     let expires_at = options.expiry.moment(call)?;
     let value = Value::parse_until(&words[1], expires_at)?;
-    let (is_stored, old) = call.change(&[key], |group| {
-        let old = group.get(key);
+    let (stored, old) = call.change(&[key], |transaction| {
+        let old = transaction.get(key);
         let holds = match options.condition {
             Condition::Always => true,
             Condition::Missing => old.is_none(),
@@ -130,44 +144,79 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
                 .as_ref()
                 .is_some_and(|old| old.value_bytes() == expected),
         };
-        if holds {
-            let kept = old.as_ref().and_then(Entry::expires_at);
-            let value = match options.expiry {
-                Expiry::Keep => Value::parse_until(value.bytes(), kept)?,
-                _ => value,
-            };
-            group.put(key, value);
+        if !holds {
+            return Ok((None, old));
         }
-        Ok((holds, old))
+        let kept = old.as_ref().and_then(Entry::expires_at);
+        let value = match options.expiry {
+            Expiry::Keep => Value::parse_until(value.bytes(), kept)?,
+            _ => value,
+        };
+        let stored = Stored {
+            is_new: transaction.put(key, value),
+            expires_at: value.expires_at(),
+        };
+        Ok((Some(stored), old))
     })?;
+    if stored.is_none() {
+        call.status = Status::Unmet;
+    }
     if options.gets_old {
         return show_old(call, old.as_ref());
     }
-    call.done(if is_stored {
-        Reply::Ok
-    } else {
-        Reply::Unchanged
-    })
+    call.done(stored.map_or(Reply::Unchanged, Reply::Stored))
 }
 
 fn get(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
-    let read = call.read(key, |call, value| call.replies.reply(Reply::Value(value)))?;
-    call.tally.read(!matches!(read, Read::Missing));
+    let read = call.read(key, |call, value| call.replies.reply(Reply::Found(value)))?;
+    call.count_read(!matches!(read, Read::Missing));
     match read {
-        Read::Shown => Ok(Next::Done),
-        Read::Long(entry) => Ok(Next::Value(entry)),
+        Read::Shown => {}
+        Read::Long(entry) => call.replies.long_value(entry),
+        Read::Missing => call.replies.reply(Reply::NotFound),
+    }
+    Ok(Outcome::Done)
+}
+
+fn version(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let key = Key::parse(&words[0])?;
+    let read = call.read(key, |call, value| {
+        let version = version_of(value.bytes());
+        call.replies.reply(Reply::Value(version.as_bytes()));
+    })?;
+    call.count_read(!matches!(read, Read::Missing));
+    match read {
+        Read::Shown => Ok(Outcome::Done),
+        Read::Long(entry) => call.stream(LongVersion(entry)),
         Read::Missing => call.done(Reply::NotFound),
+    }
+}
+
+/// The version of a long value, which is hashed on a thread of its own.
+struct LongVersion(Entry);
+
+impl Source for LongVersion {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            let entry = self.0.clone();
+            let hashing = tokio::task::spawn_blocking(move || version_of(entry.value_bytes()));
+            let version = hashing
+                .await
+                .expect("it does not panic, and nobody aborts it");
+            pull.replies.reply(Reply::Value(version.as_bytes()));
+            Ok(Pulled::End)
+        })
     }
 }
 
 fn setnx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let value = Value::parse(&words[1])?;
-    let is_stored = call.change(&[key], |group| {
-        let is_missing = group.get(key).is_none();
+    let is_stored = call.change(&[key], |transaction| {
+        let is_missing = transaction.get(key).is_none();
         if is_missing {
-            group.put(key, value);
+            transaction.put(key, value);
         }
         Ok(is_missing)
     })?;
@@ -192,9 +241,9 @@ fn put_until(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answ
 fn getset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let value = Value::parse(&words[1])?;
-    let old = call.change(&[key], |group| {
-        let old = group.get(key);
-        group.put(key, value);
+    let old = call.change(&[key], |transaction| {
+        let old = transaction.get(key);
+        transaction.put(key, value);
         Ok(old)
     })?;
     show_old(call, old.as_ref())
@@ -202,10 +251,10 @@ fn getset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn getdel(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
-    let old = call.change(&[key], |group| {
-        let old = group.get(key);
+    let old = call.change(&[key], |transaction| {
+        let old = transaction.get(key);
         if old.is_some() {
-            group.delete(key);
+            transaction.delete(key);
         }
         Ok(old)
     })?;
@@ -214,8 +263,8 @@ fn getdel(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 /// Answers the value that a key had.
 fn show_old(call: &mut Call<'_, '_>, old: Option<&Entry>) -> Answer {
-    call.tally.read(old.is_some());
-    let reply = old.map(|old| Reply::Value(old.value_bytes()));
+    call.count_read(old.is_some());
+    let reply = old.map(|old| Reply::Found(old.value()));
     call.done(reply.unwrap_or(Reply::NotFound))
 }
 
@@ -223,17 +272,18 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let options = Options::of_getex(call, &words[1..])?;
     if options.expiry == Expiry::Default {
+        call.tells_of_change = false;
         return get(call, words);
     }
-    let is_there = call.change(&[key], |group| Ok(group.get(key).is_some()))?;
+    let is_there = call.change(&[key], |transaction| Ok(transaction.get(key).is_some()))?;
     if !is_there {
         return show_old(call, None);
     }
     let expires_at = options.expiry.moment(call)?;
-    let old = call.change(&[key], |group| {
-        let old = group.get(key);
+    let old = call.change(&[key], |transaction| {
+        let old = transaction.get(key);
         if let Some(old) = &old {
-            expire_entry(group, old, expires_at)?;
+            expire_entry(transaction, old, expires_at)?;
         }
         Ok(old)
     })?;
@@ -242,15 +292,15 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 /// Gives a pair another expiry, or none; a moment that has passed deletes it.
 pub(in crate::command) fn expire_entry(
-    group: &mut crate::engine::WriteTransaction<'_>,
+    transaction: &mut WriteTransaction<'_>,
     entry: &Entry,
     expires_at: Option<UnixMs>,
 ) -> Result<(), PairError> {
     if expires_at.is_some_and(|at| at <= now_ms()) {
-        group.delete(entry.key());
+        transaction.delete(entry.key());
     } else if expires_at.is_some() || entry.expires_at().is_some() {
         let value = Value::parse_until(entry.value_bytes(), expires_at)?;
-        group.put(entry.key(), value);
+        transaction.put(entry.key(), value);
     }
     Ok(())
 }
@@ -274,38 +324,38 @@ fn delex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn delete_if(call: &mut Call<'_, '_>, key: &[u8], is_meant: impl FnOnce(&[u8]) -> bool) -> Answer {
     let key = Key::parse(key)?;
-    let is_deleted = call.change(&[key], |group| {
-        let is_meant = group
+    let is_deleted = call.change(&[key], |transaction| {
+        let is_meant = transaction
             .get(key)
             .is_some_and(|entry| is_meant(entry.value_bytes()));
-        Ok(is_meant && group.delete(key))
+        Ok(is_meant && transaction.delete(key))
     })?;
     call.done(Reply::Count(is_deleted.into()))
 }
 
 fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let keys = keys_of(words)?;
-    let entries = call.change(&keys, |group| {
-        let entries = keys.iter().map(|key| group.get(*key));
+    let entries = call.change(&keys, |transaction| {
+        let entries = keys.iter().map(|key| transaction.get(*key));
         Ok(entries.collect::<Vec<_>>())
     })?;
     for entry in &entries {
-        call.tally.read(entry.is_some());
+        call.count_read(entry.is_some());
     }
     let bytes: usize = entries.iter().flatten().map(Entry::data_bytes).sum();
-    if call.group.is_none() && bytes > COPIED_BYTES_MAX {
-        return Ok(Next::Values(entries));
+    if call.transaction.is_none() && bytes > COPIED_BYTES_MAX {
+        return call.stream(Values::new(entries));
     }
     if let Some(error) = long_reply(bytes) {
         return Err(error);
     }
     call.replies.reply(Reply::Array(entries.len()));
     for entry in &entries {
-        let value = entry.as_ref().map(Entry::value_bytes);
+        let value = entry.as_ref().map(Entry::value);
         call.replies
-            .reply(value.map_or(Reply::NotFound, Reply::Value));
+            .reply(value.map_or(Reply::NotFound, Reply::Found));
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 /// Keys and the values that follow them.
@@ -335,12 +385,12 @@ fn put_all(
 ) -> Result<bool, ErrorReply> {
     let pairs = pairs_of(words)?;
     let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
-    call.change(&keys, |group| {
-        if only_if_missing && keys.iter().any(|key| group.get(*key).is_some()) {
+    call.change(&keys, |transaction| {
+        if only_if_missing && keys.iter().any(|key| transaction.get(*key).is_some()) {
             return Ok(false);
         }
         for (key, value) in &pairs {
-            group.put(*key, *value);
+            transaction.put(*key, *value);
         }
         Ok(true)
     })
@@ -358,14 +408,14 @@ fn rewrite(
     change: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, ErrorReply>,
 ) -> Result<usize, ErrorReply> {
     let key = Key::parse(key)?;
-    call.change(&[key], |group| {
-        let old = group.get(key);
+    call.change(&[key], |transaction| {
+        let old = transaction.get(key);
         let old_bytes = old.as_ref().map_or(&[][..], Entry::value_bytes);
         let Some(new) = change(old_bytes)? else {
             return Ok(old_bytes.len());
         };
         let expires_at = old.as_ref().and_then(Entry::expires_at);
-        group.put(key, Value::parse_until(&new, expires_at)?);
+        transaction.put(key, Value::parse_until(&new, expires_at)?);
         Ok(new.len())
     })
 }
@@ -373,7 +423,7 @@ fn rewrite(
 fn strlen(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let mut bytes = 0;
-    let read = call.read(key, |_, value| bytes = value.len())?;
+    let read = call.read(key, |_, value| bytes = value.bytes().len())?;
     if let Read::Long(entry) = read {
         bytes = entry.value_bytes().len();
     }
@@ -383,16 +433,16 @@ fn strlen(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn getrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let (first, last) = (number_of(&words[1])?, number_of(&words[2])?);
     let key = Key::parse(&words[0])?;
-    let show = |call: &mut Call<'_, '_>, value: &[u8]| {
-        let range = range_of(value.len(), first, last);
-        call.replies.reply(Reply::Value(&value[range]));
+    let show = |call: &mut Call<'_, '_>, value: Value<'_>| {
+        let range = range_of(value.bytes().len(), first, last);
+        call.replies.reply(Reply::Value(&value.bytes()[range]));
     };
     match call.read(key, show)? {
         Read::Shown => {}
-        Read::Long(entry) => show(call, entry.value_bytes()),
+        Read::Long(entry) => show(call, entry.value()),
         Read::Missing => call.replies.reply(Reply::Value(b"")),
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 /// The bytes between two places, both included, which count from the end where they are below nought.

@@ -1,14 +1,19 @@
 //! Several requests as one: MULTI ... EXEC, and WATCH for what they depend on.
 //!
-//! In: requests, which wait in the session. Out: their replies as one array. Promises: nobody sees a part of them, they are
-//! recorded as one, so that no crash leaves a part of them, and they are not done if a watched key has changed.
+//! In: requests, queued in the session or collected by a door. Out: their replies as one array. Promises: the requests are isolated
+//! from those of others and are one record of the journal, so that no crash leaves a part of them; they are not executed if a
+//! watched key has changed.
 //! Source: <https://redis.io/docs/latest/develop/using-commands/transactions/>.
 
 use std::borrow::Cow;
 
-use crate::command::session::{QUEUED_BYTES_MAX, WatchedState};
+use crate::command::KEYS_PER_REQUEST_MAX;
+use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
+use crate::command::observation::Status;
+use crate::command::refusals::bad_argument;
+use crate::command::session::{QUEUED_BYTES_MAX, Queued, Watched, WatchedState};
 use crate::command::table::{Command, Keys};
-use crate::command::{Answer, Arguments, Call, KEYS_PER_REQUEST_MAX, Next, bad_argument, keys_of};
+use crate::engine::{Engine, WriteTransaction};
 use crate::model::Key;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
@@ -63,11 +68,11 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "more than {KEYS_PER_REQUEST_MAX} keys are watched; UNWATCH forgets them"
         )));
     }
-    let found = call.change(&keys, |group| {
+    let found = call.change(&keys, |transaction| {
         let found = keys.iter().map(|key| {
-            let was = match group.get(*key) {
+            let was = match transaction.get(*key) {
                 Some(entry) => WatchedState::There(entry),
-                None => WatchedState::Missing(group.watch_missing_key(*key)),
+                None => WatchedState::Missing(transaction.watch_missing_key(*key)),
             };
             (key.as_str().to_owned(), was)
         });
@@ -85,10 +90,10 @@ fn unwatch(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.done(Reply::Ok)
 }
 
-/// The longest answer to EXEC: it is made under the locks of all its keys, in memory.
+/// The most bytes of the replies of a transaction: they are made in memory, under the locks of all its keys.
 pub const REPLY_BYTES_MAX: usize = QUEUED_BYTES_MAX;
 
-/// That an answer is over that, if it is.
+/// Returns the error for replies of so many bytes, if they are over [`REPLY_BYTES_MAX`].
 pub(in crate::command) fn long_reply(bytes: usize) -> Option<ErrorReply> {
     (bytes > REPLY_BYTES_MAX).then(|| {
         ErrorReply::new(
@@ -108,72 +113,142 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         let error = bad_argument("Transaction discarded because of previous errors.");
         return Err(error.with_prefix("EXECABORT"));
     }
-    let requests = transaction.requests.iter();
-    let named = requests.flat_map(|request| request.command.keys.of(&request.words));
-    let watched_keys = watched.keys().map(String::as_bytes);
-    // What is no key is refused by the command itself.
-    let keys: Vec<Key<'_>> = named
-        .chain(watched_keys)
-        .filter_map(|word| Key::parse(word).ok())
-        .collect();
-    let mut requests = transaction.requests.iter();
-    let engine = call.engine()?;
-    let mut group = if requests.any(|request| request.command.keys == Keys::Keyspace) {
-        engine.begin_on_all()
-    } else {
-        engine.begin(&keys)
-    };
-    call.barrier.raise(group.seen());
+    let parts: Vec<Part<'_>> = transaction.requests.iter().map(Part::from).collect();
+    let mut locks = lock(call.engine()?, &parts, &watched);
+    call.barrier.raise(locks.seen());
     let has_changed = watched.iter().any(|(key, was)| {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
-        !was.is_still(group.get(key).as_ref())
+        !was.is_still(locks.get(key).as_ref())
     });
     if has_changed {
+        call.status = Status::Unmet;
         return call.done(Reply::NoArray);
     }
-    let start = call.replies.mark();
-    let mut next = Next::Done;
-    call.replies.reply(Reply::Array(transaction.requests.len()));
-    for request in &transaction.requests {
-        let words: Vec<Cow<'_, [u8]>> = request
-            .words
-            .iter()
-            .map(|word| Cow::Borrowed(&**word))
-            .collect();
+    let start = call.replies.bytes();
+    call.replies.reply(Reply::Array(parts.len()));
+    let outcome = run(call, &mut locks, &parts, &long_reply, OnError::GoOn);
+    finish(call, locks, start, outcome)
+}
+
+/// A request of a transaction.
+pub(in crate::command) struct Part<'a> {
+    pub place: usize,
+    pub command: &'static Command,
+    pub arguments: Cow<'a, Arguments<'a>>,
+}
+
+impl<'a> From<&'a Queued> for Part<'a> {
+    fn from(queued: &'a Queued) -> Self {
+        let words = queued.words.iter().map(|word| Cow::Borrowed(&**word));
+        Self {
+            place: queued.place,
+            command: queued.command,
+            arguments: Cow::Owned(words.collect()),
+        }
+    }
+}
+
+/// Executes requests as one transaction, up to the first that is refused.
+///
+/// # Errors
+/// That of the request that is refused, of `is_too_long`, `DISK`, `TOO_LARGE`, `BUSY`. Nothing has changed then.
+pub(in crate::command) fn execute(
+    call: &mut Call<'_, '_>,
+    parts: &[Part<'_>],
+    is_too_long: impl Fn(usize) -> Option<ErrorReply>,
+) -> Result<(), ErrorReply> {
+    let mut locks = lock(call.engine()?, parts, &Watched::new());
+    call.barrier.raise(locks.seen());
+    let start = call.replies.bytes();
+    let outcome = run(call, &mut locks, parts, &is_too_long, OnError::Stop);
+    finish(call, locks, start, outcome).map(drop)
+}
+
+/// Locks the shards of all keys that the requests name, or all shards if one of them may name any key.
+fn lock<'e>(engine: &'e Engine, parts: &[Part<'_>], watched: &Watched) -> WriteTransaction<'e> {
+    if parts.iter().any(|part| part.command.keys == Keys::Keyspace) {
+        return engine.begin_on_all();
+    }
+    let named = parts
+        .iter()
+        .flat_map(|part| part.command.keys.of(&part.arguments));
+    let watched = watched.keys().map(String::as_bytes);
+    // An argument that is no key is refused by its command.
+    let keys: Vec<Key<'_>> = named
+        .chain(watched)
+        .filter_map(|word| Key::parse(word).ok())
+        .collect();
+    engine.begin(&keys)
+}
+
+/// The way on after a request that is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    /// Its error is its reply.
+    GoOn,
+    /// Its error is that of the transaction.
+    Stop,
+}
+
+fn run(
+    call: &mut Call<'_, '_>,
+    locks: &mut WriteTransaction<'_>,
+    parts: &[Part<'_>],
+    is_too_long: &dyn Fn(usize) -> Option<ErrorReply>,
+    on_error: OnError,
+) -> Answer {
+    let start = call.replies.bytes();
+    let mut outcome = Outcome::Done;
+    let mut tells_of_change = false;
+    for part in parts {
         let mut inner = Call {
             service: call.service,
             session: call.session,
             tally: call.tally,
             barrier: call.barrier,
             replies: call.replies,
-            command: request.command,
+            command: part.command,
+            place: part.place,
             dialect: call.dialect,
-            group: Some(&mut group),
-            run: None,
-            has_changed: false,
+            transaction: Some(&mut *locks),
+            locked: None,
+            status: Status::Ok,
+            tells_of_change: false,
         };
-        match inner.run(&words) {
-            Ok(Next::Close) => next = Next::Close,
+        let answer = inner.perform(&part.arguments);
+        tells_of_change |= inner.tells_of_change && answer.is_ok();
+        match answer {
+            Ok(Outcome::Close) => outcome = Outcome::Close,
             Ok(_) => {}
+            Err(error) if on_error == OnError::Stop => return Err(error),
             Err(error) => {
                 call.tally.errors += 1;
                 call.replies.reply(Reply::Error(&error));
             }
         }
-        let excess = group.excess();
-        if let Some(error) = excess.or_else(|| long_reply(call.replies.mark() - start)) {
-            call.replies.take_back(start);
+        let excess = locks.excess().map(ErrorReply::from);
+        if let Some(error) = excess.or_else(|| is_too_long(call.replies.bytes() - start)) {
             return Err(error);
         }
     }
-    match group.end(call.barrier) {
-        Ok(has_changed) => {
-            call.has_changed = has_changed;
-            Ok(next)
-        }
-        Err(error) => {
-            call.replies.take_back(start);
-            Err(error)
-        }
+    call.tells_of_change = tells_of_change;
+    Ok(outcome)
+}
+
+/// Records what the requests have changed, or takes their replies and changes back.
+fn finish(
+    call: &mut Call<'_, '_>,
+    locks: WriteTransaction<'_>,
+    start: usize,
+    outcome: Answer,
+) -> Answer {
+    let outcome = outcome.and_then(|outcome| {
+        locks.end(call.barrier)?;
+        Ok(outcome)
+    });
+    if outcome.is_err() {
+        call.replies.truncate(start);
+        call.tells_of_change = false;
     }
+    outcome
 }

@@ -5,9 +5,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 
+use futures_util::future::BoxFuture;
+
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
+use crate::command::refusals::bad_argument;
+use crate::command::stream::{Pull, Pulled, Source};
+use crate::command::subcommands::other_subcommand;
 use crate::command::table::{ANY, Command, Keys};
-use crate::command::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
 use crate::model::entry::Entry;
 use crate::model::{Key, now_ms};
 use crate::protocol::resp::whole_number;
@@ -63,8 +68,21 @@ pub(in crate::command) const ROWS: &[Command] = &[
     .summary("Stop the server: it answers what it has received, saves, and ends."),
 ];
 
-fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    Ok(Next::Save)
+fn save(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    call.stream(Save)
+}
+
+/// The reply to SAVE.
+struct Save;
+
+impl Source for Save {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            pull.service.save().await?;
+            pull.replies.reply(Reply::Ok);
+            Ok(Pulled::End)
+        })
+    }
 }
 
 fn bgsave(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -93,7 +111,7 @@ fn lastsave(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 /// The pair of a key that a subcommand names.
 fn entry_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Entry>, ErrorReply> {
     let key = Key::parse(key)?;
-    call.change(&[key], |group| Ok(group.get(key)))
+    call.change(&[key], |transaction| Ok(transaction.get(key)))
 }
 
 fn memory(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -161,7 +179,7 @@ fn time(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         call.replies
             .reply(Reply::Value(number.to_string().as_bytes()));
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -189,5 +207,5 @@ fn shutdown(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         // Redis says nothing, and its clients wait for nothing.
         call.replies.reply(Reply::Ok);
     }
-    Ok(Next::Close)
+    Ok(Outcome::Close)
 }

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::{Client, Clients};
 use crate::command::data::options::number_of;
+use crate::command::refusals::bad_argument;
 use crate::command::server::info::REDIS_VERSION;
 use crate::command::session::Session;
+use crate::command::subcommands::other_subcommand;
 use crate::command::table::{ANY, COMMANDS, Command};
-use crate::command::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorReply, Reply};
 
@@ -245,9 +247,9 @@ fn end(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> An
     }
     call.replies.reply(reply);
     Ok(if clients.iter().any(|client| client.id == own) {
-        Next::Close
+        Outcome::Close
     } else {
-        Next::Done
+        Outcome::Done
     })
 }
 
@@ -260,7 +262,7 @@ fn monitor(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 
 fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
-    call.service.channels.forget(call.session);
+    call.service.channels.unsubscribe_all(call.session);
     call.service.clients.end_monitoring(client.id);
     client.clear_outbox();
     *client.names_mut() = crate::command::clients::Names::default();
@@ -269,7 +271,7 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         call.replies.speak(Dialect::Resp2);
     }
     call.replies.reply(Reply::Status("RESET"));
-    Ok(Next::Reset)
+    Ok(Outcome::Done)
 }
 
 fn hello(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -334,7 +336,7 @@ fn hello(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     tell("modules", Reply::Array(0));
     let own_version = env!("CARGO_PKG_VERSION").as_bytes();
     tell("pykv_version", Reply::Value(own_version));
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 /// As Redis does without a password: its one user is let in with any.

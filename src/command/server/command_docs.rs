@@ -3,10 +3,13 @@
 //! In: the table. Out: rows of it. Promise: nothing is told that the table does not hold.
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
+use crate::command::refusals::bad_argument;
+use crate::command::replies::Replies;
+use crate::command::subcommands::other_subcommand;
 use crate::command::table::{ANY, Access, COMMANDS, Command, Dialects, Keys, place_of};
-use crate::command::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
-use crate::protocol::{Dialect, Replies, Reply};
+use crate::protocol::{Dialect, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::free(
@@ -71,7 +74,7 @@ fn list(call: &mut Call<'_, '_>, pattern: &Pattern) -> Answer {
     for name in names {
         call.replies.reply(Reply::Value(name.as_bytes()));
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 /// First key, last key and step, counted with the name.
@@ -104,7 +107,7 @@ fn describe(call: &mut Call<'_, '_>, commands: &[Option<&'static Command>]) -> A
             None => call.replies.reply(Reply::NoArray),
         }
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn describe_one(replies: &mut dyn Replies, command: &Command) {
@@ -145,7 +148,7 @@ fn document(call: &mut Call<'_, '_>, commands: &[&'static Command]) -> Answer {
             call.replies.reply(Reply::Value(text.as_bytes()));
         }
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn keys_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -166,5 +169,5 @@ fn keys_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     for key in keys {
         call.replies.reply(Reply::Value(key));
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }

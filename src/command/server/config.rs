@@ -4,10 +4,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
+use crate::command::refusals::bad_argument;
 use crate::command::service::Service;
+use crate::command::subcommands::other_subcommand;
 use crate::command::table::{ANY, Command};
-use crate::command::{Answer, Arguments, Call, Next, bad_argument, other_subcommand};
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::Durability;
 use crate::protocol::Reply;
@@ -80,7 +82,7 @@ fn get(call: &mut Call<'_, '_>, patterns: &Arguments<'_>) -> Answer {
         call.replies.reply(Reply::Value(name.as_bytes()));
         call.replies.reply(Reply::Value(value.as_bytes()));
     }
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {

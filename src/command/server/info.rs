@@ -7,9 +7,9 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::command::call::{Answer, Arguments, Call};
 use crate::command::service::Service;
 use crate::command::table::{ANY, COMMANDS, Command};
-use crate::command::{Answer, Arguments, Call};
 use crate::engine::Engine;
 use crate::metrics::process;
 use crate::persistence::Durability;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::table::{ANY, COMMANDS, Command, Dialects, Keys, place_of};
-use crate::command::{Answer, Arguments, Call, Next};
 use crate::engine::Engine;
 use crate::metrics::counters::Stats;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
@@ -50,12 +50,12 @@ fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn echo(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     call.replies.reply(Reply::Value(&words[0]));
-    Ok(Next::Done)
+    Ok(Outcome::Done)
 }
 
 fn quit(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.replies.reply(Reply::Ok);
-    Ok(Next::Close)
+    Ok(Outcome::Close)
 }
 
 fn help(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

@@ -10,19 +10,17 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::account::Account;
-use super::docs::{LOADING, OTHER_SITE};
-use super::input;
-use super::problem::Problem;
 use crate::codec::json;
-use crate::command::{Namespaces, Service};
-use crate::engine::Engine;
-use crate::model::{Key, UnixMs, now_ms};
+use crate::command::Service;
+use crate::http::docs::{LOADING, OTHER_SITE};
+use crate::http::door::{Door, Told};
+use crate::http::input;
+use crate::http::problem::Problem;
+use crate::model::{UnixMs, now_ms};
 
 /// A count is good for at least so long,
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -103,12 +101,7 @@ pub async fn list(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Arc<Listed>>, Problem> {
     let Asked { prefix, limit } = input::query(asked)?;
-    Key::parse(prefix.as_bytes())?;
-    let engine = service.engine()?;
-    let account = Account::open(&service, "NAMESPACES", &[]);
-    let counted = counts.below(engine, prefix).await;
-    account.close(None, counted.as_ref().err());
-    let counted = counted?;
+    let counted = counts.below(&service, prefix).await?;
     Ok(Json(match limit {
         Some(limit) => Arc::new(counted.largest(limit)),
         None => counted,
@@ -120,7 +113,7 @@ impl Counts {
     /// has seen an older count is shown that.
     async fn below(
         self: &Arc<Self>,
-        engine: &Arc<Engine>,
+        service: &Arc<Service>,
         prefix: String,
     ) -> Result<Arc<Listed>, Problem> {
         let kept = self.kept(&prefix);
@@ -128,10 +121,10 @@ impl Counts {
             if !kept.is_good()
                 && let Ok(turn) = Arc::clone(&self.counting).try_lock_owned()
             {
-                let (counts, engine) = (Arc::clone(self), Arc::clone(engine));
+                let (counts, service) = (Arc::clone(self), Arc::clone(service));
                 tokio::spawn(async move {
                     // Too many by now: the next who asks finds that out.
-                    let _ = counts.count(&engine, prefix).await;
+                    let _ = counts.count(&service, prefix).await;
                     drop(turn);
                 });
             }
@@ -141,7 +134,7 @@ impl Counts {
         // By whoever had the turn before.
         match self.kept(&prefix) {
             Some(kept) => Ok(kept),
-            None => self.count(engine, prefix).await,
+            None => self.count(service, prefix).await,
         }
     }
 
@@ -153,8 +146,8 @@ impl Counts {
         by_prefix.get(prefix).map(Arc::clone)
     }
 
-    async fn count(&self, engine: &Arc<Engine>, prefix: String) -> Result<Arc<Listed>, Problem> {
-        let counted = count(engine, &prefix).await.map(Arc::new);
+    async fn count(&self, service: &Arc<Service>, prefix: String) -> Result<Arc<Listed>, Problem> {
+        let counted = count(service, &prefix).await.map(Arc::new);
         let mut by_prefix = self
             .by_prefix
             .lock()
@@ -194,34 +187,25 @@ impl Listed {
 }
 
 /// Counts the namespaces below a prefix.
-async fn count(engine: &Arc<Engine>, prefix: &str) -> Result<Listed, Problem> {
+async fn count(service: &Arc<Service>, prefix: &str) -> Result<Listed, Problem> {
     let began = Instant::now();
     let counted_at: UnixMs = now_ms();
-    let mut scan = engine.scan(Key::parse(prefix.as_bytes())?);
-    let mut namespaces = Namespaces::below(prefix);
-    for entries in scan.by_ref() {
-        namespaces.count(&entries).map_err(|error| {
-            let reason = format!("{error}; GET /api/v1/keys lists the keys");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
-        })?;
-        tokio::task::yield_now().await;
+    let mut door = Door::new(service);
+    let answer = door.ask("NAMESPACES", &[prefix.as_bytes()]).await?;
+    let (mut namespaces, mut keys, mut others) = (Vec::new(), 0, 0);
+    for told in answer.told {
+        match told {
+            Told::Namespace(name, count) => {
+                keys += count;
+                namespaces.push(Namespace { name, keys: count });
+            }
+            Told::Others(count) => others = count,
+            _ => unreachable!("NAMESPACES answers with namespaces and their end"),
+        }
     }
-    // What is shown must be as safe as promised; what could not be made safe is still true.
-    let _ = engine.commit(scan.seen()).await;
-    let Namespaces {
-        by_name, others, ..
-    } = namespaces;
-    let namespaces: Vec<_> = by_name
-        .into_iter()
-        .map(|(name, keys)| Namespace { name, keys })
-        .collect();
     Ok(Listed {
         namespaces_total: namespaces.len(),
-        keys: others
-            + namespaces
-                .iter()
-                .map(|namespace| namespace.keys)
-                .sum::<u64>(),
+        keys: keys + others,
         namespaces,
         others,
         counted_at: json::time(counted_at),

@@ -11,14 +11,14 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::problem::Problem;
 use crate::command::Service;
+use crate::http::problem::Problem;
 
 /// What the page may load, and who may show it.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const PAGE: &str = include_str!("dashboard/index.html");
+const PAGE: &str = include_str!("index.html");
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -29,26 +29,22 @@ const FILES: [File; 15] = [
     (
         "style.css",
         "text/css; charset=utf-8",
-        include_str!("dashboard/style.css"),
+        include_str!("style.css"),
     ),
-    (
-        "icon.svg",
-        "image/svg+xml",
-        include_str!("dashboard/icon.svg"),
-    ),
-    ("main.js", SCRIPT, include_str!("dashboard/main.js")),
-    ("page.js", SCRIPT, include_str!("dashboard/page.js")),
-    ("chart.js", SCRIPT, include_str!("dashboard/chart.js")),
-    ("overview.js", SCRIPT, include_str!("dashboard/overview.js")),
-    ("donut.js", SCRIPT, include_str!("dashboard/donut.js")),
-    ("explorer.js", SCRIPT, include_str!("dashboard/explorer.js")),
-    ("tree.js", SCRIPT, include_str!("dashboard/tree.js")),
-    ("editor.js", SCRIPT, include_str!("dashboard/editor.js")),
-    ("pairs.js", SCRIPT, include_str!("dashboard/pairs.js")),
-    ("json.js", SCRIPT, include_str!("dashboard/json.js")),
-    ("forms.js", SCRIPT, include_str!("dashboard/forms.js")),
-    ("console.js", SCRIPT, include_str!("dashboard/console.js")),
-    ("data.js", SCRIPT, include_str!("dashboard/data.js")),
+    ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    ("main.js", SCRIPT, include_str!("main.js")),
+    ("page.js", SCRIPT, include_str!("page.js")),
+    ("chart.js", SCRIPT, include_str!("chart.js")),
+    ("overview.js", SCRIPT, include_str!("overview.js")),
+    ("donut.js", SCRIPT, include_str!("donut.js")),
+    ("explorer.js", SCRIPT, include_str!("explorer.js")),
+    ("tree.js", SCRIPT, include_str!("tree.js")),
+    ("editor.js", SCRIPT, include_str!("editor.js")),
+    ("pairs.js", SCRIPT, include_str!("pairs.js")),
+    ("json.js", SCRIPT, include_str!("json.js")),
+    ("forms.js", SCRIPT, include_str!("forms.js")),
+    ("console.js", SCRIPT, include_str!("console.js")),
+    ("data.js", SCRIPT, include_str!("data.js")),
 ];
 
 /// The routes of the dashboard.

@@ -5,11 +5,17 @@
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
+use crate::command::version_of;
 use crate::http::problem::Problem;
 
 /// The ETag of a value: its BLAKE3 hash, so that no two values have the same.
 pub fn etag(value: &[u8]) -> String {
-    format!("\"{}\"", blake3::hash(value))
+    etag_of_version(&version_of(value))
+}
+
+/// Returns the ETag of a value with this version.
+pub fn etag_of_version(version: &str) -> String {
+    format!("\"{version}\"")
 }
 
 /// Under which conditions a request is done.
@@ -38,6 +44,17 @@ struct Etag {
     is_weak: bool,
 }
 
+/// Conditions that do not depend on the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simple {
+    /// There are none.
+    None,
+    /// The key must exist.
+    Exists,
+    /// The key must not exist.
+    Missing,
+}
+
 /// Which condition does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmet {
@@ -59,11 +76,14 @@ impl Conditions {
         })
     }
 
-    /// Whether they name ETags: what is there must then be looked at, and not only whether something is.
-    pub fn name_etags(&self) -> bool {
-        let both = [&self.wanted, &self.unwanted];
-        both.into_iter()
-            .any(|etags| matches!(etags, Some(Etags::These(_))))
+    /// Returns the conditions, if they ask for nothing but whether the key exists.
+    pub fn simple(&self) -> Option<Simple> {
+        match (&self.wanted, &self.unwanted) {
+            (None, None) => Some(Simple::None),
+            (Some(Etags::Any), None) => Some(Simple::Exists),
+            (None, Some(Etags::Any)) => Some(Simple::Missing),
+            _ => None,
+        }
     }
 
     /// Whether they hold for what is there, if something is: its ETag, or any other text unless they name ETags.

@@ -6,9 +6,9 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::docs::OTHER_SITE;
-use super::problem::Problem;
 use crate::command::{COMMANDS, Dialects};
+use crate::http::docs::OTHER_SITE;
+use crate::http::problem::Problem;
 
 /// A command.
 #[derive(Debug, Serialize, ToSchema)]

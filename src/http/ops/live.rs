@@ -19,10 +19,10 @@ use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use utoipa::ToSchema;
 
-use super::docs::OTHER_SITE;
-use super::problem::Problem;
 use crate::codec::json;
 use crate::command::Service;
+use crate::http::docs::OTHER_SITE;
+use crate::http::problem::Problem;
 use crate::metrics::histogram::Counts;
 use crate::metrics::process;
 use crate::metrics::recent_requests::{OPERATIONS_MAX, Operation};

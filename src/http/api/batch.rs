@@ -14,19 +14,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::aside;
 use super::body::{self, Until, unfit};
 use super::condition::etag;
+use super::offload::offload;
 use crate::codec::json;
 use crate::command::Service;
-use crate::engine::{Barrier, WriteTransaction};
-use crate::http::account::Account;
-use crate::http::bodies::StoredValue;
+use crate::http::compat::bodies::StoredValue;
 use crate::http::docs::{OTHER_SITE, TOO_LARGE, UNSAFE};
+use crate::http::door::{Door, Told, expiry_json};
 use crate::http::input;
 use crate::http::problem::Problem;
-use crate::model::entry::Entry;
-use crate::model::{Key, UnixMs, Value};
+use crate::model::{Key, Value};
+use crate::protocol::{ErrorCode, ErrorReply};
 
 /// The most operations of a batch: the shards of all its keys are locked at once.
 pub const BATCH_OPERATIONS_MAX: usize = 10_000;
@@ -116,18 +115,11 @@ struct StepDone {
     value: Option<Box<RawValue>>,
 }
 
-/// An operation that can be done.
+/// An operation whose limits have been checked.
 enum Operation {
     Get,
     Put(Vec<u8>, Until),
     Delete,
-}
-
-/// What an operation has done.
-enum Outcome {
-    Read(Option<Entry>),
-    Stored(bool, Option<UnixMs>),
-    Deleted(bool),
 }
 
 type Operations = Vec<(String, Operation)>;
@@ -152,39 +144,51 @@ pub async fn batch(
     request: Request,
 ) -> Result<Response, Problem> {
     let body = input::body(request).await?;
-    let operations = aside(body.len(), move || read(&body)).await?;
-    let mut accounts: Vec<_> = operations
-        .iter()
-        .map(|(key, operation)| Account::open(&service, operation.verb(), &[key.as_bytes()]))
-        .collect();
-    let mut barrier = Barrier::default();
-    let done = execute(&service, &operations, &mut barrier);
-    for account in &mut accounts {
-        account.executed();
-    }
-    let committed = service.commit(barrier).await;
-    let has_changes = accounts.iter().any(Account::is_change);
-    let done = match (done, committed) {
-        (Ok(_), Err(error)) if has_changes => Err(error.into()),
-        // What could not be made safe is still true.
-        (done, _) => done,
+    let operations = offload(body.len(), move || read(&body)).await?;
+    let mut door = Door::for_bodies(&service);
+    let told = {
+        let words: Vec<_> = operations.iter().map(words_of).collect();
+        let words: Vec<Vec<&[u8]>> = words
+            .iter()
+            .map(|words| words.iter().map(AsRef::as_ref).collect())
+            .collect();
+        let names = operations.iter().map(|(_, operation)| operation.name());
+        let commands: Vec<_> = names.zip(words.iter().map(Vec::as_slice)).collect();
+        door.transaction(&commands, too_long).await?
     };
-    for (place, ((key, _), mut account)) in operations.iter().zip(accounts).enumerate() {
-        let outcome = done.as_ref().map(|outcomes| &outcomes[place]);
-        if let Ok(Outcome::Read(entry)) = &outcome {
-            account.tally.read(entry.is_some());
-        }
-        let absent = outcome
-            .as_ref()
-            .is_ok_and(|outcome| outcome.status() == StatusCode::NOT_FOUND);
-        let absent = absent.then(super::no_such_key);
-        account.close(Some(key.as_bytes()), outcome.err().or(absent.as_ref()));
-    }
-    let outcomes = done?;
-    let bytes = outcomes.iter().map(Outcome::bytes).sum();
-    let answer = aside(bytes, move || write(operations, &outcomes)).await;
+    let bytes = told.iter().map(value_bytes).sum();
+    let answer = offload(bytes, move || write(operations, told)).await;
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     Ok((content_type, Body::from(answer)).into_response())
+}
+
+/// Returns the arguments of an operation's command.
+fn words_of((key, operation): &(String, Operation)) -> Vec<Cow<'_, [u8]>> {
+    let mut words = vec![Cow::Borrowed(key.as_bytes())];
+    if let Operation::Put(value, until) = operation {
+        words.push(Cow::Borrowed(value));
+        let options = until.options().into_iter().map(String::into_bytes);
+        words.extend(options.map(Cow::Owned));
+    }
+    words
+}
+
+/// Returns the error for values of so many bytes, if they are over [`BATCH_READ_BYTES_MAX`].
+fn too_long(bytes: usize) -> Option<ErrorReply> {
+    (bytes > BATCH_READ_BYTES_MAX).then(|| {
+        let message = format!(
+            "the values that are read have more than {BATCH_READ_BYTES_MAX} bytes together; nothing was changed. \
+             Read them one by one"
+        );
+        ErrorReply::new(ErrorCode::TooLarge, message)
+    })
+}
+
+fn value_bytes(told: &Told) -> usize {
+    match told {
+        Told::Found(value) => value.bytes().len(),
+        _ => 0,
+    }
 }
 
 /// The operations that a body asks for.
@@ -233,113 +237,62 @@ impl Step<'_> {
 }
 
 impl Operation {
-    fn verb(&self) -> &'static str {
+    /// Returns the command that does it.
+    fn name(&self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Put(..) => "SET",
             Self::Delete => "DEL",
         }
     }
-
-    fn run(&self, group: &mut WriteTransaction<'_>, key: Key<'_>) -> Result<Outcome, Problem> {
-        Ok(match self {
-            Self::Get => Outcome::Read(group.get(key)),
-            Self::Delete => Outcome::Deleted(group.delete(key)),
-            Self::Put(value, until) => {
-                let old = group.get(key);
-                let expires_at = until.after(old.as_ref());
-                group.put(key, Value::parse_until(value, expires_at)?);
-                Outcome::Stored(old.is_none(), expires_at)
-            }
-        })
-    }
 }
 
-fn execute(
-    service: &Service,
-    operations: &Operations,
-    barrier: &mut Barrier,
-) -> Result<Vec<Outcome>, Problem> {
-    let keys: Result<Vec<_>, _> = operations
-        .iter()
-        .map(|(key, _)| Key::parse(key.as_bytes()))
-        .collect();
-    let keys = keys?;
-    let mut group = service.engine()?.begin(&keys);
-    barrier.raise(group.seen());
-    let mut outcomes = Vec::with_capacity(keys.len());
-    let mut bytes = 0;
-    for (key, (_, operation)) in keys.iter().zip(operations) {
-        let outcome = operation.run(&mut group, *key)?;
-        bytes += outcome.bytes();
-        if bytes > BATCH_READ_BYTES_MAX {
-            let detail = format!(
-                "the values that are read have more than {BATCH_READ_BYTES_MAX} bytes together; nothing was changed. \
-                 Read them one by one"
-            );
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
-        }
-        outcomes.push(outcome);
-    }
-    if let Some(excess) = group.excess() {
-        return Err(excess.into());
-    }
-    group.end(barrier)?;
-    Ok(outcomes)
-}
-
-impl Outcome {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Read(Some(_)) | Self::Stored(false, _) => StatusCode::OK,
-            Self::Stored(true, _) => StatusCode::CREATED,
-            Self::Deleted(true) => StatusCode::NO_CONTENT,
-            Self::Read(None) | Self::Deleted(false) => StatusCode::NOT_FOUND,
-        }
-    }
-
-    /// How many bytes of values it shows.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Read(Some(entry)) => entry.value_bytes().len(),
-            _ => 0,
-        }
-    }
-}
-
-fn write(operations: Operations, outcomes: &[Outcome]) -> Vec<u8> {
+fn write(operations: Operations, told: Vec<Told>) -> Vec<u8> {
     let mut answer = b"{\"results\":[".to_vec();
-    for (place, ((key, operation), outcome)) in operations.into_iter().zip(outcomes).enumerate() {
-        let (etag, expires_at, value) = match (operation, outcome) {
-            (_, Outcome::Read(Some(entry))) => {
-                let bytes = entry.value_bytes();
-                let value = Value::parse(bytes).expect("it was read from the store");
-                let mut json = Vec::new();
-                json::write_value(&mut json, value);
-                (Some(etag(bytes)), Some(entry.expires_at()), Some(raw(json)))
-            }
-            (Operation::Put(value, _), Outcome::Stored(_, expires_at)) => {
-                (Some(etag(&value)), Some(*expires_at), None)
-            }
-            _ => (None, None, None),
-        };
-        let ended = StepDone {
-            key,
-            status: outcome.status().as_u16(),
-            etag,
-            expires_at: expires_at.map(|at| {
-                let time = at.map(|at| json::string(&json::time(at)));
-                raw(time.unwrap_or_else(|| "null".to_owned()).into_bytes())
-            }),
-            value,
-        };
+    for (place, ((key, operation), told)) in operations.into_iter().zip(told).enumerate() {
         if place > 0 {
             answer.push(b',');
         }
+        let ended = step_done(key, &operation, &told);
         serde_json::to_writer(&mut answer, &ended).expect("plain fields are always JSON");
     }
     answer.extend_from_slice(b"]}");
     answer
+}
+
+/// Returns the result of an operation.
+fn step_done(key: String, operation: &Operation, told: &Told) -> StepDone {
+    let done = |status: StatusCode| StepDone {
+        key,
+        status: status.as_u16(),
+        etag: None,
+        expires_at: None,
+        value: None,
+    };
+    match (operation, told) {
+        (_, Told::Found(found)) => {
+            let value = Value::parse(found.bytes()).expect("it was read from the store");
+            let mut json = Vec::new();
+            json::write_value(&mut json, value);
+            StepDone {
+                etag: Some(etag(found.bytes())),
+                expires_at: Some(raw(expiry_json(found.expires_at()).into_bytes())),
+                value: Some(raw(json)),
+                ..done(StatusCode::OK)
+            }
+        }
+        (Operation::Put(value, _), Told::Stored(stored)) => StepDone {
+            etag: Some(etag(value)),
+            expires_at: Some(raw(expiry_json(stored.expires_at).into_bytes())),
+            ..done(if stored.is_new {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            })
+        },
+        (Operation::Delete, Told::Number(1)) => done(StatusCode::NO_CONTENT),
+        _ => done(StatusCode::NOT_FOUND),
+    }
 }
 
 fn raw(json: Vec<u8>) -> Box<RawValue> {

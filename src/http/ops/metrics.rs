@@ -16,10 +16,10 @@ use prometheus::proto::{
 };
 use prometheus::{Encoder as _, TextEncoder};
 
-use super::docs::OTHER_SITE;
-use super::problem::Problem;
 use crate::command::{Service, Usage};
 use crate::engine::Engine;
+use crate::http::docs::OTHER_SITE;
+use crate::http::problem::Problem;
 use crate::metrics::process;
 
 const LOADING: &str = "1 while the data is being loaded.";
@@ -31,7 +31,7 @@ const LOADING: &str = "1 while the data is being loaded.";
     responses(
         (status = 200, description = "Figures in Prometheus's text format.", body = String, content_type = "text/plain",
             example = "# HELP pykv_keys Keys in the store.\n# TYPE pykv_keys gauge\npykv_keys 10\n"),
-        (status = 403, description = OTHER_SITE, body = super::Detail)))]
+        (status = 403, description = OTHER_SITE, body = crate::http::compat::bodies::Detail)))]
 pub async fn metrics(State(service): State<Arc<Service>>) -> Response {
     let mut families = Families::default();
     families.of_server(&service);

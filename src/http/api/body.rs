@@ -11,9 +11,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::codec::json;
-use crate::http::bodies::StoredValue;
+use crate::http::compat::bodies::StoredValue;
 use crate::http::problem::Problem;
-use crate::model::entry::Entry;
 use crate::model::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
 
 /// What a parser says may quote the body; this much of it is passed on.
@@ -90,11 +89,12 @@ pub enum Until {
 }
 
 impl Until {
-    /// When a pair ceases to be whose value before was this.
-    pub fn after(self, old: Option<&Entry>) -> Option<UnixMs> {
+    /// Returns the options of SET that say so.
+    pub fn options(self) -> Vec<String> {
         match self {
-            Self::Moment(moment) => moment,
-            Self::Kept => old.and_then(Entry::expires_at),
+            Self::Moment(None) => Vec::new(),
+            Self::Moment(Some(at)) => vec!["PXAT".to_owned(), at.to_string()],
+            Self::Kept => vec!["KEEPTTL".to_owned()],
         }
     }
 }

@@ -1,7 +1,4 @@
-//! All keys with a prefix: how many they are, and their end.
-//!
-//! In: a prefix. Out: a number. Promises: others have their turn meanwhile; that keys are gone is told once it is as safe as
-//! `--durability` says.
+//! `GET /api/v1/count`, `DELETE /api/v1/keys`: all keys with a prefix, counted or deleted.
 
 use std::sync::Arc;
 
@@ -12,12 +9,11 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{Answer, ask};
-use super::docs::{LOADING, OTHER_SITE, UNSAFE};
-use super::input;
-use super::problem::Problem;
 use crate::command::Service;
-use crate::engine::{Barrier, DELETED_AT_A_TIME, Scan};
+use crate::http::docs::{LOADING, OTHER_SITE, UNSAFE};
+use crate::http::door::Door;
+use crate::http::input;
+use crate::http::problem::Problem;
 
 /// Which keys are counted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -71,15 +67,8 @@ pub async fn count(
     asked: Result<Query<Counting>, QueryRejection>,
 ) -> Result<Json<Counted>, Problem> {
     let Counting { prefix } = input::query(asked)?;
-    let answer = ask(&service, "COUNT", &[prefix.as_bytes()]).await?;
-    let mut scan = scan_of(answer);
-    let mut keys = 0;
-    for entries in scan.by_ref() {
-        keys += entries.len() as u64;
-        tokio::task::yield_now().await;
-    }
-    // What is shown must be as safe as promised; what could not be made safe is still true.
-    let _ = service.commit(scan.seen()).await;
+    let mut door = Door::new(&service);
+    let keys = door.ask("COUNT", &[prefix.as_bytes()]).await?.number();
     Ok(Json(Counted { keys }))
 }
 
@@ -104,25 +93,7 @@ pub async fn delete(
         let reason = "every key begins with an empty prefix; DELETE /clear deletes every key";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
-    let scan = scan_of(ask(&service, "DELPREFIX", &[prefix.as_bytes()]).await?);
-    let (mut deleted, mut barrier) = (0, Barrier::default());
-    let before = |deleted: u64| format!("{deleted} keys were deleted before");
-    for entries in scan {
-        for entries in entries.chunks(DELETED_AT_A_TIME) {
-            let done = service
-                .engine()
-                .and_then(|engine| engine.delete(entries, &mut barrier));
-            deleted += done.map_err(|error| Problem::from(error).and(&before(deleted)))?;
-        }
-        tokio::task::yield_now().await;
-    }
-    service.commit(barrier).await?;
+    let mut door = Door::new(&service);
+    let deleted = door.ask("DELPREFIX", &[prefix.as_bytes()]).await?.number();
     Ok(Json(Deleted { deleted }))
-}
-
-fn scan_of(answer: Answer) -> Scan {
-    match answer {
-        Answer::Scan(scan) => scan,
-        _ => unreachable!("keys with a prefix are looked for by a scan"),
-    }
 }

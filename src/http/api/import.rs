@@ -1,8 +1,7 @@
-//! All pairs to a file and back: `GET /api/v1/export`, `POST /api/v1/import`.
+//! `POST /api/v1/import`: pairs of a file, stored as they come.
 //!
-//! In: a prefix; a JSON object as store.json is, or as an older PyKV wrote it, gzipped or not. Out: such an object, expiry included; how
-//! many pairs were stored. Promises: both take a bounded memory, however long the file; who sends a broken file is told how much of it
-//! was stored.
+//! In: a JSON object as store.json is, or as an older PyKV wrote it, gzipped or not. Out: the number of pairs stored. Promises: it takes
+//! a bounded memory, however long the file is; for a broken file the number of pairs stored before is told.
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -10,30 +9,24 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::extract::State;
+use axum::http::StatusCode;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::io::{StreamReader, SyncIoBridge};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::account::Account;
-use super::bodies::StoredValue;
-use super::docs::{LOADING, OTHER_SITE, UNSAFE};
-use super::problem::Problem;
-use super::{input, pairs};
-use crate::codec::gzip;
-use crate::codec::json;
-use crate::command::{Service, place_of};
-use crate::engine::{Barrier, Engine};
-use crate::metrics::counters::Tally;
+use crate::codec::{gzip, json};
+use crate::command::Service;
+use crate::http::compat::bodies::StoredValue;
+use crate::http::docs::{OTHER_SITE, UNSAFE};
+use crate::http::door::Door;
+use crate::http::problem::Problem;
 use crate::model::{Key, Value, now_ms};
+use crate::protocol::ErrorReply;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
-use crate::protocol::{Dialect, ErrorReply};
 
 /// The most imports at one time: each keeps a thread, which waits for its sender.
 pub const IMPORTS_MAX: usize = 8;
@@ -44,16 +37,6 @@ const STORED_AT_A_TIME: u64 = 1_000;
 
 static ROOM: Semaphore = Semaphore::const_new(IMPORTS_MAX);
 
-/// What is exported.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct Asked {
-    /// Only pairs whose key begins with this.
-    #[serde(default)]
-    #[param(required = false, example = "user:")]
-    prefix: String,
-}
-
 /// What has become of a file.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Imported {
@@ -63,36 +46,6 @@ pub struct Imported {
     /// How many were left out, as they would have ceased to be before now.
     #[schema(example = 0)]
     expired: u64,
-}
-
-/// Export pairs.
-///
-/// One JSON object as store.json is, a pair to a line. Unlike `GET /all` it has when pairs expire: such a value reads
-/// `{"$text": "...", "$expires_at": "..."}`.
-#[utoipa::path(get, path = "/api/v1/export", tag = "Keys", params(Asked),
-    responses(
-        (status = 200, description = "The pairs.", body = HashMap<String, StoredValue>,
-            example = json!({"config:mode": "production",
-                "session:7": {"$text": "Ada", "$expires_at": "2026-11-24T01:02:03.456Z"}})),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The prefix is over the limit of a key.", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not what it should be.", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
-pub async fn export(
-    State(service): State<Arc<Service>>,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Asked { prefix } = input::query(asked)?;
-    let scan = service.engine()?.scan(Key::parse(prefix.as_bytes())?);
-    Account::open(&service, "ALL", &[prefix.as_bytes()]).close(None, None);
-    let mut response = pairs::export(scan, service);
-    let name = HeaderValue::from_static("attachment; filename=\"pykv.json\"");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_DISPOSITION, name);
-    Ok(response)
 }
 
 /// Import pairs.
@@ -115,14 +68,14 @@ pub async fn import(
         let reason = format!("{IMPORTS_MAX} imports are going on; try again once one has ended");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
-    let engine = Arc::clone(service.engine()?);
+    service.engine()?;
     // A server that stops does not wait for the rest of a file.
     let stopping = service.setup.shutdown.clone().cancelled_owned();
     let chunks = body.into_data_stream().take_until(stopping);
     let chunks = chunks.map_err(io::Error::other);
     let body = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
     let work = move || {
-        let mut import = Import::new(&engine, &service);
+        let mut import = Import::new(&service);
         let read = import.read(body);
         import.end(read)
     };
@@ -132,30 +85,21 @@ pub async fn import(
 }
 
 /// Pairs on their way into the store.
-struct Import<'a> {
-    engine: &'a Engine,
-    service: &'a Service,
-    place: usize,
+struct Import {
+    door: Door,
     done: Imported,
-    /// Of those that are not known to be safe.
-    barrier: Barrier,
-    tally: Tally,
-    /// Why no more are stored: the store refuses them.
+    /// Why no more are stored.
     refusal: Option<ErrorReply>,
 }
 
-impl<'a> Import<'a> {
-    fn new(engine: &'a Engine, service: &'a Service) -> Self {
+impl Import {
+    fn new(service: &Arc<Service>) -> Self {
         Self {
-            engine,
-            service,
-            place: place_of(b"SET", Dialect::Line).expect("a command of the table"),
+            door: Door::for_bodies(service),
             done: Imported {
                 stored: 0,
                 expired: 0,
             },
-            barrier: Barrier::default(),
-            tally: Tally::default(),
             refusal: None,
         }
     }
@@ -179,31 +123,36 @@ impl<'a> Import<'a> {
             self.done.expired += 1;
             return Ok(());
         }
-        let put = self.engine.put(key, value, &mut self.barrier);
-        put.map_err(ErrorReply::from)
-            .and_then(|()| {
-                self.done.stored += 1;
-                self.tally.requests += 1;
-                self.tally.command(self.place);
-                if self.done.stored.is_multiple_of(STORED_AT_A_TIME) {
-                    self.commit()?;
-                }
-                Ok(())
-            })
-            .map_err(|refusal| {
-                let reason = refusal.message.clone();
-                self.refusal = Some(refusal);
-                reason
-            })
+        self.set(key, value).map_err(|refusal| {
+            let reason = refusal.message.clone();
+            self.refusal = Some(refusal);
+            reason
+        })
     }
 
-    fn commit(&mut self) -> Result<(), ErrorReply> {
-        self.service.stats.add(&mut self.tally);
-        Ok(Handle::current().block_on(self.engine.commit(self.barrier))?)
+    fn set(&mut self, key: Key<'_>, value: Value<'_>) -> Result<(), ErrorReply> {
+        let pair = [key.as_bytes(), value.bytes()];
+        match value.expires_at() {
+            None => self.door.tell("SET", &pair)?,
+            Some(at) => {
+                let at = at.to_string();
+                let words = [pair[0], pair[1], b"PXAT", at.as_bytes()];
+                self.door.tell("SET", &words)?;
+            }
+        }
+        self.done.stored += 1;
+        if self.done.stored.is_multiple_of(STORED_AT_A_TIME) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorReply> {
+        Handle::current().block_on(self.door.flush())
     }
 
     fn end(mut self, read: io::Result<()>) -> Result<Imported, Problem> {
-        let committed = self.commit();
+        let committed = self.flush();
         let stored = format!("pairs that were stored before: {}", self.done.stored);
         if let Some(refusal) = self.refusal {
             return Err(Problem::from(refusal).and(&stored));

@@ -1,12 +1,7 @@
 //! `/api/v1/keys/{key}`: a pair with its expiry, and changes under conditions.
 //!
 //! In: HTTP. Out: JSON, and ETags. Promises: value and expiry are those of one moment; a change is made under its conditions in one
-//! step, so that of two who change what both have read, one does; a long value keeps no other request waiting.
-
-pub mod batch;
-mod body;
-mod condition;
-mod turn;
+//! atomic step, so that of two clients that change what both have read, one does; hashing a long value delays no other request.
 
 use std::sync::Arc;
 
@@ -16,22 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get as on_get};
 use axum::{Json, Router};
 
-use super::docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
-use super::problem::Problem;
-use super::{input, pairs};
+use super::body::{self, Expiry, Found, NewExpiry, NewValue};
+use super::condition::{Conditions, Simple, Unmet, etag, etag_of_version};
+use super::offload::offload;
 use crate::codec::json;
-use crate::command::Service;
-use crate::engine::WriteTransaction;
-use crate::model::entry::Entry;
-use crate::model::{Key, UnixMs, Value};
-use body::{Expiry, Found, NewExpiry, NewValue};
-use condition::{Conditions, Unmet, etag};
-use turn::Turn;
+use crate::command::{Service, Status};
+use crate::http::docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use crate::http::door::{Answer, Command, Door, FoundValue, Told};
+use crate::http::problem::Problem;
+use crate::http::{input, responses};
+use crate::model::UnixMs;
 
 const ROUTE: &str = "/api/v1/keys/";
-
-/// What takes as long as more bytes than these is done beside the threads that serve others.
-const AT_ONCE_BYTES_MAX: usize = 64 << 10;
 
 /// What 412 says.
 const UNMET: &str = "A condition does not hold. Nothing was changed.";
@@ -71,25 +62,21 @@ pub fn router() -> Router<Arc<Service>> {
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn get(
+pub async fn get(
     State(service): State<Arc<Service>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let key = input::key(&uri, ROUTE);
     let conditions = Conditions::read(&headers)?;
-    let mut turn = Turn::begin(&service, "GET", Key::parse(&key)?);
-    let done = show(&mut turn, &conditions).await;
-    Ok(turn.end(done).await)
-}
-
-async fn show(turn: &mut Turn<'_>, conditions: &Conditions) -> Result<Response, Problem> {
-    let entry = turn.find()?;
-    turn.read(entry.is_some());
-    let entry = entry.ok_or_else(no_such_key)?;
-    let etag = etag_of(&entry).await;
+    let mut door = Door::for_bodies(&service);
+    let answer = door.ask("GET", &[&key]).await?;
+    let Told::Found(value) = answer.first() else {
+        return Err(no_such_key());
+    };
+    let (value, etag) = with_etag(value).await;
     let mut response = match conditions.check(Some(&etag)) {
-        Ok(()) => pairs::one_with_expiry(entry),
+        Ok(()) => responses::pair_with_expiry(&String::from_utf8_lossy(&key), value),
         Err(Unmet::NoneMatch) => StatusCode::NOT_MODIFIED.into_response(),
         Err(unmet) => return Err(unmet.into()),
     };
@@ -98,6 +85,15 @@ async fn show(turn: &mut Turn<'_>, conditions: &Conditions) -> Result<Response, 
     // A cache that keeps it must ask whether it is still so.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// Returns a value and its ETag.
+async fn with_etag(value: FoundValue) -> (FoundValue, String) {
+    offload(value.bytes().len(), move || {
+        let etag = etag(value.bytes());
+        (value, etag)
+    })
+    .await
 }
 
 /// Store a value under a key.
@@ -124,32 +120,58 @@ async fn show(turn: &mut Turn<'_>, conditions: &Conditions) -> Result<Response, 
         (status = 422, description = "The body asks for what cannot be, or the key is not UTF-8.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn put(
+pub async fn put(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let body = input::body(request).await?;
     let key = input::key(&uri, ROUTE);
-    let (key, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
-    let asked = aside(body.len(), move || {
+    let conditions = Conditions::read(&headers)?;
+    let asked = offload(body.len(), move || {
         let (value, until) = body::new_value(&body)?;
         let etag = etag(&value);
         Ok::<_, Problem>((value, until, etag))
     });
     let (value, until, etag) = asked.await?;
-    let mut turn = Turn::begin(&service, "SET", key);
-    let done = change_if(&mut turn, &conditions, true, |group, old| {
-        let expires_at = until.after(old);
-        group.put(key, Value::parse_until(&value, expires_at)?);
-        let status = old.map_or(StatusCode::CREATED, |_| StatusCode::OK);
-        Ok((status, expires_at))
-    });
-    let done = done.await.map(|(status, expires_at)| {
-        let etag = [(header::ETAG, header_of(&etag))];
-        (status, etag, expiry_of(key, expires_at)).into_response()
-    });
-    Ok(turn.end(done).await)
+    let mut words = vec![&*key, &*value];
+    let until = until.options();
+    words.extend(until.iter().map(String::as_bytes));
+    let mut door = Door::for_bodies(&service);
+    let told = match conditions.simple() {
+        Some(Simple::None) => door.ask("SET", &words).await?.first(),
+        Some(Simple::Exists) => {
+            words.push(b"XX");
+            door.ask("SET", &words).await?.first()
+        }
+        Some(Simple::Missing) => {
+            words.push(b"NX");
+            door.ask("SET", &words).await?.first()
+        }
+        None => {
+            change_if(
+                &mut door,
+                &key,
+                &conditions,
+                OnMissing::Create,
+                ("SET", &words),
+            )
+            .await?
+        }
+    };
+    match told {
+        Told::Stored(stored) => {
+            let status = if stored.is_new {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
+            let etag = [(header::ETAG, header_of(&etag))];
+            Ok((status, etag, expiry_of(&key, stored.expires_at)).into_response())
+        }
+        _ if conditions.simple() == Some(Simple::Exists) => Err(Unmet::Match.into()),
+        _ => Err(Unmet::NoneMatch.into()),
+    }
 }
 
 /// Set when a key expires.
@@ -172,28 +194,21 @@ pub(super) async fn put(
         (status = 422, description = "The body asks for what cannot be, or the key is not UTF-8.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn patch(
+pub async fn patch(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let body = input::body(request).await?;
     let key = input::key(&uri, ROUTE);
-    let (key, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
-    let expires_at = aside(body.len(), move || body::new_expiry(&body)).await?;
-    let verb = expires_at.map_or("PERSIST", |_| "PEXPIREAT");
-    let mut turn = Turn::begin(&service, verb, key);
-    let done = change_if(&mut turn, &conditions, false, |group, old| {
-        if let Some(old) = old
-            && old.expires_at() != expires_at
-        {
-            group.put(key, Value::parse_until(old.value_bytes(), expires_at)?);
-        }
-        Ok(())
-    });
-    let done = done.await;
-    let done = done.map(|()| expiry_of(key, expires_at).into_response());
-    Ok(turn.end(done).await)
+    let conditions = Conditions::read(&headers)?;
+    let expires_at = offload(body.len(), move || body::new_expiry(&body)).await?;
+    let moment = expires_at.map(|at| at.to_string());
+    let words = [Some(&*key), moment.as_ref().map(String::as_bytes)];
+    let words: Vec<&[u8]> = words.into_iter().flatten().collect();
+    let command = (expires_at.map_or("PERSIST", |_| "PEXPIREAT"), &*words);
+    change(&service, &key, &conditions, command).await?;
+    Ok(expiry_of(&key, expires_at).into_response())
 }
 
 /// Delete a key.
@@ -210,78 +225,72 @@ pub(super) async fn patch(
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn delete(
+pub async fn delete(
     State(service): State<Arc<Service>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let key = input::key(&uri, ROUTE);
     let conditions = Conditions::read(&headers)?;
-    let key = Key::parse(&key)?;
-    let mut turn = Turn::begin(&service, "DEL", key);
-    let done = change_if(&mut turn, &conditions, false, |group, _| {
-        group.delete(key);
-        Ok(StatusCode::NO_CONTENT.into_response())
-    });
-    let done = done.await;
-    Ok(turn.end(done).await)
+    change(&service, &key, &conditions, ("DEL", &[&key])).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Changes the pair if the conditions hold for what is there, which `change` is shown. `creates` says whether it can be done where
-/// there is no such key.
-async fn change_if<R>(
-    turn: &mut Turn<'_>,
+/// Changes a key that must exist, under conditions.
+async fn change(
+    service: &Arc<Service>,
+    key: &[u8],
     conditions: &Conditions,
-    creates: bool,
-    mut change: impl FnMut(&mut WriteTransaction<'_>, Option<&Entry>) -> Result<R, Problem>,
-) -> Result<R, Problem> {
-    let name_etags = conditions.name_etags();
-    loop {
-        // A long value's ETag takes too long to be found while others wait: it is found before, of a value that must then still
-        // be there.
-        let seen = if name_etags { turn.find()? } else { None };
-        let etag = match &seen {
-            Some(seen) => etag_of(seen).await,
-            None => String::new(),
+    command: Command<'_>,
+) -> Result<(), Problem> {
+    let mut door = Door::for_bodies(service);
+    if conditions.simple() == Some(Simple::None) {
+        let answer = door.ask(command.0, command.1).await?;
+        return match answer.status {
+            Status::NotFound => Err(no_such_key()),
+            _ => Ok(()),
         };
-        let done = turn.step(|group, key| {
-            let now = group.get(key);
-            if name_etags && !has_same_value(seen.as_ref(), now.as_ref()) {
-                return Ok(None);
-            }
-            // Conditions are not asked about what cannot be done without them (RFC 9110, section 13.2.1).
-            if !creates && now.is_none() {
-                return Err(no_such_key());
-            }
-            conditions.check(now.as_ref().map(|_| &*etag))?;
-            change(group, now.as_ref()).map(Some)
-        })?;
-        if let Some(done) = done {
-            return Ok(done);
+    }
+    change_if(&mut door, key, conditions, OnMissing::Refuse, command).await?;
+    Ok(())
+}
+
+/// The way on where the key of a conditional change does not exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnMissing {
+    /// The conditions decide.
+    Create,
+    /// It cannot be changed, whatever the conditions are (RFC 9110, section 13.2.1).
+    Refuse,
+}
+
+/// Executes a command if the conditions hold for the value of a key; returns its reply. The key is watched while its version is
+/// found and compared, which takes a while for a long value: if it has changed meanwhile, all of it begins again.
+async fn change_if(
+    door: &mut Door,
+    key: &[u8],
+    conditions: &Conditions,
+    on_missing: OnMissing,
+    (name, words): Command<'_>,
+) -> Result<Told, Problem> {
+    loop {
+        door.ask("WATCH", &[key]).await?;
+        let etag = match door.ask("VERSION", &[key]).await?.first() {
+            Told::Bytes(version) => Some(etag_of_version(&String::from_utf8_lossy(&version))),
+            _ => None,
+        };
+        if on_missing == OnMissing::Refuse && etag.is_none() {
+            return Err(no_such_key());
+        }
+        conditions.check(etag.as_deref())?;
+        door.ask("MULTI", &[]).await?;
+        door.ask(name, words).await?;
+        let Answer { told, .. } = door.ask("EXEC", &[]).await?;
+        let mut told = told.into_iter();
+        if let Some(Told::Array) = told.next() {
+            return Ok(told.next().expect("one command has one reply"));
         }
     }
-}
-
-fn has_same_value(seen: Option<&Entry>, now: Option<&Entry>) -> bool {
-    match (seen, now) {
-        (Some(seen), Some(now)) => seen.is_same(now) || seen.value_bytes() == now.value_bytes(),
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-async fn etag_of(entry: &Entry) -> String {
-    let entry = entry.clone();
-    aside(entry.value_bytes().len(), move || etag(entry.value_bytes())).await
-}
-
-/// Does what takes as long as so many bytes are many, and does not keep others waiting for it.
-async fn aside<R: Send + 'static>(bytes: usize, work: impl FnOnce() -> R + Send + 'static) -> R {
-    if bytes <= AT_ONCE_BYTES_MAX {
-        return work();
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.expect("it does not panic, and nobody aborts it")
 }
 
 fn no_such_key() -> Problem {
@@ -292,9 +301,9 @@ fn header_of(etag: &str) -> HeaderValue {
     HeaderValue::from_str(etag).expect("digits and quotes")
 }
 
-fn expiry_of(key: Key<'_>, expires_at: Option<UnixMs>) -> Json<Expiry> {
+fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Json<Expiry> {
     Json(Expiry {
-        key: key.as_str().to_owned(),
+        key: String::from_utf8_lossy(key).into_owned(),
         expires_at: expires_at.map(json::time),
     })
 }

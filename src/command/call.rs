@@ -1,0 +1,254 @@
+//! One execution of one command: what its handler works with, and what is done around every handler.
+//!
+//! In: a row of the table and its arguments. Out: replies, or a stream of them. Promises: every command, alone or in a transaction,
+//! of whichever door, passes the same checks and is counted, shown to MONITOR, timed and noted in one place
+//! ([`Call::perform`]).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::clients::Client;
+use super::observation::{self, Observed, Status};
+use super::permission;
+use super::refusals::bad_argument;
+use super::replies::Replies;
+use super::service::Service;
+use super::session::Session;
+use super::stream::{Source, Stream};
+use super::table::Command;
+use crate::engine::{Barrier, Engine, LockedBatch, Read, WriteTransaction};
+use crate::metrics::counters::Tally;
+use crate::model::{Key, Value};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
+
+/// The arguments of a request, decoded.
+pub(super) type Arguments<'a> = [Cow<'a, [u8]>];
+
+/// The result of a handler; an error is written as the reply.
+pub(super) type Answer = Result<Outcome, ErrorReply>;
+
+/// The way on after a handler.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The reply has been written.
+    Done,
+    /// The reply comes from this stream.
+    Stream(Stream),
+    /// The reply has been written; the connection is to be closed.
+    Close,
+}
+
+/// One execution of one command.
+pub(super) struct Call<'a, 'e> {
+    pub service: &'a Service,
+    pub session: &'a mut Session,
+    pub tally: &'a mut Tally,
+    pub barrier: &'a mut Barrier,
+    pub replies: &'a mut dyn Replies,
+    pub command: &'static Command,
+    /// The place of the command in the table.
+    pub place: usize,
+    pub dialect: Dialect,
+    /// The transaction that the call is part of, if any.
+    pub transaction: Option<&'a mut WriteTransaction<'e>>,
+    /// The batch of requests that the call shares locks with, if any, and its place there.
+    pub locked: Option<(&'a mut Option<LockedBatch<'e>>, usize)>,
+    pub status: Status,
+    /// The reply tells of a change, made or found unnecessary: it must not leave if the change is not durable.
+    pub tells_of_change: bool,
+}
+
+impl<'a> Call<'a, '_> {
+    /// Checks and runs the command, and notes it.
+    ///
+    /// # Errors
+    /// The handler's; that of [`permission::check`]; `BUSY` while the data is being loaded, if the command needs it.
+    pub fn perform(&mut self, arguments: &Arguments<'_>) -> Answer {
+        permission::check(self.session, self.command, arguments)?;
+        if self.command.needs_data() {
+            self.engine()?;
+        }
+        self.tells_of_change = self.command.is_write();
+        let is_noted = self.command.is_timed() || self.service.operations.is_watched();
+        if self.service.clients.is_monitored() {
+            self.show(arguments);
+        }
+        if !is_noted {
+            return (self.command.run)(self, arguments);
+        }
+        let started = Instant::now();
+        let mut answer = (self.command.run)(self, arguments);
+        let visible = self.session.visible(arguments);
+        let client = self.session.client.as_ref();
+        if let Ok(Outcome::Stream(stream)) = &mut answer {
+            let row = (self.place, self.command);
+            let observed = Observed::new(client.cloned(), row, visible, started);
+            stream.observe(observed, self.tells_of_change);
+            self.tally.uncount(self.place);
+            self.service.stats.count(self.place);
+            return answer;
+        }
+        let status = answer
+            .as_ref()
+            .map_or_else(|error| Status::Refused(error.code), |_| self.status);
+        let (client, took) = (client.map(|client| &**client), started.elapsed());
+        observation::note(self.service, client, self.command, visible, status, took);
+        answer
+    }
+
+    /// Shows the request to MONITOR.
+    fn show(&self, arguments: &Arguments<'_>) {
+        if matches!(self.command.name, "AUTH" | "HELLO" | "MONITOR") {
+            return;
+        }
+        let from = self.session.client.as_ref().map(|client| client.address);
+        let words = self.session.visible(arguments).iter().map(|word| &**word);
+        let clients = &self.service.clients;
+        clients.show_request(from, self.command.name, words);
+    }
+
+    /// Returns the client of the text port or the console.
+    ///
+    /// # Errors
+    /// `DENIED`: the request came through a door that keeps no connection.
+    pub fn client(&self) -> Result<Arc<Client>, ErrorReply> {
+        let client = self.session.client.clone();
+        client.ok_or_else(|| ErrorReply::new(ErrorCode::Denied, "this is no connection of its own"))
+    }
+
+    /// Returns the data.
+    ///
+    /// # Errors
+    /// `BUSY` while it is being loaded.
+    pub fn engine(&self) -> Result<&'a Arc<Engine>, ErrorReply> {
+        self.service.engine()
+    }
+
+    /// Ends the call with one reply.
+    pub fn done(&mut self, reply: Reply<'_>) -> Answer {
+        self.replies.reply(reply);
+        Ok(Outcome::Done)
+    }
+
+    /// Ends the call with a stream of replies.
+    pub fn stream(&mut self, source: impl Source + 'static) -> Answer {
+        Ok(Outcome::Stream(Stream::new(source)))
+    }
+
+    /// Counts a read of one key as a hit or a miss.
+    pub fn count_read(&mut self, is_hit: bool) {
+        self.tally.read(is_hit);
+        if !is_hit {
+            self.status = Status::NotFound;
+        }
+    }
+
+    /// Shows the value of a key, unless it is so long that it should not be copied.
+    ///
+    /// # Errors
+    /// `BUSY` while the data is being loaded.
+    pub fn read(
+        &mut self,
+        key: Key<'_>,
+        mut show: impl FnMut(&mut Self, Value<'_>),
+    ) -> Result<Read, ErrorReply> {
+        if let Some((locked, place)) = self.locked.take() {
+            // Taken meanwhile, as `show` borrows all of the call.
+            let read = locked
+                .as_ref()
+                .map(|locked| locked.read(place, key, |value| show(self, value)));
+            self.locked = Some((locked, place));
+            if let Some(read) = read {
+                return Ok(read);
+            }
+        }
+        let Some(transaction) = &mut self.transaction else {
+            let mut barrier = *self.barrier;
+            let read = self
+                .engine()?
+                .read(key, &mut barrier, |value| show(self, value));
+            self.barrier.raise(barrier);
+            return Ok(read);
+        };
+        // Replies of a transaction are made under its locks, whole.
+        let entry = transaction.get(key);
+        Ok(match entry {
+            Some(entry) => {
+                show(self, entry.value());
+                Read::Shown
+            }
+            None => Read::Missing,
+        })
+    }
+
+    /// Stores a value under a key; returns true if the key did not exist.
+    ///
+    /// # Errors
+    /// `DISK` while the disk refuses changes, `BUSY` while the data is being loaded. Nothing has changed then.
+    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Result<bool, ErrorReply> {
+        if let Some(transaction) = &mut self.transaction {
+            return Ok(transaction.put(key, value));
+        }
+        if let Some((Some(locked), place)) = &mut self.locked {
+            return Ok(locked.put(*place, key, value)?);
+        }
+        Ok(self.engine()?.put(key, value, self.barrier)?)
+    }
+
+    /// Reads and changes keys in one atomic step.
+    ///
+    /// # Errors
+    /// Those of `decide`, `DISK`, `TOO_LARGE`, `BUSY`. Nothing has changed then.
+    pub fn change<R>(
+        &mut self,
+        keys: &[Key<'_>],
+        decide: impl FnOnce(&mut WriteTransaction<'_>) -> Result<R, ErrorReply>,
+    ) -> Result<R, ErrorReply> {
+        if let Some(transaction) = &mut self.transaction {
+            let mark = transaction.mark();
+            let found = decide(transaction);
+            if found.is_err() {
+                transaction.undo(mark);
+            }
+            return found;
+        }
+        self.release_locks();
+        let mut transaction = self.engine()?.begin(keys);
+        // A decision tells of the keys even where it changes nothing.
+        self.barrier.raise(transaction.seen());
+        let found = decide(&mut transaction)?;
+        transaction.end(self.barrier)?;
+        Ok(found)
+    }
+
+    /// Gives up the locks that the call shares, as it takes its own.
+    pub fn release_locks(&mut self) {
+        if let Some(locked) = self.locked.take().and_then(|(locked, _)| locked.take()) {
+            self.barrier.raise(locked.end());
+        }
+    }
+
+    /// Returns the error for arguments that do not fit together.
+    pub fn syntax_error(&self) -> ErrorReply {
+        let message = match self.dialect {
+            Dialect::Line => {
+                let (name, synopsis) = (self.command.name, self.command.synopsis());
+                format!("{name} does not take these arguments: {synopsis}")
+            }
+            Dialect::Resp2 | Dialect::Resp3 => "syntax error".to_owned(),
+        };
+        bad_argument(message)
+    }
+}
+
+/// Parses arguments as keys.
+///
+/// # Errors
+/// `TOO_LARGE` and `TEXT`, of the first that is none.
+pub(super) fn keys_of<'a>(arguments: &'a Arguments<'_>) -> Result<Vec<Key<'a>>, ErrorReply> {
+    arguments
+        .iter()
+        .map(|argument| Ok(Key::parse(argument)?))
+        .collect()
+}

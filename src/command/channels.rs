@@ -1,0 +1,113 @@
+//! Channels and patterns, and the clients that subscribe to them.
+//!
+//! In: subscriptions, and messages. Out: messages in the outboxes of clients. Promises: each subscriber gets the messages of a
+//! channel in their order; nothing is kept for later subscribers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::clients::{Client, Message};
+use super::glob::Pattern;
+use super::session::Session;
+use crate::model::KEY_BYTES_MAX;
+
+/// The longest name of a channel, as of a key.
+pub const CHANNEL_BYTES_MAX: usize = KEY_BYTES_MAX;
+/// The most channels and patterns that one client listens to: each is kept in memory.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// The subscribers of one channel or pattern, by client id.
+pub(super) type Subscribers = BTreeMap<u64, Arc<Client>>;
+
+/// The subscribers of all channels and patterns.
+#[derive(Debug, Default)]
+pub struct Channels {
+    pub(super) channels: RwLock<HashMap<Box<[u8]>, Subscribers>>,
+    pub(super) patterns: RwLock<HashMap<Pattern, Subscribers>>,
+}
+
+pub(super) fn join<N: Hash + Eq>(
+    all: &RwLock<HashMap<N, Subscribers>>,
+    name: N,
+    client: &Arc<Client>,
+) {
+    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
+    let subscribers = all.entry(name).or_default();
+    subscribers.insert(client.id, Arc::clone(client));
+}
+
+pub(super) fn leave<N: Hash + Eq>(
+    all: &RwLock<HashMap<N, Subscribers>>,
+    name: &N,
+    client: &Client,
+) {
+    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(subscribers) = all.get_mut(name) {
+        subscribers.remove(&client.id);
+        if subscribers.is_empty() {
+            all.remove(name);
+        }
+    }
+}
+
+impl Channels {
+    /// Sends a message; returns the number of its receivers.
+    pub(super) fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
+        let (channel, payload): (Arc<[u8]>, Arc<[u8]>) = (channel.into(), payload.into());
+        let mut receivers = 0;
+        let mut post = |client: &Client, pattern| {
+            receivers += 1;
+            let (channel, payload) = (Arc::clone(&channel), Arc::clone(&payload));
+            client.post(Message::Published(pattern, channel, payload));
+        };
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        for client in channels
+            .get(&*channel)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+        {
+            post(client, None);
+        }
+        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
+        for (pattern, subscribers) in &*patterns {
+            if pattern.matches(&channel) {
+                for client in subscribers.values() {
+                    post(client, Some(pattern.as_bytes().into()));
+                }
+            }
+        }
+        receivers
+    }
+
+    /// Returns the number of channels and of patterns that have subscribers.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
+        (channels.len(), patterns.len())
+    }
+
+    /// Removes all subscriptions of a client that has gone.
+    pub fn unsubscribe_all(&self, session: &mut Session) {
+        let Some(client) = session.client.clone() else {
+            return;
+        };
+        for channel in std::mem::take(&mut session.channels) {
+            leave(&self.channels, &channel, &client);
+        }
+        for pattern in std::mem::take(&mut session.patterns) {
+            leave(&self.patterns, &Pattern::new(&pattern), &client);
+        }
+        count_subscriptions(session);
+    }
+}
+
+pub(super) fn count_subscriptions(session: &Session) {
+    if let Some(client) = &session.client {
+        let (channels, patterns) = &client.subscriptions;
+        channels.store(session.channels.len(), Relaxed);
+        patterns.store(session.patterns.len(), Relaxed);
+    }
+}

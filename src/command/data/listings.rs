@@ -1,0 +1,274 @@
+//! Sources of the long replies of commands on many keys.
+//!
+//! In: a scan, or entries. Out: rows, counts, arrays. Promises: entries of one shard of the table are held at a time, and none is
+//! copied; other tasks run between two shards. An array, whose length stands before it, is an exception: what it lists
+//! is collected first, at 8 bytes a key.
+
+use futures_util::future::BoxFuture;
+
+use super::namespaces::Namespaces;
+use crate::command::glob::Pattern;
+use crate::command::stream::{Pull, Pulled, Source};
+use crate::engine::{DELETED_AT_A_TIME, Scan};
+use crate::model::entry::Entry;
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
+
+/// Values longer than this are not copied.
+pub(in crate::command) const COPIED_BYTES_MAX: usize = 64 << 10;
+
+/// Returns the entries of one shard more; none after the last.
+async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
+    let entries = scan.next();
+    pull.barrier.raise(scan.seen());
+    tokio::task::yield_now().await;
+    entries
+}
+
+/// The rows of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::command) enum Row {
+    /// Key and value.
+    Item,
+    /// The key.
+    Key,
+}
+
+/// A row for each pair of a scan, then their number.
+pub(in crate::command) struct Rows {
+    scan: Scan,
+    row: Row,
+    /// Those of the last shard that have not been written.
+    entries: std::vec::IntoIter<Entry>,
+    count: u64,
+}
+
+impl Rows {
+    pub(in crate::command) fn new(scan: Scan, row: Row) -> Self {
+        Self {
+            scan,
+            row,
+            entries: Vec::new().into_iter(),
+            count: 0,
+        }
+    }
+}
+
+impl Source for Rows {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            while !pull.replies.is_full() {
+                let Some(entry) = self.entries.next() else {
+                    let Some(entries) = next_of(&mut self.scan, pull).await else {
+                        pull.replies.reply(Reply::End(self.count));
+                        return Ok(Pulled::End);
+                    };
+                    self.entries = entries.into_iter();
+                    continue;
+                };
+                self.count += 1;
+                let key = entry.key();
+                match self.row {
+                    Row::Key => pull.replies.reply(Reply::Key(key.as_str())),
+                    Row::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
+                        pull.replies.long_item(entry);
+                    }
+                    Row::Item => {
+                        let item = Reply::Item(key.as_str(), entry.value());
+                        pull.replies.reply(item);
+                    }
+                }
+            }
+            Ok(Pulled::More)
+        })
+    }
+}
+
+/// The number of pairs of a scan.
+pub(in crate::command) struct Count {
+    scan: Scan,
+}
+
+impl Count {
+    pub(in crate::command) fn new(scan: Scan) -> Self {
+        Self { scan }
+    }
+}
+
+impl Source for Count {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            let mut count = 0;
+            while let Some(entries) = next_of(&mut self.scan, pull).await {
+                count += entries.len() as u64;
+            }
+            pull.replies.reply(Reply::Count(count));
+            Ok(Pulled::End)
+        })
+    }
+}
+
+/// The keys of a scan that match a pattern, as an array.
+pub(in crate::command) struct Matching {
+    scan: Scan,
+    pattern: Pattern,
+    /// Those that have not been written, once all have been found.
+    found: Option<std::vec::IntoIter<Entry>>,
+}
+
+impl Matching {
+    pub(in crate::command) fn new(scan: Scan, pattern: Pattern) -> Self {
+        Self {
+            scan,
+            pattern,
+            found: None,
+        }
+    }
+}
+
+impl Source for Matching {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            let found = if let Some(found) = &mut self.found {
+                found
+            } else {
+                let mut found = Vec::new();
+                while let Some(mut entries) = next_of(&mut self.scan, pull).await {
+                    entries.retain(|entry| self.pattern.matches(entry.key_bytes()));
+                    found.append(&mut entries);
+                }
+                pull.replies.reply(Reply::Array(found.len()));
+                self.found.insert(found.into_iter())
+            };
+            while !pull.replies.is_full() {
+                let Some(entry) = found.next() else {
+                    return Ok(Pulled::End);
+                };
+                pull.replies.reply(Reply::Key(entry.key().as_str()));
+            }
+            Ok(Pulled::More)
+        })
+    }
+}
+
+/// The values of keys, as an array.
+pub(in crate::command) struct Values {
+    entries: std::vec::IntoIter<Option<Entry>>,
+    has_begun: bool,
+}
+
+impl Values {
+    pub(in crate::command) fn new(entries: Vec<Option<Entry>>) -> Self {
+        Self {
+            entries: entries.into_iter(),
+            has_begun: false,
+        }
+    }
+}
+
+impl Source for Values {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            if !self.has_begun {
+                self.has_begun = true;
+                pull.replies.reply(Reply::Array(self.entries.len()));
+            }
+            while !pull.replies.is_full() {
+                match self.entries.next() {
+                    None => return Ok(Pulled::End),
+                    Some(None) => pull.replies.reply(Reply::NotFound),
+                    Some(Some(entry)) if entry.value_bytes().len() > COPIED_BYTES_MAX => {
+                        pull.replies.long_value(entry);
+                    }
+                    Some(Some(entry)) => pull.replies.reply(Reply::Found(entry.value())),
+                }
+            }
+            Ok(Pulled::More)
+        })
+    }
+}
+
+/// The namespaces below a prefix, each with its number of keys.
+pub(in crate::command) struct NamespaceRows {
+    scan: Scan,
+    namespaces: Namespaces,
+    is_resp: bool,
+    /// Those that have not been written, once all have been counted.
+    rows: Option<std::collections::btree_map::IntoIter<String, u64>>,
+    count: u64,
+}
+
+impl NamespaceRows {
+    pub(in crate::command) fn new(scan: Scan, prefix: &str, is_resp: bool) -> Self {
+        Self {
+            scan,
+            namespaces: Namespaces::below(prefix),
+            is_resp,
+            rows: None,
+            count: 0,
+        }
+    }
+}
+
+impl Source for NamespaceRows {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            if self.rows.is_none() {
+                while let Some(entries) = next_of(&mut self.scan, pull).await {
+                    self.namespaces.count(&entries).map_err(|error| {
+                        let message = format!("{error}; SCAN lists the keys");
+                        ErrorReply::new(ErrorCode::TooLarge, message)
+                    })?;
+                }
+                let by_name = std::mem::take(&mut self.namespaces.by_name);
+                self.count = by_name.len() as u64;
+                if self.is_resp {
+                    pull.replies.reply(Reply::Map(by_name.len()));
+                }
+                self.rows = Some(by_name.into_iter());
+            }
+            let rows = self.rows.get_or_insert_default();
+            while !pull.replies.is_full() {
+                let Some((name, keys)) = rows.next() else {
+                    let end = Reply::NamespacesEnd(self.count, self.namespaces.others);
+                    pull.replies.reply(end);
+                    return Ok(Pulled::End);
+                };
+                pull.replies.reply(Reply::Namespace(&name, keys));
+            }
+            Ok(Pulled::More)
+        })
+    }
+}
+
+/// The deletion of the pairs of a scan, some keys at a time, each time as one change.
+pub(in crate::command) struct Deletion {
+    scan: Scan,
+}
+
+impl Deletion {
+    pub(in crate::command) fn new(scan: Scan) -> Self {
+        Self { scan }
+    }
+}
+
+impl Source for Deletion {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            let mut deleted = 0;
+            while let Some(entries) = next_of(&mut self.scan, pull).await {
+                for entries in entries.chunks(DELETED_AT_A_TIME) {
+                    let done = pull.service.engine().and_then(|engine| {
+                        let count = engine.delete(entries, pull.barrier)?;
+                        Ok(count)
+                    });
+                    deleted += done.map_err(|mut error| {
+                        error.message += &format!("; {deleted} keys were deleted before");
+                        error
+                    })?;
+                }
+            }
+            pull.replies.reply(Reply::Count(deleted));
+            Ok(Pulled::End)
+        })
+    }
+}

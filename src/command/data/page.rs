@@ -1,0 +1,223 @@
+//! PAGE: pairs page by page, for whoever looks through them.
+//!
+//! In: a cursor, a prefix, a text to search for. Out: the beginnings of pairs, and the cursor of the next page. Promises: a walk
+//! from cursor to cursor shows every pair that exists from its start to its end; no request searches for longer than
+//! [`SEARCH_TIME_MAX`], however many pairs there are and however few match.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use memchr::{memchr2_iter, memmem};
+
+use super::options::number_of;
+use crate::command::call::{Answer, Arguments, Call};
+use crate::command::refusals::bad_argument;
+use crate::command::replies::Replies;
+use crate::command::stream::{Pull, Pulled, Source};
+use crate::command::table::{ANY, Command, Keys};
+use crate::engine::Position;
+use crate::model::entry::Entry;
+use crate::model::{Key, is_text};
+use crate::protocol::{ErrorReply, Reply};
+
+pub(in crate::command) const ROWS: &[Command] = &[Command::read(
+    "PAGE",
+    "<cursor> [PREFIX <prefix>] [SEARCH <text>] [LIMIT <number>]",
+    1..=ANY,
+    page,
+)
+.keys(Keys::Keyspace)
+.not_in_multi()
+.example("PAGE 0 PREFIX user: LIMIT 2")
+.summary(
+    "List some pairs, with size and expiry, and the cursor of the next page; 0 begins, and ends.",
+)];
+
+/// The number of pairs of a page unless it is given, and the most that can be: a page is made in memory.
+pub const PAGE_PAIRS: usize = 50;
+/// The most pairs of a page.
+pub const PAGE_PAIRS_MAX: usize = 1_000;
+/// The most bytes of a value that are shown: GET reads the rest.
+const SHOWN_BYTES_MAX: usize = 256;
+/// The longest search of one request: a page has to come at once, and other clients have their turn.
+const SEARCH_TIME_MAX: Duration = Duration::from_millis(40);
+/// The number of pairs that are searched before other tasks run.
+const PAIRS_AT_A_TIME: usize = 1_000;
+
+fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let cursor = std::str::from_utf8(&words[0]).ok();
+    let cursor = cursor.and_then(|cursor| cursor.parse().ok());
+    let cursor = cursor.ok_or_else(|| bad_argument("invalid cursor"))?;
+    let (mut prefix, mut text, mut limit) = (&b""[..], &b""[..], PAGE_PAIRS);
+    let mut options = words[1..].iter();
+    while let Some(option) = options.next() {
+        let word = options.next().ok_or_else(|| call.syntax_error())?;
+        match &*option.to_ascii_uppercase() {
+            b"PREFIX" => prefix = Key::parse(word)?.as_bytes(),
+            b"SEARCH" => text = word,
+            b"LIMIT" => {
+                let number = usize::try_from(number_of(word)?).unwrap_or(0);
+                limit = Some(number)
+                    .filter(|number| (1..=PAGE_PAIRS_MAX).contains(number))
+                    .ok_or_else(|| bad_argument(format!("LIMIT is 1 to {PAGE_PAIRS_MAX}")))?;
+            }
+            _ => return Err(call.syntax_error()),
+        }
+    }
+    call.engine()?;
+    call.stream(Page {
+        cursor,
+        prefix: prefix.into(),
+        search: Search::new(text),
+        limit,
+    })
+}
+
+/// A page that is to be made.
+struct Page {
+    cursor: Position,
+    prefix: Box<[u8]>,
+    search: Search,
+    limit: usize,
+}
+
+impl Source for Page {
+    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(async move {
+            let Found {
+                entries,
+                next,
+                searched,
+            } = self.find(pull).await?;
+            let replies = &mut *pull.replies;
+            replies.reply(Reply::Array(3));
+            replies.reply(Reply::Value(next.unwrap_or(0).to_string().as_bytes()));
+            replies.reply(Reply::Count(searched));
+            replies.reply(Reply::Array(entries.len()));
+            for entry in &entries {
+                show(entry, replies);
+            }
+            Ok(Pulled::End)
+        })
+    }
+}
+
+fn show(entry: &Entry, replies: &mut dyn Replies) {
+    let bytes = entry.value_bytes();
+    let is_text = is_text(bytes);
+    let mut end = bytes.len().min(SHOWN_BYTES_MAX);
+    // Back to the start of a character; the first byte of one is never 10xxxxxx (RFC 3629, section 3).
+    while is_text && end < bytes.len() && bytes[end] & 0b1100_0000 == 0b1000_0000 {
+        end -= 1;
+    }
+    replies.reply(Reply::Array(5));
+    replies.reply(Reply::Value(entry.key_bytes()));
+    replies.reply(Reply::Status(if is_text { "text" } else { "binary" }));
+    replies.reply(Reply::Count(bytes.len() as u64));
+    let expires_at = entry.expires_at();
+    replies.reply(Reply::Signed(expires_at.map_or(-1, u64::cast_signed)));
+    replies.reply(Reply::Value(&bytes[..end]));
+}
+
+/// The pairs of a page.
+struct Found {
+    entries: Vec<Entry>,
+    next: Option<Position>,
+    /// The number of pairs that were searched.
+    searched: u64,
+}
+
+impl Page {
+    async fn find(&self, pull: &mut Pull<'_>) -> Result<Found, ErrorReply> {
+        let engine = pull.service.engine()?;
+        let began = Instant::now();
+        let (mut entries, mut searched): (Vec<Entry>, u64) = (Vec::new(), 0);
+        let mut next = Some(self.cursor);
+        // A whole key that is typed into a search is found at once, however many pairs there are; the walk then skips it.
+        let is_filtered = !(self.prefix.is_empty() && self.search.is_empty());
+        let typed = [&*self.prefix, self.search.text()];
+        if self.cursor == 0 && is_filtered {
+            for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
+                let mut transaction = engine.begin(&[key]);
+                pull.barrier.raise(transaction.seen());
+                searched += 1;
+                let found = transaction.get(key);
+                let is_new = |entry: &Entry| !entries.iter().any(|one| one.is_same(entry));
+                let found = found.filter(|entry| self.matches(entry) && is_new(entry));
+                entries.extend(found);
+            }
+        }
+        // Every request gets on; few pairs are searched at a time while many match, so that no page is much too long.
+        let mut least = self.limit.min(PAIRS_AT_A_TIME);
+        while let Some(position) = next
+            && (position == self.cursor
+                || entries.len() < self.limit && began.elapsed() < SEARCH_TIME_MAX)
+        {
+            let before = entries.len();
+            let (page, following) = engine.page(position, least, pull.barrier);
+            next = following;
+            for entry in page {
+                searched += 1;
+                let was_shown = is_filtered && typed.contains(&entry.key_bytes());
+                if self.matches(&entry) && !was_shown {
+                    entries.push(entry);
+                }
+            }
+            if entries.len() == before {
+                least = (least * 2).min(PAIRS_AT_A_TIME);
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(Found {
+            entries,
+            next,
+            searched,
+        })
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        entry.key_bytes().starts_with(&self.prefix) && self.search.matches(entry)
+    }
+}
+
+/// A text to search for in keys and values; case does not matter for the letters A to Z.
+struct Search {
+    text: Box<[u8]>,
+    /// Only a text with letters is compared in both cases.
+    has_letters: bool,
+}
+
+impl Search {
+    fn new(text: &[u8]) -> Self {
+        Self {
+            text: text.into(),
+            has_letters: text.iter().any(u8::is_ascii_alphabetic),
+        }
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        self.is_in(entry.key_bytes()) || self.is_in(entry.value_bytes())
+    }
+
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        let [first, ..] = &*self.text else {
+            return true;
+        };
+        if !self.has_letters {
+            return memmem::find(bytes, &self.text).is_some();
+        }
+        let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+        memchr2_iter(lower, upper, bytes).any(|at| {
+            let there = bytes[at..].get(..self.text.len());
+            there.is_some_and(|there| there.eq_ignore_ascii_case(&self.text))
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! The dispatcher: the one way from a request to its replies, for every door.
+//!
+//! In: prepared requests of a session. Out: replies in a sink, or a stream of them. Promises: every request is answered and counted
+//! once; a request of a transaction or a batch passes the same checks as one alone.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::call::{Arguments, Call, Outcome};
+use super::data::transaction::{self, Part};
+use super::observation::Status;
+use super::prepare::{Batch, Prepared, wrong_arity};
+use super::refusals::bad_argument;
+use super::replies::Replies;
+use super::service::Service;
+use super::session::Session;
+use super::table::{COMMANDS, Command, Keys, place_of};
+use crate::engine::{Barrier, LockedBatch};
+use crate::metrics::counters::Tally;
+use crate::protocol::{Dialect, ErrorReply, Reply};
+
+/// The result of one request.
+#[derive(Debug)]
+pub struct Executed {
+    /// The way on.
+    pub outcome: Outcome,
+    /// The result in one word.
+    pub status: Status,
+    /// The reply tells of a change, made or found unnecessary: it must not leave if the change cannot be made durable.
+    pub tells_of_change: bool,
+}
+
+/// Executes the requests of one session.
+#[derive(Debug)]
+pub struct Dispatcher<'a> {
+    /// The data and everything else that sessions share.
+    pub service: &'a Service,
+    /// The state of the client.
+    pub session: &'a mut Session,
+    /// Counts what is executed.
+    pub tally: &'a mut Tally,
+    /// Raised to the last change that a reply tells of.
+    pub barrier: &'a mut Barrier,
+}
+
+impl Dispatcher<'_> {
+    /// Executes one request. `locked` is the batch whose locks it shares, if any, and its place there.
+    pub fn execute(
+        &mut self,
+        dialect: Dialect,
+        batch: &Batch<'_>,
+        request: &Prepared,
+        locked: Option<(&mut Option<LockedBatch<'_>>, usize)>,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        let arguments = batch.arguments(request);
+        let (mut status, mut tells_of_change) = (Status::Ok, false);
+        let answer = match self.admit(dialect, request, arguments) {
+            Err(error) => Err(self.session.refused(request.command(), error)),
+            Ok((place, command)) if self.session.is_queueing(command) => {
+                self.session.queue((place, command), arguments, replies)
+            }
+            Ok((place, command)) => {
+                let mut call = Call {
+                    service: self.service,
+                    session: self.session,
+                    tally: self.tally,
+                    barrier: self.barrier,
+                    replies,
+                    command,
+                    place,
+                    dialect,
+                    transaction: None,
+                    locked,
+                    status,
+                    tells_of_change,
+                };
+                let answer = call.perform(arguments);
+                (status, tells_of_change) = (call.status, call.tells_of_change);
+                answer
+            }
+        };
+        match answer {
+            Ok(outcome) => Executed {
+                outcome,
+                status,
+                tells_of_change,
+            },
+            Err(error) => self.refuse(&error, replies),
+        }
+    }
+
+    /// Executes requests as one transaction, as EXEC does. If one of them is refused, nothing has changed, and its error is the
+    /// only reply. `is_too_long` refuses replies of so many bytes.
+    pub fn execute_all(
+        &mut self,
+        dialect: Dialect,
+        batch: &Batch<'_>,
+        requests: &[Prepared],
+        is_too_long: impl Fn(usize) -> Option<ErrorReply>,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        let parts: Result<Vec<Part<'_>>, ErrorReply> = requests
+            .iter()
+            .map(|request| {
+                let arguments = batch.arguments(request);
+                let (place, command) = self.admit(dialect, request, arguments)?;
+                Ok(Part {
+                    place,
+                    command,
+                    arguments: Cow::Borrowed(arguments),
+                })
+            })
+            .collect();
+        let place = place_of(b"EXEC", dialect).expect("a row of the table");
+        let mut call = Call {
+            service: self.service,
+            session: self.session,
+            tally: self.tally,
+            barrier: self.barrier,
+            replies,
+            command: COMMANDS[place],
+            place,
+            dialect,
+            transaction: None,
+            locked: None,
+            status: Status::Ok,
+            tells_of_change: false,
+        };
+        let done = parts.and_then(|parts| transaction::execute(&mut call, &parts, is_too_long));
+        let tells_of_change = call.tells_of_change;
+        match done {
+            Ok(()) => Executed {
+                outcome: Outcome::Done,
+                status: Status::Ok,
+                tells_of_change,
+            },
+            Err(error) => self.refuse(&error, replies),
+        }
+    }
+
+    fn refuse(&mut self, error: &ErrorReply, replies: &mut dyn Replies) -> Executed {
+        self.tally.errors += 1;
+        replies.reply(Reply::Error(error));
+        Executed {
+            outcome: Outcome::Done,
+            status: Status::Refused(error.code),
+            tells_of_change: false,
+        }
+    }
+
+    /// Counts a request and checks what does not depend on the data: that the command exists and takes as many arguments, and
+    /// that it is allowed while subscribed.
+    fn admit(
+        &mut self,
+        dialect: Dialect,
+        request: &Prepared,
+        arguments: &Arguments<'_>,
+    ) -> Result<(usize, &'static Command), ErrorReply> {
+        self.tally.requests += 1;
+        if let Some(place) = request.place {
+            self.tally.command(usize::from(place));
+        }
+        let (place, command) = match (&request.error, request.place.zip(request.command())) {
+            (None, Some((place, command))) => (usize::from(place), command),
+            (Some(error), _) => return Err((**error).clone()),
+            (None, None) => unreachable!("what is not in the table has an error"),
+        };
+        if let Some(client) = &self.session.client {
+            client.command.store(place + 1, Relaxed);
+        }
+        if self.session.blocks_while_subscribed(command, dialect) {
+            let name = command.name.to_lowercase();
+            return Err(bad_argument(format!(
+                "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            )));
+        }
+        if command.keys == Keys::Pairs && !arguments.len().is_multiple_of(2) {
+            return Err(wrong_arity(command, arguments.len(), dialect));
+        }
+        Ok((place, command))
+    }
+}

@@ -1,0 +1,104 @@
+//! The latest slow requests, for SLOWLOG.
+//!
+//! In: executed requests and their times. Out: those over a threshold, a bounded number of them, each cut to a bounded length.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::clients::Client;
+use super::table::Command;
+use crate::model::now_ms;
+
+/// How many words of a slow request are kept, and how many bytes of each, as in Redis.
+const WORDS_KEPT: usize = 32;
+const WORD_BYTES_KEPT: usize = 128;
+/// The latest slow requests.
+#[derive(Debug)]
+pub struct Slowlog {
+    /// From how many microseconds on a request is slow; below nought none is.
+    pub(in crate::command) threshold_us: AtomicI64,
+    /// How many are kept.
+    pub(in crate::command) len_max: AtomicI64,
+    log: Mutex<Log>,
+}
+
+impl Default for Slowlog {
+    fn default() -> Self {
+        Self {
+            threshold_us: AtomicI64::new(10_000),
+            len_max: AtomicI64::new(128),
+            log: Mutex::default(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    next_id: u64,
+    /// The last one first.
+    pub(super) requests: VecDeque<Slow>,
+}
+
+#[derive(Debug)]
+pub(super) struct Slow {
+    pub(super) id: u64,
+    pub(super) at_seconds: u64,
+    pub(super) us: u64,
+    pub(super) words: Vec<Vec<u8>>,
+    pub(super) address: String,
+    pub(super) name: String,
+}
+
+impl Slowlog {
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a request, if it was slow.
+    pub(super) fn note<W: AsRef<[u8]>>(
+        &self,
+        client: Option<&Client>,
+        command: &Command,
+        arguments: &[W],
+        took: Duration,
+    ) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let threshold = u64::try_from(self.threshold_us.load(Relaxed));
+        if threshold.is_ok_and(|threshold| us >= threshold) {
+            let name = command.name.to_lowercase();
+            let words = std::iter::once(name.as_bytes()).chain(arguments.iter().map(AsRef::as_ref));
+            let mut kept: Vec<Vec<u8>> = words.take(WORDS_KEPT).map(shortened).collect();
+            if arguments.len() + 1 > WORDS_KEPT {
+                let more = arguments.len() + 2 - WORDS_KEPT;
+                kept[WORDS_KEPT - 1] = format!("... ({more} more arguments)").into_bytes();
+            }
+            let mut log = self.log();
+            let id = log.next_id;
+            log.next_id += 1;
+            log.requests.push_front(Slow {
+                id,
+                at_seconds: now_ms() / 1000,
+                us,
+                words: kept,
+                address: client.map_or(String::new(), |client| client.address.to_string()),
+                name: client.map_or(String::new(), |client| client.names().name),
+            });
+            let len_max = usize::try_from(self.len_max.load(Relaxed)).unwrap_or(0);
+            log.requests.truncate(len_max);
+        }
+    }
+}
+
+fn shortened(word: &[u8]) -> Vec<u8> {
+    if word.len() <= WORD_BYTES_KEPT {
+        return word.to_vec();
+    }
+    let more = word.len() - WORD_BYTES_KEPT;
+    [
+        &word[..WORD_BYTES_KEPT],
+        format!("... ({more} more bytes)").as_bytes(),
+    ]
+    .concat()
+}

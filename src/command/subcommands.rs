@@ -1,0 +1,59 @@
+//! Commands with subcommands: their HELP, and what is said of other words.
+
+use super::call::{Answer, Arguments, Call, Outcome};
+use super::refusals::bad_argument;
+use super::table::Command;
+use crate::protocol::{ErrorReply, Reply};
+
+/// Answers a word that is not one of the command's subcommands with these arguments: HELP, or the error that Redis gives.
+/// `known` are the subcommands that take other arguments.
+///
+/// # Errors
+/// `ARGS`, unless the word is HELP.
+pub(super) fn other_subcommand(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    known: &[&str],
+) -> Answer {
+    let (word, name) = (String::from_utf8_lossy(&words[0]), call.command.name);
+    let is_help = word.eq_ignore_ascii_case("HELP");
+    if is_help && words.len() == 1 {
+        return list_subcommands(call);
+    }
+    if is_help || known.iter().any(|known| word.eq_ignore_ascii_case(known)) {
+        let (name, word) = (name.to_lowercase(), word.to_lowercase());
+        return Err(bad_argument(format!(
+            "wrong number of arguments for '{name}|{word}' command"
+        )));
+    }
+    Err(bad_argument(format!(
+        "unknown subcommand '{word}'. Try {name} HELP."
+    )))
+}
+
+fn list_subcommands(call: &mut Call<'_, '_>) -> Answer {
+    let Command { name, usage, .. } = call.command;
+    // In brackets where the command can also stand alone.
+    let usage = usage
+        .strip_prefix('[')
+        .and_then(|usage| usage.strip_suffix(']'))
+        .unwrap_or(usage);
+    let first = format!("{name} <subcommand> [<argument> ...]. Subcommands are:");
+    let lines: Vec<&str> = std::iter::once(&*first)
+        .chain(usage.split(" | "))
+        .chain(["HELP"])
+        .collect();
+    call.replies.reply(Reply::Array(lines.len()));
+    for line in lines {
+        call.replies.reply(Reply::Status(line));
+    }
+    Ok(Outcome::Done)
+}
+
+/// Returns the error that Redis gives for some subcommands.
+pub(super) fn doubtful_subcommand(call: &Call<'_, '_>, word: &[u8]) -> ErrorReply {
+    let (word, name) = (String::from_utf8_lossy(word), call.command.name);
+    bad_argument(format!(
+        "unknown subcommand or wrong number of arguments for '{word}'. Try {name} HELP."
+    ))
+}

@@ -1,0 +1,7 @@
+//! Versions of values: equal if and only if the values are, today and after a restart.
+
+/// Returns the version of a value: its BLAKE3 hash, as 64 hexadecimal digits.
+#[must_use]
+pub fn version_of(value: &[u8]) -> String {
+    blake3::hash(value).to_string()
+}

@@ -1,0 +1,59 @@
+//! `GET /api/v1/export`: all pairs as a file, in a form that can be imported.
+//!
+//! In: a prefix. Out: one JSON object as store.json is, expiry included, streamed as fast as it is read.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::command::Service;
+use crate::http::compat::bodies::StoredValue;
+use crate::http::docs::{LOADING, OTHER_SITE};
+use crate::http::door::Door;
+use crate::http::problem::Problem;
+use crate::http::{input, responses};
+
+/// What is exported.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// Only pairs whose key begins with this.
+    #[serde(default)]
+    #[param(required = false, example = "user:")]
+    prefix: String,
+}
+
+/// Export pairs.
+///
+/// One JSON object as store.json is, a pair to a line. Unlike `GET /all` it has when pairs expire: such a value reads
+/// `{"$text": "...", "$expires_at": "..."}`.
+#[utoipa::path(get, path = "/api/v1/export", tag = "Keys", params(Asked),
+    responses(
+        (status = 200, description = "The pairs.", body = HashMap<String, StoredValue>,
+            example = json!({"config:mode": "production",
+                "session:7": {"$text": "Ada", "$expires_at": "2026-11-24T01:02:03.456Z"}})),
+        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The prefix is over the limit of a key.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not what it should be.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
+pub async fn export(
+    State(service): State<Arc<Service>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Asked { prefix } = input::query(asked)?;
+    let mut door = Door::new(&service);
+    let stream = door.open("ALL", &[prefix.as_bytes()])?;
+    let mut response = responses::export(door, stream);
+    let name = HeaderValue::from_static("attachment; filename=\"pykv.json\"");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_DISPOSITION, name);
+    Ok(response)
+}

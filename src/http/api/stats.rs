@@ -1,0 +1,25 @@
+//! `GET /api/v1/stats`: the server's figures.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::command::Service;
+use crate::http::docs::{LOADING, OTHER_SITE};
+use crate::http::figures::figures;
+use crate::http::problem::Problem;
+
+/// Read the server's figures.
+///
+/// The same as STATS on the text port: numbers, words, and null for what is not known yet.
+#[utoipa::path(get, path = "/api/v1/stats", tag = "Server",
+    responses(
+        (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,
+            example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "command_put": 10})),
+        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
+pub async fn stats(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
+    Ok(Json(figures(&service).await?).into_response())
+}

@@ -1,0 +1,155 @@
+//! The API of the older `PyKV` program, for its dashboard and its clients.
+//!
+//! In: HTTP. Out: the older program's bodies, to the byte. Deliberate differences: `POST /put` takes a JSON body, too; a missing key is
+//! a 404; a key may hold any character, slashes included; `GET /all` is streamed; text that is not UTF-8 is refused, not
+//! mended.
+
+pub mod bodies;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+
+use super::docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use super::door::{Answer, Door, Told};
+use super::figures::figures;
+use super::{input, responses};
+use crate::command::{Service, Status};
+use bodies::{Detail, Invalid, Message, NotFound, Pair, Stored, StoredValue};
+use bodies::{detail, message};
+
+/// Store a value under a key.
+///
+/// Key and value stand in the query. A pair that is too long for a URL may come as a JSON object instead, without a query:
+/// `{"key": "...", "value": "..."}`.
+#[utoipa::path(post, path = "/put", tag = "Pairs",
+    params(
+        ("key" = String, Query, description = "The key: any text up to 64 KiB, the empty one included. The last one counts.",
+            example = "user:101:name"),
+        ("value" = String, Query, description = "The value: any text up to 64 MiB, the empty one included. The last one counts.",
+            example = "Alice Johnson")),
+    request_body(content = Option<Pair>, content_type = "application/json",
+        description = "The pair, or what the query does not have of it; ignored where the query has both."),
+    responses(
+        (status = 200, description = "Stored, and as safe as the server's `--durability` says.", body = Message,
+            example = json!({"message": "Key stored successfully"})),
+        (status = 400, description = "The body has not arrived whole.", body = Detail),
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 413, description = TOO_LARGE, body = Detail),
+        (status = 422, description = "A field is missing, or is not text.", body = Invalid),
+        (status = 503, description = UNSAFE, body = Detail)))]
+pub(super) async fn put(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let uri = request.uri().clone();
+    let body = match input::body(request).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_older(),
+    };
+    let (key, value) = match input::pair(uri.query().unwrap_or_default(), &body) {
+        Ok(pair) => pair,
+        Err(faults) => return bodies::invalid(faults),
+    };
+    // It may be long, and has been copied.
+    drop(body);
+    let words = [key.as_bytes(), value.as_bytes()];
+    match Door::new(&service).ask("PUT", &words).await {
+        Ok(_) => message("Key stored successfully"),
+        Err(refused) => refused.into_older(),
+    }
+}
+
+/// Read the value of a key.
+#[utoipa::path(get, path = "/get/{key}", tag = "Pairs",
+    params(("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+        example = "user:101:name")),
+    responses(
+        (status = 200, description = "The pair.", body = Stored),
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 404, description = "There is no such key.", body = NotFound),
+        (status = 413, description = TOO_LARGE, body = Detail),
+        (status = 422, description = "The key is not UTF-8.", body = Detail),
+        (status = 503, description = LOADING, body = Detail)))]
+pub(super) async fn get_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
+    let key = input::key(&uri, "/get/");
+    match Door::new(&service)
+        .ask("GET", &[&key])
+        .await
+        .map(Answer::first)
+    {
+        Ok(Told::Found(value)) => responses::pair(&String::from_utf8_lossy(&key), value),
+        Ok(_) => bodies::not_found(),
+        Err(refused) => refused.into_older(),
+    }
+}
+
+/// Delete a key.
+#[utoipa::path(delete, path = "/delete/{key}", tag = "Pairs",
+    params(("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+        example = "user:101:name")),
+    responses(
+        (status = 200, description = "Deleted.", body = Message, example = json!({"message": "Key deleted successfully"})),
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 404, description = "There is no such key.", body = Detail, example = json!({"detail": "Key not found"})),
+        (status = 413, description = TOO_LARGE, body = Detail),
+        (status = 422, description = "The key is not UTF-8.", body = Detail),
+        (status = 503, description = UNSAFE, body = Detail)))]
+pub(super) async fn delete_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
+    let key = input::key(&uri, "/delete/");
+    match Door::new(&service).ask("DEL", &[&key]).await {
+        Ok(answer) if answer.status == Status::NotFound => {
+            detail(StatusCode::NOT_FOUND, "Key not found")
+        }
+        Ok(_) => message("Key deleted successfully"),
+        Err(refused) => refused.into_older(),
+    }
+}
+
+/// Read all pairs.
+///
+/// They come as one JSON object, in no order, and are streamed: the answer may be as long as the store.
+#[utoipa::path(get, path = "/all", tag = "Pairs",
+    responses(
+        (status = 200, description = "All pairs.", body = HashMap<String, StoredValue>,
+            example = json!({"config:mode": "production", "user:101:name": "Alice Johnson", "logo": {"$base64": "AP8="}})),
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 503, description = LOADING, body = Detail)))]
+pub(super) async fn all(State(service): State<Arc<Service>>) -> Response {
+    let mut door = Door::new(&service);
+    match door.open("ALL", &[]) {
+        Ok(stream) => responses::all(door, stream),
+        Err(refused) => refused.into_older(),
+    }
+}
+
+/// Delete every key.
+#[utoipa::path(delete, path = "/clear", tag = "Pairs",
+    responses(
+        (status = 200, description = "The store is empty.", body = Message,
+            example = json!({"message": "Store cleared successfully"})),
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 503, description = UNSAFE, body = Detail)))]
+pub(super) async fn clear(State(service): State<Arc<Service>>) -> Response {
+    match Door::new(&service).ask("CLEAR", &[]).await {
+        Ok(_) => message("Store cleared successfully"),
+        Err(refused) => refused.into_older(),
+    }
+}
+
+/// Read the server's figures.
+///
+/// The same as STATS on the text port: numbers, words, and null for what is not known yet.
+#[utoipa::path(get, path = "/stats", tag = "Server",
+    responses(
+        (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,
+            example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "requests_per_second": 12.4,
+                "last_save_time": "2026-11-23T01:02:03.456Z", "last_save_result": "ok", "command_put": 10})),
+        (status = 403, description = OTHER_SITE, body = Detail),
+        (status = 503, description = LOADING, body = Detail)))]
+pub(super) async fn stats(State(service): State<Arc<Service>>) -> Response {
+    match figures(&service).await {
+        Ok(figures) => Json(figures).into_response(),
+        Err(refused) => refused.into_older(),
+    }
+}

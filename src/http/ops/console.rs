@@ -1,0 +1,116 @@
+//! `GET /api/v1/console`: the line protocol for a browser, which can open no socket but a WebSocket (RFC 6455).
+//!
+//! In: messages of text, each of one or more lines. Out: replies, in messages of bytes as they come. Promises: it is a client like
+//! those of the text port, with the browser's address, so that all of protocol.md holds here; a browser that does not read is
+//! not read from.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use axum::serve::IncomingStream;
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+
+use crate::command::Service;
+use crate::http::docs::OTHER_SITE;
+use crate::http::listener::Limited;
+use crate::http::problem::Problem;
+use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
+use crate::server::connection;
+use crate::server::transport::{self, Peer};
+
+/// How often a silent browser is shown that the server is there; a connection on which nothing moves is ended.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// Speak the line protocol.
+///
+/// A WebSocket that is a client of the text port: it takes lines as text, and answers with bytes as they come.
+#[utoipa::path(get, path = "/api/v1/console", tag = "Server",
+    responses(
+        (status = 101, description = "From now on it is a WebSocket."),
+        (status = 400, description = "The request does not ask for a WebSocket.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 426, description = "The connection cannot become a WebSocket.", body = Problem,
+            content_type = "application/problem+json")))]
+pub async fn console(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(address): ConnectInfo<ClientAddress>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let upgrade = upgrade.map_err(|rejection| {
+        let reason = format!("{}; open it as a WebSocket", rejection.body_text());
+        Problem::new(rejection.status(), reason)
+    })?;
+    let upgrade = upgrade
+        .max_message_size(QUOTED_LINE_BYTES_MAX)
+        .max_frame_size(QUOTED_LINE_BYTES_MAX);
+    let addresses = (address.0, service.setup.address);
+    Ok(upgrade.on_upgrade(move |browser| async move {
+        let (transport, peer) = transport::channel();
+        tokio::spawn(connection::serve(transport, addresses, service));
+        // One of the two has gone: there is nobody to be told.
+        let _ = carry(browser, peer).await;
+    }))
+}
+
+/// Carries lines and replies until one of the two goes.
+async fn carry(browser: WebSocket, peer: Peer) -> Result<(), axum::Error> {
+    let (replies, lines) = browser.split();
+    // Side by side: no line is read while replies are not.
+    tokio::select! {
+        ended = carry_lines(lines, peer.requests) => ended,
+        ended = carry_replies(peer.replies, replies) => ended,
+    }
+}
+
+async fn carry_lines(
+    mut lines: SplitStream<WebSocket>,
+    requests: mpsc::Sender<Bytes>,
+) -> Result<(), axum::Error> {
+    while let Some(message) = lines.next().await {
+        match message? {
+            Message::Text(line) => {
+                let sent = requests.send(line.into()).await;
+                sent.map_err(axum::Error::new)?;
+            }
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn carry_replies(
+    mut replies: mpsc::Receiver<Bytes>,
+    mut browser: SplitSink<WebSocket, Message>,
+) -> Result<(), axum::Error> {
+    let mut pings = tokio::time::interval(PING_EVERY);
+    loop {
+        tokio::select! {
+            bytes = replies.recv() => match bytes {
+                None => return browser.send(Message::Close(None)).await,
+                Some(bytes) => browser.send(Message::Binary(bytes)).await?,
+            },
+            _ = pings.tick() => browser.send(Message::Ping(Bytes::new())).await?,
+        }
+    }
+}
+
+/// The address of a client of HTTP.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(SocketAddr);
+
+impl Connected<IncomingStream<'_, Limited>> for ClientAddress {
+    fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}

@@ -1,0 +1,6 @@
+//! Endpoints for those who operate the server: health, metrics, the live feed, the console.
+
+pub mod console;
+pub mod health;
+pub mod live;
+pub mod metrics;

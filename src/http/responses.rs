@@ -1,0 +1,217 @@
+//! Pairs as JSON bodies: one pair, its long value in pieces, or all pairs as one object.
+//!
+//! In: a value, or a stream of pairs. Out: a body that is made as fast as it is read. Promise: whatever the store holds and however
+//! slow its reader, no more is held than one chunk, and the entries of one shard, which are shared with the store.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, stream};
+
+use super::door::{Door, FoundValue, expiry_json};
+use crate::codec::json::{self, Pieces};
+use crate::command::{Replies, Stream};
+use crate::model::entry::Entry;
+use crate::model::{UnixMs, Value};
+use crate::protocol::{Dialect, Reply};
+
+/// A list is sent in chunks of about this size, and a value that is longer in pieces.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Returns a pair as `GET /get` shows it.
+pub fn pair(key: &str, value: FoundValue) -> Response {
+    one(key, value, "}")
+}
+
+/// Returns a pair and its expiry as `GET /api/v1/keys` shows it.
+pub fn pair_with_expiry(key: &str, value: FoundValue) -> Response {
+    let end = format!(",\"expires_at\":{}}}", expiry_json(value.expires_at()));
+    one(key, value, &end)
+}
+
+/// Returns a pair, and `end` behind its value. A short one has a length, a long one is sent in pieces.
+fn one(key: &str, value: FoundValue, end: &str) -> Response {
+    let mut body = b"{\"key\":".to_vec();
+    json::write_string(&mut body, key);
+    body.extend_from_slice(b",\"value\":");
+    match value {
+        FoundValue::Short(bytes, _) => {
+            let value = Value::parse(&bytes).expect("it was read from the store");
+            json::write_value(&mut body, value);
+            body.extend_from_slice(end.as_bytes());
+            respond(Body::from(body))
+        }
+        FoundValue::Long(entry) => {
+            let (opening, pieces, closing) = quoted(entry, None);
+            body.extend_from_slice(opening);
+            let last = [closing.as_bytes(), end.as_bytes()].concat();
+            let chunks = std::iter::once(body).chain(pieces).chain([last]);
+            respond(Body::from_stream(stream::iter(
+                chunks.map(Ok::<_, Infallible>),
+            )))
+        }
+    }
+}
+
+/// The text before, between and behind pairs.
+struct Layout {
+    opening: &'static [u8],
+    between: &'static [u8],
+    closing: &'static [u8],
+    /// The expiry of a pair is shown.
+    has_expiry: bool,
+}
+
+/// Returns all pairs of a stream, as the older program shows them.
+pub fn all(door: Door, stream: Stream) -> Response {
+    let layout = Layout {
+        opening: b"{",
+        between: b",",
+        closing: b"}",
+        has_expiry: false,
+    };
+    listed(door, stream, layout)
+}
+
+/// Returns all pairs of a stream, as store.json has them.
+pub fn export(door: Door, stream: Stream) -> Response {
+    let layout = Layout {
+        opening: b"{\n",
+        between: b",\n",
+        closing: b"\n}\n",
+        has_expiry: true,
+    };
+    listed(door, stream, layout)
+}
+
+fn listed(door: Door, pairs: Stream, layout: Layout) -> Response {
+    let object = Object {
+        layout,
+        chunk: Vec::new(),
+        pieces: None,
+        has_begun: false,
+    };
+    let state = (door, Some(pairs), object);
+    let chunks = stream::unfold(state, async |(mut door, mut pairs, mut object)| {
+        if !object.write_pieces() {
+            let stream = pairs.as_mut()?;
+            if door.pump(stream, &mut object).await {
+                pairs = None;
+            }
+        }
+        let chunk = std::mem::take(&mut object.chunk);
+        Some((Ok::<_, Infallible>(chunk), (door, pairs, object)))
+    });
+    // An encoder asks once more after its end.
+    respond(Body::from_stream(chunks.fuse()))
+}
+
+fn respond(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Returns the JSON form of a long value: its opening, its pieces, its closing. With an expiry it is an object.
+fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces, String) {
+    let end = expires_at.map_or_else(
+        || "}".to_owned(),
+        |at| format!(",\"$expires_at\":{}}}", expiry_json(Some(at))),
+    );
+    let pieces = Pieces::new(entry);
+    match (pieces.is_text(), expires_at) {
+        (true, None) => (b"\"", pieces, "\"".to_owned()),
+        (true, Some(_)) => (b"{\"$text\":\"", pieces, format!("\"{end}")),
+        (false, _) => (b"{\"$base64\":\"", pieces, format!("\"{end}")),
+    }
+}
+
+/// Pairs as members of one JSON object.
+struct Object {
+    layout: Layout,
+    /// What has been written and not been sent.
+    chunk: Vec<u8>,
+    /// The rest of a long value, and its closing.
+    pieces: Option<(Pieces, String)>,
+    has_begun: bool,
+}
+
+impl Object {
+    /// Writes pieces of a long value up to a chunk; returns false if there is none.
+    fn write_pieces(&mut self) -> bool {
+        let Some((pieces, closing)) = &mut self.pieces else {
+            return false;
+        };
+        while self.chunk.len() < CHUNK_BYTES {
+            match pieces.next() {
+                Some(piece) => self.chunk.extend(piece),
+                None => {
+                    self.chunk.extend_from_slice(closing.as_bytes());
+                    self.pieces = None;
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    /// Writes what stands before a pair, and its key.
+    fn write_key(&mut self, key: &str) {
+        let has_begun = std::mem::replace(&mut self.has_begun, true);
+        let before = if has_begun {
+            self.layout.between
+        } else {
+            self.layout.opening
+        };
+        self.chunk.extend_from_slice(before);
+        json::write_string(&mut self.chunk, key);
+        self.chunk.push(b':');
+    }
+}
+
+impl Replies for Object {
+    fn reply(&mut self, reply: Reply<'_>) {
+        match reply {
+            Reply::Item(key, value) => {
+                self.write_key(key);
+                let expires_at = value.expires_at().filter(|_| self.layout.has_expiry);
+                let value = Value::parse_until(value.bytes(), expires_at);
+                let value = value.expect("it was read from the store");
+                json::write_value(&mut self.chunk, value);
+            }
+            Reply::End(_) => {
+                if !self.has_begun {
+                    self.chunk.extend_from_slice(self.layout.opening);
+                }
+                self.chunk.extend_from_slice(self.layout.closing);
+            }
+            _ => unreachable!("ALL answers with pairs and their end"),
+        }
+    }
+
+    fn long_value(&mut self, _entry: Entry) {
+        unreachable!("ALL answers with pairs and their end");
+    }
+
+    fn long_item(&mut self, entry: Entry) {
+        self.write_key(entry.key().as_str());
+        let expires_at = entry.expires_at().filter(|_| self.layout.has_expiry);
+        let (opening, pieces, closing) = quoted(entry, expires_at);
+        self.chunk.extend_from_slice(opening);
+        self.pieces = Some((pieces, closing));
+    }
+
+    fn is_full(&self) -> bool {
+        self.chunk.len() >= CHUNK_BYTES || self.pieces.is_some()
+    }
+
+    fn speak(&mut self, _dialect: Dialect) {}
+
+    fn bytes(&self) -> usize {
+        self.chunk.len()
+    }
+
+    fn truncate(&mut self, bytes: usize) {
+        self.chunk.truncate(bytes);
+    }
+}

@@ -1,0 +1,134 @@
+//! The replies of one client that have not been sent, encoded.
+//!
+//! In: replies. Out: bytes of the client's dialect. Promises: a long value is not copied; replies that tell of a change are
+//! known until they leave, so that an error can take their place if the change cannot be made durable.
+
+use crate::codec::json::Pieces;
+use crate::command::Replies;
+use crate::model::entry::Entry;
+use crate::protocol::{Dialect, ErrorReply, Reply, line, resp};
+
+/// The number of bytes at which replies are sent, however many requests are still to be executed.
+pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
+/// The replies of one client that have not been sent.
+#[derive(Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    /// The dialect of the replies that follow.
+    pub dialect: Dialect,
+    /// The replies that tell of a change: start, end, dialect.
+    changes: Vec<(usize, usize, Dialect)>,
+    /// The value that follows the bytes, and is sent before more replies are taken.
+    tail: Option<Box<Tail>>,
+}
+
+/// A long value that is sent from where it lies.
+pub enum Tail {
+    /// The value itself, then CRLF.
+    Bytes(Entry),
+    /// The value as a JSON string, then its closing quote.
+    Json(Pieces),
+}
+
+impl Output {
+    /// Returns true if there is nothing to be sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Makes room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    /// Marks the replies since `start` as telling of a change.
+    pub fn note_change(&mut self, start: usize) {
+        self.changes.push((start, self.bytes.len(), self.dialect));
+    }
+
+    /// Puts an error in the place of every reply that tells of a change; returns their number.
+    pub fn refuse_changes(&mut self, error: &ErrorReply) -> u64 {
+        let replies = std::mem::take(&mut self.bytes);
+        let changes = std::mem::take(&mut self.changes);
+        let mut kept = 0;
+        for (start, end, dialect) in &changes {
+            self.bytes.extend_from_slice(&replies[kept..*start]);
+            dialect.write(&mut self.bytes, Reply::Error(error));
+            kept = *end;
+        }
+        self.bytes.extend_from_slice(&replies[kept..]);
+        changes.len() as u64
+    }
+
+    /// Takes the marks of changes off: they are durable.
+    pub fn confirm_changes(&mut self) {
+        self.changes.clear();
+    }
+
+    /// Takes what is to be sent: bytes, and the value that follows them.
+    pub fn take(&mut self) -> (Vec<u8>, Option<Box<Tail>>) {
+        (std::mem::take(&mut self.bytes), self.tail.take())
+    }
+
+    /// Returns the bytes that are to be sent, if no value follows them.
+    #[must_use]
+    pub fn plain_bytes(&self) -> Option<&[u8]> {
+        self.tail.is_none().then_some(&*self.bytes)
+    }
+
+    /// Empties it, after its bytes have been sent.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(OUTPUT_BYTES_MAX);
+    }
+
+    /// Gives the memory of a client that has nothing to be sent back.
+    pub fn release_memory(&mut self) {
+        self.bytes = Vec::new();
+    }
+
+    fn long(&mut self, key_in_item: Option<&str>, entry: Entry) {
+        self.tail = Some(Box::new(if self.dialect.is_resp() {
+            resp::value_opening(&mut self.bytes, entry.value_bytes().len());
+            Tail::Bytes(entry)
+        } else {
+            let pieces = Pieces::new(entry);
+            let opening = line::value_opening(key_in_item, pieces.is_text());
+            self.bytes.extend(opening);
+            Tail::Json(pieces)
+        }));
+    }
+}
+
+impl Replies for Output {
+    fn reply(&mut self, reply: Reply<'_>) {
+        self.dialect.write(&mut self.bytes, reply);
+    }
+
+    fn long_value(&mut self, entry: Entry) {
+        self.long(None, entry);
+    }
+
+    fn long_item(&mut self, entry: Entry) {
+        let key = entry.key().as_str().to_owned();
+        self.long(Some(&key), entry);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= OUTPUT_BYTES_MAX || self.tail.is_some()
+    }
+
+    fn speak(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn truncate(&mut self, bytes: usize) {
+        self.bytes.truncate(bytes);
+    }
+}
