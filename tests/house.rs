@@ -1,4 +1,4 @@
-//! House rules that no lint knows: layers, module docs, sizes, and that README.md knows the table of commands.
+//! House rules that no lint knows: layers, module docs, sizes, and documents that agree with the program and with each other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -169,6 +169,115 @@ fn the_readme_names_every_command_of_the_table_in_order_and_nothing_else() {
 }
 
 #[test]
+fn the_readme_is_short() {
+    let lines = read(&root().join("README.md")).lines().count();
+    assert!(
+        lines <= 120,
+        "README.md has {lines} lines: move what is not for a first look to docs/"
+    );
+}
+
+/// The documents, by their paths from the top.
+const DOCUMENTS: [&str; 9] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "protocol.md",
+    "docs/architecture.md",
+    "docs/benchmarks.md",
+    "docs/client.md",
+    "docs/http.md",
+    "docs/operating.md",
+];
+
+/// The lines of a document outside its code blocks.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut anchors: Vec<String> = Vec::new();
+    let headings = prose(text).filter(|line| line.starts_with('#'));
+    for heading in headings.map(|line| line.trim_start_matches('#').trim()) {
+        let kept = heading.chars().filter(|character| {
+            character.is_alphanumeric() || matches!(character, ' ' | '-' | '_')
+        });
+        let anchor: String = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        let same = anchors
+            .iter()
+            .filter(|before| **before == anchor || before.starts_with(&format!("{anchor}-")))
+            .filter(|before| {
+                before[anchor.len()..]
+                    .chars()
+                    .skip(1)
+                    .all(|c| c.is_ascii_digit())
+            })
+            .count();
+        anchors.push(match same {
+            0 => anchor,
+            _ => format!("{anchor}-{same}"),
+        });
+    }
+    anchors
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        let path = root().join(document);
+        let text = read(&path);
+        let joined = prose(&text).collect::<Vec<_>>().join(" ");
+        let targets = joined.split("](").skip(1);
+        for target in targets.filter_map(|rest| rest.split(')').next()) {
+            if target.starts_with("http") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let aim = match file {
+                "" => path.clone(),
+                _ => path.parent().expect("a folder").join(file),
+            };
+            assert!(aim.exists(), "{document}: {target} leads nowhere");
+            assert!(
+                anchor.is_empty() || anchors(&read(&aim)).contains(&anchor.to_owned()),
+                "{document}: {target} has no such heading"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "only {seen} links were seen");
+}
+
+#[test]
+fn operating_md_lists_every_setting_with_its_variable_and_default() {
+    let text = read(&root().join("docs/operating.md"));
+    let mut seen = 0;
+    let command = <pykv::config::Config as clap::CommandFactory>::command();
+    for argument in command.get_arguments() {
+        let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else {
+            continue;
+        };
+        let defaults = argument.get_default_values().iter();
+        let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy()).collect();
+        let row = format!(
+            "| `--{flag}` | `{}` | `{}` |",
+            variable.to_string_lossy(),
+            defaults.join(" ")
+        );
+        assert!(text.contains(&row), "docs/operating.md has no row {row}");
+        seen += 1;
+    }
+    assert!(seen > 4, "only {seen} settings were seen");
+}
+
+#[test]
 fn every_rule_of_persistence_names_tests_that_are_there() {
     let rules = read(&root().join("src/persistence/mod.rs"));
     let mut seen = 0;
@@ -224,14 +333,19 @@ fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
         ".ci",
         ".git",
         ".gitignore",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "Cargo.lock",
         "Cargo.toml",
+        "Dockerfile",
         "LICENSE",
         "README.md",
         "benches",
         "client",
         "data",
+        "docs",
         "fuzz",
+        "packaging",
         "protocol.md",
         "src",
         "target",

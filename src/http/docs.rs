@@ -32,7 +32,7 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
         title = "PyKV",
         description = "A key-value server for people who want to see their data. \
             This is its HTTP side; everything is JSON.\n\n\
-            Values are text. Bytes that are not UTF-8, stored by other doors, read as `{\"$base64\": \"...\"}`. \
+            Values are text. Bytes that are not UTF-8, stored through other interfaces, read as `{\"$base64\": \"...\"}`. \
             Requests that a page of another site causes in a browser are refused with 403."
     ),
     paths(

@@ -1,4 +1,4 @@
-// A chart of the last minutes: some lines over time, drawn anew with each figure.
+// A line chart of the last minutes, redrawn with each figure.
 
 import { draw, make } from "./page.js";
 

@@ -1,4 +1,4 @@
-// The console: lines of the line protocol to the server, its answers, and help to type.
+// The console: the line protocol over a WebSocket, with completion and hints.
 
 import { ask, find, make } from "./page.js";
 
@@ -12,7 +12,7 @@ const history = [];
 let place = 0;
 let commands = null;
 let socket = null;
-/** What has come of a line that is not whole. */
+/** The beginning of a line that has not arrived whole. */
 let rest = "";
 
 function show(text, style) {
@@ -34,7 +34,7 @@ function showAnswer(text) {
   }
 }
 
-/** A connection that is open. */
+/** Returns an open connection. */
 function connected() {
   if (socket?.readyState === WebSocket.OPEN) {
     return Promise.resolve(socket);
@@ -97,7 +97,7 @@ function showHint() {
   hint.classList.toggle("bad", hint.textContent.startsWith("There is no"));
 }
 
-/** The longest beginning that all have. */
+/** Returns the longest common prefix. */
 function common(texts) {
   let [shortest] = texts;
   for (const text of texts) {
@@ -108,7 +108,7 @@ function common(texts) {
   return shortest;
 }
 
-/** A key as a word of a line. */
+/** Quotes a key for a line, where it needs quotes. */
 const word = (key) => (/^[^\s"\\]+$/.test(key) ? key : JSON.stringify(key));
 
 async function complete() {
@@ -154,7 +154,7 @@ export async function open() {
 find("prompt").addEventListener("submit", send);
 line.addEventListener("input", showHint);
 line.addEventListener("keydown", (event) => {
-  // An empty line leaves Tab to the browser, so that the keyboard is not caught here.
+  // On an empty line Tab moves the focus, so that the field is no keyboard trap.
   if (event.key === "Tab" && !event.shiftKey && line.value.trim() !== "") {
     event.preventDefault();
     complete().catch((error) => {

@@ -1,4 +1,4 @@
-// All of the data at once: import, export, a sample, the end of it.
+// The whole store: import, export, sample data, reset.
 
 import { ask, bytes, count, find, question } from "./page.js";
 
@@ -23,7 +23,7 @@ function tell(id, text, isBad = false) {
   find(id).classList.toggle("bad", isBad);
 }
 
-/** Does something, and tells how that has ended. */
+/** Runs an action and shows its outcome. */
 async function attempt(id, act) {
   try {
     tell(id, await act());
@@ -53,7 +53,7 @@ function clear() {
   });
 }
 
-/** Sends a file as it is read from the disk, and shows how far that is, which `fetch` cannot. */
+/** Uploads a file as it is read, and shows the progress, which `fetch` cannot. */
 function send(file) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -70,7 +70,7 @@ function send(file) {
         reject(new Error(answer.detail));
       }
     });
-    request.addEventListener("error", () => reject(new Error("The connection has ended; some of the file may have been stored.")));
+    request.addEventListener("error", () => reject(new Error("The connection was closed; part of the file may have been stored.")));
     request.send(file);
   });
 }
@@ -104,7 +104,7 @@ find("file").addEventListener("change", async (event) => {
   }
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
-  // Anywhere else, too: a browser would leave the page to show the file.
+  // Anywhere on the page: a browser would otherwise navigate to the dropped file.
   addEventListener(kind, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", kind === "dragover" && drop.contains(event.target));

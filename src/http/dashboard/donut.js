@@ -1,11 +1,11 @@
-// A donut of shares; a share that leads somewhere is a link.
+// A donut chart; a share with an `href` is a link.
 
 import { count, draw } from "./page.js";
 
-/** With this radius the circle is 100 long. */
+/** The radius whose circumference is 100, so that dash lengths are percentages. */
 const RADIUS = 50 / Math.PI;
 
-/** Shares of a whole: each has a name, a number of keys, and perhaps where it leads. */
+/** Draws shares of a whole: each has a name, a number of keys and, optionally, an `href`. */
 export function donut(shares, all) {
   const drawing = draw("svg", { viewBox: "0 0 42 42", class: "donut", role: "group", "aria-label": `${count(all)} keys by namespace` });
   let before = 0;

@@ -1,31 +1,31 @@
-// One pair in a dialog: its value as text, JSON or base64, its expiry; saved only if nobody has changed it meanwhile.
+// One pair in a dialog: its value as text, JSON or base64, and its expiry. Saved only if unchanged on the server (If-Match).
 
 import * as json from "./json.js";
 import { bytes as size, find, question } from "./page.js";
 import * as pairs from "./pairs.js";
 
-/** A longer value is not edited in a browser. */
+/** The longest value that is edited in a browser. */
 const EDITED_BYTES_MAX = 1 << 20;
 
 const dialog = find("editor");
 const form = dialog.querySelector("form");
 const fields = form.elements;
-/** The pair that is open; null for a new one. */
+/** The open pair; null for a new one. */
 let opened = null;
-/** How the value is shown. */
+/** The current view of the value. */
 let view = "text";
-/** What is called once something has changed. */
+/** Called after a change. */
 let changed = () => {};
 
 const VIEWS = {
   text: {
     show(bytes) {
       const text = pairs.textOf(bytes);
-      // In a browser every end of a line is a line feed.
+      // A textarea normalizes every line ending to a line feed.
       return text?.includes("\r") ? null : text;
     },
     read: (text) => pairs.bytesOf(text),
-    missing: "These bytes are no text, or have ends of lines that a browser would change.",
+    missing: "These bytes are no text, or have line endings that a browser would change.",
   },
   json: {
     show(bytes) {
@@ -48,7 +48,7 @@ const VIEWS = {
       }
       return pairs.bytesOf(before.includes("\n") ? text : compact);
     },
-    missing: "This is no JSON.",
+    missing: "This is not valid JSON.",
   },
   base64: {
     show: (bytes) => pairs.toBase64(bytes),
@@ -56,7 +56,7 @@ const VIEWS = {
       try {
         return pairs.fromBase64(text);
       } catch {
-        throw new Error("this is no base64");
+        throw new Error("this is not valid base64");
       }
     },
   },
@@ -81,15 +81,15 @@ function show(bytes, wanted) {
   fields.view.value = view;
 }
 
-/** Says what the value is, or what is wrong with it. */
+/** Shows size and kind of the value, or what is wrong with it. */
 function describe() {
   try {
     const bytes = VIEWS[view].read(fields.value.value);
     const text = pairs.textOf(bytes);
-    const kind = text === null ? "bytes that are no text" : json.fault(text) === null ? "valid JSON" : "text";
+    const kind = text === null ? "binary" : json.fault(text) === null ? "valid JSON" : "text";
     note(`${size(bytes.length)}, ${kind}`);
   } catch (error) {
-    note(`Not as it should be: ${error.message}.`, true);
+    note(`Invalid: ${error.message}.`, true);
   }
 }
 
@@ -115,7 +115,7 @@ export function create(then) {
   prepare("New key", "");
 }
 
-/** Opens a pair as the list has shown it; what fails is thrown. */
+/** Opens a pair of the list; throws if it cannot be read. */
 export async function edit(shown, then) {
   changed = then;
   const isLong = shown.bytes > EDITED_BYTES_MAX;
@@ -123,7 +123,7 @@ export async function edit(shown, then) {
     const etag = await pairs.etagOf(shown.key);
     opened = { isLong, etag, expiresAt: shown.expires_at === null ? null : new Date(shown.expires_at) };
     [view, fields.view.value, fields.value.value] = ["text", "text", `${shown.value}…`];
-    note(`${size(shown.bytes)}: too long to be edited here. This is its beginning.`);
+    note(`${size(shown.bytes)}: too long to be edited here. Only the beginning is shown.`);
   } else {
     opened = await pairs.read(shown.key);
     const text = VIEWS.text.show(opened.bytes);
@@ -147,7 +147,7 @@ async function save(event) {
     dialog.close();
     changed();
   } catch (error) {
-    const reason = opened === null ? "there is such a key already" : "somebody has changed it meanwhile: close, and open it again";
+    const reason = opened === null ? "there is such a key already" : "somebody has changed it meanwhile: close and reopen it";
     note(`Not saved: ${error.status === 412 ? reason : error.message}.`, true);
   }
 }
@@ -171,7 +171,7 @@ async function remove() {
     dialog.close();
     changed();
   } catch (error) {
-    const reason = error.status === 412 ? "somebody has changed it meanwhile: close, and open it again" : error.message;
+    const reason = error.status === 412 ? "somebody has changed it meanwhile: close and reopen it" : error.message;
     note(`Not deleted: ${reason}.`, true);
   }
 }
@@ -185,7 +185,7 @@ fields.view.addEventListener("change", () => {
     show(VIEWS[view].read(fields.value.value), fields.view.value);
   } catch (error) {
     fields.view.value = view;
-    note(`Not as it should be: ${error.message}.`, true);
+    note(`Invalid: ${error.message}.`, true);
   }
 });
 fields.copy.addEventListener("click", async () => {
@@ -193,8 +193,8 @@ fields.copy.addEventListener("click", async () => {
     await navigator.clipboard.writeText(fields.value.value);
     note("Copied.");
   } catch {
-    // Browsers have no clipboard for pages that come without TLS from another machine.
+    // Browsers offer no clipboard to pages served without TLS from another machine.
     fields.value.select();
-    note("The browser does not let this page copy: the value is selected, press Ctrl+C.");
+    note("The browser denies access to the clipboard: the value is selected, press Ctrl+C.");
   }
 });

@@ -1,17 +1,17 @@
-// The explorer: pairs page by page, looked for on the server; one of them opened; all with a prefix deleted.
+// The explorer: pairs page by page, searched on the server; opens one pair; deletes by prefix.
 
 import * as editor from "./editor.js";
 import { ask, bytes, count, find, make, question } from "./page.js";
 import * as tree from "./tree.js";
 
 const PAGE = 50;
-/** How long it looks on by itself where pages come back with little. */
+/** How long a search continues on its own while pages come back nearly empty. */
 const LOOK_MS = 3000;
 
 const search = find("search");
 let asked = 0;
 let cursor = null;
-/** How many pairs the server has looked at for all pages so far. */
+/** Pairs that the server has examined for all pages so far. */
 let lookedAt = 0;
 
 function query() {
@@ -28,7 +28,7 @@ async function load(isFirst) {
   if (isFirst) {
     [cursor, lookedAt] = [null, 0];
     find("pairs").replaceChildren();
-    find("found").textContent = "Looking.";
+    find("found").textContent = "Searching.";
   }
   const until = Date.now() + LOOK_MS;
   let added = 0;
@@ -39,7 +39,7 @@ async function load(isFirst) {
       if (mine !== asked) {
         return;
       }
-      // As text: a cursor may be beyond the numbers that are exact here.
+      // Text, because a cursor may exceed the integers that JavaScript represents exactly.
       cursor = answer.cursor;
       lookedAt += answer.looked_at;
       added += answer.keys.length;
@@ -83,7 +83,7 @@ async function deletePrefix() {
   const query = new URLSearchParams({ prefix });
   try {
     if (prefix === "") {
-      throw new Error("Say first which: keys that begin with what. All keys are deleted under Data, by Clear.");
+      throw new Error("Say first which prefix to delete. To delete all keys, use Clear under Data.");
     }
     const { answer: { keys } } = await ask(`/api/v1/count?${query}`);
     if (keys === 0) {

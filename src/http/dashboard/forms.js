@@ -3,10 +3,10 @@
 import { bytes as size, find } from "./page.js";
 import * as pairs from "./pairs.js";
 
-/** A longer value is not shown whole. */
+/** The longest text that is shown whole. */
 const SHOWN_CHARACTERS_MAX = 100_000;
 
-/** Makes a form do something with its fields, and tell of it. */
+/** Runs an action when a form is submitted, and shows its outcome. */
 function on(id, act) {
   const form = find(id);
   const note = form.querySelector(".note");

@@ -1,10 +1,10 @@
-// JSON text with other blanks between its tokens. The tokens stay as they are: a number may have more digits than JavaScript keeps.
+// Reformats JSON text token by token, without parsing numbers: they may have more digits than JavaScript keeps.
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g;
 
 const tokensOf = (text) => text.match(TOKENS) ?? [];
 
-/** Why a text is no JSON; null if it is. */
+/** Returns why a text is not valid JSON, or null. */
 export function fault(text) {
   try {
     JSON.parse(text);
@@ -14,7 +14,7 @@ export function fault(text) {
   }
 }
 
-/** Whether a text is an object or an array. */
+/** Returns whether a text is a JSON object or array. */
 export const isNested = (text) => /^\s*[{[]/.test(text) && fault(text) === null;
 
 export const compact = (text) => tokensOf(text).join("");

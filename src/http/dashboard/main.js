@@ -1,4 +1,4 @@
-// Which screen is shown, which theme, and whether the server answers.
+// Screens, theme, and the connection to the live feed.
 
 import { find } from "./page.js";
 import * as overview from "./overview.js";
@@ -40,7 +40,7 @@ function connect() {
   events.addEventListener("open", () => say("connected", "on"));
   events.addEventListener("error", () => {
     say("not connected; trying again", "off");
-    // A browser gives up where the server has answered with an error.
+    // An EventSource does not reconnect after an HTTP error.
     if (events.readyState === EventSource.CLOSED) {
       setTimeout(connect, 2000);
     }

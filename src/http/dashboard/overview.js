@@ -1,4 +1,4 @@
-// The overview: figures as cards and charts, operations as they come, namespaces, and how safe the data is.
+// The overview: figures as cards and charts, operations as they come, namespaces, and the state of the disk.
 
 import { Chart } from "./chart.js";
 import { donut } from "./donut.js";
@@ -48,13 +48,13 @@ export function showFigures(figures) {
 }
 
 function showDisk(disk) {
-  const rows = disk === null ? [["State", "the data is being loaded"]] : [
+  const rows = disk === null ? [["State", "loading the data"]] : [
     ["State", disk.fault === null ? "well" : `changes are refused: ${disk.fault}`, disk.fault !== null],
     ["Durability", disk.durability],
     ["Journal", bytes(disk.journal_bytes)],
-    ["Waits for the disk", `${disk.unsynced_seconds.toFixed(1)} s`, disk.durability === "everysec" && disk.unsynced_seconds > 1],
+    ["Not yet synced", `${disk.unsynced_seconds.toFixed(1)} s`, disk.durability === "everysec" && disk.unsynced_seconds > 1],
     ["Changes since the last save", count(disk.unsaved_changes)],
-    ["Last save", disk.last_save_at === null ? "none since the start"
+    ["Last save", disk.last_save_at === null ? "none since start"
       : `${duration((Date.now() - Date.parse(disk.last_save_at)) / 1000)} ago, in ${disk.last_save_seconds.toFixed(2)} s: ${disk.last_save_result}`,
       disk.last_save_result !== null && disk.last_save_result !== "ok"],
   ];
@@ -75,11 +75,11 @@ export function showOperations({ operations, skipped }) {
     body.lastElementChild.remove();
   }
   find("operations-note").textContent = skipped > 0
-    ? `The latest ${OPERATIONS_SHOWN}. ${count(skipped)} of the last quarter of a second are not shown.` : `The latest ${OPERATIONS_SHOWN}.`;
+    ? `The latest ${OPERATIONS_SHOWN}; ${count(skipped)} more in the last 250 ms are not shown.` : `The latest ${OPERATIONS_SHOWN}.`;
 }
 
 export function showSkipped(events) {
-  find("operations-note").textContent = `This page was slow: ${count(events)} messages were skipped.`;
+  find("operations-note").textContent = `This page could not keep up: ${count(events)} events were skipped.`;
 }
 
 const explorerAt = (prefix) => `#explorer?prefix=${encodeURIComponent(prefix)}`;
@@ -93,7 +93,7 @@ async function showNamespaces() {
   try {
     const { answer } = await ask(`/api/v1/namespaces?limit=${NAMESPACES_SHOWN}`);
     const shown = answer.namespaces;
-    // Drawn anew only if it is new: whoever is on a link with the keyboard stays there.
+    // Redrawn only if it has changed, so that a link keeps the keyboard focus.
     const drawn = JSON.stringify([shown, answer.others]);
     if (drawn === lastDrawn) {
       return;

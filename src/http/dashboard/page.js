@@ -53,7 +53,7 @@ export function duration(seconds) {
   return shown.join(" ") || "0 s";
 }
 
-/** What a request to the API has answered; throws what is wrong, as a sentence. */
+/** Sends a request to the API; returns its answer, or throws an error whose message is a sentence. */
 export async function ask(path, options) {
   let response;
   try {
@@ -71,7 +71,7 @@ export async function ask(path, options) {
   return { answer, etag: response.headers.get("etag") };
 }
 
-/** Asks whether something is to be done; with a word, it has to be typed. */
+/** Asks for confirmation; a word, if given, has to be typed. */
 export function question(text, action, word = null) {
   const dialog = find("question");
   const fields = dialog.querySelector("form").elements;

@@ -1,9 +1,9 @@
-// Pairs, as the API reads and changes them: their values as bytes.
+// Reads and changes pairs through the API; values are bytes.
 
 import { ask } from "./page.js";
 
 const path = (key) => `/api/v1/keys/${encodeURIComponent(key)}`;
-/** A browser takes these for steps in a path, however they are written; a batch names its keys in its body. */
+/** Browsers resolve these in a path even when percent-encoded; a batch carries its keys in the body. */
 const isStep = (key) => key === "." || key === "..";
 
 async function askBatch(operation) {
@@ -26,7 +26,7 @@ export function toBase64(bytes) {
 
 export const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-/** The text of bytes; null if they are none. */
+/** Decodes UTF-8; null for other bytes. */
 export function textOf(bytes) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -42,7 +42,7 @@ function valueOf(bytes) {
   return text === null ? { $base64: toBase64(bytes) } : text;
 }
 
-/** A pair: the bytes of its value, its ETag, and when it expires. */
+/** Reads a pair: the bytes of its value, its ETag and its expiry. */
 export async function read(key) {
   const { answer, etag } = isStep(key) ? { answer: await askBatch({ op: "get", key }) } : await ask(path(key));
   const { value, expires_at: expiresAt } = answer;
@@ -53,19 +53,19 @@ export async function read(key) {
   };
 }
 
-/** The ETag of a value that is too long to be read. */
+/** Returns the ETag alone, of a value too long to be read. */
 export async function etagOf(key) {
   const { etag } = await ask(path(key), { method: "HEAD" });
   return etag;
 }
 
-/** Stores a value; `expiry` has a member of the API that says when it expires, or none. */
+/** Stores a value; `expiry` holds the expiry member of the request body, or nothing. */
 export function write(key, bytes, expiry, conditions) {
   const body = { value: valueOf(bytes), ...expiry };
   return isStep(key) ? askBatch({ op: "put", key, ...body }) : change("PUT", key, body, conditions);
 }
 
-/** Sets when a pair expires. */
+/** Sets the expiry of a pair. */
 export async function setExpiry(key, expiry, conditions) {
   if (isStep(key)) {
     const { bytes } = await read(key);

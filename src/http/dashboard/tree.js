@@ -1,13 +1,13 @@
-// The tree of namespaces: what keys begin with up to each colon. A branch is asked for when it is opened.
+// The tree of namespaces: key prefixes up to each colon. A branch is loaded when it is opened.
 
 import { ask, count, find, make } from "./page.js";
 
-/** The largest of a branch are shown. */
+/** Namespaces shown of a branch, largest first. */
 const SHOWN = 100;
 
 const opened = new Set();
 
-/** Shows the tree anew; what was open stays open. */
+/** Redraws the tree; open branches stay open. */
 export async function show() {
   find("tree").replaceChildren(...await branch(""));
 }
@@ -21,7 +21,7 @@ async function branch(prefix) {
       items.push(make("li", { class: "note" }, `and ${count(rest)} smaller ones`));
     }
     if (items.length === 0) {
-      items.push(make("li", { class: "note" }, prefix === "" ? "No key has a colon: there are no namespaces." : "nothing further"));
+      items.push(make("li", { class: "note" }, prefix === "" ? "No key has a colon: there are no namespaces." : "no further namespaces"));
     }
     return items;
   } catch (error) {
