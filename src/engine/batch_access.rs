@@ -146,14 +146,14 @@ impl<'e> LockedBatch<'e> {
         let Guard::Write(shard) = &mut self.guards[place.guard] else {
             unreachable!("a run with a change locks its shards against all others")
         };
-        let old = table.put(
+        let (is_new, old) = table.put(
             place.shard,
             shard,
             place.hash,
             (key, value),
             &mut self.growth,
         );
-        let is_new = old.as_ref().is_none_or(is_gone);
+        let is_new = is_new || old.as_ref().is_some_and(is_gone);
         self.old.extend(old);
         Ok(is_new)
     }

@@ -348,7 +348,8 @@ impl Table {
         old
     }
 
-    /// Puts a value under a key of a shard, under its lock: over the one before where that can be; else what that was.
+    /// Stores a value under a key of a shard, under its lock, over the old one where that is possible; returns true if the key is
+    /// new, and the old entry if it was replaced.
     pub(super) fn put(
         &self,
         place: usize,
@@ -356,14 +357,15 @@ impl Table {
         hash: u64,
         (key, value): (Key<'_>, Value<'_>),
         growth: &mut Growth,
-    ) -> Option<Entry> {
+    ) -> (bool, Option<Entry>) {
         let is_it = |(entry, _): &(Entry, _)| entry.key_bytes() == key.as_bytes();
         if let Some((old, _)) = shard.get_mut(hash, is_it)
             && old.overwrite(value)
         {
-            return None;
+            return (false, None);
         }
-        self.insert(place, shard, hash, Entry::new(key, value), growth)
+        let old = self.insert(place, shard, hash, Entry::new(key, value), growth);
+        (old.is_none(), old)
     }
 
     /// Counts keys and bytes that have come or gone.
@@ -596,8 +598,8 @@ impl Locked<'_> {
             .insert(place, shard, hash, entry, &mut self.growth)
     }
 
-    /// Puts a value under a key, over the one before where that can be; else what that was.
-    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Option<Entry> {
+    /// Stores a value under a key; see [`Table::put`].
+    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> (bool, Option<Entry>) {
         let (hash, place, at) = self.look_up(key.as_bytes());
         let shard = &mut self.shards[at].1;
         self.table

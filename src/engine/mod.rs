@@ -195,12 +195,12 @@ impl Engine {
         let record = self.store.encode(&Change::Put(key, value));
         let mut locked = self.table.lock(&[key]);
         let change = self.store.append(record)?;
-        let old = locked.put(key, value);
+        let (is_new, old) = locked.put(key, value);
         locked.note(change);
         drop(locked);
         made.raise(Barrier(change));
         // It is freed here, not under the lock.
-        Ok(old.is_none_or(|old| is_gone(&old)))
+        Ok(is_new || old.is_some_and(|old| is_gone(&old)))
     }
 
     /// How many keys, without those that have expired and are still to be deleted.

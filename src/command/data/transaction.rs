@@ -126,6 +126,7 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     }
     let start = call.replies.bytes();
     call.replies.reply(Reply::Array(parts.len()));
+    let long_reply = |bytes| long_reply(bytes - start);
     let outcome = run(call, &mut locks, &parts, &long_reply, OnError::GoOn);
     finish(call, locks, start, outcome)
 }
@@ -160,6 +161,7 @@ pub(in crate::command) fn execute(
     let mut locks = lock(call.engine()?, parts, &Watched::new());
     call.barrier.raise(locks.seen());
     let start = call.replies.bytes();
+    let is_too_long = |bytes| is_too_long(bytes - start);
     let outcome = run(call, &mut locks, parts, &is_too_long, OnError::Stop);
     finish(call, locks, start, outcome).map(drop)
 }
@@ -197,7 +199,6 @@ fn run(
     is_too_long: &dyn Fn(usize) -> Option<ErrorReply>,
     on_error: OnError,
 ) -> Answer {
-    let start = call.replies.bytes();
     let mut outcome = Outcome::Done;
     let mut tells_of_change = false;
     for part in parts {
@@ -227,7 +228,7 @@ fn run(
             }
         }
         let excess = locks.excess().map(ErrorReply::from);
-        if let Some(error) = excess.or_else(|| is_too_long(call.replies.bytes() - start)) {
+        if let Some(error) = excess.or_else(|| is_too_long(call.replies.bytes())) {
             return Err(error);
         }
     }

@@ -20,7 +20,7 @@ use crate::http::docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::door::{Answer, Command, Door, FoundValue, Told};
 use crate::http::problem::Problem;
 use crate::http::{input, responses};
-use crate::model::UnixMs;
+use crate::model::{Key, UnixMs};
 
 const ROUTE: &str = "/api/v1/keys/";
 
@@ -127,7 +127,7 @@ pub async fn put(
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let body = input::body(request).await?;
     let key = input::key(&uri, ROUTE);
-    let conditions = Conditions::read(&headers)?;
+    let (_, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
     let asked = offload(body.len(), move || {
         let (value, until) = body::new_value(&body)?;
         let etag = etag(&value);
@@ -201,7 +201,7 @@ pub async fn patch(
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let body = input::body(request).await?;
     let key = input::key(&uri, ROUTE);
-    let conditions = Conditions::read(&headers)?;
+    let (_, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
     let expires_at = offload(body.len(), move || body::new_expiry(&body)).await?;
     let moment = expires_at.map(|at| at.to_string());
     let words = [Some(&*key), moment.as_ref().map(String::as_bytes)];

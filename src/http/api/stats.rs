@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 /// Read the server's figures.
 ///
 /// The same as STATS on the text port: numbers, words, and null for what is not known yet.
-#[utoipa::path(get, path = "/api/v1/stats", tag = "Server",
+#[utoipa::path(get, path = "/api/v1/stats", operation_id = "api_stats", tag = "Server",
     responses(
         (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,
             example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "command_put": 10})),
