@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use pykv::command::{COMMANDS, Command, Dialects, Keys};
+use pykv::command::{COMMANDS, Command, Dialects};
 use pykv::protocol::line::quote;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -29,12 +29,13 @@ pub const LOCAL: [(&str, &str); 4] = [
 ];
 
 /// Arguments that are numbers.
-const NUMBERS: [&str; 11] = [
+const NUMBERS: [&str; 12] = [
     "<seconds>",
     "<ms>",
     "<unix seconds>",
     "<unix ms>",
     "<number>",
+    "<decimal>",
     "<first>",
     "<last>",
     "<place>",
@@ -231,18 +232,7 @@ fn harmless(key: &str) -> String {
 
 /// Whether a command's argument at this place is a key, or what keys begin with.
 fn takes_key(verb: &str, place: usize) -> bool {
-    let Some(command) = help::command(verb) else {
-        return false;
-    };
-    match command.keys {
-        Keys::None => false,
-        Keys::First => place == 0,
-        Keys::Second => place == 1,
-        Keys::FirstTwo => place < 2,
-        Keys::All => true,
-        Keys::Pairs => place.is_multiple_of(2),
-        Keys::Keyspace => place == 0 && command.usage.contains("<prefix>"),
-    }
+    help::command(verb).is_some_and(|command| command.completes_key_at(place))
 }
 
 fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
