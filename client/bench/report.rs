@@ -1,6 +1,4 @@
-//! The figures of a load: a table for people, or one JSON document.
-//!
-//! In: what was measured. Out: standard output.
+//! The report of a benchmark: a table for people, or one JSON document, on standard output.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -8,12 +6,12 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::Load;
 use super::client::Measured;
-use crate::connection::Address;
-use crate::table::{counted, grouped};
+use super::load::Load;
+use crate::address::Address;
+use crate::units::{counted, grouped};
 
-/// The latencies that are shown: so many of 100 requests took no longer.
+/// The quantiles of latency that are shown.
 const QUANTILES: [(&str, f64); 5] = [
     ("p50", 0.5),
     ("p90", 0.9),
@@ -22,7 +20,10 @@ const QUANTILES: [(&str, f64); 5] = [
     ("p99.99", 0.9999),
 ];
 
-/// Shows what was measured, in so much time.
+/// Prints the report.
+///
+/// # Errors
+/// Standard output fails.
 pub fn show(
     address: &Address,
     load: &Load,
@@ -133,7 +134,7 @@ fn figures(latencies: &Histogram<u64>, elapsed: Duration) -> Value {
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "nobody makes 2^52 requests, nor fewer than none"
+    reason = "there are fewer than 2^52 requests"
 )]
 fn per_second(latencies: &Histogram<u64>, elapsed: Duration) -> u64 {
     (latencies.len() as f64 / elapsed.as_secs_f64()).round() as u64

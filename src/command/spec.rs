@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::call::{Answer, Arguments, Call};
+use super::usage;
 use crate::protocol::Dialect;
 
 /// Class of a command, by which it is permitted or refused.
@@ -507,6 +508,12 @@ impl Command {
                     && (place - self.first_key).is_multiple_of(self.key_step)
             }
         }
+    }
+
+    /// Whether the argument at this place must be a number: a prompt can mark one that is not.
+    #[must_use]
+    pub fn takes_number_at(&self, place: usize) -> bool {
+        usage::is_number_at(self.usage, place)
     }
 
     /// Whether the command may take long, as it acts on any number of keys: SLOWLOG measures it then. A command of one key is

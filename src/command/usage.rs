@@ -143,6 +143,18 @@ pub(super) fn arguments(usage: &'static str) -> Vec<Argument> {
     arguments
 }
 
+/// Returns whether the argument at this place is a number in every request that the usage allows.
+pub(super) fn is_number_at(usage: &'static str, place: usize) -> bool {
+    let arguments = arguments(usage);
+    let is_fixed = |argument: &Argument| {
+        argument.token.is_none() && !argument.is_optional && !argument.is_multiple
+    };
+    let before = arguments.iter().take(place + 1);
+    arguments.get(place).is_some_and(|argument| {
+        matches!(argument.kind, Kind::Double | Kind::Integer | Kind::UnixTime)
+    }) && before.into_iter().all(is_fixed)
+}
+
 /// Returns the arguments up to the end or a closing bracket, and whether all of them together may be repeated.
 fn alternatives(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argument>, bool) {
     let (first, is_repeated) = sequence(symbols);
