@@ -57,9 +57,6 @@ impl Connection {
     }
 
     /// Does the same within a shorter time.
-    ///
-    /// # Errors
-    /// As [`Connection::open`].
     pub fn open_within(address: &Address, timeout: Duration) -> Result<Self, ClientError> {
         Self::open_with(address, timeout, timeout)
     }
@@ -202,9 +199,6 @@ impl Connection {
     }
 
     /// Reads bytes of a reply, and drops them.
-    ///
-    /// # Errors
-    /// As [`Connection::next_raw_line`].
     pub fn skip(&mut self, mut bytes: usize) -> Result<(), ClientError> {
         while bytes > 0 {
             let count = match self.reader.fill_buf() {

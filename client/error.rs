@@ -1,4 +1,4 @@
-//! How a task of the client ends: an `Outcome` if it ran, a `ClientError` if it could not, each with its exit status.
+//! The end of a task: an `Outcome` if it ran, a `ClientError` if it could not, each with its exit status.
 //!
 //! A refusal by the server is an outcome, shown like any reply. It is an error only where the task cannot go on after it.
 
@@ -108,7 +108,7 @@ pub enum ClientError {
     /// A file, standard input or standard output failed.
     #[error("cannot {action} {name}")]
     File {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The file.
         name: String,
@@ -153,24 +153,16 @@ impl ClientError {
         matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns whether the next request may use the same connection.
+    /// Returns whether the next request may use the same connection. After an interrupt, the rest of the reply may still arrive.
     pub fn leaves_connection_usable(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Refused { .. }
-            | Self::Usage(_)
-            | Self::File { .. }
-            | Self::Store { .. }
-            | Self::Malformed { .. } => true,
-            // After an interrupt, the rest of the reply may still arrive.
-            Self::Address(_)
-            | Self::Connect { .. }
-            | Self::Lost { .. }
-            | Self::Foreign { .. }
-            | Self::Interrupted
-            | Self::StreamEnded
-            | Self::InDoubt(_)
-            | Self::OnLine { .. } => false,
-        }
+                | Self::Usage(_)
+                | Self::File { .. }
+                | Self::Store { .. }
+                | Self::Malformed { .. }
+        )
     }
 
     /// Returns whether Ctrl-C is the cause.

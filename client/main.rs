@@ -115,8 +115,8 @@ struct Flags {
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     repeat: u64,
 
-    /// Interval of --repeat and of live tools, which default to 1
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
+    /// Interval of --repeat [default: 0], and of top, stat and latency [default: 1]
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 0.0, hide_default_value = true, value_parser = seconds)]
     interval: f64,
 
     /// Run dangerous commands without confirmation

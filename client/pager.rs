@@ -113,12 +113,9 @@ impl<W: Write> Write for Paged<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.pager {
-            Some((_, Some(open))) => {
-                let _ = open.flush();
-                Ok(())
-            }
-            Some((_, None)) => Ok(()),
+        match &self.pager {
+            // A pipe has no buffer on this side.
+            Some(_) => Ok(()),
             None if self.is_begun => Ok(()),
             None => self.out.flush(),
         }

@@ -88,7 +88,7 @@ fn send_lines(
 }
 
 /// The sending end of a pipeline. Each request is announced before it is sent, so that the reader of replies knows of every one that may
-/// have reached the server. Errors are not reported here: the connection fails for the reader as well, who knows what was answered.
+/// have reached the server. Errors are not reported here: the connection fails for the reader as well, which knows the last reply.
 struct Sender(BufWriter<TcpStream>);
 
 impl Sender {

@@ -1,4 +1,4 @@
-//! A request that waits for its reply, and what the command table says of it.
+//! A request that waits for its reply, with its row of the command table.
 //!
 //! In: a request line. Out: the number of replies to read, their noun, and the error if they never arrive.
 

@@ -78,9 +78,6 @@ impl Measured {
 }
 
 /// Runs the clients of one thread to the end of a phase; `place` is that of the first among all clients.
-///
-/// # Errors
-/// As [`send_and_receive`].
 pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measured, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

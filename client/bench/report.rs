@@ -61,24 +61,20 @@ pub fn show(
         }
         return writeln!(out, "{document}");
     }
-    let (clients, threads) = (
-        counted(load.clients, "client"),
-        counted(load.threads, "thread"),
-    );
-    let (keys, requests) = (counted(load.keys, "key"), counted(load.pipeline, "request"));
-    let (key_bytes, value_bytes) = (
-        counted(load.key_bytes, "byte"),
-        counted(load.value_bytes, "byte"),
-    );
+    let [clients, threads, requests, keys, key_bytes, value_bytes] = [
+        (load.clients, "client"),
+        (load.threads, "thread"),
+        (load.pipeline, "request"),
+        (load.keys, "key"),
+        (load.key_bytes, "byte"),
+        (load.value_bytes, "byte"),
+    ]
+    .map(|(count, noun)| counted(count, noun));
+    let (dialect, reads) = (load.dialect.name(), load.reads);
     writeln!(
         out,
-        "{address}, dialect {}: {clients} on {threads}, each {requests} at a time",
-        load.dialect.name()
-    )?;
-    writeln!(
-        out,
-        "{keys} of {key_bytes}, values of {value_bytes}, {} of 100 requests read\n",
-        load.reads
+        "{address}, dialect {dialect}: {clients} on {threads}, each {requests} at a time\n\
+         {keys} of {key_bytes}, values of {value_bytes}, {reads} of 100 requests read\n"
     )?;
     write!(out, "{:6} {:>13} {:>11}", "", "requests", "per second")?;
     for name in QUANTILES.map(|(name, _)| name).iter().chain(&["max"]) {
@@ -94,25 +90,18 @@ pub fn show(
         }
         writeln!(out)?;
     }
-    writeln!(
-        out,
-        "\n{} in {:.1} s",
-        counted(all.len(), "request"),
-        elapsed.as_secs_f64()
-    )?;
+    let (requests, seconds) = (counted(all.len(), "request"), elapsed.as_secs_f64());
+    writeln!(out, "\n{requests} in {seconds:.1} s")?;
     if measured.misses > 0 {
+        let misses = counted(measured.misses, "read");
         writeln!(
             out,
-            "{} found nothing: --fill stores every key before",
-            counted(measured.misses, "read")
+            "{misses} found nothing: --fill stores every key before"
         )?;
     }
     if let Some(error) = &measured.first_error {
-        writeln!(
-            out,
-            "{} refused, the first with: {error}",
-            counted(measured.errors, "request")
-        )?;
+        let errors = counted(measured.errors, "request");
+        writeln!(out, "{errors} refused, the first with: {error}")?;
     }
     Ok(())
 }

@@ -19,9 +19,6 @@ pub struct PingTimes(Vec<Duration>);
 
 impl PingTimes {
     /// Sends a PING, and adds its time.
-    ///
-    /// # Errors
-    /// As [`Connection::ask`].
     pub fn measure(&mut self, connection: &mut Connection) -> Result<(), ClientError> {
         let began = Instant::now();
         connection.ask("PING")?;

@@ -33,7 +33,7 @@ use crate::terminal::tell;
 /// The lines of the history.
 const HISTORY_LINES_MAX: usize = 10_000;
 
-/// What the user did at the prompt.
+/// An action of the user at the prompt.
 pub enum Input {
     /// Entered a line.
     Line(String),

@@ -67,11 +67,11 @@ pub fn run<W: Write>(
 struct Prompt<W: Write> {
     address: Address,
     renderer: Renderer<W>,
-    /// Whether dangerous requests need no confirmation.
+    /// True if dangerous requests need no confirmation.
     is_forced: bool,
     connection: Option<Connection>,
     was_connected: bool,
-    /// Whether requests are queued until EXEC.
+    /// True if requests are queued until EXEC.
     in_transaction: bool,
 }
 

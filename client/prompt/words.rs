@@ -11,7 +11,7 @@ pub struct Word<'l> {
     pub text: &'l str,
     /// Its bytes in the line.
     pub range: Range<usize>,
-    /// Whether it is a string without its closing quote, so that anything may follow.
+    /// True if it is a string without its closing quote, so that anything may follow.
     pub is_open: bool,
 }
 

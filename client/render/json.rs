@@ -14,7 +14,7 @@ use crate::reply::{Datum, Line};
 /// The state of the current document.
 #[derive(Debug, Default)]
 pub struct Document {
-    /// Whether its object or array is not closed yet.
+    /// True until its object or array is closed.
     is_open: bool,
 }
 

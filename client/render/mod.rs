@@ -34,7 +34,7 @@ pub use self::plain::text as plain_text;
 pub struct Renderer<W: Write> {
     out: Paged<W>,
     format: Format,
-    /// Whether the duration of each reply is shown.
+    /// True to show the duration of each reply.
     pub is_timed: bool,
     /// The keys of replies are remembered here, for completion.
     pub keys: Option<Arc<KnownKeys>>,

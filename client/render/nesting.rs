@@ -13,7 +13,7 @@ pub struct Level {
     pub begun: usize,
     length: usize,
     pub is_map: bool,
-    /// Whether the number of the current member has not been shown yet.
+    /// True until the number of the current member is shown.
     pub is_fresh: bool,
 }
 

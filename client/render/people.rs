@@ -21,7 +21,7 @@ use crate::units::{bytes, counted, duration, grouped};
 #[derive(Default)]
 pub struct Screen {
     table: Option<Table>,
-    /// Whether a part of a nested reply stands on this line already.
+    /// True if the current line holds a part of a nested reply already.
     is_line_begun: bool,
 }
 

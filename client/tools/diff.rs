@@ -70,32 +70,17 @@ pub fn run(address: &Address, options: &Diff) -> Result<Outcome, ClientError> {
         same: 0,
         differing: 0,
     };
-    first.walk(&options.prefix, &mut |pairs| {
-        let keys: Vec<String> = pairs.iter().map(|pair| pair.key.clone()).collect();
-        let others = second.get(&keys)?;
-        for (pair, other) in pairs.iter().zip(others) {
-            comparison.compare(pair, other.as_ref())?;
-        }
-        Ok(())
+    first.join(&mut second, &options.prefix, |pair, other| {
+        comparison.compare(pair, other)
     })?;
-    second.walk(&options.prefix, &mut |pairs| {
-        let keys: Vec<String> = pairs.iter().map(|pair| pair.key.clone()).collect();
-        let others = first.get(&keys)?;
-        for (pair, other) in pairs.iter().zip(others) {
-            if other.is_none() {
-                comparison.tell('+', &pair.key)?;
-            }
-        }
-        Ok(())
+    second.join(&mut first, &options.prefix, |pair, other| match other {
+        None => comparison.print('+', &pair.key),
+        Some(_) => Ok(()),
     })?;
     comparison.out.flush().map_err(ClientError::output)?;
-    let (same, differing) = (comparison.same, comparison.differing);
-    tell(&format!(
-        "{} the same, {} differ",
-        grouped(same),
-        grouped(differing)
-    ));
-    let mut is_same = differing == 0;
+    let [same, differing] = [comparison.same, comparison.differing].map(grouped);
+    tell(&format!("{same} the same, {differing} differ"));
+    let mut is_same = comparison.differing == 0;
     for side in [first, second] {
         if let Side::Server(store) = side {
             is_same &= report_left_out(&store) == Outcome::Done;
@@ -107,7 +92,7 @@ pub fn run(address: &Address, options: &Diff) -> Result<Outcome, ClientError> {
 impl Comparison<'_> {
     fn compare(&mut self, pair: &Pair, other: Option<&Pair>) -> Result<(), ClientError> {
         let Some(other) = other else {
-            return self.tell('-', &pair.key);
+            return self.print('-', &pair.key);
         };
         let is_expiry_same = self.options.ignore_ttl
             || match (pair.expires_at, other.expires_at) {
@@ -118,10 +103,10 @@ impl Comparison<'_> {
             self.same += 1;
             return Ok(());
         }
-        self.tell('~', &pair.key)
+        self.print('~', &pair.key)
     }
 
-    fn tell(&mut self, mark: char, key: &str) -> Result<(), ClientError> {
+    fn print(&mut self, mark: char, key: &str) -> Result<(), ClientError> {
         self.differing += 1;
         let key = paint(&visible(key, &[]), Kind::Key);
         writeln!(self.out, "{mark} {key}").map_err(ClientError::output)
@@ -151,6 +136,20 @@ impl Side {
             }),
             _ => Ok(Self::File(pairs)),
         }
+    }
+
+    /// Calls `take` for each pair of this side, with the pair of the same key of the other side.
+    fn join(
+        &mut self,
+        other: &mut Self,
+        prefix: &str,
+        mut take: impl FnMut(&Pair, Option<&Pair>) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        self.walk(prefix, &mut |pairs| {
+            let keys: Vec<String> = pairs.iter().map(|pair| pair.key.clone()).collect();
+            let mut others = pairs.iter().zip(other.get(&keys)?);
+            others.try_for_each(|(pair, other)| take(pair, other.as_ref()))
+        })
     }
 
     fn walk(&mut self, prefix: &str, take: &mut Take<'_>) -> Result<(), ClientError> {

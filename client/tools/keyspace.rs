@@ -74,50 +74,29 @@ impl Report {
         numbers: &[u64],
         show: impl FnOnce(&str) -> String,
     ) -> Result<(), ClientError> {
-        self.write(name, numbers, show)
-            .map_err(ClientError::output)?;
-        self.count += 1;
-        Ok(())
-    }
-
-    fn write(
-        &mut self,
-        name: &str,
-        numbers: &[u64],
-        show: impl FnOnce(&str) -> String,
-    ) -> io::Result<()> {
         let out = &mut self.out;
-        let numbers = numbers.iter().map(u64::to_string);
-        match self.format {
+        let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        let cells = || iter::once(name).chain(numbers.iter().map(|number| &**number));
+        let write = || match self.format {
             Format::People => writeln!(out, "{}", show(&visible(name, &[]))),
             Format::Json => {
                 let before = if self.count == 0 { "[" } else { "," };
-                write!(
-                    out,
-                    "{before}{{\"{}\":{}",
-                    self.names[0],
-                    json::string(name)
-                )?;
-                for (title, number) in self.names[1..].iter().zip(numbers) {
+                let name = json::string(name);
+                write!(out, "{before}{{\"{}\":{name}", self.names[0])?;
+                for (title, number) in self.names[1..].iter().zip(&numbers) {
                     write!(out, ",\"{title}\":{number}")?;
                 }
                 write!(out, "}}")
             }
-            Format::Csv => {
-                let numbers: Vec<String> = numbers.collect();
-                csv_row(
-                    out,
-                    iter::once(name).chain(numbers.iter().map(|number| &**number)),
-                )
-            }
+            Format::Csv => csv_row(out, cells()),
             Format::Plain | Format::Raw => {
-                write!(out, "{}", plain_text(name))?;
-                for number in numbers {
-                    write!(out, "\t{number}")?;
-                }
-                writeln!(out)
+                let cells: Vec<_> = cells().map(plain_text).collect();
+                writeln!(out, "{}", cells.join("\t"))
             }
-        }
+        };
+        write().map_err(ClientError::output)?;
+        self.count += 1;
+        Ok(())
     }
 
     fn finish(mut self) -> Result<Outcome, ClientError> {
@@ -148,9 +127,6 @@ pub fn scan(address: &Address, options: &KeyRange, format: Format) -> Result<Out
 }
 
 /// Lists the longest values.
-///
-/// # Errors
-/// As [`scan`].
 pub fn bigkeys(
     address: &Address,
     options: &KeyRange,
@@ -187,9 +163,6 @@ pub fn bigkeys(
 }
 
 /// Lists namespaces with their keys and bytes, the largest first, with bars.
-///
-/// # Errors
-/// As [`scan`].
 pub fn namespaces(
     address: &Address,
     options: &KeyRange,

@@ -18,9 +18,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const REQUESTS_MAX: usize = 5_000;
 
 /// Takes a sample.
-///
-/// # Errors
-/// As [`Connection::open_within`] and [`Connection::ask`].
 pub fn take(address: &Address) -> Result<Vec<(String, f64)>, ClientError> {
     let mut connection = Connection::open_within(address, CONNECT_TIMEOUT)?;
     connection.ask("MONITOR")?;

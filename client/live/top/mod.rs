@@ -26,24 +26,29 @@ pub fn run(address: &Address, interval: Duration) -> Result<Outcome, ClientError
         let advice = "top needs a terminal; stat tells the same row by row";
         return Err(ClientError::Usage(advice.to_owned()));
     }
-    let mut state = State::new(address.clone());
+    let mut state = State::default();
     // A server that is absent at the start is an error; later, its return is awaited.
-    state.connect()?;
+    state.connect(address)?;
     let mut terminal = ratatui::try_init().map_err(ClientError::terminal)?;
-    let ended = show(&mut terminal, &mut state, interval);
+    let ended = show(&mut terminal, &mut state, address, interval);
     ratatui::restore();
     ended.map_err(ClientError::terminal)?;
     Ok(Outcome::Done)
 }
 
-fn show(terminal: &mut DefaultTerminal, state: &mut State, interval: Duration) -> io::Result<()> {
+fn show(
+    terminal: &mut DefaultTerminal,
+    state: &mut State,
+    address: &Address,
+    interval: Duration,
+) -> io::Result<()> {
     let mut next = Instant::now();
     loop {
         if Instant::now() >= next {
             next = Instant::now() + interval;
-            state.refresh();
+            state.refresh(address);
         }
-        terminal.draw(|frame| view::draw(state, frame))?;
+        terminal.draw(|frame| view::draw(state, address, frame))?;
         let timeout = next.saturating_duration_since(Instant::now());
         if event::poll(timeout)?
             && let Event::Key(key) = event::read()?

@@ -22,8 +22,9 @@ const POINTS_MAX: usize = 240;
 const PINGS: usize = 20;
 
 /// The tables of the screen, one of which is selected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tab {
+    #[default]
     Commands,
     Keys,
     Clients,
@@ -35,12 +36,12 @@ const TABS: [Tab; 3] = [Tab::Commands, Tab::Keys, Tab::Clients];
 pub type History = VecDeque<u64>;
 
 /// Everything that the screen shows.
+#[derive(Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the keyboard"
 )]
 pub struct State {
-    pub address: Address,
     connection: Option<Connection>,
     before: Option<Figures>,
     pub now: Option<Figures>,
@@ -58,56 +59,29 @@ pub struct State {
     pub clients: Vec<HashMap<String, String>>,
     pub error: Option<String>,
     pub selected: Tab,
-    /// Whether the selected table is sorted by name, and not by number.
+    /// True if the selected table is sorted by name, and not by number.
     pub by_name: bool,
     pub filter: String,
     pub is_filtering: bool,
     pub is_paused: bool,
-    pub samples_keys: bool,
+    /// True if the busiest keys are not sampled.
+    pub skips_keys: bool,
 }
 
 impl State {
-    /// Returns the state before the first measurement.
-    pub fn new(address: Address) -> Self {
-        Self {
-            address,
-            connection: None,
-            before: None,
-            now: None,
-            requests: History::new(),
-            pings_us: History::new(),
-            memory: History::new(),
-            hits: History::new(),
-            ping_ms: [None; 2],
-            commands: Vec::new(),
-            keys: Vec::new(),
-            clients: Vec::new(),
-            error: None,
-            selected: Tab::Commands,
-            by_name: false,
-            filter: String::new(),
-            is_filtering: false,
-            is_paused: false,
-            samples_keys: true,
-        }
-    }
-
     /// Connects.
-    ///
-    /// # Errors
-    /// As [`Connection::open`].
-    pub fn connect(&mut self) -> Result<(), ClientError> {
-        self.connection = Some(Connection::open(&self.address)?);
+    pub fn connect(&mut self, address: &Address) -> Result<(), ClientError> {
+        self.connection = Some(Connection::open(address)?);
         Ok(())
     }
 
     /// Measures, unless paused.
-    pub fn refresh(&mut self) {
+    pub fn refresh(&mut self, address: &Address) {
         if self.is_paused {
             return;
         }
         self.error = None;
-        if let Err(error) = self.measure() {
+        if let Err(error) = self.measure(address) {
             self.connection = None;
             self.before = None;
             self.now = None;
@@ -115,9 +89,9 @@ impl State {
         }
     }
 
-    fn measure(&mut self) -> Result<(), ClientError> {
+    fn measure(&mut self, address: &Address) -> Result<(), ClientError> {
         if self.connection.is_none() {
-            self.connect()?;
+            self.connect(address)?;
         }
         let connection = self.connection.as_mut().expect("it was just connected");
         let figures = Figures::ask(connection)?;
@@ -149,9 +123,9 @@ impl State {
             }
             self.commands = now.commands(before);
         }
-        if self.samples_keys {
+        if !self.skips_keys {
             // Without a sample, the other measurements are still good.
-            self.keys = key_sample::take(&self.address).unwrap_or_default();
+            self.keys = key_sample::take(address).unwrap_or_default();
         }
         Ok(())
     }
@@ -182,7 +156,7 @@ impl State {
             KeyCode::Char('s') => self.by_name = !self.by_name,
             KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
             KeyCode::Char('k') => {
-                self.samples_keys = !self.samples_keys;
+                self.skips_keys = !self.skips_keys;
                 self.keys.clear();
             }
             KeyCode::Char('/') => {
@@ -244,7 +218,7 @@ mod tests {
 
     #[test]
     fn rows_are_filtered_and_sorted_by_number_or_by_name() {
-        let mut state = State::new("localhost".parse().expect("an address"));
+        let mut state = State::default();
         let rows = [("b", 1.0), ("a", 2.0), ("ab", 2.0)];
         let order = |state: &State| {
             let order = state.ordered(Tab::Commands, &rows, |(name, number)| {

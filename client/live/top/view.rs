@@ -9,11 +9,12 @@ use ratatui::text::{Line as Text, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table};
 
 use super::state::{History, State, Tab};
+use crate::address::Address;
 use crate::live::figures::rounded;
 use crate::units::{bytes, duration, grouped};
 
 /// Draws the whole screen.
-pub fn draw(state: &State, frame: &mut Frame<'_>) {
+pub fn draw(state: &State, address: &Address, frame: &mut Frame<'_>) {
     let [top, charts, tables, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(7),
@@ -21,7 +22,7 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(head(state), top);
+    frame.render_widget(head(state, address), top);
     draw_charts(state, frame, charts);
     let [left, right] =
         Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(tables);
@@ -35,8 +36,8 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     frame.render_widget(foot(state), bottom);
 }
 
-fn head(state: &State) -> Paragraph<'_> {
-    let mut spans = vec![Span::styled(format!(" {} ", state.address), strong())];
+fn head<'s>(state: &'s State, address: &Address) -> Paragraph<'s> {
+    let mut spans = vec![Span::styled(format!(" {address} "), strong())];
     if let Some(error) = &state.error {
         let text = format!(" not connected; trying again: {error}");
         spans.push(Span::styled(text, colored(Color::Red)));
@@ -142,10 +143,10 @@ fn draw_keys(state: &State, frame: &mut Frame<'_>, area: Rect) {
             let safe = key.replace(char::is_control, "\u{fffd}");
             Row::new([safe, format!("{:>12}", grouped(rounded(*rate)))])
         });
-    let title = if state.samples_keys {
-        "busiest keys, sampled"
-    } else {
+    let title = if state.skips_keys {
         "busiest keys: off, k looks"
+    } else {
+        "busiest keys, sampled"
     };
     let widths = [Constraint::Fill(1), Constraint::Length(12)];
     let names = ["key", "     about/s"];
