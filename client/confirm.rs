@@ -1,89 +1,102 @@
-//! What deletes much is asked about first: with the reason and the count, on a terminal; elsewhere it takes `--force`.
+//! Confirmation of dangerous requests: a question on a terminal, elsewhere `--force`.
 //!
-//! In: a request. Out: whether to go on. Promise: what cannot be counted is not taken for little.
+//! In: a request. Out: whether to send it. Promise: a dangerous request is sent without confirmation only if it would delete no key.
 
 use std::io::{self, IsTerminal as _};
 
+use pykv::command::{Flag, Scope};
 use pykv::protocol::line;
 
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::help;
 use crate::reply::Line;
-use crate::table::counted;
+use crate::units::counted;
 
-/// Whether a request may be sent.
+/// The answer to the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consent {
+pub enum Confirmation {
     Given,
     Refused,
 }
 
-/// Why a request is asked about, and how its keys are counted.
-fn danger(request: &str) -> Option<(&'static str, Option<String>)> {
-    let words = line::parse(request.as_bytes()).ok()??;
-    let verb = String::from_utf8_lossy(words.verb).to_ascii_uppercase();
-    let arguments = words.arguments(None).ok()?;
-    match verb.as_str() {
-        "CLEAR" | "FLUSHDB" | "FLUSHALL" => Some(("deletes every key", Some("COUNT".to_owned()))),
-        "DELPREFIX" if arguments.len() == 1 => {
-            let prefix = line::quote(std::str::from_utf8(&arguments[0]).ok()?);
-            Some((
-                "deletes every key with this prefix",
-                Some(format!("COUNT {prefix}")),
-            ))
-        }
-        "SHUTDOWN"
-            if !arguments
-                .iter()
-                .any(|word| word.eq_ignore_ascii_case(b"ABORT")) =>
-        {
-            Some(("stops the server for everybody", None))
-        }
-        _ => None,
-    }
+/// The options with which a dangerous command does no harm.
+const HARMLESS: [&[u8]; 2] = [b"DRYRUN", b"ABORT"];
+
+/// A dangerous request.
+struct Danger {
+    verb: &'static str,
+    effect: &'static str,
+    /// The request that counts the keys that it would delete.
+    count: Option<String>,
 }
 
-/// Asks whether a request that deletes much is meant.
+fn danger(request: &str) -> Option<Danger> {
+    let request = line::parse(request.as_bytes()).ok()??;
+    let command = help::command(std::str::from_utf8(request.verb).ok()?)?;
+    if !command.has(Flag::Dangerous) {
+        return None;
+    }
+    let arguments = request.arguments(None).ok()?;
+    let (effect, count, options) = match command.scope {
+        Scope::Prefix(place) => {
+            let prefix = line::quote(std::str::from_utf8(arguments.get(place)?).ok()?);
+            let effect = "deletes every key with this prefix";
+            (effect, Some(format!("COUNT {prefix}")), place + 1)
+        }
+        Scope::Nothing => ("stops the server for everybody", None, 0),
+        _ => ("deletes every key", Some("COUNT".to_owned()), 0),
+    };
+    let is_harmless = |word: &[u8]| HARMLESS.iter().any(|name| word.eq_ignore_ascii_case(name));
+    let mut options = arguments.iter().skip(options);
+    (!options.any(|word| is_harmless(word))).then_some(Danger {
+        verb: command.name,
+        effect,
+        count,
+    })
+}
+
+/// Asks for confirmation if a request is dangerous and not forced.
 ///
 /// # Errors
-/// Nobody can be asked, and it was not said that it is meant; what the server says.
-pub fn consent(
+/// [`ClientError::Usage`] if there is no terminal to ask on; as [`Connection::ask`].
+pub fn confirm(
     connection: &mut Connection,
     request: &str,
     is_forced: bool,
     in_transaction: bool,
-) -> Result<Consent, ClientError> {
-    let Some((reason, count)) = danger(request).filter(|_| !is_forced) else {
-        return Ok(Consent::Given);
+) -> Result<Confirmation, ClientError> {
+    let Some(danger) = danger(request).filter(|_| !is_forced) else {
+        return Ok(Confirmation::Given);
     };
-    let verb = request
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
-    // In a transaction the count would be one of its requests.
+    let Danger {
+        verb,
+        effect,
+        count,
+    } = danger;
+    // In a transaction, the server would queue the request that counts.
     let keys = match count.filter(|_| !in_transaction) {
         None => String::new(),
         Some(count) => match connection.ask(&count)? {
-            Line::Count(0) => return Ok(Consent::Given),
+            Line::Count(0) => return Ok(Confirmation::Given),
             Line::Count(keys) => format!(": {}", counted(keys.unsigned_abs(), "key")),
             _ => String::new(),
         },
     };
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(ClientError::Usage(format!(
-            "{verb} {reason}{keys}; where nobody can be asked, say --force before it"
+            "{verb} {effect}{keys}; where nobody can be asked, say --force before it"
         )));
     }
     let terminal = console::Term::stderr();
     let asked = terminal
-        .write_str(&format!("{verb} {reason}{keys}. Type yes to go on: "))
+        .write_str(&format!("{verb} {effect}{keys}. Type yes to go on: "))
         .and_then(|()| terminal.read_line())
-        .map_err(ClientError::file("use", "the terminal"))?;
+        .map_err(ClientError::terminal)?;
     Ok(if asked.trim().eq_ignore_ascii_case("yes") {
-        Consent::Given
+        Confirmation::Given
     } else {
-        Consent::Refused
+        Confirmation::Refused
     })
 }
 
@@ -92,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_deletes_much_is_asked_about_and_nothing_else() {
+    fn dangerous_requests_need_confirmation_and_no_others() {
         for (request, count) in [
             ("clear", Some("COUNT")),
             ("FLUSHALL ASYNC", Some("COUNT")),
@@ -100,8 +113,9 @@ mod tests {
             ("delprefix \"a b\"", Some("COUNT \"a b\"")),
         ] {
             assert_eq!(
-                danger(request).and_then(|(_, count)| count).as_deref(),
-                count
+                danger(request).and_then(|danger| danger.count).as_deref(),
+                count,
+                "{request}"
             );
         }
         assert!(danger("SHUTDOWN").is_some());

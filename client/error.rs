@@ -1,105 +1,125 @@
-//! Why what was asked could not be done, and what that means for what comes next.
+//! The end of a task: an `Outcome` if it ran, a `ClientError` if it could not, each with its exit status.
 //!
-//! A server's refusal is an answer, shown like any other; it is an error here only where nothing can go on without it.
+//! A refusal by the server is an outcome, shown like any reply. It is an error only where the task cannot go on after it.
 
 use std::io;
 
-use crate::connection::{Address, AddressError};
+use pykv::error::error_chain;
 
-/// Why what was asked could not be done, other than by the server's refusal.
+use crate::address::{Address, AddressError};
+use crate::interrupt::INTERRUPTED_STATUS;
+use crate::terminal::tell_error;
+
+/// The result of a task that ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; `NOT_FOUND` is a reply like any other.
+    Done,
+    /// The server refused something, or there is something to report: exit status 1.
+    Refused,
+}
+
+impl Outcome {
+    /// Returns `Done` if the condition holds, else `Refused`.
+    pub fn done_if(is_done: bool) -> Self {
+        if is_done { Self::Done } else { Self::Refused }
+    }
+}
+
+/// The reason why a task ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none.
+    /// The address is malformed.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// There is no server, or it cannot be reached. Nothing was sent.
+    /// No connection could be opened; nothing was sent.
     #[error("cannot connect to {address}")]
     Connect {
-        /// Where it was looked for.
+        /// The server.
         address: Address,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The connection ended between a request and the end of its reply.
+    /// The connection was lost between a request and the end of its reply.
     #[error("the connection to {address} was lost before the answer was complete")]
     Lost {
-        /// The server's.
+        /// The server.
         address: Address,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// Something else listens there.
+    /// The peer does not speak the protocol.
     #[error("{address} does not answer as a PyKV server does: {shown}")]
     Foreign {
-        /// Where.
+        /// The peer.
         address: Address,
-        /// The beginning of what it answered.
+        /// The beginning of its answer.
         shown: String,
     },
-    /// The user has pressed Ctrl-C.
+    /// Ctrl-C was pressed during a reply.
     #[error("interrupted before the answer was complete")]
     Interrupted,
-    /// The user has seen enough of what comes by itself.
+    /// Ctrl-C ended a stream that has no other end.
     #[error("ended by Ctrl-C")]
-    SeenEnough,
-    /// It was a change whose reply is missing.
+    StreamEnded,
+    /// The reply to a change is missing.
     #[error("the change may or may not have been done")]
     InDoubt(#[source] Box<ClientError>),
-    /// It happened to what stands on this line of the input.
+    /// The error belongs to one line of the input.
     #[error("line {line}")]
     OnLine {
-        /// The line.
+        /// The number of the line, from 1.
         line: u64,
-        /// What happened.
+        /// The error.
         #[source]
         cause: Box<ClientError>,
     },
-    /// The server refused what cannot go on without it.
+    /// The server refused a request that the task depends on.
     #[error("{code} {message}")]
     Refused {
-        /// Which of the closed list of codes.
+        /// The error code.
         code: String,
-        /// Why.
+        /// The message.
         message: String,
     },
-    /// The command line holds what no request can.
+    /// The command line or a typed request is wrong.
     #[error("{0}")]
     Usage(String),
-    /// A file to import is not one flat JSON object.
+    /// A file to import is malformed.
     #[error("{name}: {reason}; stored before that: {stored}")]
     Malformed {
         /// The file.
         name: String,
-        /// What is wrong, with line and column.
+        /// The reason, with line and column.
         reason: String,
-        /// How many pairs.
+        /// The number of pairs stored.
         stored: String,
     },
-    /// A server that is read from or written to many pairs at a time.
+    /// A source or target of many pairs failed.
     #[error("{name}: {reason}")]
     Store {
-        /// The server's.
+        /// The server or file.
         name: String,
-        /// What it said, or the system.
+        /// The error of the server or the system.
         reason: String,
     },
-    /// A file, standard input or standard output.
+    /// A file, standard input or standard output failed.
     #[error("cannot {action} {name}")]
     File {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The file.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl ClientError {
-    /// A fault of a file.
+    /// Returns the conversion from an I/O error of a file.
     pub fn file(action: &'static str, name: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let name = name.into();
         move |source| Self::File {
@@ -109,51 +129,65 @@ impl ClientError {
         }
     }
 
-    /// A fault of standard output.
+    /// Converts an error of standard output.
     pub fn output(source: io::Error) -> Self {
         Self::file("write to", "standard output")(source)
     }
 
-    /// Whether nobody reads our output any more, as after `| head`. That is no fault.
+    /// Converts an error of the terminal.
+    pub fn terminal(source: io::Error) -> Self {
+        Self::file("use", "the terminal")(source)
+    }
+
+    /// Converts an error reply, which begins with its code.
+    pub fn refused(reply: &str) -> Self {
+        let (code, message) = reply.split_once(' ').unwrap_or((reply, ""));
+        Self::Refused {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    /// Returns whether the reader of standard output has gone, as after `| head`, which is not a failure.
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Whether the server may still be asked on the same connection.
-    pub fn connection_still_good(&self) -> bool {
-        match self {
+    /// Returns whether the next request may use the same connection. After an interrupt, the rest of the reply may still arrive.
+    pub fn leaves_connection_usable(&self) -> bool {
+        matches!(
+            self,
             Self::Refused { .. }
-            | Self::Usage(_)
-            | Self::File { .. }
-            | Self::Store { .. }
-            | Self::Malformed { .. } => true,
-            // After an interrupt, the reply may still be on its way.
-            Self::Address(_)
-            | Self::Connect { .. }
-            | Self::Lost { .. }
-            | Self::Foreign { .. }
-            | Self::Interrupted
-            | Self::SeenEnough
-            | Self::InDoubt(_)
-            | Self::OnLine { .. } => false,
-        }
+                | Self::Usage(_)
+                | Self::File { .. }
+                | Self::Store { .. }
+                | Self::Malformed { .. }
+        )
     }
 
-    /// Whether the user has ended it.
+    /// Returns whether Ctrl-C is the cause.
     pub fn is_interrupt(&self) -> bool {
         match self {
             Self::InDoubt(cause) | Self::OnLine { cause, .. } => cause.is_interrupt(),
-            other => matches!(other, Self::Interrupted | Self::SeenEnough),
+            other => matches!(other, Self::Interrupted | Self::StreamEnded),
         }
     }
 
-    /// What the program's exit status says of it.
+    /// Returns the exit status of the program: 1 refused, 130 interrupted, else 2.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Refused { .. } => 1,
-            // What a shell says of a program that Ctrl-C has ended.
-            other if other.is_interrupt() => 130,
+            other if other.is_interrupt() => INTERRUPTED_STATUS,
             _ => 2,
         }
     }
+}
+
+/// Writes an error with its causes to standard error.
+pub fn report(error: &ClientError) {
+    let mut text = format!("Error: {}", error_chain(error));
+    if matches!(error, ClientError::Connect { .. }) {
+        text += "; is pykv-server running?";
+    }
+    tell_error(&text);
 }

@@ -1,49 +1,47 @@
-//! HELP: the commands, from the client's own table, so that no server is needed; and what somebody may have meant.
+//! The client's view of the command table: the commands of the line dialect, HELP without a server, and the nearest name of a typo.
 //!
-//! In: the name of a command, or nothing. Out: the lines that a server answers, and an example. Promise: what is told is the table's.
+//! In: the name of a command, or nothing. Out: its row of the table, or the lines of a HELP reply.
 
-use pykv::command::{COMMANDS, Command, Dialects};
+use pykv::command::{COMMANDS, Command, Dialects, place_of};
+use pykv::protocol::Dialect;
 
 use crate::reply::Line;
 
-/// Short words that are further apart than this are not meant for each other, and long ones.
+/// The edits by which a typo may differ from the name that was meant: of short words, and of long ones.
 const DISTANCES_MAX: [usize; 2] = [1, 2];
-/// A word is long from so many characters on.
+/// The characters from which on a word is long.
 const LONG: usize = 8;
 
-/// Those that can be typed.
-fn commands() -> impl Iterator<Item = &'static Command> {
+/// Returns the commands of the line dialect.
+pub fn commands() -> impl Iterator<Item = &'static Command> {
     let all = COMMANDS.iter().copied();
     all.filter(|command| command.dialects != Dialects::Resp)
 }
 
-/// The command of this name, in any case.
+/// Returns the command of a name, in any case.
 pub fn command(name: &str) -> Option<&'static Command> {
-    commands().find(|command| command.name.eq_ignore_ascii_case(name))
+    place_of(name.as_bytes(), Dialect::Line).map(|place| COMMANDS[place])
 }
 
-/// What HELP answers, of all commands or of one.
+/// Returns the reply to HELP for all commands, or for one.
 pub fn lines(topic: Option<&str>) -> Vec<Line> {
-    let of = |command: &Command| Line::Help(command.synopsis(), command.summary.to_owned());
-    let lines: Vec<Line> = match topic {
-        None => commands().map(of).collect(),
-        Some(topic) => command(topic).map(of).into_iter().collect(),
+    let line = |command: &Command| Line::Help(command.synopsis(), command.summary.to_owned());
+    let mut lines: Vec<Line> = match topic {
+        None => commands().map(line).collect(),
+        Some(topic) => command(topic).map(line).into_iter().collect(),
     };
-    let count = lines.len() as u64;
-    let all = lines.into_iter();
-    match topic {
-        Some(topic) if count == 0 => vec![unknown(topic)],
-        _ => all.chain([Line::End(count)]).collect(),
-    }
+    lines.push(match topic {
+        Some(topic) if lines.is_empty() => {
+            let message = format!("there is no command '{topic}'; HELP lists them");
+            Line::Error("UNKNOWN".to_owned(), message)
+        }
+        _ => Line::End(lines.len() as u64),
+    });
+    lines
 }
 
-fn unknown(topic: &str) -> Line {
-    let message = format!("there is no command '{topic}'; HELP lists them");
-    Line::Error("UNKNOWN".to_owned(), message)
-}
-
-/// The command that somebody may have meant who typed this.
-pub fn meant(typed: &str) -> Option<&'static str> {
+/// Returns the name of a command that a typo may stand for.
+pub fn nearest(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_uppercase();
     let names = commands().map(|command| command.name);
     let (distance, name) = names
@@ -60,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_told_what_it_may_have_meant_and_nonsense_is_not() {
+    fn a_typo_finds_the_nearest_name_and_nonsense_finds_none() {
         for (typed, name) in [
             ("GTE", Some("GET")),
             ("ge", Some("GET")),
@@ -70,7 +68,7 @@ mod tests {
             ("frobnicate", None),
             ("", None),
         ] {
-            assert_eq!(meant(typed), name, "{typed}");
+            assert_eq!(nearest(typed), name, "{typed}");
         }
     }
 

@@ -1,7 +1,6 @@
-//! Keys that somebody at the prompt may want to type: those of earlier replies, and those that the server has.
+//! Candidates for the completion of a key: keys of earlier replies, and keys of the server.
 //!
-//! In: keys as they are shown; what has been typed of one. Out: the keys that it may become. Promises: a bounded memory, and whoever types
-//! waits for the server for a moment at the most, and only when Tab is pressed.
+//! In: keys as they are shown; a prefix. Out: keys with that prefix. Promises: bounded memory; Tab waits for the server for 150 ms at most.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use pykv::protocol::line::quote;
 
-use crate::connection::{Address, Connection};
+use crate::address::Address;
+use crate::connection::Connection;
 use crate::reply::Line;
 
-/// How many keys of earlier replies are kept.
+/// The keys of earlier replies that are kept.
 const KEYS_MAX: usize = 10_000;
-/// How many the server is asked for.
+/// The candidates offered.
 const OFFERED_MAX: usize = 100;
-/// How long the server is waited for.
-const PATIENCE: Duration = Duration::from_millis(150);
+/// The time that the server has to answer.
+const TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The keys of earlier replies.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl KnownKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a key that has been shown.
+    /// Remembers a key that has been shown.
     pub fn note(&self, key: &str) {
         let mut keys = self.keys();
         if keys.len() < KEYS_MAX {
@@ -36,8 +36,8 @@ impl KnownKeys {
         }
     }
 
-    /// The keys that begin with this, in their order.
-    pub fn beginning(&self, prefix: &str, address: &Address) -> Vec<String> {
+    /// Returns keys with a prefix, sorted.
+    pub fn with_prefix(&self, prefix: &str, address: &Address) -> Vec<String> {
         let mut found: BTreeSet<String> = self
             .keys()
             .range(prefix.to_owned()..)
@@ -50,10 +50,10 @@ impl KnownKeys {
     }
 }
 
-/// Keys of the server, as many as come in a moment; the connection is left with the rest.
+/// Returns the keys of the server that arrive in time. The rest of the reply is dropped with the connection.
 fn of_server(prefix: &str, address: &Address) -> Option<Vec<String>> {
-    let until = Instant::now() + PATIENCE;
-    let mut connection = Connection::open_for(address, PATIENCE).ok()?;
+    let until = Instant::now() + TIMEOUT;
+    let mut connection = Connection::open_within(address, TIMEOUT).ok()?;
     connection
         .send(format!("KEYS {}", quote(prefix)).as_bytes())
         .ok()?;

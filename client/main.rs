@@ -1,27 +1,32 @@
-//! `pykv-cli`: a terminal client of `PyKV`.
+//! `pykv-cli`: the terminal client of `PyKV`.
 //!
-//! In: a command on the command line, lines on standard input, or a person at the prompt. Out: replies on standard output,
-//! faults on standard error. Promises: a word of the command line reaches the server exactly as it is; the exit status is 0
-//! for done, 1 if the server refused something, 2 if it could not be talked to or the program was called wrongly.
+//! In: a command on the command line, lines on standard input, or a user at the prompt. Out: replies on standard output, errors on standard
+//! error. Promises: a word of the command line reaches the server unchanged; the exit status is 0 for success, 1 if the server refused
+//! something, 2 if it could not be reached or the usage is wrong.
 
+mod address;
 mod bench;
-mod complete;
+mod bulk;
 mod confirm;
 mod connection;
 mod error;
-mod health;
+mod format;
 mod help;
+mod interrupt;
 mod known_keys;
 mod live;
 mod pager;
 mod pipe;
+mod progress;
+mod prompt;
 mod render;
-mod repl;
 mod reply;
+mod request;
 mod settings;
 mod style;
-mod table;
+mod terminal;
 mod tools;
+mod units;
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write};
@@ -30,49 +35,50 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use pykv::command::{COMMANDS, place_of};
-use pykv::error::error_chain;
-use pykv::protocol::Dialect;
 use pykv::protocol::line::quote;
 
-use crate::confirm::Consent;
+use crate::bench::Load;
+use crate::confirm::{Confirmation, confirm};
 use crate::connection::Connection;
-use crate::error::ClientError;
+use crate::error::{ClientError, Outcome, report};
+use crate::format::FormatFlags;
+use crate::live::rows::{Rows, interval};
 use crate::live::watch::{self, Watch};
-use crate::live::{Rows, latency, stat, top};
-use crate::render::{Format, Forms, Outcome, Renderer};
+use crate::live::{health, latency, stat, top};
+use crate::render::Renderer;
 use crate::settings::Server;
+use crate::terminal::tell;
 use crate::tools::diff::{self, Diff};
 use crate::tools::export::{self, Export};
 use crate::tools::import::{self, Import};
-use crate::tools::keyspace::{self, Keys};
+use crate::tools::keyspace::{self, KeyRange};
 
 const EXAMPLES: &str = "\
 Examples:
-  pykv-cli                                    a prompt, with history and completion
-  pykv-cli PUT greeting hello there           one command, then done
+  pykv-cli                                    prompt with history and completion
+  pykv-cli PUT greeting hello there           one command
   pykv-cli GET greeting
-  pykv-cli PUT page - < index.html            the value from standard input, as it is
-  pykv-cli ALL user: | cut -f1                rows of key, tab, value for other programs
-  pykv-cli --json ALL user: | jq keys         or JSON, or --csv
-  pykv-cli -r 5 -i 0.5 STATS                  five times, half a second apart
+  pykv-cli PUT page - < index.html            value from standard input, unchanged
+  pykv-cli ALL user: | cut -f1                rows of key, tab and value
+  pykv-cli --json ALL user: | jq keys         JSON; also --csv
+  pykv-cli -r 5 -i 0.5 STATS                  repeat 5 times, every 0.5 s
   pykv-cli < commands.txt                     one command per line
-  pykv-cli --pipe < commands.resp             as fast as it goes, replies only counted
-  pykv-cli import store.json                  every pair of a JSON object; .gz as well
+  pykv-cli --pipe < commands.resp             bulk load; replies are only counted
+  pykv-cli import store.json                  all pairs of a file; also .gz
   pykv-cli import redis://db.example:6379     or of a Redis server
-  pykv-cli export backup.json.gz              all pairs; .jsonl and .csv as well
-  pykv-cli diff backup.json.gz                which keys differ from those of the file
-  pykv-cli namespaces                         what takes the room
-  pykv-cli top                                the server on one screen; also stat, latency, monitor, watch
-  pykv-cli health                             whether all is well, for who watches over it
-  pykv-cli bench --clients 50 -P 16           how fast the server answers
+  pykv-cli export backup.json.gz              all pairs; also .jsonl, .csv
+  pykv-cli diff backup.json.gz                keys that differ from the file
+  pykv-cli namespaces                         keys and bytes per namespace
+  pykv-cli top                                live screen; also stat, latency, monitor, watch
+  pykv-cli health                             health check for monitoring
+  pykv-cli bench --clients 50 -P 16           throughput and latency
   pykv-cli -u pykv://db.example:7878 STATS    another server";
 
 const EXITS: &str = "\
-With no command: a prompt on a terminal, else commands from standard input, one per line.
-Everything after a command's name is data, even if it begins with `-`. `pykv-cli HELP` lists the commands.
+Without a command: a prompt on a terminal, else commands from standard input, one per line.
+Everything after the name of a command is data, even if it begins with `-`. `pykv-cli HELP` lists the commands.
 
-Exit status: 0 done (`Key not found` included), 1 the server answered ERR, 2 it could not be talked to, or wrong usage.";
+Exit status: 0 success (`Key not found` included), 1 error reply, 2 server not reachable or wrong usage, 130 Ctrl-C.";
 
 /// A terminal client of `PyKV`.
 #[derive(Debug, Parser)]
@@ -95,29 +101,29 @@ struct Flags {
     server: Server,
 
     #[command(flatten)]
-    forms: Forms,
+    format: FormatFlags,
 
-    /// Tell how long each answer took
+    /// Show the duration of each reply
     #[arg(long)]
     time: bool,
 
-    /// Show long answers at once, and not in a pager
+    /// Do not show long replies in a pager
     #[arg(long)]
     no_pager: bool,
 
-    /// Ask for a command so many times; 0: until Ctrl-C
-    #[arg(short, long, value_name = "TIMES", default_value_t = 1)]
+    /// Repeat the command N times; 0: until Ctrl-C
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
     repeat: u64,
 
-    /// So many seconds between one time and the next
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
+    /// Interval of --repeat [default: 0], and of top, stat and latency [default: 1]
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 0.0, hide_default_value = true, value_parser = seconds)]
     interval: f64,
 
-    /// Delete much without asking
+    /// Run dangerous commands without confirmation
     #[arg(long)]
     force: bool,
 
-    /// Send standard input as it is, lines or RESP, and count the replies
+    /// Bulk load: send standard input unchanged, lines or RESP, and count the replies
     #[arg(long)]
     pipe: bool,
 
@@ -127,48 +133,48 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Store every pair of a file (JSON, JSON lines, CSV) or of another server
+    /// Import the pairs of a file (JSON, JSON lines, CSV) or of another server
     #[command(alias = "IMPORT")]
     Import(Import),
-    /// Write all pairs to a file (JSON, JSON lines, CSV) or to another server
+    /// Export the pairs to a file (JSON, JSON lines, CSV) or to another server
     #[command(alias = "EXPORT")]
     Export(Export),
-    /// Tell which keys differ on two servers, or on a server and in a file
+    /// Compare two servers, or a server and a file
     Diff(Diff),
-    /// List keys as they come
+    /// List keys, unsorted
     #[command(name = "scan")]
-    Scan(Keys),
+    Scan(KeyRange),
     /// List the longest values
-    Bigkeys(Keys),
-    /// List namespaces with their keys and bytes, as bars
-    Namespaces(Keys),
-    /// Show the server on one screen, live
+    Bigkeys(KeyRange),
+    /// List namespaces with their keys and bytes
+    Namespaces(KeyRange),
+    /// Show a live screen of the server
     Top,
-    /// Tell a row of figures each second, or as -i says
+    /// Print one row of statistics per interval
     Stat(Rows),
-    /// Tell how long a PING takes, each second, or as -i says
+    /// Print one row of PING latencies per interval
     Latency(Rows),
-    /// Show every request that the server executes
+    /// Print every request that the server executes
     Monitor,
-    /// Show the changes of keys as they are made
+    /// Print changes of keys as they happen
     Watch(Watch),
-    /// Tell whether the server does all that it promises
+    /// Check the health of the server; the exit status says the result
     Health,
-    /// Measure how fast the server, or one of Redis, answers; it stores keys that begin with `bench:`
+    /// Measure throughput and latency of a server, also of Redis; stores keys with the prefix `bench:`
     #[command(alias = "BENCH")]
-    Bench(bench::Load),
-    /// Write what lets a shell complete this program's words
+    Bench(Load),
+    /// Print the completion script of a shell
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Write the manual page, for man
+    /// Print the manual page
     Man,
     #[command(external_subcommand)]
     Request(Vec<String>),
 }
 
-/// A number of seconds that can be waited.
+/// Parses an interval, in seconds.
 fn seconds(text: &str) -> Result<f64, String> {
     const DAY: f64 = 86_400.0;
     match text.parse() {
@@ -204,53 +210,47 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
         }
         _ => {}
     }
-    let format = Format::of_output(flags.forms);
+    let format = flags.format.format();
     let out = BufWriter::new(io::stdout());
     let mut renderer = Renderer::new(out, format, !flags.no_pager);
     renderer.is_timed = flags.time;
     if let Some(Task::Request(words)) = &flags.task
         && words[0].eq_ignore_ascii_case("HELP")
     {
-        // No server is needed for that.
-        let topic = words.get(1).map(String::as_str);
-        return renderer.local("HELP", &help::lines(topic));
+        // Help needs no server.
+        return renderer.help(words.get(1).map(String::as_str));
     }
     let address = flags.server.address()?;
     let open = || Connection::open(&address);
     if !matches!(&flags.task, None | Some(Task::Request(_) | Task::Bench(_))) {
-        connection::heed_interrupts();
+        interrupt::catch();
     }
     match &flags.task {
-        None if flags.pipe => pipe::insert(&mut open()?, io::stdin()),
-        None if io::stdin().is_terminal() => repl::run(&address, renderer, flags.force),
+        None if flags.pipe => bulk::run(&mut open()?, io::stdin()),
+        None if io::stdin().is_terminal() => prompt::run(&address, renderer, flags.force),
         None => pipe::run(&mut open()?, io::stdin(), &mut renderer),
-        Some(Task::Import(asked)) => import::run(&address, asked),
-        Some(Task::Export(asked)) => export::run(&address, asked),
-        Some(Task::Diff(asked)) => diff::run(&address, asked),
-        Some(Task::Scan(asked)) => keyspace::scan(&address, asked, format),
-        Some(Task::Bigkeys(asked)) => keyspace::bigkeys(&address, asked, format),
-        Some(Task::Namespaces(asked)) => keyspace::namespaces(&address, asked, format),
-        Some(Task::Top) => top::run(&address, live::interval(flags.interval)),
-        Some(Task::Stat(rows)) => {
-            stat::run(&mut open()?, rows, live::interval(flags.interval), format)
-        }
-        Some(Task::Latency(rows)) => {
-            latency::run(&mut open()?, rows, live::interval(flags.interval))
-        }
+        Some(Task::Import(options)) => import::run(&address, options),
+        Some(Task::Export(options)) => export::run(&address, options),
+        Some(Task::Diff(options)) => diff::run(&address, options),
+        Some(Task::Scan(options)) => keyspace::scan(&address, options, format),
+        Some(Task::Bigkeys(options)) => keyspace::bigkeys(&address, options, format),
+        Some(Task::Namespaces(options)) => keyspace::namespaces(&address, options, format),
+        Some(Task::Top) => top::run(&address, interval(flags.interval)),
+        Some(Task::Stat(rows)) => stat::run(&mut open()?, rows, interval(flags.interval), format),
+        Some(Task::Latency(rows)) => latency::run(&mut open()?, rows, interval(flags.interval)),
         Some(Task::Monitor) => match renderer.answer(&mut open()?, "MONITOR") {
-            // Whoever watches has seen enough.
             Err(error) if error.is_interrupt() => Ok(Outcome::Done),
             ended => ended,
         },
-        Some(Task::Watch(asked)) => watch::run(&mut open()?, asked),
+        Some(Task::Watch(options)) => watch::run(&mut open()?, options),
         Some(Task::Health) => health::run(&mut open()?, format),
-        Some(Task::Bench(load)) => bench::run(&address, load, flags.forms.json),
+        Some(Task::Bench(load)) => bench::run(&address, load, flags.format.json),
         Some(Task::Request(words)) => ask(flags, &mut renderer, &mut open()?, words),
-        Some(Task::Completions { .. } | Task::Man) => unreachable!("it has been done"),
+        Some(Task::Completions { .. } | Task::Man) => unreachable!("handled before"),
     }
 }
 
-/// Asks for one command, as often as that is wanted.
+/// Sends one command, repeatedly with `--repeat`.
 fn ask<W: Write>(
     flags: &Flags,
     renderer: &mut Renderer<W>,
@@ -258,14 +258,14 @@ fn ask<W: Write>(
     words: &[String],
 ) -> Result<Outcome, ClientError> {
     let request = request_of(&with_input(words)?)?;
-    if confirm::consent(connection, &request, flags.force, false)? == Consent::Refused {
-        render::tell("Nothing was done.");
+    if confirm(connection, &request, flags.force, false)? == Confirmation::Refused {
+        tell("Nothing was done.");
         return Ok(Outcome::Done);
     }
     if flags.repeat == 1 {
         return renderer.answer(connection, &request);
     }
-    connection::heed_interrupts();
+    interrupt::catch();
     let mut outcome = Outcome::Done;
     let mut left = flags.repeat;
     loop {
@@ -273,13 +273,13 @@ fn ask<W: Write>(
             outcome = Outcome::Refused;
         }
         left = left.wrapping_sub(1);
-        if left == 0 || !connection::pause(Duration::from_secs_f64(flags.interval)) {
+        if left == 0 || !interrupt::sleep(Duration::from_secs_f64(flags.interval)) {
             return Ok(outcome);
         }
     }
 }
 
-/// The words of a command, standard input in the place of a last one that is `-`: what a value may be.
+/// Returns the words of a command, with a value `-` replaced by standard input.
 fn with_input(words: &[String]) -> Result<Cow<'_, [String]>, ClientError> {
     let takes_value = words.first().and_then(|verb| help::command(verb));
     let takes_value = takes_value.is_some_and(|command| command.usage.contains("<value>"));
@@ -290,7 +290,7 @@ fn with_input(words: &[String]) -> Result<Cow<'_, [String]>, ClientError> {
     let read = io::stdin().read_to_end(&mut value);
     read.map_err(ClientError::file("read", "standard input"))?;
     let value = String::from_utf8(value).map_err(|_| {
-        let reason = "standard input is no text (UTF-8), and a line carries text only: store it by HTTP or a Redis client";
+        let reason = "standard input is no text (UTF-8), which is all that a line can carry; store it through HTTP or a Redis client";
         ClientError::Usage(reason.to_owned())
     })?;
     let mut words = words.to_vec();
@@ -298,13 +298,13 @@ fn with_input(words: &[String]) -> Result<Cow<'_, [String]>, ClientError> {
     Ok(Cow::Owned(words))
 }
 
-/// The request line of the words of a command line: each word is one argument, whatever it holds. Words beyond a command's
-/// last argument belong to it, if it is one that takes the rest of a line.
+/// Returns the request line of some words. Each is one argument, whatever it contains; words beyond the last argument of a command belong
+/// to that argument if it takes the rest of a line.
 fn request_of(words: &[String]) -> Result<String, ClientError> {
     let (verb, arguments) = words
         .split_first()
         .expect("clap hands on a command with its name");
-    // Only the arguments can be quoted: a verb with a line feed in it would be two requests.
+    // A verb cannot be quoted: one with a line feed would be two requests.
     if verb.is_empty()
         || verb.contains(|character: char| character.is_whitespace() || character.is_control())
     {
@@ -312,8 +312,8 @@ fn request_of(words: &[String]) -> Result<String, ClientError> {
             "{verb:?} is not the name of a command; each argument is a word of its own"
         )));
     }
-    let rest_at = place_of(verb.as_bytes(), Dialect::Line)
-        .and_then(|place| COMMANDS[place].rest_at)
+    let rest_at = help::command(verb)
+        .and_then(|command| command.rest_at)
         .filter(|place| *place < arguments.len());
     let (single, rest) = arguments.split_at(rest_at.unwrap_or(arguments.len()));
     let rest = Some(rest.join(" ")).filter(|_| rest_at.is_some());
@@ -323,15 +323,6 @@ fn request_of(words: &[String]) -> Result<String, ClientError> {
         .chain(quoted)
         .collect::<Vec<_>>()
         .join(" "))
-}
-
-/// Tells a fault with its causes.
-fn report(error: &ClientError) {
-    let mut text = format!("Error: {}", error_chain(error));
-    if matches!(error, ClientError::Connect { .. }) {
-        text += "; is pykv-server running?";
-    }
-    render::tell_fault(&text);
 }
 
 #[cfg(test)]
@@ -378,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_are_well_defined() {
+    fn the_flags_are_consistent() {
         Flags::command().debug_assert();
     }
 }

@@ -1,7 +1,7 @@
-//! Long output, a screen at a time: through the program that PAGER names, or `less`.
+//! Long output in a pager: the program that PAGER names, or `less`.
 //!
-//! In: text for a terminal. Out: the same; where it is longer than the screen, in the pager. Promises: what fits is not paged; nobody
-//! waits for a pager that has been left.
+//! In: text for a terminal. Out: the same, in the pager if it is longer than the screen. Promises: output that fits is not paged; output
+//! to a pager that has been quit is dropped.
 
 use std::env;
 use std::io::{self, Write};
@@ -9,21 +9,21 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use memchr::memchr_iter;
 
-use crate::connection::{forget_interrupt, heed_interrupts};
+use crate::interrupt;
 
-/// A writer that pages, while it is told to.
+/// A writer that pages between `begin` and `end`.
 pub struct Paged<W> {
     out: W,
-    /// What is not shown yet: it may fit on the screen.
+    /// Output not shown yet, as it may fit on the screen.
     held: Vec<u8>,
-    /// The lines of the screen; none, where nothing is paged.
+    /// The lines of the screen; `None` if nothing is paged.
     height: Option<usize>,
     is_begun: bool,
     pager: Option<(Child, Option<ChildStdin>)>,
 }
 
 impl<W: Write> Paged<W> {
-    /// A writer that pages if standard output is a terminal and that is wanted.
+    /// Returns a writer that pages if `is_wanted` and standard output is a terminal.
     pub fn new(out: W, is_wanted: bool) -> Self {
         let terminal = console::Term::stdout();
         let is_dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
@@ -37,24 +37,27 @@ impl<W: Write> Paged<W> {
         }
     }
 
-    /// What it writes to.
+    /// Returns the writer below.
     #[cfg(test)]
     pub fn into_inner(self) -> W {
         self.out
     }
 
-    /// Pages what is written from now on, if it is long.
+    /// Begins output that is paged if it is long.
     pub fn begin(&mut self) {
         self.is_begun = self.height.is_some();
     }
 
-    /// Shows what is held; if a pager shows it, waits until that is left.
+    /// Ends the output, and waits until the user has quit the pager.
+    ///
+    /// # Errors
+    /// The output cannot be written, or the pager not be waited for.
     pub fn end(&mut self) -> io::Result<()> {
         self.is_begun = false;
         if let Some((mut child, stdin)) = self.pager.take() {
             drop(stdin);
             child.wait()?;
-            forget_interrupt();
+            interrupt::reset();
         }
         self.out.write_all(&std::mem::take(&mut self.held))?;
         self.out.flush()
@@ -73,11 +76,11 @@ impl<W: Write> Paged<W> {
             // Colours, no clearing of the screen.
             command.env("LESS", "-RX");
         }
-        // Where there is no pager, all of it is shown at once.
+        // Without a pager, everything is shown at once.
         self.is_begun = false;
         if let Ok(mut child) = command.spawn() {
-            // Ctrl-C is the pager's now.
-            heed_interrupts();
+            // Ctrl-C is for the pager now.
+            interrupt::catch();
             let stdin = child.stdin.take();
             self.pager = Some((child, stdin));
         }
@@ -103,19 +106,16 @@ impl<W: Write> Write for Paged<W> {
         if let Some(open) = stdin
             && open.write_all(bytes).is_err()
         {
-            // Whoever has left it has seen enough.
+            // The user has quit the pager.
             *stdin = None;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.pager {
-            Some((_, Some(open))) => {
-                let _ = open.flush();
-                Ok(())
-            }
-            Some((_, None)) => Ok(()),
+        match &self.pager {
+            // A pipe has no buffer on this side.
+            Some(_) => Ok(()),
             None if self.is_begun => Ok(()),
             None => self.out.flush(),
         }

@@ -1,61 +1,61 @@
-//! What a reply says: one `Line` of it, read from the wire.
+//! One line of a reply, decoded.
 //!
-//! In: a line without its end. Out: its word and its payloads, decoded. A reply is all lines up to the first for which
-//! `Line::ends_reply` holds.
+//! In: a line without its end. Out: its word and payloads. A reply consists of all lines up to the first for which `Line::ends_reply`
+//! holds; that of an array or map includes the replies that are its members.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// A value, as a line carries it.
+/// The payload of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Datum {
     /// Text.
     Text(String),
-    /// Bytes that are no text, in base64.
+    /// Binary data, in base64.
     Base64(String),
 }
 
 /// One line of a reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
-    /// Done.
+    /// The request was executed.
     Ok,
-    /// The answer to PING.
+    /// The reply to PING.
     Pong,
-    /// There is no such key.
+    /// The key does not exist.
     NotFound,
-    /// A condition did not hold, and nothing was changed.
+    /// A condition did not hold, so nothing was changed.
     Unchanged,
-    /// The request waits for EXEC.
+    /// The request is queued until EXEC.
     Queued,
-    /// How many; less than nought for what is no number.
+    /// A number; some commands return negative ones for special cases.
     Count(i64),
-    /// So many replies follow, which together are one.
+    /// An array: as many replies follow, its members.
     Array(usize),
-    /// So many times two replies follow: a name, and what it is.
+    /// A map: twice as many replies follow, names and values in turn.
     Map(usize),
-    /// A namespace, and how many keys it has.
+    /// A namespace and its number of keys.
     Namespace(String, u64),
-    /// What comes by itself: its word, and what it tells.
+    /// A push message: its word and its payloads.
     Event(String, Vec<serde_json::Value>),
-    /// The value that was asked for.
+    /// A value.
     Value(Datum),
-    /// A pair, in ALL.
+    /// A pair, in the reply to ALL.
     Item(String, Datum),
-    /// A key, in KEYS.
+    /// A key, in the reply to KEYS.
     Key(String),
-    /// A figure and its name, in STATS.
+    /// The name and value of a figure, in the reply to STATS.
     Stat(String, serde_json::Value),
-    /// A command's usage and what it does, in HELP.
+    /// The synopsis and summary of a command, in the reply to HELP.
     Help(String, String),
-    /// The end of a row of lines, and how many there were.
+    /// The end of a reply of several lines, and their number.
     End(u64),
-    /// Refused: the code, and why.
+    /// An error: its code and message.
     Error(String, String),
 }
 
 impl Line {
-    /// Reads a line; `None` is a line that no PyKV server sends.
+    /// Decodes a line; returns `None` for one that is not of the protocol.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let (word, rest) = match memchr::memchr(b' ', line) {
             Some(blank) => (&line[..blank], &line[blank + 1..]),
@@ -75,7 +75,7 @@ impl Line {
             }
             word if EVENTS.contains(&word) => Self::Event(
                 String::from_utf8_lossy(word).into_owned(),
-                told_by_event(rest)?,
+                payloads_of(rest)?,
             ),
             b"COUNT" => Self::Count(only(rest)?),
             b"END" => Self::End(only(rest)?),
@@ -109,7 +109,7 @@ impl Line {
         })
     }
 
-    /// Whether no line of the same reply follows.
+    /// Returns whether the line is the last of its reply.
     pub fn ends_reply(&self) -> bool {
         !matches!(
             self,
@@ -118,7 +118,7 @@ impl Line {
     }
 }
 
-/// The words of what comes by itself.
+/// The words of push messages.
 const EVENTS: [&[u8]; 10] = [
     b"SUBSCRIBED",
     b"UNSUBSCRIBED",
@@ -132,42 +132,42 @@ const EVENTS: [&[u8]; 10] = [
     b"MONITOR",
 ];
 
-/// What such a line tells: JSON values, bytes in base64, and words such as PUT.
-fn told_by_event(mut payload: &[u8]) -> Option<Vec<serde_json::Value>> {
-    let mut told = Vec::new();
+/// Decodes the payloads of a push message: JSON values, binary data as `{"$base64": "..."}`, words such as PUT as strings.
+fn payloads_of(mut payload: &[u8]) -> Option<Vec<serde_json::Value>> {
+    let mut payloads = Vec::new();
     while !payload.is_empty() {
         if payload.starts_with(b"BASE64 ") {
             let (base64, rest) = take_value(&payload[7..])?;
-            told.push(serde_json::json!({ "$base64": base64 }));
+            payloads.push(serde_json::json!({ "$base64": base64 }));
             payload = rest;
         } else if payload[0].is_ascii_uppercase() {
             let end = memchr::memchr(b' ', payload).unwrap_or(payload.len());
             let word = std::str::from_utf8(&payload[..end]).ok()?;
-            told.push(word.into());
+            payloads.push(word.into());
             payload = &payload[end..];
         } else {
             let (value, rest) = take_value(payload)?;
-            told.push(value);
+            payloads.push(value);
             payload = rest;
         }
         payload = payload.strip_prefix(b" ").unwrap_or(payload);
     }
-    Some(told)
+    Some(payloads)
 }
 
-/// The JSON value that a payload begins with, and what follows it.
+/// Splits the first JSON value off.
 fn take_value(payload: &[u8]) -> Option<(serde_json::Value, &[u8])> {
     let mut values = serde_json::Deserializer::from_slice(payload).into_iter();
     let value = values.next()?.ok()?;
     Some((value, &payload[values.byte_offset()..]))
 }
 
-/// The one JSON value that a payload is.
+/// Decodes a payload that is one JSON value.
 fn only<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
     serde_json::from_slice(payload).ok()
 }
 
-/// The JSON string that a payload begins with, and what follows it.
+/// Splits the first JSON string off, and the blank behind it.
 fn first(payload: &[u8]) -> Option<(String, &[u8])> {
     let mut values = serde_json::Deserializer::from_slice(payload);
     let text = String::deserialize(&mut values).ok()?;
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_protocol_is_read() {
+    fn every_line_of_the_protocol_is_decoded() {
         let text = |text: &str| text.to_owned();
         for (line, read) in [
             ("OK", Line::Ok),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_server_of_ours_sends_is_not_taken_for_a_reply() {
+    fn lines_of_other_protocols_are_rejected() {
         for line in [
             "",
             "-ERR unknown command",

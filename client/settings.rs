@@ -1,7 +1,7 @@
-//! Which server is meant: by flag, by environment, or by a named profile of the file of settings; and the password for it.
+//! The choice of the server, by flag, environment or named profile, and its password.
 //!
-//! In: flags, `PYKV_URL`, `PYKV_PROFILE`, `PYKV_PASSWORD`, `~/.config/pykv/config.json`. Out: an address. Promises: a flag counts before
-//! the environment; a password is never shown.
+//! In: flags, `PYKV_URL`, `PYKV_PROFILE`, `PYKV_PASSWORD`, `~/.config/pykv/config.json`. Out: an address. Promises: flags take precedence
+//! over the environment; a password is never shown.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -11,29 +11,29 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::connection::Address;
+use crate::address::Address;
 use crate::error::ClientError;
 
-/// The server that is meant if nothing says which.
+/// The server if none is chosen.
 const DEFAULT: &str = "pykv://127.0.0.1:7878";
 
-/// Which server is meant.
+/// The flags that choose the server.
 #[derive(Debug, clap::Args)]
 pub struct Server {
-    /// The server: pykv://host:port or pykv://user:password@host:port; also in PYKV_URL; else pykv://127.0.0.1:7878
+    /// URL of the server, pykv://host:port or pykv://user:password@host:port [env: PYKV_URL] [default: pykv://127.0.0.1:7878]
     #[arg(short, long, global = true)]
     url: Option<String>,
 
-    /// A server that ~/.config/pykv/config.json names: {"profiles": {"shop": {"url": "pykv://..."}}}; also in PYKV_PROFILE
+    /// Profile of ~/.config/pykv/config.json to use, {"profiles": {"shop": {"url": "pykv://..."}}} [env: PYKV_PROFILE]
     #[arg(long, global = true, conflicts_with = "url")]
     profile: Option<String>,
 
-    /// Ask for the password, and do not show it; else it is taken from PYKV_PASSWORD, if that is there
+    /// Prompt for the password, without echo [env for scripts: PYKV_PASSWORD]
     #[arg(long, global = true)]
     askpass: bool,
 }
 
-/// The file of settings.
+/// The configuration file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -48,10 +48,11 @@ struct Profile {
 }
 
 impl Server {
-    /// The server's address, with what it takes to get in.
+    /// Returns the address of the chosen server, with its password.
     ///
     /// # Errors
-    /// The address is none; there is no such profile, or the file cannot be read.
+    /// [`ClientError::Address`] if the URL is malformed; `Usage` if the profile is unknown; `File` if the configuration file cannot be
+    /// read, or no password from the terminal.
     pub fn address(&self) -> Result<Address, ClientError> {
         let given = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let url = match (&self.url, &self.profile) {
@@ -69,9 +70,9 @@ impl Server {
             let asked = terminal
                 .write_str(&format!("Password for {address}: "))
                 .and_then(|()| terminal.read_secure_line());
-            Some(asked.map_err(ClientError::file("use", "the terminal"))?)
+            Some(asked.map_err(ClientError::terminal)?)
         } else {
-            // One that the address has itself counts before the environment.
+            // A password in the address takes precedence over the environment.
             given("PYKV_PASSWORD").filter(|_| !address.has_password())
         };
         Ok(match password {
@@ -81,12 +82,12 @@ impl Server {
     }
 }
 
-/// The URL of a profile.
+/// Returns the URL of a profile.
 fn url_of(name: &str) -> Result<String, ClientError> {
     let file = file().ok_or_else(|| ClientError::Usage("there is no home folder".to_owned()))?;
     let shown = file.display().to_string();
     let text = fs::read(&file).map_err(ClientError::file("read", &shown))?;
-    // What serde_json says may quote the file, and so a password.
+    // The message of serde_json may quote the file, and with it a password.
     let place = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         io::Error::other(format!(
@@ -107,7 +108,7 @@ fn url_of(name: &str) -> Result<String, ClientError> {
         })
 }
 
-/// Where settings are kept (XDG Base Directory Specification).
+/// Returns the path of the configuration file (XDG Base Directory Specification).
 fn file() -> Option<PathBuf> {
     let config = env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)

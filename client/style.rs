@@ -1,27 +1,27 @@
-//! Colours and layout of what people are shown: types told apart, JSON over several lines.
+//! Colours by type, and JSON laid out over several lines.
 //!
-//! In: text that has been made safe to show. Out: the same with colours, if the terminal has them and NO_COLOR, TERM=dumb and the like
-//! do not say otherwise. Promise: but for colours and blanks between the tokens of JSON, nothing is changed.
+//! In: text that is safe for a terminal. Out: the same in colours, unless the terminal has none, or NO_COLOR or TERM=dumb forbid them.
+//! Promise: only colours are added, and blanks between the tokens of JSON.
 
 use console::Style;
 
-/// What a piece of text is.
+/// The type of a piece of text, which sets its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A key, or a name.
+    /// A key or a name.
     Key,
     /// Text.
     Text,
     /// A number, true, false or null.
     Literal,
-    /// An error, or what is wrong.
-    Fault,
-    /// What is of less weight.
-    Quiet,
+    /// An error, or a mistake in a line.
+    Error,
+    /// Text of less importance.
+    Dim,
 }
 
 impl Kind {
-    /// What a value that stands alone is.
+    /// Returns the type of a value.
     pub fn of_value(value: &str) -> Self {
         let is_literal = matches!(value, "true" | "false" | "null") || is_number(value);
         if is_literal {
@@ -37,8 +37,8 @@ impl Kind {
             Self::Key => style.cyan(),
             Self::Text => style.green(),
             Self::Literal => style.yellow(),
-            Self::Fault => style.red(),
-            Self::Quiet => style.dim(),
+            Self::Error => style.red(),
+            Self::Dim => style.dim(),
         }
     }
 }
@@ -49,23 +49,23 @@ fn is_number(text: &str) -> bool {
         && serde_json::from_str::<serde_json::Number>(text).is_ok()
 }
 
-/// The text in its colour, on standard output.
+/// Returns the text in its colour, for standard output.
 pub fn paint(text: &str, kind: Kind) -> String {
     kind.style().apply_to(text).to_string()
 }
 
-/// The text in its colour, on standard error.
+/// Returns an error message in its colour, for standard error.
 pub fn paint_error(text: &str) -> String {
-    Kind::Fault.style().for_stderr().apply_to(text).to_string()
+    Kind::Error.style().for_stderr().apply_to(text).to_string()
 }
 
-/// Whether a text is a JSON object or array.
+/// Returns whether a text is a JSON object or array.
 pub fn is_nested_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
         && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// A JSON text over several lines, in colours. Its tokens stay as they are: a number may have more digits than any type keeps.
+/// Returns a JSON text over several lines, in colours. Tokens are copied, not parsed: a number may have more digits than any type keeps.
 pub fn pretty_json(text: &str) -> String {
     let (mut out, mut depth, mut before) = (String::new(), 0_usize, "");
     let tokens: Vec<&str> = Tokens(text).collect();
@@ -95,7 +95,7 @@ pub fn pretty_json(text: &str) -> String {
     out
 }
 
-/// The tokens of a JSON text, without the blanks between them.
+/// The tokens of a JSON text, without blanks.
 struct Tokens<'a>(&'a str);
 
 impl<'a> Iterator for Tokens<'a> {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_laid_out_and_keeps_every_digit() {
+    fn json_is_laid_out_and_every_digit_is_kept() {
         console::set_colors_enabled(false);
         for (text, laid_out) in [
             ("{}", "{}"),

@@ -18,6 +18,7 @@ use crate::server::{TestServer, is_skipped};
 use commands::Commands;
 use differences::{DIFFERENCES, Example, MISSING, difference};
 use play::Words;
+use pykv::command::COMMANDS;
 use redis::Redis;
 use reply::Reply;
 
@@ -155,6 +156,53 @@ fn taken_differently(servers: [SocketAddr; 2], words: &Words) -> Option<String> 
     let [redis, ours] = alone.or(queued)?;
     let (redis, ours) = (redis.head.escape_ascii(), ours.head.escape_ascii());
     Some(format!("redis says {redis}, ours says {ours}"))
+}
+
+#[test]
+fn the_keys_of_a_command_stand_where_redis_has_them_and_are_used_as_there() {
+    if is_skipped("redis-server") {
+        return;
+    }
+    let (_redis, _ours, servers) = servers();
+    // First key, last key, step, and the specifications but for their notes.
+    let keys_of = |server, name: &str| -> Option<Vec<u8>> {
+        let words: Words = ["COMMAND", "INFO", name].map(Into::into).to_vec();
+        let reply = play::reply_of(server, &words);
+        let row = &reply.items[0].items;
+        let specs = row.get(8)?.items.iter();
+        let notes = |spec: &Reply| spec.items[0].body.as_deref() == Some(b"notes");
+        let fields = specs.flat_map(|spec| &spec.items[if notes(spec) { 2 } else { 0 }..]);
+        Some(
+            row[3..6]
+                .iter()
+                .chain(fields)
+                .flat_map(Reply::bytes)
+                .collect(),
+        )
+    };
+    let named = COMMANDS
+        .iter()
+        .filter(|command| !command.key_specs().is_empty());
+    let mut compared = 0;
+    for command in named {
+        // Redis has the keys of these with each subcommand.
+        let name = match command.name {
+            "OBJECT" => "OBJECT|ENCODING",
+            "MEMORY" => "MEMORY|USAGE",
+            name => name,
+        };
+        let Some(redis) = keys_of(servers[0], name) else {
+            continue;
+        };
+        let ours = keys_of(servers[1], command.name).expect("a command of the table");
+        assert_eq!(
+            ours.escape_ascii().to_string(),
+            redis.escape_ascii().to_string(),
+            "{name}"
+        );
+        compared += 1;
+    }
+    assert!(compared > 40, "only {compared} commands were compared");
 }
 
 #[test]

@@ -207,3 +207,100 @@ fn a_change_of_a_value_keeps_its_expiry_and_a_new_value_does_not() {
     let s = store.lines().find(|line| line.contains("\"s\""));
     assert!(s.is_some_and(|s| s.contains("\"s\": \"b\"")), "{store}");
 }
+
+#[test]
+fn the_keys_of_a_request_are_listed_with_what_happens_to_them() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &[
+            "COMMAND GETKEYSANDFLAGS RENAME a b",
+            "COMMAND GETKEYSANDFLAGS MSET a 1 b 2",
+            "COMMAND GETKEYSANDFLAGS MEMORY USAGE a",
+            "COMMAND GETKEYSANDFLAGS PING a",
+            "COMMAND GETKEYSANDFLAGS COUNT user:",
+            "COMMAND GETKEYSANDFLAGS FROB a",
+            "COMMAND GETKEYSANDFLAGS GET a b",
+            "COMMAND GETKEYSANDFLAGS GET",
+        ],
+        "*2\r\n*2\r\n$1\r\na\r\n*3\r\n+RW\r\n+access\r\n+delete\r\n*2\r\n$1\r\nb\r\n*2\r\n+OW\r\n+update\r\n\
+         *2\r\n*2\r\n$1\r\na\r\n*2\r\n+OW\r\n+update\r\n*2\r\n$1\r\nb\r\n*2\r\n+OW\r\n+update\r\n\
+         *1\r\n*2\r\n$1\r\na\r\n*1\r\n+RO\r\n\
+         -ERR The command has no key arguments\r\n\
+         -ERR The command has no key arguments\r\n\
+         -ERR Invalid command specified\r\n\
+         -ERR Invalid number of arguments specified for command\r\n\
+         -ERR wrong number of arguments for 'command|getkeysandflags' command\r\n",
+    );
+}
+
+#[test]
+fn a_command_is_described_in_the_form_of_redis_7() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &["COMMAND INFO COPY frob shutdown"],
+        "*3\r\n*10\r\n$4\r\ncopy\r\n:-3\r\n*3\r\n+write\r\n+denyoom\r\n+fast\r\n:1\r\n:2\r\n:1\r\n\
+         *3\r\n+@keyspace\r\n+@write\r\n+@fast\r\n*0\r\n\
+         *2\r\n\
+         *6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n+access\r\n\
+         $12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n\
+         $9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n\
+         *6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n\
+         *6\r\n$5\r\nflags\r\n*2\r\n+OW\r\n+update\r\n\
+         $12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:2\r\n\
+         $9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n\
+         *6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n\
+         *0\r\n\
+         *-1\r\n\
+         *10\r\n$8\r\nshutdown\r\n:-1\r\n*4\r\n+admin\r\n+loading\r\n+fast\r\n+no_multi\r\n:0\r\n:0\r\n:0\r\n\
+         *3\r\n+@admin\r\n+@fast\r\n+@dangerous\r\n*0\r\n*0\r\n*0\r\n",
+    );
+}
+
+#[test]
+fn a_command_is_documented_with_its_arguments() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &["COMMAND DOCS GETDEL MSET DELEX frob"],
+        "*6\r\n\
+         $6\r\ngetdel\r\n*10\r\n$7\r\nsummary\r\n$32\r\nDelete a key; answers its value.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$12\r\nGETDEL <key>\r\n\
+         $9\r\narguments\r\n*1\r\n\
+         *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
+         $4\r\nmset\r\n*10\r\n$7\r\nsummary\r\n$33\r\nStore several pairs, all or none.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$38\r\nMSET <key> <value> [<key> <value> ...]\r\n\
+         $9\r\narguments\r\n*1\r\n\
+         *8\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$5\r\nblock\r\n$5\r\nflags\r\n*1\r\n+multiple\r\n\
+         $9\r\narguments\r\n*2\r\n\
+         *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
+         *4\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n\
+         $5\r\ndelex\r\n*10\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; returns the number of deleted keys.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$41\r\nDELEX <key> [IFEQ <value> | IFNE <value>]\r\n\
+         $9\r\narguments\r\n*2\r\n\
+         *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
+         *8\r\n$4\r\nname\r\n$6\r\noption\r\n$4\r\ntype\r\n$5\r\noneof\r\n$5\r\nflags\r\n*1\r\n+optional\r\n\
+         $9\r\narguments\r\n*2\r\n\
+         *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFEQ\r\n\
+         *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFNE\r\n",
+    );
+}
+
+#[test]
+fn commands_are_listed_by_category_or_pattern() {
+    let server = TestServer::start();
+    session(
+        &server,
+        &[
+            "COMMAND LIST FILTERBY ACLCAT transaction",
+            "COMMAND LIST FILTERBY aclcat frob",
+            "COMMAND LIST FILTERBY PATTERN *nx",
+            "COMMAND LIST FILTERBY MODULE m",
+        ],
+        "*5\r\n$5\r\nmulti\r\n$4\r\nexec\r\n$7\r\ndiscard\r\n$5\r\nwatch\r\n$7\r\nunwatch\r\n\
+         *0\r\n\
+         *3\r\n$5\r\nsetnx\r\n$6\r\nmsetnx\r\n$8\r\nrenamenx\r\n\
+         -ERR syntax error\r\n",
+    );
+}

@@ -1,7 +1,7 @@
-//! The clients of a load: each sends some requests, waits for their replies, and goes on.
+//! The clients of a benchmark: each sends a batch of requests, waits for the replies, and repeats.
 //!
-//! In: the load, and a connection for each. Out: what was measured. Promises: replies are read while requests are still being
-//! sent, so that neither side can wait for the other for ever.
+//! In: the load, and a connection for each. Out: measurements. Promise: replies are read while requests are still being sent, so that client
+//! and server cannot block each other.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,28 +16,33 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::ReadHalf;
 
-use super::wire::{Key, Reply};
-use super::{GRACE, Phase, Run, TICK};
+use super::load::{Phase, Run};
+use super::wire::{BenchKey, WireReply};
+use crate::connection::{closed, shortened};
 use crate::error::ClientError;
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
+/// The interval at which a thread looks whether the phase is over.
+pub const TICK: Duration = Duration::from_millis(100);
+/// The time in which the last replies may arrive once the phase is over.
+const GRACE: Duration = Duration::from_millis(500);
+/// The longest latency of the histograms, in nanoseconds: an hour.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
-/// Latencies are kept to three digits.
+/// The significant digits of a latency.
 const DIGITS: u8 = 3;
-/// The least room that is offered to what arrives.
-const ROOM_BYTES_MIN: usize = 16 << 10;
-/// How early a sleep is ended, and the rest waited awake: the timers have whole milliseconds, rounded up twice, and clients
-/// that sleep to the same one would ask in one burst.
-const AWAKE: Duration = Duration::from_millis(2);
+/// The free space of the receive buffer, at least.
+const RECEIVE_BYTES_MIN: usize = 16 << 10;
+/// The last part of a wait, which is spent busy: timers have whole milliseconds, rounded up twice, and clients that wake in the same one
+/// would send in one burst.
+const BUSY_WAIT: Duration = Duration::from_millis(2);
 
-/// What clients have measured.
+/// The measurements of some clients.
 pub struct Measured {
     /// Latencies of reads and of writes, in nanoseconds.
     pub reads: Histogram<u64>,
     pub writes: Histogram<u64>,
-    /// How many reads have found nothing.
+    /// The reads whose key did not exist.
     pub misses: u64,
-    /// How many requests were refused, and how the first was.
+    /// The requests that were refused, and the first error.
     pub errors: u64,
     pub first_error: Option<String>,
 }
@@ -56,7 +61,7 @@ impl Measured {
         }
     }
 
-    /// Adds what others have measured.
+    /// Adds other measurements.
     pub fn add(&mut self, other: &Self) {
         for (all, some) in [
             (&mut self.reads, &other.reads),
@@ -72,7 +77,7 @@ impl Measured {
     }
 }
 
-/// Drives the clients of one thread to the end of a run; the first of them has this place among all.
+/// Runs the clients of one thread to the end of a phase; `place` is that of the first among all clients.
 pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measured, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -84,14 +89,14 @@ pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measu
             let measured = &measured;
             async move {
                 let stream = own(stream).map_err(|source| run.lost(source))?;
-                ask(run, place + number, stream, measured).await
+                send_and_receive(run, place + number, stream, measured).await
             }
         });
-        // In no order: a client that fails must not be heard of only when those before it have done their work.
+        // Unordered, so that the failure of a client is seen before the others end.
         let clients: FuturesUnordered<_> = clients.collect();
         tokio::select! {
             ended = clients.try_collect::<()>() => ended,
-            () = given_up(run) => Ok(()),
+            () = grace_period(run) => Ok(()),
         }
     })?;
     Ok(measured.into_inner())
@@ -103,15 +108,15 @@ fn own(stream: &TcpStream) -> io::Result<tokio::net::TcpStream> {
     tokio::net::TcpStream::from_std(stream)
 }
 
-/// Returns once a run has been ended, and its last replies have not come for a while.
-async fn given_up(run: &Run<'_>) {
+/// Waits until the phase is over, and the time for its last replies.
+async fn grace_period(run: &Run<'_>) {
     while !run.is_over.load(Relaxed) {
         tokio::time::sleep(TICK).await;
     }
     tokio::time::sleep(GRACE).await;
 }
 
-/// When a client is to send.
+/// The schedule of a client.
 struct Pace {
     next: Instant,
     interval: Option<Duration>,
@@ -124,7 +129,7 @@ impl Pace {
         let rate = load.rate.filter(|_| run.phase == Phase::Measure);
         #[expect(
             clippy::cast_precision_loss,
-            reason = "nobody asks for 2^52 requests a second"
+            reason = "a rate is below 2^52 per second"
         )]
         let interval = rate.map(|rate| {
             Duration::from_secs_f64((load.pipeline * load.clients) as f64 / rate as f64)
@@ -142,8 +147,7 @@ impl Pace {
         }
     }
 
-    /// Waits for the moment to send, and tells from when latency counts: from when it was due, however late this is. There is
-    /// none once the run is over.
+    /// Waits for the time to send; returns the time when it was due, from which latency counts, or `None` once the phase is over.
     async fn wait(&mut self, run: &Run<'_>) -> Option<Instant> {
         let now = Instant::now();
         let due = match self.interval {
@@ -155,11 +159,11 @@ impl Pace {
             }
         };
         if let Some(end) = self.end.filter(|end| *end <= due.max(now)) {
-            // Not at once: the rate that is shown is that of the whole time.
+            // The rate is that of the whole time, so the end is awaited.
             tokio::time::sleep_until(end.into()).await;
             return None;
         }
-        if let Some(asleep) = due.duration_since(now).checked_sub(AWAKE) {
+        if let Some(asleep) = due.duration_since(now).checked_sub(BUSY_WAIT) {
             tokio::time::sleep(asleep).await;
         }
         while Instant::now() < due {
@@ -170,7 +174,11 @@ impl Pace {
 }
 
 /// Sends requests and reads their replies until there are no more to send.
-async fn ask(
+///
+/// # Errors
+/// [`ClientError::Lost`] if the connection fails; `Refused` if an error reply came right before; `Foreign` if the server speaks another
+/// protocol.
+async fn send_and_receive(
     run: &Run<'_>,
     client: usize,
     mut stream: tokio::net::TcpStream,
@@ -178,12 +186,12 @@ async fn ask(
 ) -> Result<(), ClientError> {
     let load = run.load;
     let (reader, mut writer) = stream.split();
-    let mut replies = Replies {
+    let mut replies = Receiver {
         reader,
         received: BytesMut::new(),
         refusal: None,
     };
-    let mut key = Key::new(usize::try_from(load.key_bytes).unwrap_or(0));
+    let mut key = BenchKey::new(usize::try_from(load.key_bytes).unwrap_or(0));
     let value_bytes = run.text.len() / 2;
     let mut pace = Pace::of(run, client);
     let mut random = fastrand::Rng::new();
@@ -215,22 +223,22 @@ async fn ask(
         };
         let done = tokio::try_join!(replies.read(run, &are_reads, began, measured), sending);
         done.map_err(|error| match (error, replies.refusal.take()) {
-            (ClientError::Lost { .. }, Some(message)) => refused(message),
+            (ClientError::Lost { .. }, Some(reply)) => ClientError::refused(&reply),
             (error, _) => error,
         })?;
     }
     Ok(())
 }
 
-/// What a server says to one client.
-struct Replies<'a> {
+/// The receiving end of a client.
+struct Receiver<'a> {
     reader: ReadHalf<'a>,
     received: BytesMut,
-    /// What it said last, if that was a refusal: a server that closes has often said why.
+    /// The latest reply, if it was an error: a server that closes often says why first.
     refusal: Option<String>,
 }
 
-impl Replies<'_> {
+impl Receiver<'_> {
     /// Reads the replies to some requests.
     async fn read(
         &mut self,
@@ -242,11 +250,10 @@ impl Replies<'_> {
         let mut waiting = are_reads.iter();
         let mut seen = 0;
         while !waiting.as_slice().is_empty() {
-            self.received.reserve(ROOM_BYTES_MIN);
+            self.received.reserve(RECEIVE_BYTES_MIN);
             let count = self.reader.read_buf(&mut self.received).await;
             if count.map_err(|source| run.lost(source))? == 0 {
-                let reason = "the server closed it";
-                return Err(run.lost(io::Error::new(io::ErrorKind::UnexpectedEof, reason)));
+                return Err(run.lost(closed()));
             }
             let latency = u64::try_from(began.elapsed().as_nanos()).unwrap_or(LATENCY_NS_MAX);
             let measured = &mut *measured.borrow_mut();
@@ -254,23 +261,22 @@ impl Replies<'_> {
             while let Some(is_read) = waiting.as_slice().first() {
                 let mut refusal = None;
                 let taken = match run.load.dialect.reply(&self.received, seen) {
-                    Reply::Partial(looked_at) => {
+                    WireReply::Partial(looked_at) => {
                         seen = looked_at;
                         break;
                     }
-                    Reply::Foreign(line) => {
-                        let shown = String::from_utf8_lossy(&line[..line.len().min(60)]);
+                    WireReply::Foreign(line) => {
                         return Err(ClientError::Foreign {
                             address: run.address.clone(),
-                            shown: format!("{shown:?}"),
+                            shown: shortened(line),
                         });
                     }
-                    Reply::Done(taken) => taken,
-                    Reply::Missing(taken) => {
+                    WireReply::Done(taken) => taken,
+                    WireReply::Missing(taken) => {
                         measured.misses += 1;
                         taken
                     }
-                    Reply::Error(message, taken) => {
+                    WireReply::Error(message, taken) => {
                         let message = String::from_utf8_lossy(message).into_owned();
                         measured.errors += 1;
                         measured.first_error.get_or_insert_with(|| message.clone());
@@ -294,13 +300,4 @@ impl Replies<'_> {
         }
         Ok(())
     }
-}
-
-/// That the server takes no more, in its own words.
-pub fn refused(message: String) -> ClientError {
-    let (code, message) = match message.split_once(' ') {
-        Some((code, rest)) => (code.to_owned(), rest.to_owned()),
-        None => (message, String::new()),
-    };
-    ClientError::Refused { code, message }
 }

@@ -1,204 +1,71 @@
-//! `bench`: how many requests a server answers in a second, and how long each takes.
+//! `bench`: throughput and latency of a server.
 //!
-//! In: a server, of PyKV or of Redis, and what to ask it. Out: figures on standard output. Promises: every reply is taken for
-//! the request that it answers, and a refusal is counted as one, not as speed; a latency runs from the moment a request was
-//! due, so that a server that stalls cannot hide it by holding up what would have come next.
+//! In: a server of PyKV or Redis, and a load. Out: measurements on standard output. Promises: each reply is matched with its request; an error
+//! counts as an error, not as speed; a latency runs from the moment a request was due, so that a server that stalls cannot hide it by
+//! delaying the requests that follow.
 
 mod client;
+mod load;
 mod report;
 mod wire;
 
 use std::io::{self, IsTerminal as _};
 use std::net::TcpStream;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
-use std::{iter, thread};
+use std::thread;
+use std::time::Duration;
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use pykv::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use indicatif::ProgressBar;
 
-use self::client::{Measured, drive, refused};
-pub use self::wire::Dialect;
-use crate::connection::{self, Address};
-use crate::error::ClientError;
-use crate::render::Outcome;
+use self::client::{Measured, TICK, drive};
+use self::load::{Phase, Run};
+use crate::address::Address;
+use crate::connection::{CONNECT_TIMEOUT, connect};
+use crate::error::{ClientError, Outcome};
+use crate::interrupt::{self, is_interrupted};
+use crate::progress::progress_bar;
 
-/// What stands before the number of each key: they are a namespace of their own, and `DELPREFIX bench:` ends it.
-const PREFIX: &str = "bench:";
-/// As many clients as a server takes.
-const CLIENTS_MAX: u64 = 10_000;
-/// The most bytes of requests that are made at once, of all clients together: they are in memory.
-const REQUEST_BYTES_MAX: u64 = 4 << 30;
-/// Files that are open besides the clients' connections: of the terminal, of the threads.
+pub use self::load::Load;
+
+/// The open files besides the connections: of the terminal and of the threads.
 const OTHER_FILES: u64 = 1024;
-/// How often the bar moves and the user is listened to.
-const TICK: Duration = Duration::from_millis(100);
-/// How long replies are waited for once the run has been ended.
-const GRACE: Duration = Duration::from_millis(500);
 
-/// What is asked of the server.
-#[derive(Debug, Args)]
-pub struct Load {
-    /// How requests are written: as lines, or as Redis clients write them
-    #[arg(long, value_enum, default_value_t = Dialect::Line)]
-    dialect: Dialect,
-    /// How many clients ask at the same time
-    #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=CLIENTS_MAX))]
-    clients: u64,
-    /// How many threads they share
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
-    threads: u64,
-    /// How many requests a client sends before it waits for the answers
-    #[arg(short = 'P', long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pipeline: u64,
-    /// How many requests in all
-    #[arg(short = 'n', long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    requests: u64,
-    /// End after so many seconds, however many requests that is
-    #[arg(short, long, conflicts_with = "requests", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: Option<u64>,
-    /// How many keys there are to choose from, all as likely
-    #[arg(short, long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    keys: u64,
-    /// Bytes of a key: `bench:`, and the rest is its number
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(7..=KEY_BYTES_MAX as u64))]
-    key_bytes: u64,
-    /// Bytes of a value
-    #[arg(short = 'd', long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=VALUE_BYTES_MAX as u64))]
-    value_bytes: u64,
-    /// How many of 100 requests read; the others write
-    #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(..=100))]
-    reads: u64,
-    /// Ask no more than so many requests in a second, of all clients together
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
-    /// Store every key once before; that is not measured
-    #[arg(long)]
-    fill: bool,
-}
-
-impl Load {
-    /// Bytes of the requests that one client makes at once.
-    fn batch_bytes(&self) -> u64 {
-        const AROUND: u64 = 64;
-        self.pipeline * (self.key_bytes + self.value_bytes + AROUND)
-    }
-
-    fn check(&self) -> Result<(), ClientError> {
-        let digits = (self.keys - 1).checked_ilog10().map_or(1, |log| log + 1);
-        let least = PREFIX.len() as u64 + u64::from(digits);
-        if self.key_bytes < least {
-            return Err(ClientError::Usage(format!(
-                "{} different keys take at least --key-bytes {least}: `{PREFIX}` and a number",
-                self.keys
-            )));
-        }
-        let bytes = self.clients * self.batch_bytes();
-        if bytes > REQUEST_BYTES_MAX {
-            return Err(ClientError::Usage(format!(
-                "--clients, --pipeline and --value-bytes make {bytes} bytes of requests at once, and may make {REQUEST_BYTES_MAX}"
-            )));
-        }
-        Ok(())
-    }
-}
-
-/// What a run does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// It stores each key once.
-    Fill,
-    /// It asks what is to be measured.
-    Measure,
-}
-
-/// What all clients of a run share.
-struct Run<'a> {
-    load: &'a Load,
-    address: &'a Address,
-    phase: Phase,
-    /// How many requests there are to be made, and how many have been given out and answered.
-    requests: u64,
-    given: AtomicU64,
-    answered: AtomicU64,
-    began: Instant,
-    is_over: AtomicBool,
-    /// Twice the bytes of a value: a value is any part of it.
-    text: Vec<u8>,
-}
-
-impl Run<'_> {
-    /// The numbers of the requests that a client makes next; none at the end.
-    fn take(&self) -> Option<Range<u64>> {
-        if self.is_over.load(Relaxed) {
-            return None;
-        }
-        let first = self.given.fetch_add(self.load.pipeline, Relaxed);
-        (first < self.requests).then(|| first..self.requests.min(first + self.load.pipeline))
-    }
-
-    fn lost(&self, source: io::Error) -> ClientError {
-        ClientError::Lost {
-            address: self.address.clone(),
-            source,
-        }
-    }
-}
-
-/// Asks, measures, and shows the figures.
+/// Runs the load, and prints the measurements.
+///
+/// # Errors
+/// [`ClientError::Usage`] if the load is impossible; `Connect` or `Lost` if a connection fails; `Foreign` if the server speaks another
+/// protocol; `Refused` if it refuses to store the keys; `Interrupted` if Ctrl-C comes before the measuring.
 pub fn run(address: &Address, load: &Load, is_json: bool) -> Result<Outcome, ClientError> {
     load.check()?;
-    connection::heed_interrupts();
-    // A client has two handles on its connection while its thread runs. Should this fail, connecting says what is missing.
+    interrupt::catch();
+    // A client has two handles of its connection. If the limit cannot be raised, connecting fails with the reason.
     let _ = rlimit::increase_nofile_limit(2 * load.clients + OTHER_FILES);
     let mut streams = (0..load.clients)
-        .map(|_| address.connect(connection::CONNECT_TIMEOUT))
+        .map(|_| connect(address, CONNECT_TIMEOUT))
         .collect::<Result<Vec<_>, _>>()?;
     if load.fill {
         let (filled, _) = phase(address, load, Phase::Fill, &mut streams)?;
         if let Some(error) = filled.first_error {
-            return Err(refused(error));
+            return Err(ClientError::refused(&error));
         }
-        if connection::is_interrupted() {
+        if is_interrupted() {
             return Err(ClientError::Interrupted);
         }
     }
     let (measured, elapsed) = phase(address, load, Phase::Measure, &mut streams)?;
     report::show(address, load, &measured, elapsed, is_json).map_err(ClientError::output)?;
-    Ok(if measured.errors > 0 {
-        Outcome::Refused
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::done_if(measured.errors == 0))
 }
 
-/// Has all clients do one thing, and gives back what came of it, and how long it took.
+/// Runs a phase with all clients; returns the measurements, and the time it took.
 fn phase(
     address: &Address,
     load: &Load,
     phase: Phase,
     streams: &mut [TcpStream],
 ) -> Result<(Measured, Duration), ClientError> {
-    let run = Run {
-        load,
-        address,
-        phase,
-        requests: match (phase, load.seconds) {
-            (Phase::Fill, _) => load.keys,
-            (Phase::Measure, Some(_)) => u64::MAX,
-            (Phase::Measure, None) => load.requests,
-        },
-        given: AtomicU64::new(0),
-        answered: AtomicU64::new(0),
-        began: Instant::now(),
-        is_over: AtomicBool::new(false),
-        text: iter::repeat_with(|| u8::try_from(fastrand::alphanumeric()).unwrap_or(b'a'))
-            .take(2 * usize::try_from(load.value_bytes).unwrap_or(0))
-            .collect(),
-    };
+    let run = Run::new(load, address, phase);
     let share = streams
         .len()
         .div_ceil(usize::try_from(load.threads).unwrap_or(1));
@@ -207,7 +74,7 @@ fn phase(
         for (place, streams) in streams.chunks(share).enumerate() {
             let (run, results): (_, Sender<_>) = (&run, results.clone());
             scope.spawn(move || {
-                // Nobody listens any more once another has failed.
+                // The receiver is gone once another thread has failed.
                 let _ = results.send(drive(run, place * share, streams));
             });
         }
@@ -222,7 +89,7 @@ fn phase(
                     run.is_over.store(true, Relaxed);
                     failure.get_or_insert(error);
                 }
-                Err(RecvTimeoutError::Timeout) if connection::is_interrupted() => {
+                Err(RecvTimeoutError::Timeout) if is_interrupted() => {
                     run.is_over.store(true, Relaxed);
                     interrupted_after.get_or_insert_with(|| run.began.elapsed());
                 }
@@ -231,7 +98,7 @@ fn phase(
             }
         }
         bar.finish_and_clear();
-        // What comes after Ctrl-C is no part of the load: nothing is asked, and the last replies may be long in coming.
+        // The time after Ctrl-C does not count: nothing is sent, and the last replies may take long.
         let elapsed = interrupted_after.unwrap_or_else(|| run.began.elapsed());
         failure.map_or(Ok((all, elapsed)), Err)
     })
@@ -241,19 +108,14 @@ fn bar(run: &Run<'_>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let (bar, rest) = if run.requests == u64::MAX {
-        (ProgressBar::no_length(), "{human_pos} requests")
-    } else {
-        let bar = ProgressBar::new(run.requests);
-        (
-            bar,
-            "{bar:30} {percent:>3}%  {human_pos} of {human_len} requests",
-        )
-    };
-    let what = match run.phase {
+    let action = match run.phase {
         Phase::Fill => "filling",
         Phase::Measure => "measuring",
     };
-    let style = ProgressStyle::with_template(&format!("{what} {rest}  {{per_sec}}"));
-    bar.with_style(style.expect("the template is well-formed"))
+    let requests = Some(run.requests).filter(|requests| *requests < u64::MAX);
+    let counts = match requests {
+        Some(_) => "{bar:30} {percent:>3}%  {human_pos} of {human_len} requests",
+        None => "{human_pos} requests",
+    };
+    progress_bar(requests, &format!("{action} {counts}  {{per_sec}}"))
 }

@@ -1,6 +1,4 @@
-//! The figures of a load: a table for people, or one JSON document.
-//!
-//! In: what was measured. Out: standard output.
+//! The report of a benchmark: a table for people, or one JSON document, on standard output.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -8,12 +6,12 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::Load;
 use super::client::Measured;
-use crate::connection::Address;
-use crate::table::{counted, grouped};
+use super::load::Load;
+use crate::address::Address;
+use crate::units::{counted, grouped};
 
-/// The latencies that are shown: so many of 100 requests took no longer.
+/// The quantiles of latency that are shown.
 const QUANTILES: [(&str, f64); 5] = [
     ("p50", 0.5),
     ("p90", 0.9),
@@ -22,7 +20,10 @@ const QUANTILES: [(&str, f64); 5] = [
     ("p99.99", 0.9999),
 ];
 
-/// Shows what was measured, in so much time.
+/// Prints the report.
+///
+/// # Errors
+/// Standard output fails.
 pub fn show(
     address: &Address,
     load: &Load,
@@ -60,24 +61,20 @@ pub fn show(
         }
         return writeln!(out, "{document}");
     }
-    let (clients, threads) = (
-        counted(load.clients, "client"),
-        counted(load.threads, "thread"),
-    );
-    let (keys, requests) = (counted(load.keys, "key"), counted(load.pipeline, "request"));
-    let (key_bytes, value_bytes) = (
-        counted(load.key_bytes, "byte"),
-        counted(load.value_bytes, "byte"),
-    );
+    let [clients, threads, requests, keys, key_bytes, value_bytes] = [
+        (load.clients, "client"),
+        (load.threads, "thread"),
+        (load.pipeline, "request"),
+        (load.keys, "key"),
+        (load.key_bytes, "byte"),
+        (load.value_bytes, "byte"),
+    ]
+    .map(|(count, noun)| counted(count, noun));
+    let (dialect, reads) = (load.dialect.name(), load.reads);
     writeln!(
         out,
-        "{address}, dialect {}: {clients} on {threads}, each {requests} at a time",
-        load.dialect.name()
-    )?;
-    writeln!(
-        out,
-        "{keys} of {key_bytes}, values of {value_bytes}, {} of 100 requests read\n",
-        load.reads
+        "{address}, dialect {dialect}: {clients} on {threads}, each {requests} at a time\n\
+         {keys} of {key_bytes}, values of {value_bytes}, {reads} of 100 requests read\n"
     )?;
     write!(out, "{:6} {:>13} {:>11}", "", "requests", "per second")?;
     for name in QUANTILES.map(|(name, _)| name).iter().chain(&["max"]) {
@@ -93,25 +90,18 @@ pub fn show(
         }
         writeln!(out)?;
     }
-    writeln!(
-        out,
-        "\n{} in {:.1} s",
-        counted(all.len(), "request"),
-        elapsed.as_secs_f64()
-    )?;
+    let (requests, seconds) = (counted(all.len(), "request"), elapsed.as_secs_f64());
+    writeln!(out, "\n{requests} in {seconds:.1} s")?;
     if measured.misses > 0 {
+        let misses = counted(measured.misses, "read");
         writeln!(
             out,
-            "{} found nothing: --fill stores every key before",
-            counted(measured.misses, "read")
+            "{misses} found nothing: --fill stores every key before"
         )?;
     }
     if let Some(error) = &measured.first_error {
-        writeln!(
-            out,
-            "{} refused, the first with: {error}",
-            counted(measured.errors, "request")
-        )?;
+        let errors = counted(measured.errors, "request");
+        writeln!(out, "{errors} refused, the first with: {error}")?;
     }
     Ok(())
 }
@@ -133,7 +123,7 @@ fn figures(latencies: &Histogram<u64>, elapsed: Duration) -> Value {
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "nobody makes 2^52 requests, nor fewer than none"
+    reason = "there are fewer than 2^52 requests"
 )]
 fn per_second(latencies: &Histogram<u64>, elapsed: Duration) -> u64 {
     (latencies.len() as f64 / elapsed.as_secs_f64()).round() as u64

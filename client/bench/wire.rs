@@ -1,28 +1,29 @@
-//! Requests and replies of a load, in either dialect.
+//! Requests and replies of a benchmark, in either protocol.
 //!
-//! In: keys and values of plain letters and digits; what a server says. Out: bytes of requests; which reply stands at the
-//! beginning of what has come. Promise: no byte of an unfinished reply is looked at twice.
+//! In: keys and values of letters and digits; received bytes. Out: bytes of requests; the reply at the start of the received bytes. Promise:
+//! the bytes of an incomplete line are scanned once.
 
 use memchr::memchr;
 
-use super::PREFIX;
+/// The namespace of the keys, so that `DELPREFIX bench:` deletes them.
+pub const KEY_PREFIX: &str = "bench:";
 
-/// A key of a fixed length, whose number is written over: none is made anew for a request.
-pub struct Key(Vec<u8>);
+/// A key of fixed length, in a buffer that is reused for each request.
+pub struct BenchKey(Vec<u8>);
 
-impl Key {
-    /// Room for keys of so many bytes, which are enough for every number.
+impl BenchKey {
+    /// Returns a buffer for keys of so many bytes, which must suffice for every number.
     pub fn new(bytes: usize) -> Self {
-        let mut key = PREFIX.as_bytes().to_vec();
+        let mut key = KEY_PREFIX.as_bytes().to_vec();
         key.resize(bytes, b'0');
         Self(key)
     }
 
-    /// The key of a number.
+    /// Returns the key of a number.
     pub fn of(&mut self, number: u64) -> &[u8] {
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(number).as_bytes();
-        let room = &mut self.0[PREFIX.len()..];
+        let room = &mut self.0[KEY_PREFIX.len()..];
         let (zeros, place) = room.split_at_mut(room.len() - digits.len());
         zeros.fill(b'0');
         place.copy_from_slice(digits);
@@ -30,17 +31,17 @@ impl Key {
     }
 }
 
-/// How requests are written.
+/// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Dialect {
+pub enum Encoding {
     /// PyKV's lines
     Line,
-    /// As Redis clients write them (RESP2)
+    /// RESP2, as Redis clients speak it
     Resp,
 }
 
-impl Dialect {
-    /// Its name, as it is asked for.
+impl Encoding {
+    /// Returns its name, as in `--dialect`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Line => "line",
@@ -48,7 +49,7 @@ impl Dialect {
         }
     }
 
-    /// Writes a request for the value of a key.
+    /// Writes a request that reads a key.
     pub fn get(self, out: &mut Vec<u8>, key: &[u8]) {
         match self {
             Self::Line => {
@@ -63,7 +64,7 @@ impl Dialect {
         }
     }
 
-    /// Writes a request to store a value under a key.
+    /// Writes a request that stores a value.
     pub fn put(self, out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
         match self {
             Self::Line => {
@@ -81,50 +82,50 @@ impl Dialect {
         }
     }
 
-    /// The reply at the beginning of `bytes`, of which so many have been looked at in vain.
-    pub fn reply(self, bytes: &[u8], seen: usize) -> Reply<'_> {
+    /// Returns the reply at the start of `bytes`, the first `seen` of which hold no line end.
+    pub fn reply(self, bytes: &[u8], seen: usize) -> WireReply<'_> {
         let Some(end) = memchr(b'\n', &bytes[seen..]).map(|end| seen + end) else {
-            return Reply::Partial(bytes.len());
+            return WireReply::Partial(bytes.len());
         };
         let line = &bytes[..end];
         let (line, length) = (line.strip_suffix(b"\r").unwrap_or(line), end + 1);
         match self {
-            Self::Line if line == b"OK" || line.starts_with(b"VALUE ") => Reply::Done(length),
-            Self::Line if line == b"NOT_FOUND" => Reply::Missing(length),
+            Self::Line if line == b"OK" || line.starts_with(b"VALUE ") => WireReply::Done(length),
+            Self::Line if line == b"NOT_FOUND" => WireReply::Missing(length),
             Self::Line => match line.strip_prefix(b"ERR ") {
-                Some(error) => Reply::Error(error, length),
-                None => Reply::Foreign(line),
+                Some(error) => WireReply::Error(error, length),
+                None => WireReply::Foreign(line),
             },
             Self::Resp => match line.split_first() {
-                Some((b'+', _)) => Reply::Done(length),
-                Some((b'-', error)) => Reply::Error(error, length),
-                Some((b'$', b"-1")) => Reply::Missing(length),
+                Some((b'+', _)) => WireReply::Done(length),
+                Some((b'-', error)) => WireReply::Error(error, length),
+                Some((b'$', b"-1")) => WireReply::Missing(length),
                 Some((b'$', value)) => match std::str::from_utf8(value).map(str::parse::<usize>) {
                     Ok(Ok(value)) if bytes.len() >= length + value + 2 => {
-                        Reply::Done(length + value + 2)
+                        WireReply::Done(length + value + 2)
                     }
-                    // The first line is looked at again, and is short.
-                    Ok(Ok(_)) => Reply::Partial(0),
-                    _ => Reply::Foreign(line),
+                    // The first line is scanned again, which is short.
+                    Ok(Ok(_)) => WireReply::Partial(0),
+                    _ => WireReply::Foreign(line),
                 },
-                _ => Reply::Foreign(line),
+                _ => WireReply::Foreign(line),
             },
         }
     }
 }
 
-/// What stands at the beginning of what has come. Each but the first two has the bytes that it takes.
+/// The reply at the start of the received bytes. All but the first two hold its length.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reply<'a> {
-    /// No whole reply; so many bytes need not be looked at again.
+pub enum WireReply<'a> {
+    /// An incomplete reply, and the bytes that need not be scanned again.
     Partial(usize),
-    /// What no such server says.
+    /// A line of another protocol.
     Foreign(&'a [u8]),
-    /// Stored, or found.
+    /// The value was stored or found.
     Done(usize),
-    /// Not found.
+    /// The key does not exist.
     Missing(usize),
-    /// Refused.
+    /// An error reply.
     Error(&'a [u8], usize),
 }
 
@@ -141,48 +142,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_holds_its_number_and_nothing_of_the_one_before() {
-        let mut key = Key::new(10);
+    fn a_key_holds_its_number_and_nothing_of_the_previous_one() {
+        let mut key = BenchKey::new(10);
         for (number, expected) in [(0, "bench:0000"), (9_999, "bench:9999"), (42, "bench:0042")] {
             assert_eq!(key.of(number), expected.as_bytes());
         }
         let longest = format!("bench:{}", u64::MAX);
-        assert_eq!(Key::new(longest.len()).of(u64::MAX), longest.as_bytes());
+        assert_eq!(
+            BenchKey::new(longest.len()).of(u64::MAX),
+            longest.as_bytes()
+        );
     }
 
     #[test]
-    fn requests_are_written_as_each_dialect_has_them() {
-        let written = |dialect: Dialect| {
+    fn requests_are_encoded_in_each_protocol() {
+        let written = |dialect: Encoding| {
             let mut out = Vec::new();
             dialect.get(&mut out, b"bench:7");
             dialect.put(&mut out, b"bench:7", b"abc");
             String::from_utf8(out).expect("text")
         };
-        assert_eq!(written(Dialect::Line), "GET bench:7\nPUT bench:7 abc\n");
+        assert_eq!(written(Encoding::Line), "GET bench:7\nPUT bench:7 abc\n");
         assert_eq!(
-            written(Dialect::Resp),
+            written(Encoding::Resp),
             "*2\r\n$3\r\nGET\r\n$7\r\nbench:7\r\n*3\r\n$3\r\nSET\r\n$7\r\nbench:7\r\n$3\r\nabc\r\n"
         );
     }
 
     #[test]
-    fn a_reply_is_known_once_it_is_whole() {
-        use Reply::{Done, Error, Foreign, Missing, Partial};
+    fn a_reply_is_recognized_once_it_is_complete() {
+        use WireReply::{Done, Error, Foreign, Missing, Partial};
         for (dialect, bytes, reply) in [
-            (Dialect::Line, "OK\nOK\n", Done(3)),
-            (Dialect::Line, "VALUE \"a\"\r\n", Done(11)),
-            (Dialect::Line, "NOT_FOUND\n", Missing(10)),
-            (Dialect::Line, "ERR DISK full\n", Error(b"DISK full", 14)),
-            (Dialect::Line, "VALUE \"a", Partial(8)),
-            (Dialect::Line, "HTTP/1.1 400\n", Foreign(b"HTTP/1.1 400")),
-            (Dialect::Resp, "+OK\r\n+OK\r\n", Done(5)),
-            (Dialect::Resp, "$-1\r\n", Missing(5)),
-            (Dialect::Resp, "$3\r\na\nb\r\n", Done(9)),
-            (Dialect::Resp, "$3\r\na\nb\r", Partial(0)),
-            (Dialect::Resp, "$3", Partial(2)),
-            (Dialect::Resp, "-ERR no\r\n", Error(b"ERR no", 9)),
-            (Dialect::Resp, "OK\n", Foreign(b"OK")),
-            (Dialect::Resp, "$x\r\n", Foreign(b"$x")),
+            (Encoding::Line, "OK\nOK\n", Done(3)),
+            (Encoding::Line, "VALUE \"a\"\r\n", Done(11)),
+            (Encoding::Line, "NOT_FOUND\n", Missing(10)),
+            (Encoding::Line, "ERR DISK full\n", Error(b"DISK full", 14)),
+            (Encoding::Line, "VALUE \"a", Partial(8)),
+            (Encoding::Line, "HTTP/1.1 400\n", Foreign(b"HTTP/1.1 400")),
+            (Encoding::Resp, "+OK\r\n+OK\r\n", Done(5)),
+            (Encoding::Resp, "$-1\r\n", Missing(5)),
+            (Encoding::Resp, "$3\r\na\nb\r\n", Done(9)),
+            (Encoding::Resp, "$3\r\na\nb\r", Partial(0)),
+            (Encoding::Resp, "$3", Partial(2)),
+            (Encoding::Resp, "-ERR no\r\n", Error(b"ERR no", 9)),
+            (Encoding::Resp, "OK\n", Foreign(b"OK")),
+            (Encoding::Resp, "$x\r\n", Foreign(b"$x")),
         ] {
             assert_eq!(dialect.reply(bytes.as_bytes(), 0), reply, "{bytes:?}");
         }

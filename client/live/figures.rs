@@ -1,6 +1,6 @@
-//! The figures of a server at one moment, and what has changed since another.
+//! The figures of a server at one moment, and their changes since an earlier one.
 //!
-//! In: STATS. Out: numbers by name, and rates. Promise: what is not told is no number, and not nought.
+//! In: STATS. Out: numbers by name, and rates. Promise: a figure that the server does not send is absent, not zero, unless said otherwise.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::reply::Line;
 
-/// What STATS has told.
+/// The reply to STATS.
 #[derive(Debug, Clone)]
 pub struct Figures {
     at: Instant,
@@ -19,7 +19,10 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Asks for them.
+    /// Reads the figures of a server.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the server refuses STATS; as [`Connection::next_line`].
     pub fn ask(connection: &mut Connection) -> Result<Self, ClientError> {
         connection.send(b"STATS")?;
         let mut by_name = BTreeMap::new();
@@ -28,52 +31,59 @@ impl Figures {
                 Line::Stat(name, figure) => drop(by_name.insert(name, figure)),
                 Line::Error(code, message) => return Err(ClientError::Refused { code, message }),
                 _ => {
-                    return Ok(Self {
-                        at: Instant::now(),
-                        by_name,
-                    });
+                    let at = Instant::now();
+                    return Ok(Self { at, by_name });
                 }
             }
         }
     }
 
-    /// A number.
+    /// Returns a number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.by_name.get(name)?.as_f64()
     }
 
-    /// A whole number; 0, if it is not told.
+    /// Returns a whole number, or 0 if it is absent.
     pub fn count(&self, name: &str) -> u64 {
         let figure = self.by_name.get(name);
         figure.and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// A word.
-    pub fn text(&self, name: &str) -> &str {
-        let figure = self.by_name.get(name);
-        figure.and_then(Value::as_str).unwrap_or("-")
+    /// Returns a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.by_name.get(name)?.as_str()
     }
 
-    /// How much a counter has grown in each second since then.
+    /// Returns the growth of a counter per second since then.
     pub fn rate(&self, name: &str, since: &Self) -> f64 {
         let seconds = (self.at - since.at).as_secs_f64().max(1e-3);
-        let grown = self.number(name).zip(since.number(name));
-        grown.map_or(0.0, |(now, before)| (now - before).max(0.0) / seconds)
+        let counts = self.number(name).zip(since.number(name));
+        counts.map_or(0.0, |(now, before)| (now - before).max(0.0) / seconds)
     }
 
-    /// The share of reads since then that have found their key, if there were any.
+    /// Returns the hit rate of the reads since then, from 0 to 1; `None` without reads.
     pub fn hit_ratio(&self, since: &Self) -> Option<f64> {
         let (hits, misses) = (self.rate("hits", since), self.rate("misses", since));
         (hits + misses > 0.0).then(|| hits / (hits + misses))
     }
 
-    /// The commands that have been asked for since then: how often in a second, and how often in all.
+    /// Returns each command with its calls per second since then, and its calls in all.
     pub fn commands(&self, since: &Self) -> Vec<(String, f64, u64)> {
-        let names = self.by_name.keys().filter_map(|name| {
+        let commands = self.by_name.keys().filter_map(|name| {
             let verb = name.strip_prefix("command_")?;
             let rate = self.rate(name, since);
             Some((verb.to_uppercase(), rate, self.count(name)))
         });
-        names.collect()
+        commands.collect()
     }
+}
+
+/// Returns a rate as a whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is not negative, and far below 2^64"
+)]
+pub fn rounded(rate: f64) -> u64 {
+    rate.max(0.0).round() as u64
 }

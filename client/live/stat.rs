@@ -1,20 +1,21 @@
-//! `stat`: a row of figures for each second.
+//! `stat`: statistics of a server, row by row.
 //!
-//! In: STATS. Out: rows, with their names above them now and then.
+//! In: STATS. Out: one row per interval, with a header every 20 rows; or one JSON document each.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use super::Rows;
-use super::figures::Figures;
-use crate::connection::{Connection, pause};
-use crate::error::ClientError;
-use crate::render::{Format, Outcome};
-use crate::table::{bytes, grouped};
+use super::figures::{Figures, rounded};
+use super::rows::Rows;
+use crate::connection::Connection;
+use crate::error::{ClientError, Outcome};
+use crate::format::Format;
+use crate::interrupt;
+use crate::units::{bytes, grouped};
 
-/// After so many rows their names are told again.
-const NAMES_EVERY: u64 = 20;
-const NAMES: [&str; 8] = [
+/// The rows between two headers.
+const HEADER_EVERY: u64 = 20;
+const HEADER: [&str; 8] = [
     "keys",
     "memory",
     "clients",
@@ -25,7 +26,10 @@ const NAMES: [&str; 8] = [
     "unsynced",
 ];
 
-/// Tells.
+/// Prints one row of statistics per interval.
+///
+/// # Errors
+/// [`ClientError::File`] if the output fails; as [`Figures::ask`].
 pub fn run(
     connection: &mut Connection,
     rows: &Rows,
@@ -33,56 +37,57 @@ pub fn run(
     format: Format,
 ) -> Result<Outcome, ClientError> {
     let mut before = Figures::ask(connection)?;
-    for number in 0.. {
-        if (rows.count > 0 && number == rows.count) || !pause(interval) {
+    for number in rows.numbers() {
+        if !interrupt::sleep(interval) {
             break;
         }
         let now = Figures::ask(connection)?;
-        let hits = now.hit_ratio(&before);
         if format == Format::Json {
-            let told = serde_json::json!({
-                "keys": now.count("keys"),
-                "memory_bytes": now.count("memory_bytes"),
-                "clients": now.count("connections"),
-                "requests_per_second": now.rate("requests_total", &before),
-                "hit_ratio": hits,
-                "errors_per_second": now.rate("errors", &before),
-                "journal_bytes": now.count("journal_bytes"),
-                "unsynced_seconds": now.number("unsynced_seconds"),
-            });
-            writeln!(io::stdout(), "{told}").map_err(ClientError::output)?;
-            before = now;
-            continue;
+            print(&document(&now, &before).to_string())?;
+        } else {
+            if number % HEADER_EVERY == 0 {
+                print(&row(&HEADER.map(str::to_owned)))?;
+            }
+            print(&row(&cells(&now, &before)))?;
         }
-        if number % NAMES_EVERY == 0 {
-            row(&NAMES.map(str::to_owned))?;
-        }
-        row(&[
-            grouped(now.count("keys")),
-            bytes(now.count("memory_bytes")),
-            grouped(now.count("connections")),
-            rounded(now.rate("requests_total", &before)),
-            hits.map_or("-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
-            rounded(now.rate("errors", &before)),
-            bytes(now.count("journal_bytes")),
-            now.number("unsynced_seconds")
-                .map_or("-".to_owned(), |age| format!("{age:.1} s")),
-        ])?;
         before = now;
     }
     Ok(Outcome::Done)
 }
 
-fn row(cells: &[String; 8]) -> Result<(), ClientError> {
-    let line: String = cells.iter().map(|cell| format!("{cell:>12}")).collect();
-    writeln!(io::stdout(), "{line}").map_err(ClientError::output)
+fn document(now: &Figures, before: &Figures) -> serde_json::Value {
+    serde_json::json!({
+        "keys": now.count("keys"),
+        "memory_bytes": now.count("memory_bytes"),
+        "clients": now.count("connections"),
+        "requests_per_second": now.rate("requests_total", before),
+        "hit_ratio": now.hit_ratio(before),
+        "errors_per_second": now.rate("errors", before),
+        "journal_bytes": now.count("journal_bytes"),
+        "unsynced_seconds": now.number("unsynced_seconds"),
+    })
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate is no less than nought, and far below 2^64"
-)]
-fn rounded(rate: f64) -> String {
-    grouped(rate.round() as u64)
+fn cells(now: &Figures, before: &Figures) -> [String; 8] {
+    let none = || "-".to_owned();
+    let hits = now.hit_ratio(before);
+    let unsynced = now.number("unsynced_seconds");
+    [
+        grouped(now.count("keys")),
+        bytes(now.count("memory_bytes")),
+        grouped(now.count("connections")),
+        grouped(rounded(now.rate("requests_total", before))),
+        hits.map_or_else(none, |ratio| format!("{:.0} %", ratio * 100.0)),
+        grouped(rounded(now.rate("errors", before))),
+        bytes(now.count("journal_bytes")),
+        unsynced.map_or_else(none, |seconds| format!("{seconds:.1} s")),
+    ]
+}
+
+fn row(cells: &[String; 8]) -> String {
+    cells.iter().map(|cell| format!("{cell:>12}")).collect()
+}
+
+fn print(line: &str) -> Result<(), ClientError> {
+    writeln!(io::stdout(), "{line}").map_err(ClientError::output)
 }

@@ -1,7 +1,7 @@
-//! `watch`: the changes of keys with a prefix, as they are made.
+//! `watch`: the changes of keys with a prefix, as they happen.
 //!
-//! In: FOLLOW. Out: a line for each change: the time here, what was done, the key, the value. Promise: none is left out; where one would
-//! be, that is an error.
+//! In: FOLLOW. Out: a line per change: the local time, the change, key, value and expiry; JSON if not on a terminal. Promise: no change is
+//! left out; a gap is an error.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -11,72 +11,75 @@ use pykv::protocol::line::quote;
 use serde_json::Value;
 
 use crate::connection::Connection;
-use crate::error::ClientError;
-use crate::render::{Outcome, visible};
+use crate::error::{ClientError, Outcome};
 use crate::reply::Line;
 use crate::style::{Kind, paint};
+use crate::terminal::visible;
 
-/// What is watched.
+/// The arguments of `watch`.
 #[derive(Debug, clap::Args)]
 pub struct Watch {
-    /// Only keys that begin with this
+    /// Only keys with this prefix
     #[arg(default_value = "")]
     prefix: String,
 }
 
-/// Tells until Ctrl-C.
-pub fn run(connection: &mut Connection, asked: &Watch) -> Result<Outcome, ClientError> {
-    connection.send(format!("FOLLOW {}", quote(&asked.prefix)).as_bytes())?;
+/// Prints changes until Ctrl-C.
+///
+/// # Errors
+/// [`ClientError::Refused`] if the server refuses; `File` if the output fails; as [`Connection::next_line`].
+pub fn run(connection: &mut Connection, options: &Watch) -> Result<Outcome, ClientError> {
+    connection.send(format!("FOLLOW {}", quote(&options.prefix)).as_bytes())?;
     loop {
         match connection.next_line() {
-            Ok(Line::Event(word, told)) if word == "CHANGE" => tell(&told)?,
+            Ok(Line::Event(word, change)) if word == "CHANGE" => print(&change)?,
             Ok(Line::Event(word, _)) if word == "UNFOLLOWED" => return Ok(Outcome::Refused),
             Ok(Line::Error(code, message)) => return Err(ClientError::Refused { code, message }),
             Ok(_) => {}
-            // Whoever watches has seen enough.
             Err(ClientError::Interrupted) => return Ok(Outcome::Done),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Tells a change: its number, what was done, the key, the value, when it expires.
-fn tell(told: &[Value]) -> Result<(), ClientError> {
-    let text = |place: usize| told.get(place).and_then(Value::as_str).unwrap_or_default();
-    let value = match told.get(3) {
-        Some(Value::Object(bytes)) => {
-            format!("base64 {}", bytes["$base64"].as_str().unwrap_or_default())
+/// Prints a change: its revision, word, key, value and expiry.
+fn print(change: &[Value]) -> Result<(), ClientError> {
+    let mut out = io::stdout();
+    let line = if out.is_terminal() {
+        for_people(change)
+    } else {
+        Value::from(change.to_vec()).to_string()
+    };
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(ClientError::output)
+}
+
+fn for_people(change: &[Value]) -> String {
+    let text = |place: usize| {
+        change
+            .get(place)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let value = match change.get(3) {
+        Some(Value::Object(binary)) => {
+            format!("base64 {}", binary["$base64"].as_str().unwrap_or_default())
         }
         Some(Value::String(value)) => value.clone(),
         _ => String::new(),
     };
-    let time = json::time(now_ms());
-    let time = time.split_once('T').map_or(&*time, |(_, time)| time);
-    let mut out = io::stdout();
-    let written = if out.is_terminal() {
-        let line = || -> io::Result<String> {
-            let (key, value) = (visible(text(2), &[])?, visible(&value, &[])?);
-            let (key, shown) = (
-                paint(&key, Kind::Key),
-                paint(&value, Kind::of_value(&value)),
-            );
-            let expiry = text(4);
-            let expiry = if expiry.is_empty() {
-                String::new()
-            } else {
-                format!("  until {expiry}")
-            };
-            Ok(format!(
-                "{}  {:5}  {key}  {shown}{expiry}",
-                paint(time, Kind::Quiet),
-                text(1)
-            ))
-        };
-        line().and_then(|line| writeln!(out, "{}", line.trim_end()))
-    } else {
-        writeln!(out, "{}", Value::from(told.to_vec()))
+    let now = json::time(now_ms());
+    let time = paint(
+        now.split_once('T').map_or(&*now, |(_, time)| time),
+        Kind::Dim,
+    );
+    let key = paint(&visible(text(2), &[]), Kind::Key);
+    let shown = paint(&visible(&value, &[]), Kind::of_value(&value));
+    let expiry = match text(4) {
+        "" => String::new(),
+        expiry => format!("  until {expiry}"),
     };
-    written
-        .and_then(|()| out.flush())
-        .map_err(ClientError::output)
+    let line = format!("{time}  {:5}  {key}  {shown}{expiry}", text(1));
+    line.trim_end().to_owned()
 }

@@ -1,117 +1,100 @@
-//! `diff`: what is not the same on two servers, or on a server and in a file.
+//! `diff`: the differences between two servers, or a server and a file.
 //!
 //! In: two sources of pairs. Out: a line for each key that differs: `-` only in the first, `+` only in the second, `~` another value or
-//! expiry. Promises: exit status 0 if they are the same, 1 if not; of a file the keys are kept in memory, of servers some at a time.
+//! expiry. Promises: exit status 0 if they are the same, 1 if not; the pairs of a file are kept in memory, those of a server are not.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use super::export::left_out;
-use super::format::{self, Broken, Format};
+use super::export::report_left_out;
+use super::file_format::{self, FileFormat, Stopped};
+use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
-use super::{Pair, is_url};
-use crate::connection::{Address, is_interrupted};
-use crate::error::ClientError;
-use crate::render::{Outcome, tell, visible};
+use crate::address::Address;
+use crate::error::{ClientError, Outcome};
 use crate::style::{Kind, paint};
-use crate::table::grouped;
+use crate::terminal::{tell, visible};
+use crate::units::grouped;
 
-/// Times of expiry that are closer than this are the same: some servers tell only what is left.
+/// Expiries closer than this are the same: some servers report only the time left.
 const EXPIRY_SLACK_MS: u64 = 2_000;
 
-/// What is compared.
+/// The arguments of `diff`.
 #[derive(Debug, clap::Args)]
 pub struct Diff {
-    /// A server (redis://..., pykv://...) or a file
+    /// File, or URL of a server, redis://... or pykv://...
     #[arg(value_name = "FILE|URL")]
-    pub first: String,
+    first: String,
 
-    /// Another; this server, if it is left out
+    /// Another file or URL [default: this server]
     #[arg(value_name = "FILE|URL")]
-    pub second: Option<String>,
+    second: Option<String>,
 
-    /// Only keys that begin with this
+    /// Compare only keys with this prefix
     #[arg(long, default_value = "")]
-    pub prefix: String,
+    prefix: String,
 
-    /// Do not compare when pairs expire
+    /// Do not compare the expiry of pairs
     #[arg(long)]
-    pub ignore_ttl: bool,
+    ignore_ttl: bool,
 }
 
-/// Where pairs are looked up.
-enum Source {
+/// One side of the comparison.
+enum Side {
     Server(Store),
     File(HashMap<String, Pair>),
 }
 
 struct Comparison<'a> {
-    asked: &'a Diff,
+    options: &'a Diff,
     out: BufWriter<io::Stdout>,
     same: u64,
     differing: u64,
 }
 
-/// Compares.
-pub fn run(address: &Address, asked: &Diff) -> Result<Outcome, ClientError> {
-    let mut first = Source::open(&asked.first, asked)?;
-    let mut second = match &asked.second {
-        Some(name) => Source::open(name, asked)?,
-        None => Source::Server(Store::of(address)?),
+/// Compares two sources, and prints the differences.
+///
+/// # Errors
+/// [`ClientError::Store`] if a server fails or a file is malformed; `File` if a file cannot be read, or the output fails; `Interrupted` after
+/// Ctrl-C.
+pub fn run(address: &Address, options: &Diff) -> Result<Outcome, ClientError> {
+    let mut first = Side::open(&options.first, options)?;
+    let mut second = match &options.second {
+        Some(name) => Side::open(name, options)?,
+        None => Side::Server(Store::of(address)?),
     };
     let mut comparison = Comparison {
-        asked,
+        options,
         out: BufWriter::new(io::stdout()),
         same: 0,
         differing: 0,
     };
-    first.walk(&asked.prefix, &mut |pairs| {
-        let keys: Vec<String> = pairs.iter().map(|pair| pair.key.clone()).collect();
-        let others = second.get(&keys)?;
-        for (pair, other) in pairs.iter().zip(others) {
-            comparison.compare(pair, other.as_ref())?;
-        }
-        Ok(())
+    first.join(&mut second, &options.prefix, |pair, other| {
+        comparison.compare(pair, other)
     })?;
-    second.walk(&asked.prefix, &mut |pairs| {
-        let keys: Vec<String> = pairs.iter().map(|pair| pair.key.clone()).collect();
-        let others = first.get(&keys)?;
-        for (pair, other) in pairs.iter().zip(others) {
-            if other.is_none() {
-                comparison.tell('+', &pair.key)?;
-            }
-        }
-        Ok(())
+    second.join(&mut first, &options.prefix, |pair, other| match other {
+        None => comparison.print('+', &pair.key),
+        Some(_) => Ok(()),
     })?;
     comparison.out.flush().map_err(ClientError::output)?;
-    let (same, differing) = (comparison.same, comparison.differing);
-    tell(&format!(
-        "{} the same, {} differ",
-        grouped(same),
-        grouped(differing)
-    ));
-    let mut outcome = if differing == 0 {
-        Outcome::Done
-    } else {
-        Outcome::Refused
-    };
-    for source in [first, second] {
-        if let Source::Server(store) = source
-            && left_out(&store) == Outcome::Refused
-        {
-            outcome = Outcome::Refused;
+    let [same, differing] = [comparison.same, comparison.differing].map(grouped);
+    tell(&format!("{same} the same, {differing} differ"));
+    let mut is_same = comparison.differing == 0;
+    for side in [first, second] {
+        if let Side::Server(store) = side {
+            is_same &= report_left_out(&store) == Outcome::Done;
         }
     }
-    Ok(outcome)
+    Ok(Outcome::done_if(is_same))
 }
 
 impl Comparison<'_> {
     fn compare(&mut self, pair: &Pair, other: Option<&Pair>) -> Result<(), ClientError> {
         let Some(other) = other else {
-            return self.tell('-', &pair.key);
+            return self.print('-', &pair.key);
         };
-        let is_expiry_same = self.asked.ignore_ttl
+        let is_expiry_same = self.options.ignore_ttl
             || match (pair.expires_at, other.expires_at) {
                 (Some(one), Some(other)) => one.abs_diff(other) <= EXPIRY_SLACK_MS,
                 (one, other) => one == other,
@@ -120,39 +103,53 @@ impl Comparison<'_> {
             self.same += 1;
             return Ok(());
         }
-        self.tell('~', &pair.key)
+        self.print('~', &pair.key)
     }
 
-    fn tell(&mut self, mark: char, key: &str) -> Result<(), ClientError> {
+    fn print(&mut self, mark: char, key: &str) -> Result<(), ClientError> {
         self.differing += 1;
-        let shown = visible(key, &[]);
-        let shown = shown.and_then(|key| writeln!(self.out, "{mark} {}", paint(&key, Kind::Key)));
-        shown.map_err(ClientError::output)
+        let key = paint(&visible(key, &[]), Kind::Key);
+        writeln!(self.out, "{mark} {key}").map_err(ClientError::output)
     }
 }
 
+/// Takes some pairs of a side.
 type Take<'a> = dyn FnMut(&[Pair]) -> Result<(), ClientError> + 'a;
 
-impl Source {
-    fn open(name: &str, asked: &Diff) -> Result<Self, ClientError> {
+impl Side {
+    fn open(name: &str, options: &Diff) -> Result<Self, ClientError> {
         if is_url(name) {
             return Ok(Self::Server(Store::open(name)?));
         }
         let file = File::open(name).map_err(ClientError::file("read", name))?;
         let mut pairs = HashMap::new();
-        let read = format::read(file, Format::of(name), |pair| {
-            if pair.key.starts_with(&asked.prefix) {
+        let read = file_format::read(file, FileFormat::of(name), |pair| {
+            if pair.key.starts_with(&options.prefix) {
                 pairs.insert(pair.key.clone(), pair);
             }
             true
         });
         match read {
-            Err(Broken::File(reason)) => Err(ClientError::Store {
+            Err(Stopped::File(reason)) => Err(ClientError::Store {
                 name: name.to_owned(),
                 reason,
             }),
             _ => Ok(Self::File(pairs)),
         }
+    }
+
+    /// Calls `take` for each pair of this side, with the pair of the same key of the other side.
+    fn join(
+        &mut self,
+        other: &mut Self,
+        prefix: &str,
+        mut take: impl FnMut(&Pair, Option<&Pair>) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        self.walk(prefix, &mut |pairs| {
+            let keys: Vec<String> = pairs.iter().map(|pair| pair.key.clone()).collect();
+            let mut others = pairs.iter().zip(other.get(&keys)?);
+            others.try_for_each(|(pair, other)| take(pair, other.as_ref()))
+        })
     }
 
     fn walk(&mut self, prefix: &str, take: &mut Take<'_>) -> Result<(), ClientError> {
@@ -163,10 +160,8 @@ impl Source {
                 sorted.chunks(BATCH_KEYS).try_for_each(take)
             }
             Self::Server(store) => {
-                let mut cursor = 0;
-                loop {
-                    let (next, keys) = store.scan(cursor, prefix)?;
-                    let (mut pairs, mut bytes) = (Vec::new(), 0);
+                let (mut pairs, mut bytes) = (Vec::new(), 0);
+                store.walk(prefix, |store, keys| {
                     store.read(keys, &mut |pair: Pair| {
                         bytes += pair.bytes();
                         pairs.push(pair);
@@ -176,15 +171,8 @@ impl Source {
                         bytes = 0;
                         take(&std::mem::take(&mut pairs))
                     })?;
-                    take(&pairs)?;
-                    if is_interrupted() {
-                        return Err(ClientError::Interrupted);
-                    }
-                    if next == 0 {
-                        return Ok(());
-                    }
-                    cursor = next;
-                }
+                    take(&std::mem::take(&mut pairs))
+                })
             }
         }
     }

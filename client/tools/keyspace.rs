@@ -1,75 +1,63 @@
-//! What a server holds, at a glance: `scan` lists keys, `bigkeys` the longest values, `namespaces` how much each namespace takes.
+//! `scan` lists keys, `bigkeys` the longest values, `namespaces` the size of each namespace.
 //!
-//! In: a walk over all keys. Out: rows for people or programs. Promise: the server is asked for some keys at a time, so that nobody
-//! else waits.
+//! In: a walk over the keys of a server. Out: rows for people or programs. Promise: keys are read in batches, so that no other client waits.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, BufWriter, Write};
+use std::iter;
 
 use pykv::codec::json;
 
 use super::store::Store;
-use crate::connection::{Address, is_interrupted};
-use crate::error::ClientError;
-use crate::render::{Format, Outcome, plain_text, tell, visible};
+use crate::address::Address;
+use crate::error::{ClientError, Outcome};
+use crate::format::Format;
+use crate::render::{csv_row, plain_text};
 use crate::style::{Kind, paint};
-use crate::table::grouped;
+use crate::terminal::{tell, visible};
+use crate::units::grouped;
 
-/// How many of the longest values are told.
+/// The values that `bigkeys` lists.
 const BIGGEST: usize = 20;
-/// How many namespaces are told of one by one.
+/// The namespaces that are counted separately, which bounds the memory.
 const NAMESPACES_MAX: usize = 100_000;
-/// How long the longest bar is.
+/// The length of the longest bar.
 const BAR_COLUMNS: usize = 30;
 
-/// Which keys are looked at.
+/// The arguments of these tools.
 #[derive(Debug, clap::Args)]
-pub struct Keys {
-    /// Only keys that begin with this
+pub struct KeyRange {
+    /// Only keys with this prefix
     #[arg(default_value = "")]
     pub prefix: String,
 }
 
-/// Takes all keys that are wanted, and how long their values are.
+/// Walks the keys with a prefix; `take` gets each with the size of its value, or 0 if not `is_sized`.
 fn walk(
     address: &Address,
-    asked: &Keys,
+    options: &KeyRange,
     is_sized: bool,
     take: &mut dyn FnMut(String, usize) -> Result<(), ClientError>,
-) -> Result<u64, ClientError> {
-    let mut store = Store::of(address)?;
-    let mut cursor = 0;
-    loop {
-        let (next, keys) = store.scan(cursor, &asked.prefix)?;
-        if is_sized {
-            for (key, size) in store.sizes(keys)? {
-                take(key, size.unwrap_or(0))?;
-            }
-        } else {
-            for key in keys {
-                take(key, 0)?;
-            }
+) -> Result<(), ClientError> {
+    Store::of(address)?.walk(&options.prefix, |store, keys| {
+        if !is_sized {
+            return keys.into_iter().try_for_each(|key| take(key, 0));
         }
-        if is_interrupted() {
-            return Err(ClientError::Interrupted);
-        }
-        if next == 0 {
-            return Ok(store.left_out);
-        }
-        cursor = next;
-    }
+        let mut sizes = store.sizes(keys)?.into_iter();
+        sizes.try_for_each(|(key, size)| take(key, size.unwrap_or(0)))
+    })
 }
 
-/// Rows of a name and some numbers, in the form that is wanted.
-struct Rows {
+/// Rows of a name and some numbers, in the chosen form.
+struct Report {
     out: BufWriter<io::Stdout>,
     format: Format,
     names: &'static [&'static str],
     count: u64,
 }
 
-impl Rows {
+impl Report {
     fn new(format: Format, names: &'static [&'static str]) -> Self {
         Self {
             out: BufWriter::new(io::stdout()),
@@ -79,58 +67,36 @@ impl Rows {
         }
     }
 
-    /// Writes a row; `show` says how people are shown it.
+    /// Writes a row; `show` formats it for people.
     fn row(
         &mut self,
         name: &str,
         numbers: &[u64],
         show: impl FnOnce(&str) -> String,
     ) -> Result<(), ClientError> {
-        self.write(name, numbers, show)
-            .map_err(ClientError::output)?;
-        self.count += 1;
-        Ok(())
-    }
-
-    fn write(
-        &mut self,
-        name: &str,
-        numbers: &[u64],
-        show: impl FnOnce(&str) -> String,
-    ) -> io::Result<()> {
         let out = &mut self.out;
-        let numbers = numbers.iter().map(u64::to_string);
-        match self.format {
-            Format::People => writeln!(out, "{}", show(&visible(name, &[])?)),
+        let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        let cells = || iter::once(name).chain(numbers.iter().map(|number| &**number));
+        let write = || match self.format {
+            Format::People => writeln!(out, "{}", show(&visible(name, &[]))),
             Format::Json => {
                 let before = if self.count == 0 { "[" } else { "," };
-                write!(
-                    out,
-                    "{before}{{\"{}\":{}",
-                    self.names[0],
-                    json::string(name)
-                )?;
-                for (title, number) in self.names[1..].iter().zip(numbers) {
+                let name = json::string(name);
+                write!(out, "{before}{{\"{}\":{name}", self.names[0])?;
+                for (title, number) in self.names[1..].iter().zip(&numbers) {
                     write!(out, ",\"{title}\":{number}")?;
                 }
                 write!(out, "}}")
             }
-            Format::Csv => {
-                let mut row = Vec::new();
-                let mut writer = csv::Writer::from_writer(&mut row);
-                writer.write_record(std::iter::once(name.to_owned()).chain(numbers))?;
-                writer.flush()?;
-                drop(writer);
-                out.write_all(&row)
-            }
+            Format::Csv => csv_row(out, cells()),
             Format::Plain | Format::Raw => {
-                write!(out, "{}", plain_text(name))?;
-                for number in numbers {
-                    write!(out, "\t{number}")?;
-                }
-                writeln!(out)
+                let cells: Vec<_> = cells().map(plain_text).collect();
+                writeln!(out, "{}", cells.join("\t"))
             }
-        }
+        };
+        write().map_err(ClientError::output)?;
+        self.count += 1;
+        Ok(())
     }
 
     fn finish(mut self) -> Result<Outcome, ClientError> {
@@ -142,26 +108,33 @@ impl Rows {
         Ok(Outcome::Done)
     }
 
-    /// Whether people are told in a sentence what the rows come to.
-    fn has_sum(&self) -> bool {
+    /// Returns whether a summary follows the rows.
+    fn has_summary(&self) -> bool {
         self.format == Format::People
     }
 }
 
-/// Lists keys, as they come.
-pub fn scan(address: &Address, asked: &Keys, format: Format) -> Result<Outcome, ClientError> {
-    let mut rows = Rows::new(format, &["key"]);
-    walk(address, asked, false, &mut |key, _| {
+/// Lists keys as they arrive, unsorted.
+///
+/// # Errors
+/// [`ClientError::Store`] if the server fails; `File` if the output fails; `Interrupted` after Ctrl-C.
+pub fn scan(address: &Address, options: &KeyRange, format: Format) -> Result<Outcome, ClientError> {
+    let mut rows = Report::new(format, &["key"]);
+    walk(address, options, false, &mut |key, _| {
         rows.row(&key, &[], |key| paint(key, Kind::Key))
     })?;
     rows.finish()
 }
 
 /// Lists the longest values.
-pub fn bigkeys(address: &Address, asked: &Keys, format: Format) -> Result<Outcome, ClientError> {
+pub fn bigkeys(
+    address: &Address,
+    options: &KeyRange,
+    format: Format,
+) -> Result<Outcome, ClientError> {
     let mut biggest = BinaryHeap::new();
     let (mut keys, mut bytes) = (0_u64, 0_u64);
-    walk(address, asked, true, &mut |key, size| {
+    walk(address, options, true, &mut |key, size| {
         keys += 1;
         bytes += size as u64;
         biggest.push(Reverse((size, key)));
@@ -170,17 +143,17 @@ pub fn bigkeys(address: &Address, asked: &Keys, format: Format) -> Result<Outcom
         }
         Ok(())
     })?;
-    let mut rows = Rows::new(format, &["key", "bytes"]);
+    let mut rows = Report::new(format, &["key", "bytes"]);
     for Reverse((size, key)) in biggest.into_sorted_vec() {
         let size = size as u64;
         rows.row(&key, &[size], |key| {
             format!("{:>15}  {}", grouped(size), paint(key, Kind::Key))
         })?;
     }
-    if rows.has_sum() {
+    if rows.has_summary() {
         let mean = bytes.checked_div(keys).unwrap_or(0);
         tell(&format!(
-            "{} keys; their values have {} bytes, {} on the average",
+            "{} keys, {} bytes of values, {} bytes on average",
             grouped(keys),
             grouped(bytes),
             grouped(mean)
@@ -189,16 +162,20 @@ pub fn bigkeys(address: &Address, asked: &Keys, format: Format) -> Result<Outcom
     rows.finish()
 }
 
-/// Lists namespaces with their keys and bytes, the largest first, as bars.
-pub fn namespaces(address: &Address, asked: &Keys, format: Format) -> Result<Outcome, ClientError> {
+/// Lists namespaces with their keys and bytes, the largest first, with bars.
+pub fn namespaces(
+    address: &Address,
+    options: &KeyRange,
+    format: Format,
+) -> Result<Outcome, ClientError> {
     let mut by_name: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut all = (0, 0);
-    walk(address, asked, true, &mut |key, size| {
+    walk(address, options, true, &mut |key, size| {
         let bytes = (key.len() + size) as u64;
-        let below = &key[asked.prefix.len()..];
+        let below = &key[options.prefix.len()..];
         let name = below
             .find(':')
-            .map_or("", |colon| &key[..=asked.prefix.len() + colon]);
+            .map_or("", |colon| &key[..=options.prefix.len() + colon]);
         let is_known = by_name.contains_key(name) || by_name.len() < NAMESPACES_MAX;
         let name = if is_known { name } else { "(others)" };
         let (keys, sum) = by_name.entry(name.to_owned()).or_default();
@@ -211,7 +188,7 @@ pub fn namespaces(address: &Address, asked: &Keys, format: Format) -> Result<Out
     let most = sorted.first().map_or(1, |(_, (_, bytes))| (*bytes).max(1));
     let widest = sorted.iter().map(|(name, _)| name.chars().count()).max();
     let width = widest.unwrap_or(0).clamp(6, 30);
-    let mut rows = Rows::new(format, &["namespace", "keys", "bytes"]);
+    let mut rows = Report::new(format, &["namespace", "keys", "bytes"]);
     for (name, (keys, bytes)) in &sorted {
         let name = if name.is_empty() { "(none)" } else { name };
         rows.row(name, &[*keys, *bytes], |name| {
@@ -224,7 +201,7 @@ pub fn namespaces(address: &Address, asked: &Keys, format: Format) -> Result<Out
             )
         })?;
     }
-    if rows.has_sum() {
+    if rows.has_summary() {
         tell(&format!(
             "{} keys, {} bytes",
             grouped(all.0),
@@ -234,7 +211,7 @@ pub fn namespaces(address: &Address, asked: &Keys, format: Format) -> Result<Out
     rows.finish()
 }
 
-/// A bar, to the eighth of a column.
+/// Returns a bar, to the eighth of a column.
 fn bar(part: u64, most: u64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = u128::from(part) * (8 * BAR_COLUMNS as u128) / u128::from(most);

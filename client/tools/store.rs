@@ -1,34 +1,39 @@
-//! A server of PyKV or of Redis, whose pairs are read and written many at a time: both speak RESP.
+//! A server of PyKV or Redis, whose pairs are read and written in batches of RESP.
 //!
-//! In: a URL. Out: keys, pairs, what became of those that were written. Promises: no more is held than [`BATCH_BYTES`] and the longest
-//! value; what is no string in Redis is told, and left out.
+//! In: a URL. Out: keys, pairs, and refusals of those written. Promises: memory for [`BATCH_BYTES`] and the longest value; keys that are not
+//! UTF-8, and values that are not strings, are counted and left out.
 
 use pykv::model::now_ms;
 use redis::{Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
-use super::Pair;
-use crate::connection::{Address, CONNECT_TIMEOUT};
+use super::pair::Pair;
+use crate::address::Address;
+use crate::connection::CONNECT_TIMEOUT;
 use crate::error::ClientError;
+use crate::interrupt::is_interrupted;
 
-/// How many keys are asked for at a time.
+/// The keys of a batch.
 pub const BATCH_KEYS: usize = 1_000;
-/// About how many bytes of values are asked for at a time.
+/// About how many bytes of values a batch has.
 pub const BATCH_BYTES: usize = 8 << 20;
 
 /// A server.
 pub struct Store {
-    /// How it is called in messages, without a password.
+    /// Its address without the password, for messages.
     pub name: String,
     connection: Connection,
-    /// How many keys were left out, as their values are no strings, or are no text themselves.
+    /// The keys left out so far: they are not UTF-8, or their values are not strings.
     pub left_out: u64,
 }
 
-/// A key, and how long its value is; none, if that is no string.
-pub type Sized = (String, Option<usize>);
+/// A key, and the bytes of its value; `None` if that is not a string.
+pub type SizedKey = (String, Option<usize>);
 
 impl Store {
-    /// Connects to a server that a URL names: redis://..., or pykv://...
+    /// Connects to the server of a URL, redis://... or pykv://...
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] if the URL is malformed; as [`Store::of`].
     pub fn open(url: &str) -> Result<Self, ClientError> {
         match url.split_once("://") {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("redis") => {
@@ -40,6 +45,9 @@ impl Store {
     }
 
     /// Connects to a PyKV server.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if it cannot be reached, or rejects the password.
     pub fn of(address: &Address) -> Result<Self, ClientError> {
         Self::connect(&address.redis_url(), address.to_string())
     }
@@ -61,14 +69,39 @@ impl Store {
         fault(&self.name, error)
     }
 
-    /// How many keys it has.
+    /// Returns its number of keys.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if the server refuses or the connection fails, as of all functions below.
     pub fn count(&mut self) -> Result<u64, ClientError> {
         let count = redis::cmd("DBSIZE").query(&mut self.connection);
         count.map_err(|error| self.fault(&error))
     }
 
-    /// Some of the keys with a prefix, and the cursor of the next ones; 0 begins, and ends.
-    pub fn scan(&mut self, cursor: u64, prefix: &str) -> Result<(u64, Vec<String>), ClientError> {
+    /// Walks the keys with a prefix; `take` gets one batch after the other.
+    ///
+    /// # Errors
+    /// That of `take`; [`ClientError::Interrupted`] after Ctrl-C.
+    pub fn walk(
+        &mut self,
+        prefix: &str,
+        mut take: impl FnMut(&mut Self, Vec<String>) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut cursor = 0;
+        loop {
+            let (next, keys) = self.scan(cursor, prefix)?;
+            take(self, keys)?;
+            if is_interrupted() {
+                return Err(ClientError::Interrupted);
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    fn scan(&mut self, cursor: u64, prefix: &str) -> Result<(u64, Vec<String>), ClientError> {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor);
         if !prefix.is_empty() {
@@ -99,8 +132,8 @@ impl Store {
         answers.map_err(|error| self.fault(&error))
     }
 
-    /// How long the values of these keys are.
-    pub fn sizes(&mut self, keys: Vec<String>) -> Result<Vec<Sized>, ClientError> {
+    /// Returns keys with the bytes of their values.
+    pub fn sizes(&mut self, keys: Vec<String>) -> Result<Vec<SizedKey>, ClientError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -112,7 +145,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Those of these keys that it does not have.
+    /// Returns those of these keys that it does not have.
     pub fn missing(&mut self, keys: Vec<String>) -> Result<Vec<String>, ClientError> {
         if keys.is_empty() {
             return Ok(keys);
@@ -127,7 +160,7 @@ impl Store {
         Ok(missing)
     }
 
-    /// The pairs of these keys, those that are still there; some at a time to `take`.
+    /// Reads the pairs of keys that still exist; `take` gets one after the other.
     pub fn read(
         &mut self,
         keys: Vec<String>,
@@ -161,14 +194,14 @@ impl Store {
         Ok(())
     }
 
-    /// The pairs of these keys, in their order.
+    /// Returns the pairs of these keys, in their order; `None` for a key that does not exist.
     pub fn get(&mut self, keys: &[String]) -> Result<Vec<Option<Pair>>, ClientError> {
         let values = self.pipeline::<Option<Vec<u8>>>("GET", keys)?;
         let ends = self.expiries(keys)?;
         let mut pairs = Vec::with_capacity(keys.len());
         for ((key, value), expires_at) in keys.iter().zip(values).zip(ends) {
             let value = self.string_of(value)?.flatten();
-            // What has gone between the two is not there.
+            // A key deleted between the two requests does not exist.
             pairs.push(value.zip(expires_at).map(|(value, expires_at)| Pair {
                 key: key.clone(),
                 value,
@@ -178,7 +211,7 @@ impl Store {
         Ok(pairs)
     }
 
-    /// What was answered; none, if the value is no string, which is counted.
+    /// Returns an answer; `None` if the value is not a string, which is counted.
     fn string_of<T>(&mut self, answer: RedisResult<T>) -> Result<Option<T>, ClientError> {
         match answer {
             Ok(value) => Ok(Some(value)),
@@ -190,15 +223,18 @@ impl Store {
         }
     }
 
-    /// When these keys expire; none, for one that is not there.
-    #[expect(clippy::option_option, reason = "no key is not a key that stays")]
+    /// Returns the expiry of these keys; the outer `None` stands for a key that does not exist.
+    #[expect(
+        clippy::option_option,
+        reason = "a missing key differs from one that does not expire"
+    )]
     fn expiries(&mut self, keys: &[String]) -> Result<Vec<Option<Option<u64>>>, ClientError> {
         const NO_KEY: i64 = -2;
         let ends = self.pipeline::<i64>("PEXPIRETIME", keys)?;
         let (ends, now) = if ends.iter().all(Result::is_ok) {
             (ends, 0)
         } else {
-            // Before 7.0, Redis tells only what is left.
+            // Redis before 7.0 reports only the time left.
             (self.pipeline::<i64>("PTTL", keys)?, now_ms())
         };
         let moment = |end: RedisResult<i64>| match end {
@@ -209,8 +245,8 @@ impl Store {
         ends.into_iter().map(moment).collect()
     }
 
-    /// Stores pairs; why each was refused that was.
-    pub fn put(&mut self, pairs: &[Pair]) -> Result<Vec<Option<String>>, ClientError> {
+    /// Stores pairs; returns the refusal of each, if it was refused.
+    pub fn put(&mut self, pairs: &[Pair]) -> Result<Vec<Option<ClientError>>, ClientError> {
         let mut pipe = redis::pipe();
         for pair in pairs {
             let command = pipe.cmd("SET").arg(&pair.key).arg(&pair.value);
@@ -221,14 +257,14 @@ impl Store {
         let answers: RedisResult<Vec<RedisResult<Value>>> =
             pipe.ignore_errors().query(&mut self.connection);
         let answers = answers.map_err(|error| self.fault(&error))?;
-        let reasons = answers
+        let refusals = answers
             .into_iter()
-            .map(|answer| answer.err().as_ref().map(reason_of));
-        Ok(reasons.collect())
+            .map(|answer| answer.err().as_ref().map(refusal));
+        Ok(refusals.collect())
     }
 }
 
-/// A prefix as a pattern that matches only that.
+/// Returns the glob pattern that matches only this prefix.
 fn escaped(prefix: &str) -> String {
     let mut pattern = String::new();
     for character in prefix.chars() {
@@ -241,20 +277,24 @@ fn escaped(prefix: &str) -> String {
 }
 
 fn fault(name: &str, error: &RedisError) -> ClientError {
-    ClientError::Store {
-        name: name.to_owned(),
-        reason: reason_of(error),
-    }
+    let reason = if error.kind() == ErrorKind::Parse {
+        "it does not answer as a server of PyKV or Redis does".to_owned()
+    } else {
+        match (error.code(), error.detail()) {
+            (Some(code), Some(detail)) => format!("{code} {detail}"),
+            (None, Some(detail)) => detail.to_owned(),
+            _ => error.to_string(),
+        }
+    };
+    let name = name.to_owned();
+    ClientError::Store { name, reason }
 }
 
-/// What the server said, or the system.
-fn reason_of(error: &RedisError) -> String {
-    if error.kind() == ErrorKind::Parse {
-        return "it does not answer as a server of PyKV or Redis does".to_owned();
-    }
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        (None, Some(detail)) => detail.to_owned(),
-        _ => error.to_string(),
+/// Returns an error reply, with its code.
+fn refusal(error: &RedisError) -> ClientError {
+    let message = || error.to_string();
+    ClientError::Refused {
+        code: error.code().unwrap_or("ERR").to_owned(),
+        message: error.detail().map_or_else(message, str::to_owned),
     }
 }

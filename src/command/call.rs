@@ -15,8 +15,8 @@ use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
 use super::session::Session;
+use super::spec::{Command, Flag};
 use super::stream::{Source, Stream};
-use super::table::Command;
 use crate::engine::{Barrier, Engine, LockedBatch, Read, WriteTransaction};
 use crate::metrics::counters::Tally;
 use crate::model::{Key, Value};
@@ -99,7 +99,7 @@ impl<'a> Call<'a, '_> {
 
     /// Shows the request to MONITOR.
     fn show(&self, arguments: &Arguments<'_>) {
-        if matches!(self.command.name, "AUTH" | "HELLO" | "MONITOR") {
+        if self.command.has(Flag::NoMonitor) {
             return;
         }
         let from = self.session.client.as_ref().map(|client| client.address);

@@ -14,7 +14,8 @@ use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
 use super::session::Session;
-use super::table::{COMMANDS, Command, Keys, place_of};
+use super::spec::Command;
+use super::table::{COMMANDS, place_of};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorReply, Reply};
@@ -175,7 +176,7 @@ impl Dispatcher<'_> {
                 "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             )));
         }
-        if command.keys == Keys::Pairs && !arguments.len().is_multiple_of(2) {
+        if command.takes_pairs() && !arguments.len().is_multiple_of(2) {
             return Err(wrong_arity(command, arguments.len(), dialect));
         }
         Ok((place, command))

@@ -21,9 +21,11 @@ mod server;
 mod service;
 mod session;
 mod slow_requests;
+mod spec;
 mod stream;
 mod subcommands;
 mod table;
+mod usage;
 mod version;
 
 pub use call::Outcome;
@@ -41,8 +43,9 @@ pub use prepare::{Batch, Part, Prepared};
 pub use replies::Replies;
 pub use service::{Service, Setup, Usage};
 pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Session};
+pub use spec::{Access, ChannelUse, Command, Dialects, Flag, Group, KeyFlag, KeySpec, Scope};
 pub use stream::{Stream, StreamPulled};
-pub use table::{Access, COMMANDS, Command, Dialects, Keys, place_of};
+pub use table::{COMMANDS, place_of};
 pub use version::version_of;
 
 /// The most keys that one request may name, as many as Redis takes words: they are changed as one, under the locks of all their

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::clients::Client;
 use super::service::Service;
-use super::table::Command;
+use super::spec::Command;
 use crate::protocol::ErrorCode;
 
 /// The result of a request, in one word.
@@ -50,7 +50,7 @@ pub(super) fn note<W: AsRef<[u8]>>(
         service.slowlog.note(client, command, arguments, took);
     }
     if service.operations.is_watched() {
-        let key = command.keys.of(arguments).next();
+        let key = command.keys(arguments).next();
         let operations = &service.operations;
         operations.note(command.name, key, status.as_str(), took);
     }

@@ -2,7 +2,7 @@
 
 use super::call::Arguments;
 use super::session::Session;
-use super::table::Command;
+use super::spec::Command;
 use crate::protocol::ErrorReply;
 
 /// Checks that the session may execute a command with these arguments. There are no users yet: everybody may do everything.

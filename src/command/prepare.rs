@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use super::RUN_BYTES_MAX;
 use super::call::Arguments;
 use super::refusals::bad_argument;
-use super::table::{COMMANDS, Command, place_of};
+use super::spec::Command;
+use super::table::{COMMANDS, place_of};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 
 /// A request that has been looked up, and its arguments taken apart: it can be executed.
@@ -149,7 +150,7 @@ impl<'a> Batch<'a> {
         let arguments = self.arguments(request);
         command
             .into_iter()
-            .flat_map(|command| command.keys.of(arguments))
+            .flat_map(|command| command.keys(arguments))
     }
 
     /// The first argument of a request that can be one of a run: its key.
@@ -221,9 +222,10 @@ pub(super) fn wrong_arity(command: &Command, given: usize, dialect: Dialect) -> 
         (least, most) if least == most => format!("{least} arguments"),
         (least, most) => format!("{least} to {most} arguments"),
     };
-    let takes = match command.keys.step() {
-        1 => takes,
-        _ => format!("{takes}, a key and a value each"),
+    let takes = if command.takes_pairs() {
+        format!("{takes}, a key and a value each")
+    } else {
+        takes
     };
     bad_argument(format!(
         "{name} takes {takes}, not {given}: {}",

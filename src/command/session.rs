@@ -11,7 +11,7 @@ use super::clients::Client;
 use super::following::Following;
 use super::refusals::bad_argument;
 use super::replies::Replies;
-use super::table::Command;
+use super::spec::{Command, Flag, Scope};
 use crate::engine::MissingKeyWatch;
 use crate::model::entry::Entry;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
@@ -118,19 +118,8 @@ impl Session {
 
     /// Whether a command is refused for now: an answer in RESP2 could not be told from a message.
     pub(super) fn blocks_while_subscribed(&self, command: &Command, dialect: Dialect) -> bool {
-        const HEARD: [&str; 9] = [
-            "FOLLOW",
-            "UNFOLLOW",
-            "SUBSCRIBE",
-            "UNSUBSCRIBE",
-            "PSUBSCRIBE",
-            "PUNSUBSCRIBE",
-            "PING",
-            "QUIT",
-            "RESET",
-        ];
         let listens = self.subscriptions() > 0 || !self.following.is_empty();
-        dialect == Dialect::Resp2 && listens && !HEARD.contains(&command.name)
+        dialect == Dialect::Resp2 && listens && !command.has(Flag::SubscribedOk)
     }
 
     fn count_queued(&self) {
@@ -176,8 +165,7 @@ impl Session {
 
     /// Whether this request waits for EXEC.
     pub(super) fn is_queueing(&self, command: &Command) -> bool {
-        const DONE_AT_ONCE: [&str; 6] = ["EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"];
-        self.is_in_transaction() && !DONE_AT_ONCE.contains(&command.name)
+        self.is_in_transaction() && !command.has(Flag::ImmediateInMulti)
     }
 
     /// Lets a request wait for EXEC.
@@ -187,7 +175,7 @@ impl Session {
         words: &Arguments<'_>,
         replies: &mut dyn Replies,
     ) -> Answer {
-        if !command.is_transactional {
+        if command.has(Flag::NotInMulti) {
             self.abort_transaction();
             return Err(bad_argument("Command not allowed inside a transaction"));
         }
@@ -221,7 +209,7 @@ impl Session {
 
     /// A request was refused before it was done; what its client is told. A refused EXEC ends the transaction.
     pub(super) fn refused(&mut self, command: Option<&Command>, error: ErrorReply) -> ErrorReply {
-        if command.is_some_and(|command| command.name == "EXEC") {
+        if command.is_some_and(|command| command.scope == Scope::Queued) {
             self.end();
             self.watched.clear();
             let message = format!("Transaction discarded because of: {}", error.message);

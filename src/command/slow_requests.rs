@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clients::Client;
-use super::table::Command;
+use super::spec::Command;
 use crate::model::now_ms;
 
 /// How many words of a slow request are kept, and how many bytes of each, as in Redis.

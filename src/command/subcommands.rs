@@ -2,7 +2,7 @@
 
 use super::call::{Answer, Arguments, Call, Outcome};
 use super::refusals::bad_argument;
-use super::table::Command;
+use super::spec::Command;
 use crate::protocol::{ErrorReply, Reply};
 
 /// Answers a word that is not one of the command's subcommands with these arguments: HELP, or the error that Redis gives.

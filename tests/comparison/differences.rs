@@ -367,6 +367,6 @@ pub const MISSING: &[&str] = &[
     "client|caching client|getredir client|pause client|reply client|tracking client|trackinginfo client|unblock \
      client|unpause",
     // Others.
-    "bgrewriteaof command|getkeysandflags debug dump latency|graph latency|histogram lcs lolwut memory|malloc-stats \
+    "bgrewriteaof debug dump latency|graph latency|histogram lcs lolwut memory|malloc-stats \
      memory|purge memory|stats move restore sort sort_ro swapdb",
 ];

@@ -10,63 +10,49 @@ use crate::command::data::options::{
 use crate::command::data::strings::expire_entry;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
-use crate::command::table::{ANY, Command};
+use crate::command::spec::KeyFlag::{Access, ReadOnly, ReadWrite, Update};
+use crate::command::spec::{ANY, Command, KeySpec};
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, now_ms};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::write(
-        "EXPIRE",
-        "<key> <seconds> [NX | XX | GT | LT]",
-        2..=ANY,
-        expire,
-    )
-    .example("EXPIRE nobody 60")
-    .summary("Let a key expire after a time; counts the keys that do."),
-    Command::write(
-        "PEXPIRE",
-        "<key> <ms> [NX | XX | GT | LT]",
-        2..=ANY,
-        pexpire,
-    )
-    .example("PEXPIRE session 99999999")
-    .summary("Let a key expire after a time; counts the keys that do."),
-    Command::write(
-        "EXPIREAT",
-        "<key> <unix seconds> [NX | XX | GT | LT]",
-        2..=ANY,
-        expireat,
-    )
-    .example("EXPIREAT session 4102444800")
-    .summary("Let a key expire at a moment; counts the keys that do."),
-    Command::write(
-        "PEXPIREAT",
-        "<key> <unix ms> [NX | XX | GT | LT]",
-        2..=ANY,
-        pexpireat,
-    )
-    .example("PEXPIREAT session 4102444800500")
-    .summary("Let a key expire at a moment; counts the keys that do."),
+    Command::write("EXPIRE", "<key> <seconds> [NX | XX | GT | LT]", 2..=ANY, expire)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .example("EXPIRE nobody 60")
+        .summary("Expire a key after a number of seconds; answers 1 if the expiry was set, else 0."),
+    Command::write("PEXPIRE", "<key> <ms> [NX | XX | GT | LT]", 2..=ANY, pexpire)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .example("PEXPIRE session 99999999")
+        .summary("Expire a key after a number of milliseconds; answers 1 if the expiry was set, else 0."),
+    Command::write("EXPIREAT", "<key> <unix seconds> [NX | XX | GT | LT]", 2..=ANY, expireat)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .example("EXPIREAT session 4102444800")
+        .summary("Expire a key at a time, in seconds since 1970; answers 1 if the expiry was set, else 0."),
+    Command::write("PEXPIREAT", "<key> <unix ms> [NX | XX | GT | LT]", 2..=ANY, pexpireat)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .example("PEXPIREAT session 4102444800500")
+        .summary("Expire a key at a time, in milliseconds since 1970; answers 1 if the expiry was set, else 0."),
     Command::read("TTL", "<key>", 1..=1, ttl)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("TTL name")
-        .summary("Tell how many seconds a key has left; -1 for ever, -2 if it is not there."),
+        .summary("Return the seconds until a key expires; -1 if it does not, -2 if there is no such key."),
     Command::read("PTTL", "<key>", 1..=1, pttl)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("PTTL name")
-        .summary("Tell how many milliseconds a key has left; -1 for ever, -2 if it is not there."),
+        .summary("Return the milliseconds until a key expires; -1 if it does not, -2 if there is no such key."),
     Command::read("EXPIRETIME", "<key>", 1..=1, expiretime)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("EXPIRETIME name")
-        .summary(
-            "Tell when a key expires, in seconds since 1970; -1 never, -2 if it is not there.",
-        ),
+        .summary("Return when a key expires, in seconds since 1970; -1 if it does not, -2 if there is no such key."),
     Command::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("PEXPIRETIME name")
-        .summary(
-            "Tell when a key expires, in milliseconds since 1970; -1 never, -2 if it is not there.",
-        ),
+        .summary("Return when a key expires, in milliseconds since 1970; -1 if it does not, -2 if there is no such key."),
     Command::write("PERSIST", "<key>", 1..=1, persist)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
         .example("PERSIST name")
-        .summary("Let a key stay for ever; counts the keys that were to expire."),
+        .summary("Remove the expiry of a key; answers 1 if it had one, else 0."),
 ];
 
 fn expire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

@@ -7,22 +7,22 @@ use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
 use crate::command::following::refusal_of;
 use crate::command::refusals::bad_argument;
-use crate::command::table::{Command, Keys};
+use crate::command::spec::{Command, Flag, Group, Scope};
 use crate::model::Key;
 use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3, follow)
-        .keys(Keys::None)
-        .not_in_multi()
+        .group(Group::PubSub)
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::SubscribedOk, Flag::Receives])
         .example("FOLLOW user:")
-        .summary(
-            "Get every change of keys that begin with a prefix, from now on, or after a revision.",
-        ),
-    Command::free("UNFOLLOW", "[<prefix>]", 0..=1, unfollow)
-        .not_in_multi()
+        .summary("Receive every change of keys with a prefix, from now on or after a revision."),
+    Command::connection("UNFOLLOW", "[<prefix>]", 0..=1, unfollow)
+        .group(Group::PubSub)
+        .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
         .example("UNFOLLOW")
-        .summary("Get them no more; without a prefix, those of none."),
+        .summary("End the following of a prefix, or of all."),
 ];
 
 fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

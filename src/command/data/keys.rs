@@ -8,7 +8,10 @@ use crate::command::data::listings::{Count, Deletion};
 use crate::command::data::options::number_of;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
-use crate::command::table::{ANY, Command, Keys};
+use crate::command::spec::KeyFlag::{
+    Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update,
+};
+use crate::command::spec::{ANY, Command, Flag, Group, KeySpec, Scope};
 use crate::engine::Barrier;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
@@ -16,58 +19,87 @@ use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
-        .keys(Keys::All)
+        .on_keys(&[KeySpec::all(&[Remove, Delete])])
         .example("DEL a")
-        .summary("Delete keys; answers how many there were."),
+        .summary("Delete keys; answers the number of deleted keys."),
     Command::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
-        .keys(Keys::All)
+        .on_keys(&[KeySpec::all(&[Remove, Delete])])
         .example("UNLINK a b")
-        .summary("The same as DEL; long values are freed in the background by both."),
+        .summary("The same as DEL; both free long values in the background."),
     Command::write("DELPREFIX", "<prefix> [DRYRUN]", 1..=2, delprefix)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams, Flag::Dangerous])
         .example("DELPREFIX user:")
-        .summary("Delete all keys that begin with a prefix, or only count them; answers how many there were."),
-    Command::read("EXISTS", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, exists)
-        .keys(Keys::All)
-        .example("EXISTS c")
-        .summary("Count how many of these keys there are."),
-    Command::read("TOUCH", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, exists)
-        .keys(Keys::All)
-        .example("TOUCH a b")
-        .summary("The same as EXISTS: no key is kept longer for being looked at."),
+        .summary("Delete all keys with a prefix, or only count them; answers their number."),
+    Command::read(
+        "EXISTS",
+        "<key> [<key> ...]",
+        1..=KEYS_PER_REQUEST_MAX,
+        exists,
+    )
+    .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .example("EXISTS c")
+    .summary("Count the given keys that exist."),
+    Command::read(
+        "TOUCH",
+        "<key> [<key> ...]",
+        1..=KEYS_PER_REQUEST_MAX,
+        exists,
+    )
+    .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .example("TOUCH a b")
+    .summary("The same as EXISTS; the time of the last access is not recorded."),
     Command::read("TYPE", "<key>", 1..=1, type_of)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly])])
         .example("TYPE a")
-        .summary("Tell the type of a value: \"string\", or \"none\" if it is not there."),
+        .summary("Return the type of a value: \"string\", or \"none\" if there is no such key."),
     Command::write("RENAME", "<key> <new key>", 2..=2, rename)
-        .keys(Keys::FirstTwo)
+        .on_keys(&[
+            KeySpec::at(0, &[ReadWrite, Access, Delete]),
+            KeySpec::at(1, &[Overwrite, Update]),
+        ])
         .example("RENAME draft final")
-        .summary("Give a pair another key, in the place of what was there."),
+        .summary("Rename a key; a pair under the new key is overwritten."),
     Command::write("RENAMENX", "<key> <new key>", 2..=2, renamenx)
-        .keys(Keys::FirstTwo)
+        .on_keys(&[
+            KeySpec::at(0, &[ReadWrite, Access, Delete]),
+            KeySpec::at(1, &[Overwrite, Insert]),
+        ])
         .example("RENAMENX a b")
-        .summary("Give a pair another key if that is not there; counts what was renamed."),
+        .summary(
+            "Rename a key if the new key does not exist; answers 1 if it was renamed, else 0.",
+        ),
     Command::write("COPY", "<key> <new key> [DB 0] [REPLACE]", 2..=ANY, copy)
-        .keys(Keys::FirstTwo)
+        .on_keys(&[
+            KeySpec::at(0, &[ReadOnly, Access]),
+            KeySpec::at(1, &[Overwrite, Update]),
+        ])
+        .flags(&[Flag::GrowsMemory])
         .example("COPY a b")
-        .summary("Copy a pair to another key; counts what was copied."),
+        .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
     Command::write("CLEAR", "", 0..=0, clear)
-        .keys(Keys::Keyspace)
+        .group(Group::Server)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::Dangerous])
         .example("CLEAR")
         .summary("Delete every key."),
     Command::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY, flush)
-        .keys(Keys::Keyspace)
+        .group(Group::Server)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::Dangerous])
         .example("FLUSHDB")
         .summary("The same as CLEAR."),
     Command::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY, flush)
-        .keys(Keys::Keyspace)
+        .group(Group::Server)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::Dangerous])
         .example("FLUSHALL ASYNC")
         .summary("The same as CLEAR."),
     Command::read("RANDOMKEY", "", 0..=0, randomkey)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Keyspace)
+        .flags(&[Flag::NotInMulti])
         .example("RANDOMKEY")
-        .summary("Tell any of the keys."),
+        .summary("Return a random key."),
 ];
 
 fn del(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

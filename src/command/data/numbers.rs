@@ -8,27 +8,43 @@ use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
-use crate::command::table::Command;
+use crate::command::spec::KeyFlag::{Access, ReadWrite, Update};
+use crate::command::spec::{Command, Flag, Group, KeySpec};
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("INCR", "<key>", 1..=1, incr)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("INCR name")
-        .summary("Add one to a whole number; answers the sum."),
+        .summary("Add 1 to an integer; answers the sum."),
     Command::write("DECR", "<key>", 1..=1, decr)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("DECR stock")
-        .summary("Take one from a whole number; answers the difference."),
+        .summary("Subtract 1 from an integer; answers the difference."),
     Command::write("INCRBY", "<key> <number>", 2..=2, incrby)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("INCRBY visits 40")
-        .summary("Add to a whole number; answers the sum."),
+        .summary("Add to an integer; answers the sum."),
     Command::write("DECRBY", "<key> <number>", 2..=2, decrby)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("DECRBY stock 3")
-        .summary("Take from a whole number; answers the difference."),
-    Command::write("INCRBYFLOAT", "<key> <number>", 2..=2, incrbyfloat)
+        .summary("Subtract from an integer; answers the difference."),
+    Command::write("INCRBYFLOAT", "<key> <decimal>", 2..=2, incrbyfloat)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("INCRBYFLOAT total 0.2")
-        .summary("Add to a number, whole or not; answers the sum."),
+        .summary("Add to a decimal number; answers the sum."),
 ];
 
 /// The most digits of a number, as in Redis, and the highest power of ten in it: a number in a few bytes must not become one of

@@ -13,8 +13,8 @@ use super::options::number_of;
 use crate::command::call::{Answer, Arguments, Call};
 use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
+use crate::command::spec::{ANY, Command, Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::command::table::{ANY, Command, Keys};
 use crate::engine::Position;
 use crate::model::entry::Entry;
 use crate::model::{Key, is_text};
@@ -26,11 +26,11 @@ pub(in crate::command) const ROWS: &[Command] = &[Command::read(
     1..=ANY,
     page,
 )
-.keys(Keys::Keyspace)
-.not_in_multi()
+.on(Scope::Keyspace)
+.flags(&[Flag::NotInMulti, Flag::Streams])
 .example("PAGE 0 PREFIX user: LIMIT 2")
 .summary(
-    "List some pairs, with size and expiry, and the cursor of the next page; 0 begins, and ends.",
+    "List some pairs, with size and expiry, and the cursor of the next page; 0 begins and ends.",
 )];
 
 /// The number of pairs of a page unless it is given, and the most that can be: a page is made in memory.

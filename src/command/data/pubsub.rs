@@ -14,59 +14,78 @@ use crate::command::channels::{
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
 use crate::command::session::Session;
+use crate::command::spec::{ChannelUse, Command, Flag, Scope};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
-use crate::command::table::Command;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::free(
+    Command::pubsub(
         "SUBSCRIBE",
         "<channel> [<channel> ...]",
         1..=SUBSCRIPTIONS_MAX,
         subscribe,
     )
-    .not_in_multi()
+    .on(Scope::Channels(ChannelUse::Subscribe))
+    .flags(&[
+        Flag::LoadingOk,
+        Flag::NotInMulti,
+        Flag::SubscribedOk,
+        Flag::Receives,
+    ])
     .example("SUBSCRIBE news")
-    .summary("Get what is published to these channels from now on."),
-    Command::free(
+    .summary("Subscribe to channels."),
+    Command::pubsub(
         "UNSUBSCRIBE",
         "[<channel> ...]",
         0..=SUBSCRIPTIONS_MAX,
         unsubscribe,
     )
-    .not_in_multi()
+    .on(Scope::Channels(ChannelUse::Unsubscribe))
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
     .example("UNSUBSCRIBE")
-    .summary("Get it no more; without a channel, from none."),
-    Command::free(
+    .summary("Unsubscribe from channels, or from all."),
+    Command::pubsub(
         "PSUBSCRIBE",
         "<pattern> [<pattern> ...]",
         1..=SUBSCRIPTIONS_MAX,
         psubscribe,
     )
-    .not_in_multi()
+    .on(Scope::Channels(ChannelUse::SubscribePatterns))
+    .flags(&[
+        Flag::LoadingOk,
+        Flag::NotInMulti,
+        Flag::SubscribedOk,
+        Flag::Receives,
+    ])
     .example("PSUBSCRIBE news:*")
-    .summary("Get what is published to channels whose names match."),
-    Command::free(
+    .summary("Subscribe to the channels whose names match patterns."),
+    Command::pubsub(
         "PUNSUBSCRIBE",
         "[<pattern> ...]",
         0..=SUBSCRIPTIONS_MAX,
         punsubscribe,
     )
-    .not_in_multi()
+    .on(Scope::Channels(ChannelUse::Unsubscribe))
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
     .example("PUNSUBSCRIBE news:*")
-    .summary("Get it no more; without a pattern, by none."),
-    Command::free("PUBLISH", "<channel> <message>", 2..=2, publish)
+    .summary("Unsubscribe from patterns, or from all."),
+    Command::pubsub("PUBLISH", "<channel> <message>", 2..=2, publish)
+        .on(Scope::Channels(ChannelUse::Publish))
+        .flags(&[Flag::LoadingOk])
         .rest_at(1)
         .example("PUBLISH news hello there")
-        .summary("Send a message to all who have subscribed; counts them."),
-    Command::free(
+        .summary(
+            "Send a message to the subscribers of a channel; answers the number of receivers.",
+        ),
+    Command::pubsub(
         "PUBSUB",
         "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
         1..=SUBSCRIPTIONS_MAX,
         pubsub,
     )
+    .flags(&[Flag::LoadingOk])
     .example("PUBSUB NUMPAT")
-    .summary("Tell of the channels and patterns that have subscribers."),
+    .summary("List the channels that have subscribers, or count subscribers or patterns."),
 ];
 
 fn begin(

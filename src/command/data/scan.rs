@@ -8,27 +8,27 @@ use crate::command::data::listings::{Count, Matching, NamespaceRows, Row, Rows};
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
-use crate::command::table::{ANY, Command, Dialects, Keys};
+use crate::command::spec::{ANY, Command, Dialects, Flag, Group, Scope};
 use crate::engine::Scan;
 use crate::model::Key;
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::read("ALL", "[<prefix>]", 0..=1, all)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Line)
         .example("ALL")
-        .summary("List all pairs, or those whose key begins with a prefix."),
+        .summary("List all pairs, or those whose key has a prefix."),
     Command::read("KEYS", "[<prefix>]", 0..=1, keys)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Line)
         .example("KEYS user:")
-        .summary("List all keys, or those that begin with a prefix."),
+        .summary("List all keys, or those with a prefix."),
     Command::read("KEYS", "<pattern>", 1..=1, matching)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Pattern(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Resp)
         .example("KEYS user:")
         .summary("List the keys that match a pattern; for Redis clients."),
@@ -38,24 +38,25 @@ pub(in crate::command) const ROWS: &[Command] = &[
         1..=ANY,
         scan,
     )
-    .keys(Keys::Keyspace)
-    .not_in_multi()
+    .on(Scope::Keyspace)
+    .flags(&[Flag::NotInMulti])
     .example("SCAN 0 MATCH user:* COUNT 100000")
-    .summary("List some keys, and the cursor where the next ones begin; 0 begins, and ends."),
+    .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."),
     Command::read("COUNT", "[<prefix>]", 0..=1, count)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("COUNT")
-        .summary("Count all keys, or those that begin with a prefix."),
+        .summary("Count all keys, or those with a prefix."),
+    // It reads a counter, and looks at no key.
     Command::read("DBSIZE", "", 0..=0, dbsize)
-        .keys(Keys::None)
+        .group(Group::Server)
         .example("DBSIZE")
-        .summary("Count all keys, as Redis calls it."),
+        .summary("Count all keys, under Redis's name."),
     Command::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)
-        .keys(Keys::Keyspace)
-        .not_in_multi()
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("NAMESPACES")
-        .summary("List what keys begin with up to the next colon, and count the keys of each."),
+        .summary("List the namespaces below a prefix, each up to the next colon, with its number of keys."),
 ];
 
 /// The most keys that SCAN looks at for one reply, whatever COUNT says: it is a hint, and a reply is made in memory.

@@ -15,8 +15,11 @@ use crate::command::data::options::{
 use crate::command::data::transaction::long_reply;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
+use crate::command::spec::KeyFlag::{
+    Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update, Variable,
+};
+use crate::command::spec::{ANY, Command, Flag, Group, KeySpec};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::command::table::{ANY, Command, Keys};
 use crate::command::version::version_of;
 use crate::engine::{Read, WriteTransaction};
 use crate::model::entry::Entry;
@@ -25,6 +28,9 @@ use crate::protocol::{ErrorReply, Reply, Stored};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command::write("PUT", "<key> <value>", 2..=2, put)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
+        .flags(&[Flag::GrowsMemory])
         .rest_at(1)
         .batchable(2)
         .example("PUT a 1")
@@ -35,26 +41,48 @@ pub(in crate::command) const ROWS: &[Command] = &[
         2..=ANY,
         set,
     )
+    .group(Group::String)
+    .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update, Variable])])
+    .flags(&[Flag::GrowsMemory])
     .batchable(2)
     .example("SET name Grace NX")
-        .summary("Store a value under a key, as Redis does it; the value is a word."),
-    Command::read("GET", "<key>", 1..=1, get).batchable(1).example("GET a")
+    .summary("Store a value of one word under a key, with Redis's options."),
+    Command::read("GET", "<key>", 1..=1, get)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .batchable(1)
+        .example("GET a")
         .summary("Read the value of a key."),
     Command::write("SETNX", "<key> <value>", 2..=2, setnx)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[Overwrite, Insert])])
+        .flags(&[Flag::GrowsMemory])
         .example("SETNX lock mine")
-        .summary("Store a value under a key that is not there; counts what was stored."),
+        .summary("Store a value if the key does not exist; answers 1 if it was stored, else 0."),
     Command::write("SETEX", "<key> <seconds> <value>", 3..=3, setex)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
+        .flags(&[Flag::GrowsMemory])
         .batchable(3)
         .example("SETEX session 999999 abc")
-        .summary("Store a value that expires."),
+        .summary("Store a value that expires after a number of seconds."),
     Command::write("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
+        .flags(&[Flag::GrowsMemory])
         .batchable(3)
         .example("PSETEX session 99999999 abc")
-        .summary("Store a value that expires."),
+        .summary("Store a value that expires after a number of milliseconds."),
     Command::write("GETSET", "<key> <value>", 2..=2, getset)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("GETSET name Ada")
-        .summary("Store a value under a key; answers the one before."),
-    Command::write("GETDEL", "<key>", 1..=1, getdel).example("GETDEL token")
+        .summary("Store a value under a key; answers the previous value."),
+    Command::write("GETDEL", "<key>", 1..=1, getdel)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Delete])])
+        .example("GETDEL token")
         .summary("Delete a key; answers its value."),
     Command::write(
         "GETEX",
@@ -62,55 +90,82 @@ pub(in crate::command) const ROWS: &[Command] = &[
         1..=ANY,
         getex,
     )
+    .group(Group::String)
+    .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
     .example("GETEX session PERSIST")
-        .summary("Read the value of a key, and set when it expires."),
+    .summary("Read the value of a key, and set or remove its expiry."),
     Command::write("DELIFEQ", "<key> <value>", 2..=2, delifeq)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
         .example("DELIFEQ lock mine")
-        .summary("Delete a key if it has this value; counts what was deleted."),
+        .summary("Delete a key if it has this value; answers the number of deleted keys."),
     Command::write("DELEX", "<key> [IFEQ <value> | IFNE <value>]", 1..=ANY, delex)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
         .example("DELEX state IFNE done")
-        .summary("Delete a key under a condition; counts what was deleted."),
+        .summary("Delete a key if a condition holds; answers the number of deleted keys."),
     Command::read("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
-        .keys(Keys::All)
+        .group(Group::String)
+        .on_keys(&[KeySpec::all(&[ReadOnly, Access])])
         .example("MGET a b a")
-        .summary("Read the values of keys, all at one moment."),
+        .summary("Read the values of several keys, all at one moment."),
     Command::write(
         "MSET",
         "<key> <value> [<key> <value> ...]",
         2..=KEYS_PER_REQUEST_MAX,
         mset,
     )
-    .keys(Keys::Pairs)
+    .group(Group::String)
+    .on_keys(&[KeySpec::pairs(&[Overwrite, Update])])
+    .flags(&[Flag::GrowsMemory])
     .example("MSET a 1 b 2")
-        .summary("Store values under keys, all or none."),
+    .summary("Store several pairs, all or none."),
     Command::write(
         "MSETNX",
         "<key> <value> [<key> <value> ...]",
         2..=KEYS_PER_REQUEST_MAX,
         msetnx,
     )
-    .keys(Keys::Pairs)
+    .group(Group::String)
+    .on_keys(&[KeySpec::pairs(&[Overwrite, Insert])])
+    .flags(&[Flag::GrowsMemory])
     .example("MSETNX a 1 b 2")
-        .summary("Store values under keys if none of them is there; counts 1 then, 0 else."),
+    .summary("Store several pairs if none of the keys exists; answers 1 if they were stored, else 0."),
     Command::write("APPEND", "<key> <value>", 2..=2, append)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Insert])])
+        .flags(&[Flag::GrowsMemory])
         .example("APPEND log one")
-        .summary("Add bytes to the end of a value; counts its bytes then."),
+        .summary("Append bytes to a value; answers its new length in bytes."),
     Command::read("VERSION", "<key>", 1..=1, version)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("VERSION name")
         .summary("Read the version of a value: the same digits as long as the value is the same."),
-    Command::read("STRLEN", "<key>", 1..=1, strlen).batchable(1).example("STRLEN name")
-        .summary("Count the bytes of a value."),
+    Command::read("STRLEN", "<key>", 1..=1, strlen)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly])])
+        .batchable(1)
+        .example("STRLEN name")
+        .summary("Return the length of a value in bytes."),
     Command::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
         .example("GETRANGE text 0 3")
-        .summary("Read some bytes of a value; places count from 0, or from the end below it."),
+        .summary("Read a range of a value's bytes; negative offsets count from the end."),
     Command::read("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
         .example("SUBSTR text 5 6")
         .summary("The older name of GETRANGE."),
     Command::write("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .flags(&[Flag::GrowsMemory])
         .example("SETRANGE half 1 x")
-        .summary("Write over some bytes of a value; counts its bytes then."),
+        .summary("Overwrite bytes of a value; answers its new length in bytes."),
 ];
 
 /// Values are sent in pieces where those of one request are longer than this together.

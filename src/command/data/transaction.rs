@@ -12,34 +12,44 @@ use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::session::{QUEUED_BYTES_MAX, Queued, Watched, WatchedState};
-use crate::command::table::{Command, Keys};
+use crate::command::spec::{Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::engine::{Engine, WriteTransaction};
 use crate::model::Key;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::free("MULTI", "", 0..=0, multi)
+    Command::connection("MULTI", "", 0..=0, multi)
+        .group(Group::Transactions)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti])
         .example("MULTI")
-        .summary("Begin a transaction: the requests that follow wait for EXEC."),
+        .summary("Begin a transaction: the requests that follow are queued until EXEC."),
     Command::write("EXEC", "", 0..=0, exec)
-        .keys(Keys::None)
+        .group(Group::Transactions)
+        .on(Scope::Queued)
+        .flags(&[Flag::ImmediateInMulti])
         .example("EXEC")
-        .summary("Do all requests of a transaction at once, or none if a watched key has changed."),
-    Command::free("DISCARD", "", 0..=0, discard)
+        .summary("Execute all queued requests as one, or none if a watched key has changed."),
+    Command::connection("DISCARD", "", 0..=0, discard)
+        .group(Group::Transactions)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti])
         .example("DISCARD")
-        .summary("Forget the requests of a transaction, and what was watched."),
+        .summary("Discard the queued requests, and unwatch all keys."),
     Command::read(
         "WATCH",
         "<key> [<key> ...]",
         1..=KEYS_PER_REQUEST_MAX,
         watch,
     )
-    .keys(Keys::All)
+    .group(Group::Transactions)
+    .on_keys(&[KeySpec::all(&[KeyFlag::ReadOnly])])
+    .flags(&[Flag::ImmediateInMulti])
     .example("WATCH stock")
-    .summary("Let the next EXEC do nothing if one of these keys changes before."),
-    Command::free("UNWATCH", "", 0..=0, unwatch)
+    .summary("Watch keys: the next EXEC does nothing if one of them changes before."),
+    Command::connection("UNWATCH", "", 0..=0, unwatch)
+        .group(Group::Transactions)
+        .flags(&[Flag::LoadingOk])
         .example("UNWATCH")
-        .summary("Forget what was watched."),
+        .summary("Unwatch all keys."),
 ];
 
 fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -168,12 +178,12 @@ pub(in crate::command) fn execute(
 
 /// Locks the shards of all keys that the requests name, or all shards if one of them may name any key.
 fn lock<'e>(engine: &'e Engine, parts: &[Part<'_>], watched: &Watched) -> WriteTransaction<'e> {
-    if parts.iter().any(|part| part.command.keys == Keys::Keyspace) {
+    if parts.iter().any(|part| part.command.is_on_keyspace()) {
         return engine.begin_on_all();
     }
     let named = parts
         .iter()
-        .flat_map(|part| part.command.keys.of(&part.arguments));
+        .flat_map(|part| part.command.keys(&part.arguments));
     let watched = watched.keys().map(String::as_bytes);
     // An argument that is no key is refused by its command.
     let keys: Vec<Key<'_>> = named

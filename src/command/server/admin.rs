@@ -10,36 +10,36 @@ use futures_util::future::BoxFuture;
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
+use crate::command::spec::{ANY, Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::subcommands::other_subcommand;
-use crate::command::table::{ANY, Command, Keys};
 use crate::model::entry::Entry;
 use crate::model::{Key, now_ms};
 use crate::protocol::resp::whole_number;
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::read("SAVE", "", 0..=0, save)
-        .keys(Keys::None)
-        .not_in_multi()
+    Command::admin("SAVE", "", 0..=0, save)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::NotInMulti])
         .example("SAVE")
         .summary("Write all pairs to store.json now; answers when they are safely on disk."),
-    Command::read("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
-        .keys(Keys::None)
-        .not_in_multi()
+    Command::admin("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::NotInMulti])
         .example("BGSAVE")
         .summary("Begin to write all pairs to store.json; answers at once."),
-    Command::read("LASTSAVE", "", 0..=0, lastsave)
-        .keys(Keys::None)
+    Command::admin("LASTSAVE", "", 0..=0, lastsave)
         .example("LASTSAVE")
-        .summary("Tell when store.json was last written, in seconds since 1970."),
+        .summary("Return when store.json was last written, in seconds since 1970."),
     Command::read(
         "MEMORY",
         "USAGE <key> [SAMPLES <number>] | DOCTOR",
         1..=ANY,
         memory,
     )
-    .keys(Keys::Second)
+    .group(Group::Server)
+    .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
     .example("MEMORY USAGE name")
     .summary("Count the bytes that a pair takes in memory."),
     Command::read(
@@ -48,24 +48,30 @@ pub(in crate::command) const ROWS: &[Command] = &[
         1..=ANY,
         object,
     )
-    .keys(Keys::Second)
+    .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
     .example("OBJECT ENCODING age")
-    .summary("Tell how Redis would keep a value."),
-    Command::free("TIME", "", 0..=0, time)
+    .summary("Return how Redis would store a value."),
+    Command::connection("TIME", "", 0..=0, time)
+        .group(Group::Server)
+        .flags(&[Flag::LoadingOk])
         .example("TIME")
-        .summary("Tell the time: seconds since 1970, and microseconds of the next one."),
-    Command::free("WAIT", "<replicas> <ms>", 2..=2, wait)
+        .summary(
+            "Return the time: seconds since 1970, and the microseconds of the current second.",
+        ),
+    Command::connection("WAIT", "<replicas> <ms>", 2..=2, wait)
+        .group(Group::Generic)
+        .flags(&[Flag::LoadingOk])
         .example("WAIT 1 100")
         .summary("Count the replicas that have all changes: there are none."),
-    Command::free(
+    Command::admin(
         "SHUTDOWN",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         0..=ANY,
         shutdown,
     )
-    .not_in_multi()
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous])
     .example("SHUTDOWN ABORT")
-    .summary("Stop the server: it answers what it has received, saves, and ends."),
+    .summary("Stop the server: it answers the requests it has received, saves, and exits."),
 ];
 
 fn save(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {

@@ -11,37 +11,42 @@ use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::server::info::REDIS_VERSION;
 use crate::command::session::Session;
+use crate::command::spec::{ANY, Command, Flag};
 use crate::command::subcommands::other_subcommand;
-use crate::command::table::{ANY, COMMANDS, Command};
+use crate::command::table::COMMANDS;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::free(
+    Command::connection(
         "CLIENT",
         "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | LIST | INFO | KILL ... | NO-EVICT ON | NO-EVICT OFF",
         1..=ANY,
         client,
     )
+    .flags(&[Flag::LoadingOk])
     .example("CLIENT GETNAME")
-        .summary("Name this connection, list all connections, end some."),
-    Command::free("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY, hello)
-        .not_in_multi()
+    .summary("Name this connection, list connections, or close some."),
+    Command::connection("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY, hello)
+        .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Secret, Flag::NoMonitor])
         .example("HELLO 4")
-        .summary("Tell of the server, and choose the version of RESP, for Redis clients."),
-    Command::free("AUTH", "[<user>] <password>", 1..=ANY, auth)
+        .summary("Describe the server, and choose the version of RESP; for Redis clients."),
+    Command::connection("AUTH", "[<user>] <password>", 1..=ANY, auth)
+        .flags(&[Flag::LoadingOk, Flag::Secret, Flag::NoMonitor])
         .example("AUTH default any")
-        .summary("Show a password; none is asked for."),
-    Command::free("SELECT", "<number>", 1..=1, select)
+        .summary("Authenticate with a password; none is required."),
+    Command::connection("SELECT", "<number>", 1..=1, select)
+        .flags(&[Flag::LoadingOk])
         .example("SELECT 0")
-        .summary("Choose a database; there is one, with number 0."),
-    Command::free("MONITOR", "", 0..=0, monitor)
-        .not_in_multi()
+        .summary("Select a database; there is one, with number 0."),
+    Command::admin("MONITOR", "", 0..=0, monitor)
+        .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Receives, Flag::NoMonitor])
         .example("MONITOR")
-        .summary("Watch every request that the server executes from now on."),
-    Command::free("RESET", "", 0..=0, reset)
+        .summary("Receive every request that the server executes from now on."),
+    Command::connection("RESET", "", 0..=0, reset)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
         .example("RESET")
-        .summary("Make this connection as it was when it began."),
+        .summary("Return this connection to its initial state."),
 ];
 
 /// What CLIENT does.

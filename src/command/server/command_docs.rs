@@ -1,97 +1,123 @@
-//! COMMAND: the table of commands, as Redis's clients read it.
+//! COMMAND: the table of commands in the form that Redis's clients read.
 //!
-//! In: the table. Out: rows of it. Promise: nothing is told that the table does not hold.
+//! In: the table. Out: rows of it, as COMMAND INFO and COMMAND DOCS of Redis 7 send them. Promise: nothing is sent that a row
+//! does not hold.
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
+use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
 use crate::command::subcommands::other_subcommand;
-use crate::command::table::{ANY, Access, COMMANDS, Command, Dialects, Keys, place_of};
+use crate::command::table::{COMMANDS, place_of};
+use crate::command::usage::{self, Argument, Kind};
 use crate::protocol::{Dialect, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::free(
+    Command::connection(
         "COMMAND",
-        "[COUNT | LIST [FILTERBY PATTERN <pattern>] | INFO [<name> ...] | DOCS [<name> ...] | GETKEYS <name> <argument> ...]",
+        "[COUNT | LIST [FILTERBY ACLCAT <category> | FILTERBY PATTERN <pattern>] | INFO [<name> ...] | DOCS [<name> ...] | GETKEYS <name> <argument> ... | GETKEYSANDFLAGS <name> <argument> ...]",
         0..=ANY,
         command,
     )
+    .group(Group::Server)
+    .flags(&[Flag::LoadingOk])
     .example("COMMAND GETKEYS MSET a 1 b 2")
-        .summary("Tell of the commands, as Redis's clients read it."),
+    .summary("Describe the commands; for Redis clients."),
 ];
 
-/// Those that Redis's clients can call.
+/// The version of PyKV that has all of these commands first.
+const SINCE: &str = "0.1.0";
+
+/// The commands that Redis's clients can call.
 fn known() -> Vec<&'static Command> {
     let all = COMMANDS.iter().copied();
     all.filter(|command| command.dialects != Dialects::Line)
         .collect()
 }
 
-fn named(words: &Arguments<'_>) -> Vec<Option<&'static Command>> {
-    let find = |word: &[u8]| {
-        let place = place_of(word, Dialect::Resp2)?;
-        Some(COMMANDS[place])
-    };
-    words.iter().map(|word| find(word)).collect()
+fn named(name: &[u8]) -> Option<&'static Command> {
+    place_of(name, Dialect::Resp2).map(|place| COMMANDS[place])
 }
 
 fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let Some((subcommand, arguments)) = words.split_first() else {
-        return describe(call, &known().into_iter().map(Some).collect::<Vec<_>>());
+        return describe(call, known().into_iter().map(Some));
     };
     match (&*subcommand.to_ascii_uppercase(), arguments) {
         (b"COUNT", []) => call.done(Reply::Count(known().len() as u64)),
-        (b"LIST", []) => list(call, &Pattern::new(b"*")),
-        (b"LIST", [filter, kind, pattern])
-            if filter.eq_ignore_ascii_case(b"FILTERBY")
-                && kind.eq_ignore_ascii_case(b"PATTERN") =>
-        {
-            list(call, &Pattern::parse(pattern)?)
+        (b"LIST", []) => list(call, |_| true),
+        (b"LIST", [filter, kind, wanted]) if filter.eq_ignore_ascii_case(b"FILTERBY") => {
+            list_by(call, kind, wanted)
         }
         (b"LIST", _) => Err(call.syntax_error()),
-        (b"INFO", []) => describe(call, &known().into_iter().map(Some).collect::<Vec<_>>()),
-        (b"INFO", names) => describe(call, &named(names)),
+        (b"INFO", []) => describe(call, known().into_iter().map(Some)),
+        (b"INFO", names) => describe(call, names.iter().map(|name| named(name))),
         (b"DOCS", []) => document(call, &known()),
-        (b"DOCS", names) => document(
-            call,
-            &named(names).into_iter().flatten().collect::<Vec<_>>(),
-        ),
-        (b"GETKEYS", [_, _, ..]) => keys_of(call, arguments),
-        _ => other_subcommand(call, words, &["COUNT", "GETKEYS"]),
+        (b"DOCS", names) => {
+            let found: Vec<_> = names.iter().filter_map(|name| named(name)).collect();
+            document(call, &found)
+        }
+        (b"GETKEYS", [_, _, ..]) => keys_of(call, arguments, |replies, key, _| {
+            replies.reply(Reply::Value(key));
+        }),
+        (b"GETKEYSANDFLAGS", [_, _, ..]) => keys_of(call, arguments, |replies, key, spec| {
+            replies.reply(Reply::Array(2));
+            replies.reply(Reply::Value(key));
+            statuses(replies, spec.flags.iter().map(|flag| flag.as_str()));
+        }),
+        _ => other_subcommand(call, words, &["COUNT", "GETKEYS", "GETKEYSANDFLAGS"]),
     }
 }
 
-fn list(call: &mut Call<'_, '_>, pattern: &Pattern) -> Answer {
-    let names = known()
-        .into_iter()
-        .map(|command| command.name.to_lowercase());
-    let names: Vec<String> = names
-        .filter(|name| pattern.matches(name.as_bytes()))
-        .collect();
-    call.replies.reply(Reply::Array(names.len()));
-    for name in names {
-        call.replies.reply(Reply::Value(name.as_bytes()));
+fn list_by(call: &mut Call<'_, '_>, kind: &[u8], wanted: &[u8]) -> Answer {
+    match &*kind.to_ascii_uppercase() {
+        b"PATTERN" => {
+            let pattern = Pattern::parse(wanted)?;
+            list(call, |command| {
+                pattern.matches(command.name.to_lowercase().as_bytes())
+            })
+        }
+        b"ACLCAT" => {
+            let wanted = wanted.to_ascii_lowercase();
+            list(call, |command| {
+                let mut categories = categories(command).into_iter();
+                categories.any(|category| category.as_bytes()[1..] == wanted)
+            })
+        }
+        _ => Err(call.syntax_error()),
+    }
+}
+
+fn list(call: &mut Call<'_, '_>, is_wanted: impl Fn(&Command) -> bool) -> Answer {
+    let mut found = known();
+    found.retain(|command| is_wanted(command));
+    call.replies.reply(Reply::Array(found.len()));
+    for command in found {
+        text(call.replies, &command.name.to_lowercase());
     }
     Ok(Outcome::Done)
 }
 
-/// First key, last key and step, counted with the name.
-fn key_places(keys: Keys) -> [i64; 3] {
-    match keys {
-        Keys::None | Keys::Keyspace => [0, 0, 0],
-        Keys::First => [1, 1, 1],
-        Keys::Second => [2, 2, 1],
-        Keys::FirstTwo => [1, 2, 1],
-        Keys::All => [1, -1, 1],
-        Keys::Pairs => [1, -1, 2],
+fn text(replies: &mut dyn Replies, text: &str) {
+    replies.reply(Reply::Value(text.as_bytes()));
+}
+
+fn statuses(replies: &mut dyn Replies, words: impl ExactSizeIterator<Item = &'static str>) {
+    replies.reply(Reply::Array(words.len()));
+    for word in words {
+        replies.reply(Reply::Status(word));
     }
 }
 
-/// The number of words with the name; below nought it is the least.
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Number of words with the name; as a negative number, the least.
 fn arity(command: &Command) -> i64 {
-    let least = i64::try_from(*command.arity.start() + 1).unwrap_or(i64::MAX);
+    let least = signed(*command.arity.start() + 1);
     if command.arity.start() == command.arity.end() {
         least
     } else {
@@ -99,7 +125,52 @@ fn arity(command: &Command) -> i64 {
     }
 }
 
-fn describe(call: &mut Call<'_, '_>, commands: &[Option<&'static Command>]) -> Answer {
+/// Flags in Redis's words: those of them that mean something to this server.
+fn flags(command: &Command) -> Vec<&'static str> {
+    let flags = [
+        (command.access == Access::Read, "readonly"),
+        (command.access == Access::Write, "write"),
+        (command.has(Flag::GrowsMemory), "denyoom"),
+        (command.access == Access::Admin, "admin"),
+        (command.access == Access::PubSub, "pubsub"),
+        (command.has(Flag::LoadingOk), "loading"),
+        (command.has(Flag::NoMonitor), "skip_monitor"),
+        (!command.is_timed(), "fast"),
+        (command.has(Flag::NotInMulti), "no_multi"),
+    ];
+    let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
+    flags.map(|(_, name)| name).collect()
+}
+
+/// Categories by which Redis's ACLs permit commands. As in Redis, what is for administrators is dangerous.
+fn categories(command: &Command) -> Vec<&'static str> {
+    let (access, group) = (command.access, command.group);
+    let is_on_data = matches!(access, Access::Read | Access::Write);
+    let is_generic = matches!(group, Group::Generic | Group::Server);
+    let categories = [
+        (is_on_data && is_generic, "@keyspace"),
+        (access == Access::Read, "@read"),
+        (access == Access::Write, "@write"),
+        (group == Group::String, "@string"),
+        (group == Group::PubSub, "@pubsub"),
+        (group == Group::Connection, "@connection"),
+        (group == Group::Transactions, "@transaction"),
+        (access == Access::Admin, "@admin"),
+        (!command.is_timed(), "@fast"),
+        (command.is_timed(), "@slow"),
+        (
+            access == Access::Admin || command.has(Flag::Dangerous),
+            "@dangerous",
+        ),
+    ];
+    let categories = categories.into_iter().filter(|(is_in, _)| *is_in);
+    categories.map(|(_, name)| name).collect()
+}
+
+fn describe(
+    call: &mut Call<'_, '_>,
+    commands: impl ExactSizeIterator<Item = Option<&'static Command>>,
+) -> Answer {
     call.replies.reply(Reply::Array(commands.len()));
     for command in commands {
         match command {
@@ -111,48 +182,152 @@ fn describe(call: &mut Call<'_, '_>, commands: &[Option<&'static Command>]) -> A
 }
 
 fn describe_one(replies: &mut dyn Replies, command: &Command) {
-    let (flag, category) = match command.access {
-        Access::Read => ("readonly", "@read"),
-        Access::Write => ("write", "@write"),
-        Access::Free => ("loading", "@connection"),
-    };
-    let mut flags = vec![flag];
-    if !command.is_transactional {
-        flags.push("no_multi");
-    }
     replies.reply(Reply::Array(10));
-    replies.reply(Reply::Value(command.name.to_lowercase().as_bytes()));
+    text(replies, &command.name.to_lowercase());
     replies.reply(Reply::Signed(arity(command)));
-    replies.reply(Reply::Array(flags.len()));
-    for flag in flags {
-        replies.reply(Reply::Status(flag));
-    }
-    for place in key_places(command.keys) {
+    statuses(replies, flags(command).into_iter());
+    for place in key_places(command.key_specs()) {
         replies.reply(Reply::Signed(place));
     }
-    replies.reply(Reply::Array(1));
-    replies.reply(Reply::Status(category));
-    // No tips, no further specification of keys, no subcommands of their own.
-    for _ in 0..3 {
-        replies.reply(Reply::Array(0));
+    statuses(replies, categories(command).into_iter());
+    // Tips.
+    replies.reply(Reply::Array(0));
+    replies.reply(Reply::Array(command.key_specs().len()));
+    for spec in command.key_specs() {
+        describe_keys(replies, spec);
+    }
+    // Subcommands are no commands of their own.
+    replies.reply(Reply::Array(0));
+}
+
+/// First key, last key and step, counted with the name; as a negative number, the last key counts from the end.
+fn key_places(specs: &[KeySpec]) -> [i64; 3] {
+    match (specs.first(), specs.last()) {
+        (Some(first), Some(last)) => [
+            signed(first.first + 1),
+            last.last.map_or(-1, |last| signed(last + 1)),
+            signed(first.step),
+        ],
+        _ => [0; 3],
+    }
+}
+
+/// The specification of keys of Redis 7: where to begin, and how many there are from there on.
+/// Source: <https://redis.io/docs/latest/develop/reference/key-specs/>.
+fn describe_keys(replies: &mut dyn Replies, spec: &KeySpec) {
+    let last = spec.last.map_or(-1, |last| signed(last - spec.first));
+    let find: [(&str, &[(&str, i64)]); 2] = [
+        ("index", &[("index", signed(spec.first + 1))]),
+        (
+            "range",
+            &[
+                ("lastkey", last),
+                ("keystep", signed(spec.step)),
+                ("limit", 0),
+            ],
+        ),
+    ];
+    replies.reply(Reply::Map(3));
+    text(replies, "flags");
+    statuses(replies, spec.flags.iter().map(|flag| flag.as_str()));
+    for (step, (kind, fields)) in ["begin_search", "find_keys"].iter().zip(find) {
+        text(replies, step);
+        replies.reply(Reply::Map(2));
+        text(replies, "type");
+        text(replies, kind);
+        text(replies, "spec");
+        replies.reply(Reply::Map(fields.len()));
+        for (name, number) in fields {
+            text(replies, name);
+            replies.reply(Reply::Signed(*number));
+        }
     }
 }
 
 fn document(call: &mut Call<'_, '_>, commands: &[&'static Command]) -> Answer {
     call.replies.reply(Reply::Map(commands.len()));
     for command in commands {
-        let name = command.name.to_lowercase();
-        call.replies.reply(Reply::Value(name.as_bytes()));
-        call.replies.reply(Reply::Map(2));
-        for text in ["summary", command.summary, "syntax", &command.synopsis()] {
-            call.replies.reply(Reply::Value(text.as_bytes()));
-        }
+        document_one(call.replies, command);
     }
     Ok(Outcome::Done)
 }
 
-fn keys_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let Some(command) = named(&words[..1])[0] else {
+fn document_one(replies: &mut dyn Replies, command: &Command) {
+    let arguments = usage::arguments(command.usage);
+    text(replies, &command.name.to_lowercase());
+    replies.reply(Reply::Map(4 + usize::from(!arguments.is_empty())));
+    for (field, value) in [
+        ("summary", command.summary),
+        ("since", SINCE),
+        ("group", command.group.as_str()),
+        ("syntax", &command.synopsis()),
+    ] {
+        text(replies, field);
+        text(replies, value);
+    }
+    if !arguments.is_empty() {
+        text(replies, "arguments");
+        document_arguments(replies, command, &arguments);
+    }
+}
+
+fn document_arguments(replies: &mut dyn Replies, command: &Command, arguments: &[Argument]) {
+    replies.reply(Reply::Array(arguments.len()));
+    for argument in arguments {
+        document_argument(replies, command, argument);
+    }
+}
+
+/// One argument. Source: <https://redis.io/docs/latest/develop/reference/command-arguments/>.
+fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Argument) {
+    let marks = [
+        (argument.is_optional, "optional"),
+        (argument.is_multiple, "multiple"),
+    ];
+    let marks: Vec<&str> = marks
+        .into_iter()
+        .filter_map(|(is_set, mark)| is_set.then_some(mark))
+        .collect();
+    let is_key = argument.kind == Kind::Key;
+    let fields = [
+        is_key,
+        argument.token.is_some(),
+        !marks.is_empty(),
+        !argument.parts.is_empty(),
+    ];
+    let fields = fields.iter().filter(|is_there| **is_there).count();
+    replies.reply(Reply::Map(2 + fields));
+    for (field, value) in [("name", &*argument.name), ("type", argument.kind.as_str())] {
+        text(replies, field);
+        text(replies, value);
+    }
+    if is_key {
+        // The keys of one spec have one name; a second spec is of the second name.
+        let is_second = command.key_specs().len() > 1 && argument.name != "key";
+        text(replies, "key_spec_index");
+        replies.reply(Reply::Count(u64::from(is_second)));
+    }
+    if let Some(token) = argument.token {
+        text(replies, "token");
+        text(replies, token);
+    }
+    if !marks.is_empty() {
+        text(replies, "flags");
+        statuses(replies, marks.into_iter());
+    }
+    if !argument.parts.is_empty() {
+        text(replies, "arguments");
+        document_arguments(replies, command, &argument.parts);
+    }
+}
+
+/// Answers with each key of a request, written by `write_key` together with its spec.
+fn keys_of(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    write_key: impl Fn(&mut dyn Replies, &[u8], &KeySpec),
+) -> Answer {
+    let Some(command) = named(&words[0]) else {
         return Err(bad_argument("Invalid command specified"));
     };
     let arguments = &words[1..];
@@ -161,13 +336,16 @@ fn keys_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "Invalid number of arguments specified for command",
         ));
     }
-    let keys: Vec<&[u8]> = command.keys.of(arguments).collect();
+    let specs = command.key_specs().iter();
+    let keys: Vec<(&[u8], &KeySpec)> = specs
+        .flat_map(|spec| spec.keys(arguments).map(move |key| (key, spec)))
+        .collect();
     if keys.is_empty() {
         return Err(bad_argument("The command has no key arguments"));
     }
     call.replies.reply(Reply::Array(keys.len()));
-    for key in keys {
-        call.replies.reply(Reply::Value(key));
+    for (key, spec) in keys {
+        write_key(call.replies, key, spec);
     }
     Ok(Outcome::Done)
 }

@@ -8,21 +8,22 @@ use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
 use crate::command::service::Service;
+use crate::command::spec::{ANY, Command, Flag};
 use crate::command::subcommands::other_subcommand;
-use crate::command::table::{ANY, Command};
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::Durability;
 use crate::protocol::Reply;
 use crate::protocol::resp::whole_number;
 
-pub(in crate::command) const ROWS: &[Command] = &[Command::free(
+pub(in crate::command) const ROWS: &[Command] = &[Command::admin(
     "CONFIG",
     "GET <pattern> [<pattern> ...] | SET <name> <value> [<name> <value> ...] | RESETSTAT | REWRITE",
     1..=ANY,
     config,
 )
+.flags(&[Flag::LoadingOk])
 .example("CONFIG SET slowlog-max-len 128")
-.summary("Show settings under Redis's names, and set those that can be.")];
+.summary("Show settings under Redis's names, and change some.")];
 
 fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {

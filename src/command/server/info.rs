@@ -9,16 +9,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::command::call::{Answer, Arguments, Call};
 use crate::command::service::Service;
-use crate::command::table::{ANY, COMMANDS, Command};
+use crate::command::spec::{ANY, Command, Flag, Group};
+use crate::command::table::COMMANDS;
 use crate::engine::Engine;
 use crate::metrics::process;
 use crate::persistence::Durability;
 use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Command] =
-    &[Command::free("INFO", "[<section> ...]", 0..=ANY, info)
-        .example("INFO replication cluster")
-        .summary("Show the server's figures, under the names that Redis's tools read.")];
+    &[
+        Command::connection("INFO", "[<section> ...]", 0..=ANY, info)
+            .group(Group::Server)
+            .flags(&[Flag::LoadingOk])
+            .example("INFO replication cluster")
+            .summary("Show the server's figures, under the names that Redis's tools read."),
+    ];
 
 /// The version of Redis whose commands and replies these are.
 pub(in crate::command) const REDIS_VERSION: &str = "7.0.15";

@@ -6,22 +6,24 @@
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
+use crate::command::spec::{ANY, Command, Flag};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
-use crate::command::table::{ANY, Command};
 use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::free("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY, slowlog)
+    Command::admin("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY, slowlog)
+        .flags(&[Flag::LoadingOk])
         .example("SLOWLOG LEN")
-        .summary("Tell of the last requests on many keys that took long."),
-    Command::free(
+        .summary("Show the last slow requests, of those that act on any number of keys."),
+    Command::admin(
         "LATENCY",
         "LATEST | HISTORY <event> | RESET | DOCTOR",
         1..=ANY,
         latency,
     )
+    .flags(&[Flag::LoadingOk])
     .example("LATENCY LATEST")
-    .summary("Tell of slow events, as Redis does; none is watched."),
+    .summary("List latency events, under Redis's name; none is recorded."),
 ];
 
 /// How many are told of unless more are asked for.

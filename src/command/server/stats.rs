@@ -3,33 +3,34 @@
 use std::collections::BTreeMap;
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
-use crate::command::table::{ANY, COMMANDS, Command, Dialects, Keys, place_of};
+use crate::command::spec::{ANY, Command, Dialects, Flag, Group};
+use crate::command::table::{COMMANDS, place_of};
 use crate::engine::Engine;
 use crate::metrics::counters::Stats;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
-    Command::read("STATS", "", 0..=0, stats)
-        .keys(Keys::None)
-        .not_in_multi()
+    Command::connection("STATS", "", 0..=0, stats)
+        .group(Group::Server)
+        .flags(&[Flag::NotInMulti])
         .only(Dialects::Line)
         .example("STATS")
         .summary("Show the server's figures."),
-    Command::read("PING", "[<message>]", 0..=1, ping)
-        .keys(Keys::None)
+    Command::connection("PING", "[<message>]", 0..=1, ping)
+        .flags(&[Flag::SubscribedOk])
         .example("PING")
-        .summary("Ask whether the server is there; it answers a message with the same."),
-    Command::read("ECHO", "<message>", 1..=1, echo)
-        .keys(Keys::None)
+        .summary("Check that the server is there; answers with the message, if one is given."),
+    Command::connection("ECHO", "<message>", 1..=1, echo)
         .example("ECHO \"hello there\"")
-        .summary("Answer with the same text."),
-    Command::read("HELP", "[<command>]", 0..=1, help)
-        .keys(Keys::None)
-        .not_in_multi()
+        .summary("Return the message."),
+    Command::connection("HELP", "[<command>]", 0..=1, help)
+        .group(Group::Server)
+        .flags(&[Flag::NotInMulti])
         .only(Dialects::Line)
         .example("HELP")
         .summary("List the commands, or explain one."),
-    Command::free("QUIT", "", 0..=ANY, quit)
+    Command::connection("QUIT", "", 0..=ANY, quit)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
         .example("QUIT")
         .summary("Answer, then close this connection."),
 ];

@@ -1,7 +1,7 @@
-//! Files of pairs: JSON as PyKV keeps it, JSON lines, CSV; gzipped or not.
+//! File formats of pairs: JSON as in the snapshot, JSON lines, CSV; gzipped or not.
 //!
-//! In: a file. Out: its pairs, one after the other, or where it is broken. And the other way round. Promise: what is written is read
-//! back as the same pairs, bytes that are no text and expiry included.
+//! In: a file. Out: its pairs, one after the other, or the place of an error; and the reverse. Promise: pairs that are written are read back
+//! the same, binary values and expiry included.
 
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
@@ -14,26 +14,26 @@ use pykv::model::{Key, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Pair;
+use super::pair::Pair;
 
-/// What is read at a time.
+/// The size of the read buffer.
 const BUFFER_BYTES: usize = 256 << 10;
 /// The columns of CSV.
 const COLUMNS: [&str; 4] = ["key", "value", "encoding", "expires_at"];
 
-/// How pairs are written down.
+/// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// One JSON object, a pair to a line, as the server keeps it
+pub enum FileFormat {
+    /// One JSON object, one pair per line, as in the snapshot of the server
     Json,
-    /// A JSON object to a line: key, value, expires_at
+    /// One JSON object per line: key, value, expires_at
     Jsonl,
-    /// Rows of key, value, encoding (text or base64), expires_at, after a row with these names
+    /// Rows of key, value, encoding (text or base64) and expires_at, below a header
     Csv,
 }
 
-impl Format {
-    /// What the name of a file says of it; JSON, if it says nothing.
+impl FileFormat {
+    /// Returns the format that the extension of a file name stands for; JSON if it stands for none.
     pub fn of(name: &str) -> Self {
         let name = name.strip_suffix(".gz").unwrap_or(name);
         let extension = Path::new(name)
@@ -47,50 +47,53 @@ impl Format {
     }
 }
 
-/// Why reading has ended.
+/// The reason why reading ended before the end of the file.
 #[derive(Debug)]
-pub enum Broken {
-    /// The file is broken: why, and where.
+pub enum Stopped {
+    /// The file is malformed: the reason, with its place.
     File(String),
-    /// Whoever took the pairs wants no more.
-    Enough,
+    /// The consumer wants no more pairs.
+    ByConsumer,
 }
 
-/// Reads the pairs of a file; `take` says whether it wants more.
+/// Reads the pairs of a file; `take` returns whether it wants more.
+///
+/// # Errors
+/// [`Stopped::File`] if the file is malformed or cannot be read; [`Stopped::ByConsumer`] once `take` returns false.
 pub fn read(
     source: impl Read,
-    format: Format,
+    format: FileFormat,
     mut take: impl FnMut(Pair) -> bool,
-) -> Result<(), Broken> {
-    let file = |error: &dyn std::fmt::Display| Broken::File(error.to_string());
+) -> Result<(), Stopped> {
+    let file = |error: &dyn std::fmt::Display| Stopped::File(error.to_string());
     let text = gzip::text_of(source).map_err(|error| file(&error))?;
     let reader = BufReader::with_capacity(BUFFER_BYTES, text);
     match format {
-        Format::Json => {
-            let mut is_enough = false;
+        FileFormat::Json => {
+            let mut is_stopped = false;
             let read = json::read_pairs(reader, |key, value| {
-                is_enough = !take(Pair {
+                is_stopped = !take(Pair {
                     key: key.as_str().to_owned(),
                     value: value.bytes().to_vec(),
                     expires_at: value.expires_at(),
                 });
-                if is_enough {
+                if is_stopped {
                     Err(String::new())
                 } else {
                     Ok(())
                 }
             });
             match read {
-                Err(_) if is_enough => Err(Broken::Enough),
+                Err(_) if is_stopped => Err(Stopped::ByConsumer),
                 read => read.map_err(|error| file(&error)),
             }
         }
-        Format::Jsonl => read_lines(reader, take),
-        Format::Csv => read_csv(reader, take),
+        FileFormat::Jsonl => read_lines(reader, take),
+        FileFormat::Csv => read_csv(reader, take),
     }
 }
 
-/// A pair in JSON lines.
+/// A line of JSON lines.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row<'a> {
@@ -104,11 +107,11 @@ struct Row<'a> {
 fn read_lines(
     mut reader: impl io::BufRead,
     mut take: impl FnMut(Pair) -> bool,
-) -> Result<(), Broken> {
+) -> Result<(), Stopped> {
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
-        let broken = |reason: String| Broken::File(format!("line {number}: {reason}"));
+        let broken = |reason: String| Stopped::File(format!("line {number}: {reason}"));
         let count = reader
             .read_until(b'\n', &mut line)
             .map_err(|error| broken(error.to_string()))?;
@@ -124,14 +127,14 @@ fn read_lines(
             checked(row.key, value.bytes.into_owned(), row.expires_at.as_deref())
         };
         if !take(read().map_err(broken)?) {
-            return Err(Broken::Enough);
+            return Err(Stopped::ByConsumer);
         }
     }
     Ok(())
 }
 
-fn read_csv(reader: impl Read, mut take: impl FnMut(Pair) -> bool) -> Result<(), Broken> {
-    let file = |error: csv::Error| Broken::File(error.to_string());
+fn read_csv(reader: impl Read, mut take: impl FnMut(Pair) -> bool) -> Result<(), Stopped> {
+    let file = |error: csv::Error| Stopped::File(error.to_string());
     let mut rows = csv::Reader::from_reader(reader);
     let names = rows.headers().map_err(file)?.clone();
     let place = |name: &str| {
@@ -142,7 +145,7 @@ fn read_csv(reader: impl Read, mut take: impl FnMut(Pair) -> bool) -> Result<(),
     let [key, value, encoding, expires_at] = COLUMNS.map(place);
     let (Some(key), Some(value)) = (key, value) else {
         let reason = "line 1: the first row has to name the columns, key and value among them";
-        return Err(Broken::File(reason.to_owned()));
+        return Err(Stopped::File(reason.to_owned()));
     };
     for row in rows.into_byte_records() {
         let row = row.map_err(file)?;
@@ -169,15 +172,15 @@ fn read_csv(reader: impl Read, mut take: impl FnMut(Pair) -> bool) -> Result<(),
                 .filter(|at| !at.is_empty());
             checked(text(key)?.to_owned(), bytes, expires_at)
         };
-        let pair = read().map_err(|reason| Broken::File(format!("line {line}: {reason}")))?;
+        let pair = read().map_err(|reason| Stopped::File(format!("line {line}: {reason}")))?;
         if !take(pair) {
-            return Err(Broken::Enough);
+            return Err(Stopped::ByConsumer);
         }
     }
     Ok(())
 }
 
-/// A pair that a server can take.
+/// Returns a pair, checked against the limits of the server.
 fn checked(key: String, value: Vec<u8>, expires_at: Option<&str>) -> Result<Pair, String> {
     Key::parse(key.as_bytes()).map_err(|error| error.to_string())?;
     Value::parse(&value).map_err(|error| error.to_string())?;
@@ -193,16 +196,16 @@ fn checked(key: String, value: Vec<u8>, expires_at: Option<&str>) -> Result<Pair
     })
 }
 
-/// Writes pairs down.
-pub struct Writer<W: Write> {
+/// Writes pairs in a format.
+pub struct PairWriter<W: Write> {
     out: W,
-    format: Format,
+    format: FileFormat,
     count: u64,
 }
 
-impl<W: Write> Writer<W> {
-    /// Nothing is written yet.
-    pub fn new(out: W, format: Format) -> Self {
+impl<W: Write> PairWriter<W> {
+    /// Returns a writer of a file without pairs.
+    pub fn new(out: W, format: FileFormat) -> Self {
         Self {
             out,
             format,
@@ -214,13 +217,13 @@ impl<W: Write> Writer<W> {
     pub fn pair(&mut self, pair: &Pair) -> io::Result<()> {
         let mut row = Vec::new();
         match self.format {
-            Format::Json => {
+            FileFormat::Json => {
                 row.extend_from_slice(if self.count == 0 { b"{\n  " } else { b",\n  " });
                 json::write_string(&mut row, &pair.key);
                 row.extend_from_slice(b": ");
                 write_value(&mut row, &pair.value, pair.expires_at)?;
             }
-            Format::Jsonl => {
+            FileFormat::Jsonl => {
                 row.extend_from_slice(b"{\"key\":");
                 json::write_string(&mut row, &pair.key);
                 row.extend_from_slice(b",\"value\":");
@@ -231,7 +234,7 @@ impl<W: Write> Writer<W> {
                 }
                 row.extend_from_slice(b"}\n");
             }
-            Format::Csv => {
+            FileFormat::Csv => {
                 let is_text = std::str::from_utf8(&pair.value).is_ok();
                 let base64 = (!is_text).then(|| BASE64.encode(&pair.value));
                 let value = base64
@@ -239,7 +242,7 @@ impl<W: Write> Writer<W> {
                     .map_or(&*pair.value, |base64| base64.as_bytes());
                 let encoding = if is_text { "text" } else { "base64" };
                 let at = pair.expires_at.map(json::time).unwrap_or_default();
-                self.head()?;
+                self.write_header()?;
                 let cells = [
                     pair.key.as_bytes(),
                     value,
@@ -255,20 +258,20 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&row)
     }
 
-    /// What stands before all rows.
-    fn head(&mut self) -> io::Result<()> {
-        if self.format == Format::Csv && self.count == 0 {
+    /// Writes the header of CSV before the first row.
+    fn write_header(&mut self) -> io::Result<()> {
+        if self.format == FileFormat::Csv && self.count == 0 {
             writeln!(self.out, "{}", COLUMNS.join(","))?;
         }
         Ok(())
     }
 
-    /// Ends the file; how many pairs it has.
+    /// Ends the file; returns its number of pairs.
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         match (self.format, self.count) {
-            (Format::Json, 0) => self.out.write_all(b"{}\n")?,
-            (Format::Json, _) => self.out.write_all(b"\n}\n")?,
-            _ => self.head()?,
+            (FileFormat::Json, 0) => self.out.write_all(b"{}\n")?,
+            (FileFormat::Json, _) => self.out.write_all(b"\n}\n")?,
+            _ => self.write_header()?,
         }
         self.out.flush()?;
         Ok((self.out, self.count))
@@ -285,7 +288,7 @@ fn write_value(row: &mut Vec<u8>, value: &[u8], expires_at: Option<u64>) -> io::
 mod tests {
     use super::*;
 
-    fn pairs(text: &[u8], format: Format) -> Result<Vec<Pair>, String> {
+    fn pairs(text: &[u8], format: FileFormat) -> Result<Vec<Pair>, String> {
         let mut pairs = Vec::new();
         let read = read(text, format, |pair| {
             pairs.push(pair);
@@ -293,13 +296,13 @@ mod tests {
         });
         match read {
             Ok(()) => Ok(pairs),
-            Err(Broken::File(reason)) => Err(reason),
-            Err(Broken::Enough) => unreachable!("it wants all"),
+            Err(Stopped::File(reason)) => Err(reason),
+            Err(Stopped::ByConsumer) => unreachable!("all pairs are wanted"),
         }
     }
 
     #[test]
-    fn what_is_written_is_read_back_as_the_same_in_every_format() {
+    fn pairs_are_read_back_the_same_in_every_format() {
         let all: Vec<Pair> = [
             ("a", &b"1"[..], None),
             ("", b"", None),
@@ -319,9 +322,9 @@ mod tests {
             expires_at,
         })
         .collect();
-        for format in [Format::Json, Format::Jsonl, Format::Csv] {
+        for format in [FileFormat::Json, FileFormat::Jsonl, FileFormat::Csv] {
             for count in [0, 1, all.len()] {
-                let mut writer = Writer::new(Vec::new(), format);
+                let mut writer = PairWriter::new(Vec::new(), format);
                 for pair in &all[..count] {
                     writer.pair(pair).expect("memory");
                 }
@@ -337,34 +340,34 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_says_where() {
+    fn a_malformed_file_is_refused_with_the_place() {
         for (format, text, reason) in [
             (
-                Format::Jsonl,
+                FileFormat::Jsonl,
                 "{\"key\":\"a\",\"value\":\"1\"}\n\n{\"key\":\"b\"}\n",
                 "line 3: missing field `value`",
             ),
             (
-                Format::Jsonl,
+                FileFormat::Jsonl,
                 "{\"key\":\"a\",\"value\":\"1\",\"expires_at\":\"soon\"}",
                 "line 1: expires_at \"soon\" is not a time",
             ),
             (
-                Format::Csv,
+                FileFormat::Csv,
                 "a,b\n1,2\n",
                 "line 1: the first row has to name the columns",
             ),
             (
-                Format::Csv,
+                FileFormat::Csv,
                 "key,value,encoding\na,1,hex\n",
                 "line 2: encoding is text or base64, not \"hex\"",
             ),
             (
-                Format::Csv,
+                FileFormat::Csv,
                 "key,value\na\n",
                 "CSV error: record 1 (line: 2",
             ),
-            (Format::Json, "[", "expected one JSON object"),
+            (FileFormat::Json, "[", "expected one JSON object"),
         ] {
             let found = pairs(text.as_bytes(), format).expect_err(text);
             assert!(found.contains(reason), "{text}: {found}");
@@ -372,16 +375,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_what_a_file_is() {
+    fn the_extension_sets_the_format() {
         for (name, format) in [
-            ("a.json", Format::Json),
-            ("a", Format::Json),
-            ("a.JSONL", Format::Jsonl),
-            ("a.ndjson.gz", Format::Jsonl),
-            ("b.csv", Format::Csv),
-            ("b.csv.gz", Format::Csv),
+            ("a.json", FileFormat::Json),
+            ("a", FileFormat::Json),
+            ("a.JSONL", FileFormat::Jsonl),
+            ("a.ndjson.gz", FileFormat::Jsonl),
+            ("b.csv", FileFormat::Csv),
+            ("b.csv.gz", FileFormat::Csv),
         ] {
-            assert_eq!(Format::of(name), format, "{name}");
+            assert_eq!(FileFormat::of(name), format, "{name}");
         }
     }
 }

@@ -1,0 +1,218 @@
+//! The address of a server: `pykv://[user[:password]@]host[:port]`.
+//!
+//! In: a URL, with or without scheme and port. Out: host and port to connect to, and the AUTH request for its password. Promise: the
+//! password is in nothing that is shown.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use pykv::protocol::line::quote;
+
+/// The user of a password without a user name, as in Redis.
+const DEFAULT_USER: &str = "default";
+
+/// The port of a server that was started without flags.
+const DEFAULT_PORT: u16 = 7878;
+
+/// Why an address cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// The scheme is not `pykv`.
+    #[error("the address begins with {0}://, and should look like pykv://127.0.0.1:7878")]
+    Scheme(String),
+    /// User or password is not UTF-8 once decoded. Neither is shown: messages end up in logs.
+    #[error("the user or the password in the address is not percent-encoded text")]
+    Password,
+    /// A path follows the port.
+    #[error("the address goes on after host and port with {0:?}: write pykv://host:port")]
+    Path(String),
+    /// The host is missing or malformed.
+    #[error("the address has no host such as 127.0.0.1, localhost or [::1] in {0:?}")]
+    Host(String),
+    /// The port is not a number from 1 to 65535.
+    #[error("the address has no port from 1 to 65535 in {0:?}")]
+    Port(String),
+}
+
+/// Host, port and credentials of a server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+    user: Option<String>,
+    password: Option<String>,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(url: &str) -> Result<Self, AddressError> {
+        let rest = match url.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("pykv") => rest,
+            Some((scheme, _)) => return Err(AddressError::Scheme(scheme.to_owned())),
+            None => url,
+        };
+        // A password may hold any character, even a slash or an @: the host begins after the last @.
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (user, password) = user
+            .split_once(':')
+            .map_or((user, None), |(user, password)| (user, Some(password)));
+        let decoded = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8();
+            text.map(Cow::into_owned)
+                .map_err(|_| AddressError::Password)
+        };
+        let user = Some(decoded(user)?).filter(|user| !user.is_empty());
+        let password = password.map(decoded).transpose()?;
+        let (place, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
+        if path.len() > 1 {
+            return Err(AddressError::Path(path.to_owned()));
+        }
+        let (host, port) = match place
+            .strip_prefix('[')
+            .and_then(|place| place.split_once(']'))
+        {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
+            None => place
+                .split_once(':')
+                .map_or((place, None), |(host, port)| (host, Some(port))),
+        };
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err(AddressError::Host(place.to_owned()));
+        }
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(port) => match port.parse() {
+                Ok(number) if number > 0 => number,
+                // An IPv6 address without brackets.
+                _ if port.contains(':') => return Err(AddressError::Host(place.to_owned())),
+                _ => return Err(AddressError::Port(place.to_owned())),
+            },
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            user,
+            password,
+        })
+    }
+}
+
+impl fmt::Debug for Address {
+    /// Writes host and port only: the password must not end up in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Address {
+    /// Returns the host name or IP address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the address with another password.
+    pub fn with_password(self, password: String) -> Self {
+        let password = Some(password);
+        Self { password, ..self }
+    }
+
+    /// Returns whether the URL had a password.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// Returns the URL that a Redis client connects to, credentials included.
+    pub fn redis_url(&self) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let user = encoded(self.user.as_deref().unwrap_or(DEFAULT_USER));
+        let credentials = self
+            .password
+            .as_deref()
+            .map(|password| format!("{user}:{}@", encoded(password)));
+        format!("redis://{}{self}", credentials.unwrap_or_default())
+    }
+
+    /// Returns the AUTH request, if there is a password.
+    pub fn auth_request(&self) -> Option<String> {
+        let password = quote(self.password.as_deref()?);
+        let user = quote(self.user.as_deref().unwrap_or(DEFAULT_USER));
+        Some(format!("AUTH {user} {password}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_leave_out_scheme_and_port() {
+        for (url, shown) in [
+            ("pykv://127.0.0.1:7878", "127.0.0.1:7878"),
+            ("PYKV://localhost", "localhost:7878"),
+            ("pykv://host:1/", "host:1"),
+            ("localhost:9", "localhost:9"),
+            ("pykv://[::1]:9", "[::1]:9"),
+            ("[::1]", "[::1]:7878"),
+            ("pykv://ann@host", "host:7878"),
+        ] {
+            assert_eq!(url.parse::<Address>().expect(url).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_password_is_shown_to_the_server_and_to_nobody_else() {
+        for (url, admission) in [
+            ("pykv://host", None),
+            ("pykv://ann@host", None),
+            ("pykv://:secret@host:1", Some("AUTH default secret")),
+            (
+                "pykv://ann:se/c@r%20et@host:1",
+                Some("AUTH ann \"se/c@r et\""),
+            ),
+        ] {
+            let address: Address = url.parse().expect(url);
+            assert_eq!(address.auth_request().as_deref(), admission, "{url}");
+            assert!(!format!("{address} {address:?}").contains("se"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_address_is_refused_with_the_reason() {
+        for (url, reason) in [
+            (
+                "http://127.0.0.1:8000",
+                AddressError::Scheme("http".to_owned()),
+            ),
+            ("pykv://:%FF@host:1", AddressError::Password),
+            ("pykv://host/0", AddressError::Path("/0".to_owned())),
+            ("", AddressError::Host(String::new())),
+            ("pykv://:7878", AddressError::Host(":7878".to_owned())),
+            ("::1", AddressError::Host("::1".to_owned())),
+            ("fe80::1:2", AddressError::Host("fe80::1:2".to_owned())),
+            ("host:0", AddressError::Port("host:0".to_owned())),
+            ("host:70000", AddressError::Port("host:70000".to_owned())),
+            ("host:", AddressError::Port("host:".to_owned())),
+        ] {
+            assert_eq!(url.parse::<Address>(), Err(reason), "{url}");
+        }
+    }
+}

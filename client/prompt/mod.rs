@@ -1,0 +1,219 @@
+//! The prompt: read a line, send it, show the reply.
+//!
+//! In: lines that the user types. Out: replies, and the state of the connection. Promises: a server that was restarted between two commands
+//! is connected to again; a command whose reply was lost is never repeated; a line is in the history before it is sent.
+
+mod complete;
+mod editor;
+mod highlight;
+mod hint;
+mod multiline;
+mod names;
+mod words;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use self::editor::{Input, LineEditor};
+use self::multiline::requests;
+use self::names::LOCAL;
+use crate::address::Address;
+use crate::confirm::{Confirmation, confirm};
+use crate::connection::Connection;
+use crate::error::{ClientError, Outcome, report};
+use crate::interrupt;
+use crate::known_keys::KnownKeys;
+use crate::render::Renderer;
+use crate::terminal::tell;
+use crate::tools::export::{self, Export};
+use crate::tools::import::{self, Import};
+
+/// Reads and answers lines until the user leaves.
+///
+/// # Errors
+/// [`ClientError::File`] if the terminal or standard output fails. All other errors are shown.
+pub fn run<W: Write>(
+    address: &Address,
+    mut renderer: Renderer<W>,
+    is_forced: bool,
+) -> Result<Outcome, ClientError> {
+    interrupt::catch();
+    let keys = Arc::new(KnownKeys::default());
+    renderer.keys = Some(Arc::clone(&keys));
+    let mut editor = LineEditor::open(address, keys)?;
+    let mut prompt = Prompt {
+        address: address.clone(),
+        renderer,
+        is_forced,
+        connection: None,
+        was_connected: false,
+        in_transaction: false,
+    };
+    if let Err(error) = prompt.connect() {
+        report(&error);
+        tell("Each command tries to connect again. Ctrl-D or exit leaves.");
+    }
+    loop {
+        match editor.read(&prompt.text())? {
+            Input::Line(line) if prompt.take(&line)? => {}
+            Input::Interrupt => tell("Ctrl-D or exit leaves."),
+            Input::Line(_) | Input::End => break,
+        }
+    }
+    prompt.leave();
+    Ok(Outcome::Done)
+}
+
+struct Prompt<W: Write> {
+    address: Address,
+    renderer: Renderer<W>,
+    /// True if dangerous requests need no confirmation.
+    is_forced: bool,
+    connection: Option<Connection>,
+    was_connected: bool,
+    /// True if requests are queued until EXEC.
+    in_transaction: bool,
+}
+
+impl<W: Write> Prompt<W> {
+    fn text(&self) -> String {
+        if self.is_connected() {
+            let state = if self.in_transaction { "(TX)" } else { "" };
+            format!("{}{state}> ", self.address)
+        } else {
+            "not connected> ".to_owned()
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_open)
+    }
+
+    /// Connects, unless the connection is still open.
+    fn connect(&mut self) -> Result<(), ClientError> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        self.connection = None;
+        self.abandon_transaction();
+        self.connection = Some(Connection::open(&self.address)?);
+        let address = &self.address;
+        tell(&if self.was_connected {
+            format!("Connected again to {address}.")
+        } else {
+            format!("Connected to {address}. HELP lists commands, Tab completes, Ctrl-D leaves.")
+        });
+        self.was_connected = true;
+        Ok(())
+    }
+
+    fn abandon_transaction(&mut self) {
+        if std::mem::take(&mut self.in_transaction) {
+            tell("The transaction is gone with the connection; nothing of it was done.");
+        }
+    }
+
+    /// Executes what was typed or pasted, which may be several requests; returns whether to go on.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] if the reader of standard output has gone.
+    fn take(&mut self, typed: &str) -> Result<bool, ClientError> {
+        interrupt::reset();
+        for line in requests(typed) {
+            if matches!(line.trim().to_ascii_lowercase().as_str(), "exit" | "quit") {
+                return Ok(false);
+            }
+            let Err(error) = self.execute(&line) else {
+                continue;
+            };
+            if error.is_closed_output() {
+                return Err(error);
+            }
+            if !matches!(error, ClientError::StreamEnded) {
+                report(&error);
+            }
+            if !error.leaves_connection_usable() {
+                self.connection = None;
+                if error.is_interrupt() {
+                    // The server is still there, and the next prompt should show that.
+                    self.connection = Connection::open(&self.address).ok();
+                    self.abandon_transaction();
+                }
+                // The other requests may rely on the one that failed.
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn execute(&mut self, line: &str) -> Result<Outcome, ClientError> {
+        let (verb, rest) = line
+            .trim_start()
+            .split_once([' ', '\t'])
+            .unwrap_or((line.trim(), ""));
+        let rest = rest.trim();
+        match verb.to_ascii_lowercase().as_str() {
+            "import" | "export" if rest.is_empty() => Err(ClientError::Usage(format!(
+                "{verb} needs a file: {verb} <file>"
+            ))),
+            // On connections of their own: one that fails halfway would leave replies that nobody reads.
+            "import" => import::run(&self.address, &Import::of(expand_home(rest))),
+            "export" => export::run(&self.address, &Export::to(expand_home(rest))),
+            // In other shells this word clears the screen.
+            "clear" if verb != "CLEAR" => {
+                let advice = "CLEAR deletes every key: write it in capitals to do so. Ctrl-L clears the screen";
+                Err(ClientError::Usage(advice.to_owned()))
+            }
+            "help" => {
+                let topic = Some(rest).filter(|topic| !topic.is_empty());
+                let outcome = self.renderer.help(topic)?;
+                if topic.is_none() {
+                    let local = LOCAL.map(|(name, usage)| format!("{name} {usage}"));
+                    let local = local.map(|command| command.trim_end().to_owned());
+                    tell(&format!("At this prompt also: {}.", local.join(", ")));
+                }
+                Ok(outcome)
+            }
+            "timing" if rest.is_empty() => {
+                let is_timed = &mut self.renderer.is_timed;
+                *is_timed = !*is_timed;
+                let state = if *is_timed { "is" } else { "is not" };
+                tell(&format!("How long an answer takes {state} told."));
+                Ok(Outcome::Done)
+            }
+            _ => self.ask(line, &verb.to_ascii_uppercase()),
+        }
+    }
+
+    fn ask(&mut self, line: &str, verb: &str) -> Result<Outcome, ClientError> {
+        self.connect()?;
+        let connection = self.connection.as_mut().expect("it was just connected");
+        if confirm(connection, line, self.is_forced, self.in_transaction)? == Confirmation::Refused
+        {
+            tell("Nothing was done.");
+            return Ok(Outcome::Done);
+        }
+        if matches!(verb, "EXEC" | "DISCARD" | "RESET") {
+            // Even if the reply is lost: the transaction has ended then, too.
+            self.in_transaction = false;
+        }
+        let outcome = self.renderer.answer(connection, line)?;
+        self.in_transaction |= verb == "MULTI" && outcome == Outcome::Done;
+        Ok(outcome)
+    }
+
+    /// Closes the connection in order.
+    fn leave(&mut self) {
+        if let Some(mut connection) = self.connection.take().filter(Connection::is_open) {
+            let _ = connection.ask("QUIT");
+        }
+    }
+}
+
+/// Returns a file name with the home folder in the place of `~`.
+fn expand_home(name: &str) -> String {
+    match (name.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest).to_string_lossy().into_owned(),
+        _ => name.to_owned(),
+    }
+}

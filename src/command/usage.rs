@@ -1,0 +1,357 @@
+//! The arguments of a command in the form of Redis's documentation, parsed from its usage.
+//!
+//! In: the usage of a row, such as `<key> [NX | XX] [EX <seconds>]`. Out: a tree of arguments, as COMMAND DOCS sends it.
+//! Promise: the usage of every row is understood, which a test checks.
+//!
+//! ```text
+//! usage    = sequence *( "|" sequence )           alternatives
+//! sequence = *( word [ name ] / name / "[" usage "]" / "..." )
+//! name     = "<" text ">"                         what the client fills in; a word before it is its token
+//! word     = literal text                         a token by itself
+//! ...      = the argument before, or all of the brackets, may be repeated
+//! ```
+
+use std::iter::Peekable;
+
+/// Type of an argument.
+/// Source: <https://redis.io/docs/latest/develop/reference/command-arguments/>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Block,
+    Double,
+    Integer,
+    Key,
+    OneOf,
+    Pattern,
+    /// Nothing but its token.
+    PureToken,
+    String,
+    UnixTime,
+}
+
+impl Kind {
+    /// Type of the argument that a usage calls by this name.
+    fn of(name: &str) -> Self {
+        match name {
+            "key" | "new key" => Self::Key,
+            "pattern" => Self::Pattern,
+            "decimal" => Self::Double,
+            "unix seconds" | "unix ms" => Self::UnixTime,
+            "seconds" | "ms" | "number" | "first" | "last" | "place" | "cursor" | "revision"
+            | "replicas" => Self::Integer,
+            _ => Self::String,
+        }
+    }
+
+    /// Name in COMMAND DOCS.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Double => "double",
+            Self::Integer => "integer",
+            Self::Key => "key",
+            Self::OneOf => "oneof",
+            Self::Pattern => "pattern",
+            Self::PureToken => "pure-token",
+            Self::String => "string",
+            Self::UnixTime => "unix-time",
+        }
+    }
+}
+
+/// One argument, or several in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Argument {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// The word that stands before it.
+    pub(super) token: Option<&'static str>,
+    pub(super) is_optional: bool,
+    /// Whether it may be repeated.
+    pub(super) is_multiple: bool,
+    /// Those of a block, in order, or of a choice.
+    pub(super) parts: Vec<Argument>,
+}
+
+impl Argument {
+    fn new(name: &str, kind: Kind, token: Option<&'static str>) -> Self {
+        Self {
+            name: name.to_lowercase().replace(' ', "-"),
+            kind,
+            token,
+            is_optional: false,
+            is_multiple: false,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Several arguments as one, under the name of the first.
+    fn block(mut parts: Vec<Self>) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let name = parts.first().map_or("", |first| &first.name);
+        Self {
+            parts: parts.clone(),
+            ..Self::new(name, Kind::Block, None)
+        }
+    }
+}
+
+/// Symbol of a usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Symbol {
+    Open,
+    Close,
+    Or,
+    Dots,
+    Name(&'static str),
+    Word(&'static str),
+}
+
+fn symbols(usage: &'static str) -> impl Iterator<Item = Symbol> {
+    let mut rest = usage.trim_start();
+    std::iter::from_fn(move || {
+        let (symbol, length) = match rest.chars().next()? {
+            '[' => (Symbol::Open, 1),
+            ']' => (Symbol::Close, 1),
+            '|' => (Symbol::Or, 1),
+            '<' => {
+                let end = rest.find('>').unwrap_or(rest.len() - 1);
+                (Symbol::Name(&rest[1..end]), end + 1)
+            }
+            _ => {
+                let end = rest.find([' ', '[', ']', '|']).unwrap_or(rest.len());
+                let word = &rest[..end];
+                let symbol = if word == "..." {
+                    Symbol::Dots
+                } else {
+                    Symbol::Word(word)
+                };
+                (symbol, end)
+            }
+        };
+        rest = rest[length..].trim_start();
+        Some(symbol)
+    })
+}
+
+/// Returns the arguments that a usage shows.
+pub(super) fn arguments(usage: &'static str) -> Vec<Argument> {
+    let mut symbols = symbols(usage).peekable();
+    let (arguments, _) = alternatives(&mut symbols);
+    arguments
+}
+
+/// Returns whether the argument at this place is a number in every request that the usage allows.
+pub(super) fn is_number_at(usage: &'static str, place: usize) -> bool {
+    let arguments = arguments(usage);
+    let is_fixed = |argument: &Argument| {
+        argument.token.is_none() && !argument.is_optional && !argument.is_multiple
+    };
+    let before = arguments.iter().take(place + 1);
+    arguments.get(place).is_some_and(|argument| {
+        matches!(argument.kind, Kind::Double | Kind::Integer | Kind::UnixTime)
+    }) && before.into_iter().all(is_fixed)
+}
+
+/// Returns the arguments up to the end or a closing bracket, and whether all of them together may be repeated.
+fn alternatives(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argument>, bool) {
+    let (first, is_repeated) = sequence(symbols);
+    if symbols.peek() != Some(&Symbol::Or) {
+        return (first, is_repeated);
+    }
+    let mut choice = Argument::new("option", Kind::OneOf, None);
+    choice.parts.push(Argument::block(first));
+    while symbols.next_if_eq(&Symbol::Or).is_some() {
+        choice.parts.push(Argument::block(sequence(symbols).0));
+    }
+    (vec![choice], false)
+}
+
+fn sequence(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argument>, bool) {
+    let mut found: Vec<Argument> = Vec::new();
+    while let Some(symbol) = symbols.next_if(|symbol| !matches!(symbol, Symbol::Or | Symbol::Close))
+    {
+        match symbol {
+            Symbol::Name(name) => found.push(Argument::new(name, Kind::of(name), None)),
+            Symbol::Word(word) => found.push(match symbols.peek() {
+                Some(&Symbol::Name(name)) => {
+                    symbols.next();
+                    Argument::new(name, Kind::of(name), Some(word))
+                }
+                // Arguments that have no name.
+                Some(Symbol::Dots) => Argument::new("argument", Kind::String, Some(word)),
+                _ => Argument::new(word, Kind::PureToken, Some(word)),
+            }),
+            Symbol::Open => {
+                let (inside, is_repeated) = alternatives(symbols);
+                symbols.next_if_eq(&Symbol::Close);
+                optional(&mut found, inside, is_repeated);
+            }
+            Symbol::Dots if found.len() > 1 && symbols.peek() == Some(&Symbol::Close) => {
+                return (found, true);
+            }
+            Symbol::Dots => {
+                if let Some(last) = found.last_mut() {
+                    last.is_multiple = true;
+                }
+            }
+            Symbol::Or | Symbol::Close => {}
+        }
+    }
+    (found, false)
+}
+
+/// Adds what stood in brackets. Where it repeats what stands before, as in `<key> [<key> ...]`, both are one.
+fn optional(found: &mut Vec<Argument>, inside: Vec<Argument>, is_repeated: bool) {
+    let mut argument = Argument::block(inside);
+    argument.is_multiple |= is_repeated;
+    let single = if argument.kind == Kind::Block {
+        argument.parts.clone()
+    } else {
+        vec![Argument {
+            is_multiple: false,
+            ..argument.clone()
+        }]
+    };
+    if argument.is_multiple && found.ends_with(&single) {
+        found.truncate(found.len() - single.len());
+    } else {
+        argument.is_optional = true;
+    }
+    found.push(argument);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::COMMANDS;
+
+    /// Writes arguments as redis-cli shows them.
+    fn shown(arguments: &[Argument], separator: &str) -> String {
+        let all = arguments.iter().map(|argument| {
+            let inside = match argument.kind {
+                Kind::OneOf => shown(&argument.parts, "|"),
+                Kind::Block => shown(&argument.parts, " "),
+                Kind::PureToken => String::new(),
+                _ => argument.name.clone(),
+            };
+            let again = if argument.is_multiple {
+                format!(" [{inside} ...]")
+            } else {
+                String::new()
+            };
+            let token = argument.token.unwrap_or_default();
+            let text = format!("{token} {inside}{again}").trim().to_owned();
+            if argument.is_optional {
+                format!("[{text}]")
+            } else {
+                text
+            }
+        });
+        all.collect::<Vec<_>>().join(separator)
+    }
+
+    #[test]
+    fn a_usage_becomes_the_arguments_that_redis_cli_shows() {
+        for (usage, expected) in [
+            ("", ""),
+            ("<key>", "key"),
+            (
+                "<key> <new key> [DB 0] [REPLACE]",
+                "key new-key [DB 0] [REPLACE]",
+            ),
+            ("<key> [<key> ...]", "key [key ...]"),
+            ("[<channel> ...]", "[channel [channel ...]]"),
+            (
+                "<key> <value> [<key> <value> ...]",
+                "key value [key value ...]",
+            ),
+            (
+                "<key> [NX | XX | IFEQ <value>] [EX <unix seconds> | KEEPTTL]",
+                "key [NX|XX|IFEQ value] [EX unix-seconds|KEEPTTL]",
+            ),
+            ("[<user>] <password>", "[user] password"),
+            (
+                "[2 | 3] [AUTH <user> <password>]",
+                "[2|3] [AUTH user password]",
+            ),
+            (
+                "LIST [FILTERBY A <a> | FILTERBY B <b>] | KILL ... | GET <name> <argument> ...",
+                "LIST [FILTERBY A a|FILTERBY B b]|KILL argument [argument ...]|GET name argument [argument ...]",
+            ),
+        ] {
+            assert_eq!(shown(&arguments(usage), " "), expected, "{usage}");
+        }
+    }
+
+    #[test]
+    fn an_argument_has_the_type_of_its_name() {
+        let kinds = |usage| -> Vec<Kind> {
+            let arguments = arguments(usage).into_iter();
+            arguments.map(|argument| argument.kind).collect()
+        };
+        assert_eq!(
+            kinds("<key> <decimal> <ms> <unix ms> <pattern> <value> NOW [A | B] [<a> <b>]"),
+            [
+                Kind::Key,
+                Kind::Double,
+                Kind::Integer,
+                Kind::UnixTime,
+                Kind::Pattern,
+                Kind::String,
+                Kind::PureToken,
+                Kind::OneOf,
+                Kind::Block,
+            ]
+        );
+    }
+
+    /// Every word and name of the usage is somewhere in the tree.
+    fn leaves(arguments: &[Argument]) -> Vec<String> {
+        let mut found = Vec::new();
+        for argument in arguments {
+            found.extend(argument.token.map(str::to_owned));
+            if argument.parts.is_empty() && argument.kind != Kind::PureToken {
+                found.push(argument.name.clone());
+            }
+            found.extend(leaves(&argument.parts));
+        }
+        found
+    }
+
+    #[test]
+    fn the_usage_of_every_command_is_understood() {
+        for command in COMMANDS.iter() {
+            let mut opened = 0_i32;
+            let mut expected: Vec<String> = Vec::new();
+            for symbol in symbols(command.usage) {
+                match symbol {
+                    Symbol::Open => opened += 1,
+                    Symbol::Close => opened -= 1,
+                    Symbol::Name(name) => expected.push(name.replace(' ', "-")),
+                    Symbol::Word(word) => expected.push(word.to_owned()),
+                    Symbol::Or | Symbol::Dots => {}
+                }
+                assert!(opened >= 0, "{}", command.name);
+            }
+            assert_eq!(opened, 0, "{}", command.name);
+            let found = leaves(&arguments(command.usage));
+            for word in &expected {
+                assert!(
+                    found.contains(word),
+                    "{}: {word} in {found:?}",
+                    command.name
+                );
+            }
+            let takes_key = expected.iter().any(|word| word == "key");
+            assert_eq!(
+                takes_key,
+                !command.key_specs().is_empty(),
+                "{}",
+                command.name
+            );
+        }
+    }
+}
