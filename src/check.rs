@@ -1,7 +1,7 @@
-//! What `pykv-server check` and `repair` say of a data folder.
+//! The commands `pykv-server check` and `repair`.
 //!
-//! In: a folder. Out: a verdict on standard output, one line for each fault, and an exit status: 0 if the folder is sound, or
-//! is now; 1 if it is not.
+//! In: a data folder that no server uses. Out: a report on standard output, one line for each fault, and an exit status: 0 if
+//! the folder is sound, or is now; 1 if it is not.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -12,25 +12,25 @@ use crate::engine::Engine;
 use crate::persistence::files::System;
 use crate::persistence::{Finding, StoreError};
 
-/// Why there is no verdict.
+/// There is no report.
 #[derive(Debug, thiserror::Error)]
-pub enum VerdictError {
-    /// The folder cannot be looked at, or not be mended.
+pub enum CheckError {
+    /// The folder cannot be read or repaired.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The verdict cannot be written.
+    /// The report cannot be written.
     #[error("cannot write the verdict")]
     Output(#[from] io::Error),
 }
 
-/// Looks at a folder; nothing in it is changed.
+/// Checks a folder; nothing in it is changed.
 ///
 /// # Errors
-/// [`VerdictError`].
-pub fn check(folder: &Path) -> Result<ExitCode, VerdictError> {
+/// [`CheckError::Store`], if the folder cannot be read or is in use; [`CheckError::Output`], if standard output is closed.
+pub fn check(folder: &Path) -> Result<ExitCode, CheckError> {
     let (pairs, inspection) = Engine::check(Arc::new(System), folder)?;
     let mut out = io::stdout().lock();
-    say_what_there_is(&mut out, &inspection.notes, inspection.findings())?;
+    print_findings(&mut out, &inspection.notes, inspection.findings())?;
     let name = folder.display();
     let changes = inspection.changes();
     if inspection.findings().is_empty() {
@@ -52,14 +52,15 @@ pub fn check(folder: &Path) -> Result<ExitCode, VerdictError> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Mends a folder: what can be read is saved, what was there before is kept beside it.
+/// Repairs a folder: what can be read is saved, what was there before is kept beside it.
 ///
 /// # Errors
-/// [`VerdictError`].
-pub fn repair(folder: &Path) -> Result<ExitCode, VerdictError> {
+/// [`CheckError::Store`], if the folder cannot be read, is in use, or cannot be written; [`CheckError::Output`], if standard
+/// output is closed.
+pub fn repair(folder: &Path) -> Result<ExitCode, CheckError> {
     let (pairs, salvaged) = Engine::repair(Arc::new(System), folder)?;
     let mut out = io::stdout().lock();
-    say_what_there_is(&mut out, &salvaged.notes, &salvaged.findings)?;
+    print_findings(&mut out, &salvaged.notes, &salvaged.findings)?;
     let name = folder.display();
     if salvaged.findings.is_empty() {
         writeln!(
@@ -81,7 +82,7 @@ pub fn repair(folder: &Path) -> Result<ExitCode, VerdictError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn say_what_there_is(
+fn print_findings(
     out: &mut impl io::Write,
     notes: &[String],
     findings: &[Finding],
@@ -106,10 +107,10 @@ fn faults(findings: &[Finding]) -> String {
     count(findings.len() as u64, "fault")
 }
 
-/// So many of something, in words.
-fn count(number: u64, what: &str) -> String {
+/// Returns a number with its noun, in the plural where it should be.
+fn count(number: u64, noun: &str) -> String {
     match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
     }
 }

@@ -1,8 +1,10 @@
-//! An error with its causes, in one sentence: for whoever reads what a program prints.
+//! The text of an error with its causes, for people who read what a program prints.
+//!
+//! In: an error. Out: one line.
 
 use std::error::Error;
 
-/// What went wrong, and why, as in `cannot open data: permission denied`.
+/// Returns the text of an error and of each of its sources, as in `cannot open data: permission denied`.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
     let all = std::iter::successors(Some(error), |&error| error.source());

@@ -153,7 +153,7 @@ async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, 
 
 /// Saves what has changed. A save that fails is tried again, as a new one mends what a passing fault has broken.
 async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
-    engine.hurry();
+    engine.save_at_full_speed();
     let mut saved = Ok(());
     for _ in 0..LAST_SAVES_MAX {
         if !engine.is_unsaved() {

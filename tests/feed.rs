@@ -525,7 +525,7 @@ fn a_follower_may_begin_anywhere_in_a_long_journal() {
             .put(key(&n.to_string()), value, &mut made)
             .expect("a put");
         if n % 1_000 == 0 {
-            wait_for(engine.commit(made)).expect("a disk");
+            wait_for(engine.wait_until_durable(made)).expect("a disk");
         }
     }
     let longs = (1..=RECORDS).filter(|n| is_long(*n));

@@ -92,7 +92,7 @@ fn put_expiring(engine: &Engine, history: &mut History) {
     let value = Value::parse_until(b"late", Some(LATER)).expect("a value");
     let put_key = Key::parse(key.as_bytes()).expect("a key");
     engine.put(put_key, value, &mut made).expect("a put");
-    wait_for(engine.commit(made)).expect("a put");
+    wait_for(engine.wait_until_durable(made)).expect("a put");
     let mut pairs = history.now().clone();
     put(key, b"late").apply(&mut pairs);
     history.states.push(pairs);

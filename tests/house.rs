@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/codec", &["model"]),
     ("src/persistence", &["error", "model", "codec"]),
     ("src/protocol", &["model", "codec"]),
-    ("src/engine", &["model", "persistence", "protocol"]),
+    ("src/engine", &["model", "persistence"]),
     (
         "src/command",
         &[

@@ -122,12 +122,12 @@ impl Step {
                 let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
                 let mut group = engine.begin(&keys);
                 self.make_in(&mut group);
-                group.end(made).map(drop)
+                Ok(group.commit(made).map(drop)?)
             }
             Self::Clear | Self::Group(_) => {
                 let mut group = engine.begin_on_all();
                 self.make_in(&mut group);
-                group.end(made).map(drop)
+                Ok(group.commit(made).map(drop)?)
             }
         }
     }
@@ -176,7 +176,7 @@ impl History {
         let mut pairs = self.now().clone();
         step.apply(&mut pairs);
         self.states.push(pairs);
-        wait_for(engine.commit(made))?;
+        wait_for(engine.wait_until_durable(made))?;
         self.acknowledged = self.states.len() - 1;
         Ok(())
     }

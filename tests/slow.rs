@@ -165,7 +165,7 @@ fn four_mebibytes_of_changes_are_synced_before_their_time() {
         for _ in 0..count {
             let (key, mut made) = (Key::parse(b"key").expect("a key"), Barrier::default());
             engine.put(key, value, &mut made).expect("a put");
-            wait_for(engine.commit(made)).expect("a put");
+            wait_for(engine.wait_until_durable(made)).expect("a put");
         }
     };
     let is_synced = || engine.disk().unsynced.is_zero();

@@ -1,6 +1,6 @@
-//! The text of a file, however it is packed: gzipped or not, with a byte order mark before it or not.
+//! The text of a file, gzipped or not, with a byte order mark before it or not.
 //!
-//! In: bytes. Out: the text. Promise: a bounded memory, however long it is.
+//! In: bytes. Out: the text. Promise: bounded memory, however long it is.
 
 use std::io::{self, Cursor, Read};
 
@@ -9,10 +9,10 @@ use flate2::read::MultiGzDecoder;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// The text that a reader gives.
+/// Returns a reader of the text that `source` holds: unzipped, and without its byte order mark.
 ///
 /// # Errors
-/// What the reader says.
+/// [`io::Error`], if the first bytes cannot be read, or if they begin gzip that is broken.
 pub fn text_of<'r>(source: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     let (head, source) = peek(source, GZIP.len())?;
     let text: Box<dyn Read + 'r> = if head == GZIP {
@@ -27,7 +27,7 @@ pub fn text_of<'r>(source: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     Ok(Box::new(text))
 }
 
-/// The first bytes that a reader gives, and all of them to be read.
+/// Returns the first bytes of a reader, at most `count`, and a reader that begins with them again.
 fn peek(mut reader: impl Read, count: usize) -> io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
     reader.by_ref().take(count as u64).read_to_end(&mut head)?;

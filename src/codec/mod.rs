@@ -1,6 +1,6 @@
-//! How data is written outside memory: as JSON, and gzipped.
+//! The forms of data outside memory: JSON, and gzip.
 //!
-//! In: keys and values, or bytes of a file. Out: the other. Nothing here knows who reads or writes.
+//! In: keys and values, or the bytes of a file. Out: the other. Nothing here knows who reads or writes.
 
 pub mod gzip;
 pub mod json;

@@ -17,7 +17,7 @@ use super::service::Service;
 use super::session::Session;
 use super::spec::{Command, Flag};
 use super::stream::{Source, Stream};
-use crate::engine::{Barrier, Engine, LockedBatch, Read, WriteTransaction};
+use crate::engine::{Barrier, Engine, LockedBatch, ReadOutcome, WriteTransaction};
 use crate::metrics::counters::Tally;
 use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
@@ -152,7 +152,7 @@ impl<'a> Call<'a, '_> {
         &mut self,
         key: Key<'_>,
         mut show: impl FnMut(&mut Self, Value<'_>),
-    ) -> Result<Read, ErrorReply> {
+    ) -> Result<ReadOutcome, ErrorReply> {
         if let Some((locked, place)) = self.locked.take() {
             // Taken meanwhile, as `show` borrows all of the call.
             let read = locked
@@ -176,9 +176,9 @@ impl<'a> Call<'a, '_> {
         Ok(match entry {
             Some(entry) => {
                 show(self, entry.value());
-                Read::Shown
+                ReadOutcome::Shown
             }
-            None => Read::Missing,
+            None => ReadOutcome::Missing,
         })
     }
 
@@ -206,10 +206,10 @@ impl<'a> Call<'a, '_> {
         decide: impl FnOnce(&mut WriteTransaction<'_>) -> Result<R, ErrorReply>,
     ) -> Result<R, ErrorReply> {
         if let Some(transaction) = &mut self.transaction {
-            let mark = transaction.mark();
+            let savepoint = transaction.savepoint();
             let found = decide(transaction);
             if found.is_err() {
-                transaction.undo(mark);
+                transaction.roll_back_to(savepoint);
             }
             return found;
         }
@@ -218,14 +218,14 @@ impl<'a> Call<'a, '_> {
         // A decision tells of the keys even where it changes nothing.
         self.barrier.raise(transaction.seen());
         let found = decide(&mut transaction)?;
-        transaction.end(self.barrier)?;
+        transaction.commit(self.barrier)?;
         Ok(found)
     }
 
     /// Gives up the locks that the call shares, as it takes its own.
     pub fn release_locks(&mut self) {
         if let Some(locked) = self.locked.take().and_then(|(locked, _)| locked.take()) {
-            self.barrier.raise(locked.end());
+            self.barrier.raise(locked.finish());
         }
     }
 

@@ -149,14 +149,14 @@ impl Service {
         }
     }
 
-    /// Waits until what a batch has made or seen is as safe as promised; see [`Engine::commit`]. While the data is being loaded,
+    /// Waits until what a batch has made or seen is as safe as promised; see [`Engine::wait_until_durable`]. While the data is being loaded,
     /// nothing has been.
     ///
     /// # Errors
     /// `DISK`.
     pub async fn commit(&self, barrier: Barrier) -> Result<(), ErrorReply> {
         match self.engine.get() {
-            Some(engine) => Ok(engine.commit(barrier).await?),
+            Some(engine) => Ok(engine.wait_until_durable(barrier).await?),
             None => Ok(()),
         }
     }

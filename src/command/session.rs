@@ -77,7 +77,7 @@ impl WatchedState {
     pub(super) fn is_still(&self, now: Option<&Entry>) -> bool {
         match (self, now) {
             (Self::There(was), Some(now)) => was.is_same(now),
-            (Self::Missing(absence), None) => !absence.has_ended(),
+            (Self::Missing(absence), None) => !absence.has_appeared(),
             _ => false,
         }
     }

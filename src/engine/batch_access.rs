@@ -1,22 +1,24 @@
-//! A run: some requests of one client, each of one key, done one after the other under the locks of all their keys.
+//! A locked batch: some requests of one client, each of one key, served one after the other under the locks of all their keys.
 //!
-//! In: the keys, then a read or a change of each in turn. Out: what is there, and the records of what has changed. Promises:
-//! the locks are taken in one order, held for some microseconds, and never while anything is waited for; what has
-//! changed is in the journal before a lock is given up, each change as a record of its own.
+//! In: the keys, then a read or a change of each in turn. Out: values, and the records of the changes. Promises: the locks are
+//! taken in one order, held for some microseconds, and never while anything is waited for; all changes are in the journal
+//! before a lock is released, each as a record of its own.
 //!
-//! It is what makes a pipeline cheap: the look-ups of a run wait for memory together, each shard is locked once, and the
-//! journal, which all clients share, once for all of them.
+//! This is what makes a pipeline cheap: the look-ups of a batch wait for memory together, each shard is locked once, and so is
+//! the journal, which all clients share.
 
 use dashmap::{RwLockReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
-use super::map::{Growth, Table, find};
-use super::{Barrier, Engine, Read, is_gone, shown};
-use crate::model::entry::{Entry, Shard, prefetch_entry, prefetch_place};
+use super::barrier::Barrier;
+use super::data::Data;
+use super::map::{Growth, Replaced, Table, find};
+use super::read::{ReadOutcome, show_value};
+use crate::model::entry::{Entry, Shard, prefetch_bucket, prefetch_entry};
 use crate::model::{Change, Key, Value};
 use crate::persistence::{DiskFault, Records};
 
-/// The most requests of a run: so many look-ups keep memory busy, and the locks are given up soon.
+/// The most requests of a batch: so many look-ups keep the memory busy, and the locks are released soon.
 pub const LOCKED_BATCH_REQUESTS_MAX: usize = 16;
 
 /// A locked shard.
@@ -34,50 +36,51 @@ impl Guard<'_> {
     }
 }
 
-/// The key of one request.
+/// The place of the key of one request.
 #[derive(Clone, Copy)]
-struct Place {
+struct Slot {
     hash: u64,
+    /// The index of its shard.
     shard: usize,
-    /// Which of the locks is that of its shard.
+    /// The index of its shard's guard in the batch.
     guard: usize,
 }
 
-/// Some requests in the making.
+/// Requests that are served under the locks of their keys.
 pub struct LockedBatch<'e> {
-    engine: &'e Engine,
-    places: SmallVec<[Place; LOCKED_BATCH_REQUESTS_MAX]>,
+    data: &'e Data,
+    slots: SmallVec<[Slot; LOCKED_BATCH_REQUESTS_MAX]>,
     guards: SmallVec<[Guard<'e>; LOCKED_BATCH_REQUESTS_MAX]>,
-    /// The last change that was seen or made.
+    /// The latest change that was seen or made.
     barrier: Barrier,
     growth: Growth,
     changes: u64,
     records: Records,
-    /// What was changed, and is freed without the locks.
+    /// The entries that were replaced: they are freed after the locks are released.
     old: SmallVec<[Entry; LOCKED_BATCH_REQUESTS_MAX]>,
 }
 
 impl<'e> LockedBatch<'e> {
-    /// Locks the shards of these keys, against changes or against all others, and has their entries fetched from memory.
+    /// Locks the shards of these keys, for writing or for reading, and prefetches their entries.
     pub(super) fn new<'k>(
-        engine: &'e Engine,
+        data: &'e Data,
         keys: impl Iterator<Item = &'k [u8]>,
         is_writing: bool,
     ) -> Self {
-        let table = &engine.table;
-        let places = keys.map(|key| {
+        let table = &data.table;
+        let slots = keys.map(|key| {
             let hash = table.hash(key);
             let shard = Table::shard_of(hash);
             table.prefetch_shard(shard);
-            Place {
+            Slot {
                 hash,
                 shard,
                 guard: 0,
             }
         });
-        let mut run = Self {
-            engine,
-            places: places.collect(),
+        let mut batch = Self {
+            data,
+            slots: slots.collect(),
             guards: SmallVec::new(),
             barrier: Barrier::default(),
             growth: Growth::default(),
@@ -85,17 +88,17 @@ impl<'e> LockedBatch<'e> {
             records: Records::default(),
             old: SmallVec::new(),
         };
-        run.lock(is_writing);
-        for place in &run.places {
-            prefetch_entry(run.guards[place.guard].shard(), place.hash);
+        batch.lock(is_writing);
+        for slot in &batch.slots {
+            prefetch_entry(batch.guards[slot.guard].shard(), slot.hash);
         }
-        run
+        batch
     }
 
-    /// One order for everybody: two runs cannot wait for each other. The place of each entry is fetched as soon as its shard is
-    /// locked: by the end most have come.
+    /// Locks the shards in ascending order, as everybody does: two batches cannot wait for each other. The buckets of each key
+    /// are prefetched as soon as its shard is locked: when the last is, most have arrived.
     fn lock(&mut self, is_writing: bool) {
-        let numbered = self.places.iter().map(|place| place.shard).enumerate();
+        let numbered = self.slots.iter().map(|slot| slot.shard).enumerate();
         let mut order: SmallVec<[(usize, usize); LOCKED_BATCH_REQUESTS_MAX]> =
             numbered.map(|(request, shard)| (shard, request)).collect();
         order.sort_unstable();
@@ -103,64 +106,61 @@ impl<'e> LockedBatch<'e> {
         for (shard, request) in order {
             if locked != Some(shard) {
                 locked = Some(shard);
-                let table = &self.engine.table;
-                let (guard, changed) = if is_writing {
-                    let (shard, changed) = table.write_shard(shard);
-                    (Guard::Write(shard), changed)
+                let table = &self.data.table;
+                let (guard, last_change) = if is_writing {
+                    let (shard, last_change) = table.write_shard(shard);
+                    (Guard::Write(shard), last_change)
                 } else {
-                    let (shard, changed) = table.read_shard(shard);
-                    (Guard::Read(shard), changed)
+                    let (shard, last_change) = table.read_shard(shard);
+                    (Guard::Read(shard), last_change)
                 };
                 self.guards.push(guard);
-                self.barrier.raise(Barrier(changed));
+                self.barrier.raise(Barrier(last_change));
             }
             let guard = self.guards.len() - 1;
-            let place = &mut self.places[request];
-            place.guard = guard;
-            prefetch_place(self.guards[guard].shard(), place.hash);
+            let slot = &mut self.slots[request];
+            slot.guard = guard;
+            prefetch_bucket(self.guards[guard].shard(), slot.hash);
         }
     }
 
     /// Shows the value of the key of this request, unless it is long.
-    pub fn read(&self, request: usize, key: Key<'_>, show: impl FnOnce(Value<'_>)) -> Read {
-        let place = self.places[request];
-        let shard = self.guards[place.guard].shard();
-        find(shard, place.hash, key.as_bytes()).map_or(Read::Missing, |entry| shown(entry, show))
+    pub fn read(&self, request: usize, key: Key<'_>, show: impl FnOnce(Value<'_>)) -> ReadOutcome {
+        let slot = self.slots[request];
+        let shard = self.guards[slot.guard].shard();
+        find(shard, slot.hash, key.as_bytes())
+            .map_or(ReadOutcome::Missing, |entry| show_value(entry, show))
     }
 
-    /// Stores a value under the key of this request; returns true if the key did not exist.
+    /// Puts a value under the key of this request. Returns whether the key is new.
     ///
     /// # Errors
-    /// `DISK`, while the disk takes no changes; nothing has changed then.
+    /// [`DiskFault`], while the disk takes no changes; nothing has changed then.
     pub fn put(
         &mut self,
         request: usize,
         key: Key<'_>,
         value: Value<'_>,
     ) -> Result<bool, DiskFault> {
-        let Engine { store, table, .. } = self.engine;
+        let Data { store, table } = self.data;
         store.admit()?;
         store.note(&Change::Put(key, value), &mut self.records);
         self.changes += 1;
-        let place = self.places[request];
-        let Guard::Write(shard) = &mut self.guards[place.guard] else {
-            unreachable!("a run with a change locks its shards against all others")
+        let slot = self.slots[request];
+        let Guard::Write(shard) = &mut self.guards[slot.guard] else {
+            unreachable!("a batch with a change locks its shards for writing")
         };
-        let (is_new, old) = table.put(
-            place.shard,
-            shard,
-            place.hash,
-            (key, value),
-            &mut self.growth,
-        );
-        let is_new = is_new || old.as_ref().is_some_and(is_gone);
-        self.old.extend(old);
+        let replaced = table.put(slot.shard, shard, slot.hash, (key, value), &mut self.growth);
+        let is_new = replaced.is_new();
+        if let Replaced::Entry(old) = replaced {
+            self.old.push(old);
+        }
         Ok(is_new)
     }
 
-    /// Gives the locks up; what the replies have to wait for.
+    /// Records the changes and releases the locks. Returns the barrier that the replies have to wait for.
     #[must_use]
-    pub fn end(mut self) -> Barrier {
+    pub fn finish(mut self) -> Barrier {
         self.record();
         self.barrier
     }
@@ -170,10 +170,10 @@ impl<'e> LockedBatch<'e> {
         if changes == 0 {
             return;
         }
-        let Engine { store, table, .. } = self.engine;
+        let Data { store, table } = self.data;
         let change = store.append_all(changes, std::mem::take(&mut self.records));
-        for place in &self.places {
-            table.note(place.shard, change);
+        for slot in &self.slots {
+            table.set_last_change(slot.shard, change);
         }
         self.barrier.raise(Barrier(change));
         table.grow(std::mem::take(&mut self.growth));
@@ -182,7 +182,7 @@ impl<'e> LockedBatch<'e> {
 
 impl Drop for LockedBatch<'_> {
     fn drop(&mut self) {
-        // Not ended only where a request has panicked: what was changed before is recorded all the same.
+        // Without `finish` only where a request has panicked: what was changed before is in memory, and so must be recorded.
         self.record();
     }
 }

@@ -1,12 +1,12 @@
-//! The table while it is filled from disk, by several threads at once.
+//! The map while it is filled from disk, by several threads at once.
 //!
-//! In: changes by shard. Out: a table.
+//! In: changes, by shard. Out: the filled map.
 
-use super::map::Table;
+use super::map::{SHARDS, Table};
 use crate::model::Key;
 use crate::persistence::chunks::{Load, Op};
 
-/// What has been loaded so far.
+/// The map, as far as it has been loaded.
 #[derive(Debug, Default)]
 pub(super) struct Loading {
     table: Table,
@@ -20,7 +20,7 @@ impl Loading {
 
 impl Load for Loading {
     fn shards(&self) -> usize {
-        self.table.shards()
+        SHARDS
     }
 
     fn hash(&self, key: Key<'_>) -> u64 {

@@ -1,7 +1,7 @@
-//! Keys that are not there, and that somebody depends on.
+//! Watches on keys that are missing.
 //!
-//! In: keys that are looked for in vain, and keys that come. Out: whether one has come since, even if it has gone again. Promise:
-//! it costs who puts keys one look at a counter while nobody asks.
+//! In: keys that were looked for in vain, and keys that are put. Out: whether a watched key has appeared since, even if it has
+//! gone again. Promise: while nothing is watched, a put pays for one look at a counter.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -9,91 +9,92 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::model::Key;
 
-/// A key that was not there; once everybody has dropped it, nothing is kept of it.
+/// A watch on a missing key. Clones share it; once the last is dropped, nothing is kept of the key.
 #[derive(Debug, Clone)]
-pub struct MissingKeyWatch(Arc<Missed>);
+pub struct MissingKeyWatch(Arc<Watched>);
 
 #[derive(Debug)]
-struct Missed {
-    has_ended: AtomicBool,
+struct Watched {
+    has_appeared: AtomicBool,
     key: Arc<str>,
     all: Arc<All>,
 }
 
 impl MissingKeyWatch {
-    /// Whether the key has come since.
+    /// Returns whether the key has appeared since the watch began.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.0.has_ended.load(Relaxed)
+    pub fn has_appeared(&self) -> bool {
+        self.0.has_appeared.load(Relaxed)
     }
 }
 
-type ByName = HashMap<Arc<str>, Weak<Missed>>;
+type ByKey = HashMap<Arc<str>, Weak<Watched>>;
 
-/// All such keys.
+/// All missing keys that are watched.
 #[derive(Debug, Default)]
-pub(super) struct MissingKeys(Arc<All>);
+pub struct MissingKeys(Arc<All>);
 
 #[derive(Debug, Default)]
 struct All {
+    /// The length of `by_key`, for a look without its lock.
     count: AtomicUsize,
-    by_name: Mutex<ByName>,
+    by_key: Mutex<ByKey>,
 }
 
 impl All {
-    fn by_name(&self) -> MutexGuard<'_, ByName> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_key(&self) -> MutexGuard<'_, ByKey> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_count(&self, by_name: &ByName) {
-        self.count.store(by_name.len(), Relaxed);
+    fn update_count(&self, by_key: &ByKey) {
+        self.count.store(by_key.len(), Relaxed);
     }
 }
 
 impl MissingKeys {
-    /// Notes that a key is not there, under the lock of its shard.
-    pub(super) fn note(&self, key: Key<'_>) -> MissingKeyWatch {
-        let mut by_name = self.0.by_name();
-        if let Some(missed) = by_name.get(key.as_str()).and_then(Weak::upgrade) {
-            return MissingKeyWatch(missed);
+    /// Watches a key that is missing. Called under the lock of its shard, so that no put comes between look and watch.
+    pub fn watch(&self, key: Key<'_>) -> MissingKeyWatch {
+        let mut by_key = self.0.by_key();
+        if let Some(watched) = by_key.get(key.as_str()).and_then(Weak::upgrade) {
+            return MissingKeyWatch(watched);
         }
         let key: Arc<str> = key.as_str().into();
-        let missed = Arc::new(Missed {
-            has_ended: AtomicBool::new(false),
+        let watched = Arc::new(Watched {
+            has_appeared: AtomicBool::new(false),
             key: Arc::clone(&key),
             all: Arc::clone(&self.0),
         });
-        by_name.insert(key, Arc::downgrade(&missed));
-        self.0.note_count(&by_name);
-        MissingKeyWatch(missed)
+        by_key.insert(key, Arc::downgrade(&watched));
+        self.0.update_count(&by_key);
+        MissingKeyWatch(watched)
     }
 
-    /// Notes that a key has come, under the lock of its shard.
-    pub(super) fn end(&self, key: Key<'_>) {
+    /// Tells the watches of a key that it has appeared. Called under the lock of its shard.
+    pub fn set_appeared(&self, key: Key<'_>) {
         if self.0.count.load(Relaxed) == 0 {
             return;
         }
-        let mut by_name = self.0.by_name();
-        let missed = by_name.remove(key.as_str());
-        self.0.note_count(&by_name);
-        // Whoever drops the last one takes the lock.
-        drop(by_name);
-        if let Some(missed) = missed.and_then(|missed| missed.upgrade()) {
-            missed.has_ended.store(true, Relaxed);
+        let mut by_key = self.0.by_key();
+        let watched = by_key.remove(key.as_str());
+        self.0.update_count(&by_key);
+        // Before the upgrade below: if it drops the last holder, that takes this lock.
+        drop(by_key);
+        if let Some(watched) = watched.and_then(|watched| watched.upgrade()) {
+            watched.has_appeared.store(true, Relaxed);
         }
     }
 }
 
-impl Drop for Missed {
+impl Drop for Watched {
     fn drop(&mut self) {
-        let mut by_name = self.all.by_name();
-        // Another may have been noted since nobody has had this one.
-        if by_name
+        let mut by_key = self.all.by_key();
+        // Since the last holder has gone, the key may have got a new watch, which stays.
+        if by_key
             .get(&self.key)
-            .is_some_and(|missed| missed.strong_count() == 0)
+            .is_some_and(|watched| watched.strong_count() == 0)
         {
-            by_name.remove(&self.key);
-            self.all.note_count(&by_name);
+            by_key.remove(&self.key);
+            self.all.update_count(&by_key);
         }
     }
 }
@@ -104,20 +105,20 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_key_that_nobody_depends_on_any_more() {
-        let absences = MissingKeys::default();
+        let missing = MissingKeys::default();
         let key = Key::parse(b"a").expect("a key");
-        let (one, other) = (absences.note(key), absences.note(key));
+        let (one, other) = (missing.watch(key), missing.watch(key));
         drop(one);
-        assert_eq!(absences.0.by_name().len(), 1);
+        assert_eq!(missing.0.by_key().len(), 1);
         drop(other);
-        assert_eq!(absences.0.by_name().len(), 0);
-        let again = absences.note(key);
-        absences.end(key);
-        assert!(again.has_ended());
-        // It is gone by now; the next one is another.
-        let next = absences.note(key);
+        assert_eq!(missing.0.by_key().len(), 0);
+        let again = missing.watch(key);
+        missing.set_appeared(key);
+        assert!(again.has_appeared());
+        // Its watch has ended; the next one is another.
+        let next = missing.watch(key);
         drop(again);
-        assert!(!next.has_ended());
-        assert_eq!(absences.0.count.load(Relaxed), 1);
+        assert!(!next.has_appeared());
+        assert_eq!(missing.0.count.load(Relaxed), 1);
     }
 }

@@ -1,92 +1,76 @@
-//! The engine: the only door to the data, and the order of map and journal.
+//! The engine: the only way to the data, and the order of map and journal.
 //!
-//! In: keys and values whose limits have been checked. Out: what is there now. Promises:
+//! In: keys and values whose limits have been checked. Out: values, counts, entries. Promises:
 //! - a change is recorded before it is seen, under the lock of its key: replay order is memory order, per key;
-//! - what `commit` has let pass is as safe as `--durability` says, and so is everything that a reader has been shown before;
+//! - once `wait_until_durable` returns, what a batch has made or seen is as safe as `--durability` says;
 //! - a scan shows every pair that is there from its beginning to its end exactly once, and holds no lock meanwhile.
 
+mod barrier;
 mod batch_access;
+mod data;
+mod error;
+mod expiry;
 mod load;
 mod map;
 mod missing_key_watch;
+mod read;
+mod scan;
 mod snapshotter;
 mod write_transaction;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use map::Table;
-
+pub use barrier::Barrier;
 pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
-pub use map::Position;
+pub use error::EngineError;
+pub use map::Cursor;
 pub use missing_key_watch::MissingKeyWatch;
-pub use write_transaction::{Mark, WriteTransaction};
+pub use read::ReadOutcome;
+pub use scan::Scan;
+pub use write_transaction::{Savepoint, WriteTransaction};
 
 use crate::model::entry::Entry;
-use crate::model::{Change, Key, UnixMs, Value, now_ms};
+use crate::model::{Change, Key, Value};
 use crate::persistence::chunks::Load as _;
 use crate::persistence::files::{Files, System};
 pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use crate::persistence::{
     Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
 };
-use crate::protocol::ErrorReply;
+use data::Data;
+use expiry::Expiry;
 use load::Loading;
-use snapshotter::Saver;
+use map::LockedShards;
+use read::show_value;
+use snapshotter::Snapshotter;
 
-/// Values up to this length are copied to the reply under the lock; a longer one is sent from its entry, in pieces.
-const COPIED_BYTES_MAX: usize = 64 << 10;
-
-/// How many keys are deleted as one change where all with a prefix are.
-pub const DELETED_AT_A_TIME: usize = 1000;
-
-/// The last change that a batch of requests has made or seen: what its replies have to wait for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Barrier(u64);
-
-impl Barrier {
-    /// Another change was made or seen.
-    pub fn raise(&mut self, other: Self) {
-        self.0 = self.0.max(other.0);
-    }
-}
-
-/// What a read found.
-#[derive(Debug)]
-pub enum Read {
-    /// The value was shown.
-    Shown,
-    /// The value is long: here is its entry, to be sent in pieces.
-    Long(Entry),
-    /// There is no such key.
-    Missing,
-}
+/// The most keys that are deleted as one change where all keys with a prefix are deleted.
+pub const DELETE_CHUNK_KEYS: usize = 1000;
 
 /// The data of one server.
 pub struct Engine {
-    table: Table,
-    store: Store,
-    saver: Saver,
-    /// How many pairs have expired since the start.
-    expired: AtomicU64,
+    data: Arc<Data>,
+    expiry: Expiry,
+    snapshotter: Snapshotter,
 }
 
 impl Engine {
-    /// Opens a data folder and loads what it holds; `progress` is told how far it is.
+    /// Opens a data folder and loads what it holds; `progress` is updated on the way.
     ///
     /// # Errors
-    /// [`StoreError`]: the folder cannot be used, is in use, or is damaged. Nothing has been changed then.
+    /// [`StoreError`], if the folder cannot be used, is in use, or is damaged: nothing has been changed then. Also if
+    /// `--durability off` asks for a save first, and that fails.
     pub fn open(options: &Options, progress: &Progress) -> Result<Arc<Self>, StoreError> {
         Self::open_on(Arc::new(System), options, progress)
     }
 
-    /// As `open`, on any disk.
+    /// Opens a data folder as `open` does, on any disk.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], as `open`.
     pub fn open_on(
         files: Arc<dyn Files>,
         options: &Options,
@@ -94,34 +78,42 @@ impl Engine {
     ) -> Result<Arc<Self>, StoreError> {
         let loading = Loading::default();
         let store = Store::open(files, options, &loading, progress)?;
-        let engine = Self::new(loading, store);
+        let engine = Arc::new(Self {
+            data: data_of(loading, store),
+            expiry: Expiry::default(),
+            snapshotter: Snapshotter::new(),
+        });
         while engine.expire() {}
-        if options.durability == Durability::Off && engine.store.is_unsaved() {
+        let store = &engine.data.store;
+        if options.durability == Durability::Off && store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
-            snapshotter::save(&engine).map_err(StoreError::FirstSave)?;
-        } else if engine.store.needs_save() {
-            // If it fails, it is tried again while reads are served.
-            let _ = snapshotter::save(&engine);
+            snapshotter::save_at_full_speed(&engine.data).map_err(StoreError::FirstSave)?;
+        } else if store.needs_save() {
+            // If it fails, the snapshotter tries again while reads are served.
+            let _ = snapshotter::save_at_full_speed(&engine.data);
         }
-        Saver::start(&engine, options.save_interval);
+        engine
+            .snapshotter
+            .start(&engine.data, options.save_interval);
         Ok(engine)
     }
 
-    /// Looks at a data folder that no server uses, and changes nothing; how many pairs can be read, and what is wrong.
+    /// Inspects a data folder that no server uses, and changes nothing. Returns the number of pairs that can be read, and the
+    /// faults.
     ///
     /// # Errors
-    /// [`StoreError`]: it cannot be looked at.
+    /// [`StoreError`], if the folder cannot be read or is in use.
     pub fn check(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Inspection), StoreError> {
         let loading = Loading::default();
         let inspection = Store::check(files, path, &loading)?;
         Ok((loading.pairs(), inspection))
     }
 
-    /// Mends a damaged data folder: what can be read is saved, what was there before is kept beside it. Nothing is changed if
-    /// nothing is damaged.
+    /// Repairs a damaged data folder: saves what can be read, and keeps what was there before beside it. A sound folder is not
+    /// changed. Returns the number of pairs, and what was found.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], if the folder cannot be read or is in use, or if what could be read cannot be saved.
     pub fn repair(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Salvaged), StoreError> {
         let loading = Loading::default();
         let options = Options {
@@ -133,285 +125,205 @@ impl Engine {
         let mut salvaged = Store::salvage(files, &options, &loading)?;
         let pairs = loading.pairs();
         if let Some(store) = salvaged.store.take() {
-            let engine = Self::new(loading, store);
-            snapshotter::save(&engine).map_err(StoreError::Unmended)?;
+            let data = data_of(loading, store);
+            snapshotter::save_at_full_speed(&data).map_err(StoreError::Unmended)?;
         }
         Ok((pairs, salvaged))
     }
 
-    fn new(loading: Loading, store: Store) -> Arc<Self> {
-        Arc::new(Self {
-            table: loading.end(),
-            store,
-            saver: Saver::new(),
-            expired: AtomicU64::new(0),
-        })
-    }
-
-    /// Has the pairs of these keys fetched from memory, all at once: they are about to be looked up. It changes nothing.
+    /// Prefetches the pairs of keys that are about to be looked up, all at once. It changes nothing.
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
-        self.table.prefetch(keys);
+        self.data.table.prefetch(keys);
     }
 
-    /// Shows the value of a key, unless it is long.
-    pub fn read(&self, key: Key<'_>, seen: &mut Barrier, show: impl FnOnce(Value<'_>)) -> Read {
-        let (read, changed) = self.table.read(key, |entry| shown(entry, show));
-        seen.raise(Barrier(changed));
-        read.unwrap_or(Read::Missing)
+    /// Shows the value of a key, unless it is long, and raises `seen` to the change that this shows.
+    pub fn read(
+        &self,
+        key: Key<'_>,
+        seen: &mut Barrier,
+        show: impl FnOnce(Value<'_>),
+    ) -> ReadOutcome {
+        let (read, last_change) = self.data.table.read(key, |entry| show_value(entry, show));
+        seen.raise(Barrier(last_change));
+        read.unwrap_or(ReadOutcome::Missing)
     }
 
-    /// Begins a run of requests with these keys, one each; whether any of them may change its key.
+    /// Locks the keys of some requests, one each: for writing if any of them may change its key, else for reading.
     #[must_use]
-    pub fn run<'k>(
+    pub fn lock_batch<'k>(
         &self,
         keys: impl Iterator<Item = &'k [u8]>,
         is_writing: bool,
     ) -> LockedBatch<'_> {
-        LockedBatch::new(self, keys, is_writing)
+        LockedBatch::new(&self.data, keys, is_writing)
     }
 
-    /// Begins changes of these keys that belong together.
+    /// Begins a transaction on these keys. Others wait for them until it ends.
     #[must_use]
     pub fn begin(&self, keys: &[Key<'_>]) -> WriteTransaction<'_> {
-        WriteTransaction::new(self, self.table.lock(keys))
+        WriteTransaction::new(&self.data, LockedShards::lock(&self.data.table, keys))
     }
 
-    /// Begins changes of any keys that belong together: everybody else waits.
+    /// Begins a transaction on any keys. Everybody else waits until it ends.
     #[must_use]
     pub fn begin_on_all(&self) -> WriteTransaction<'_> {
-        WriteTransaction::new(self, self.table.lock_all())
+        WriteTransaction::new(&self.data, LockedShards::lock_all(&self.data.table))
     }
 
-    /// Stores a value under a key; returns true if the key did not exist.
+    /// Puts a value under a key, and raises `made` to this change. Returns whether the key is new.
     ///
     /// # Errors
-    /// `DISK`, while the disk takes no changes; nothing has changed then.
+    /// [`DiskFault`], while the disk takes no changes; nothing has changed then.
     pub fn put(
         &self,
         key: Key<'_>,
         value: Value<'_>,
         made: &mut Barrier,
     ) -> Result<bool, DiskFault> {
-        let record = self.store.encode(&Change::Put(key, value));
-        let mut locked = self.table.lock(&[key]);
-        let change = self.store.append(record)?;
-        let (is_new, old) = locked.put(key, value);
-        locked.note(change);
+        let Data { store, table } = &*self.data;
+        let record = store.encode(&Change::Put(key, value));
+        let mut locked = LockedShards::lock(table, &[key]);
+        // Appended before it is put, under the lock: two racing puts of one key must not be replayed in the other order.
+        let change = store.append(record)?;
+        let replaced = locked.put(key, value);
+        locked.set_last_change(change);
         drop(locked);
         made.raise(Barrier(change));
-        // It is freed here, not under the lock.
-        Ok(is_new || old.is_some_and(|old| is_gone(&old)))
+        // The old entry is freed here, after the lock is released.
+        Ok(replaced.is_new())
     }
 
-    /// How many keys, without those that have expired and are still to be deleted.
+    /// Returns the number of keys, without those that have expired.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        self.unexpired(self.table.keys())
+        self.data.table.live_keys()
     }
 
-    /// How many of so many keys are left without those that have expired.
-    fn unexpired(&self, keys: u64) -> u64 {
-        keys.saturating_sub(self.table.expired_keys(now_ms()))
-    }
-
-    /// How many of the keys expire.
+    /// Returns the number of keys that expire, those included that have and are not deleted yet.
     #[must_use]
     pub fn keys_expiring(&self) -> u64 {
-        self.table.keys_expiring()
+        self.data.table.keys_expiring()
     }
 
-    /// How many pairs have expired since the start.
+    /// Returns the number of keys that were deleted since the start because they had expired.
     #[must_use]
     pub fn expired(&self) -> u64 {
-        self.expired.load(Relaxed)
+        self.expiry.expired()
     }
 
-    /// What whoever is shown anything of all the data has seen.
+    /// Returns the latest change of all: the barrier of a look at all the data.
     #[must_use]
-    pub fn everything(&self) -> Barrier {
-        Barrier(self.store.appended())
+    pub fn latest_change(&self) -> Barrier {
+        Barrier(self.data.store.appended())
     }
 
-    /// Bytes of all keys and values.
+    /// Returns the bytes of all keys and values.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
-        self.table.data_bytes()
+        self.data.table.data_bytes()
     }
 
-    /// Begins a scan of the pairs whose key begins with a prefix.
+    /// Begins a scan of the pairs whose keys begin with a prefix.
     #[must_use]
-    pub fn scan(self: &Arc<Self>, prefix: Key<'_>) -> Scan {
-        Scan {
-            engine: Arc::clone(self),
-            prefix: prefix.as_bytes().to_vec(),
-            shard: 0,
-            seen: Barrier::default(),
-        }
+    pub fn scan(&self, prefix: Key<'_>) -> Scan {
+        Scan::new(&self.data, prefix)
     }
 
-    /// Deletes those of these entries that are still there, as one change; how many.
+    /// Returns at least `least` pairs from a cursor on, if there are so many, and the cursor of the next page; `None` after the
+    /// last. Expired pairs count, and are left out then. A walk from page to page that begins at 0 shows every pair that is
+    /// there from its beginning to its end.
+    #[must_use]
+    pub fn page(
+        &self,
+        from: Cursor,
+        least: usize,
+        seen: &mut Barrier,
+    ) -> (Vec<Entry>, Option<Cursor>) {
+        scan::page(&self.data.table, from, least, seen)
+    }
+
+    /// Returns a random pair, or `None` if there is none. It reads one shard, and more only where that holds none.
+    #[must_use]
+    pub fn random(&self, seen: &mut Barrier) -> Option<Entry> {
+        scan::random(&self.data.table, seen)
+    }
+
+    /// Deletes the keys of these entries where they are still there, as one change. Returns their number.
     ///
     /// # Errors
-    /// As [`Group::end`].
-    pub fn delete(&self, entries: &[Entry], made: &mut Barrier) -> Result<u64, ErrorReply> {
+    /// As [`WriteTransaction::commit`].
+    pub fn delete(&self, entries: &[Entry], made: &mut Barrier) -> Result<u64, EngineError> {
         let keys: Vec<Key<'_>> = entries.iter().map(Entry::key).collect();
-        let mut group = self.begin(&keys);
-        let deleted = keys.iter().filter(|key| group.delete(**key)).count();
-        group.end(made)?;
+        let mut transaction = self.begin(&keys);
+        let deleted = keys.iter().filter(|key| transaction.delete(**key)).count();
+        transaction.commit(made)?;
         Ok(deleted as u64)
     }
 
-    /// Waits until what a batch has made or seen is as safe as `--durability` promises. No reply may leave before: neither that
+    /// Deletes some of the keys that have expired, under one lock. Returns whether there may be more.
+    pub fn expire(&self) -> bool {
+        self.expiry.expire(&self.data)
+    }
+
+    /// Waits until the changes up to a barrier are as safe as `--durability` promises. No reply may leave before: neither that
     /// of a write, nor that of a read, which may have seen another's.
     ///
     /// # Errors
-    /// `DISK`: the changes that were waiting are in memory, and are written as soon as the disk takes them, but may be lost
-    /// if the server ends before. Reads are still true.
-    pub async fn commit(&self, barrier: Barrier) -> Result<(), DiskFault> {
-        self.store.commit(barrier.0).await
+    /// [`DiskFault`], while the disk takes no changes. The changes are in memory, and are written as soon as it does, but may be
+    /// lost if the server ends before. Reads are still true.
+    pub async fn wait_until_durable(&self, barrier: Barrier) -> Result<(), DiskFault> {
+        self.data.store.commit(barrier.0).await
     }
 
     /// Follows the changes of keys with a prefix, after a revision or from now on. Who begins to follow and then reads the
     /// pairs misses none.
     ///
     /// # Errors
-    /// [`FollowError`].
+    /// [`FollowError`], if there is no journal, or if it does not hold the changes after that revision.
     pub fn follow(&self, prefix: Key<'_>, after: Option<u64>) -> Result<Follower, FollowError> {
-        self.store.follow(prefix, after)
+        self.data.store.follow(prefix, after)
     }
 
     /// Saves all pairs, and waits for it. Changes that were made before the call are in store.json when it returns.
     ///
     /// # Errors
-    /// Why it could not be done. The old store.json and the journals are kept then.
+    /// [`DiskFault`], if the disk does not take the snapshot, or the server is stopping. The old store.json and the journals
+    /// are kept then.
     pub async fn save(&self) -> Result<(), DiskFault> {
-        self.saver.save().await
+        self.snapshotter.save().await
     }
 
-    /// From now on a save takes all of a core: the server stops, and nobody is served any more.
-    pub fn hurry(&self) {
-        self.saver.hurry();
+    /// From now on, lets saves take all of a core. For the end of the server, when no client is served any more.
+    pub fn save_at_full_speed(&self) {
+        self.snapshotter.save_at_full_speed();
     }
 
-    /// How many changes there are that store.json does not hold.
+    /// Returns the number of changes that store.json does not hold.
     #[must_use]
     pub fn unsaved_changes(&self) -> u64 {
-        self.store.unsaved_changes()
+        self.data.store.unsaved_changes()
     }
 
-    /// Whether there are changes that store.json does not hold.
+    /// Returns whether there are changes that store.json does not hold.
     #[must_use]
     pub fn is_unsaved(&self) -> bool {
-        self.store.is_unsaved()
+        self.data.store.is_unsaved()
     }
 
-    /// At least `least` pairs from a position on, if there are so many, and the position where the next ones begin; none after
-    /// the last. A walk from page to page, which begins at 0, shows every pair that is there from its beginning to its end.
-    pub fn page(
-        &self,
-        from: Position,
-        least: usize,
-        seen: &mut Barrier,
-    ) -> (Vec<Entry>, Option<Position>) {
-        let (mut page, next, changed) = self.table.page(from, least);
-        seen.raise(Barrier(changed));
-        page.retain(|entry| !is_gone(entry));
-        (page, next)
-    }
-
-    /// Deletes some of what has expired, and says whether there may be more. It looks at what is due alone, not at all the data.
-    pub fn expire(&self) -> bool {
-        if self.table.keys_expiring() == 0 {
-            return false;
-        }
-        let now = now_ms();
-        for shard in 0..self.table.shards() {
-            let due = self.table.expired(shard, now);
-            // Until the disk takes changes again, a pair is only hidden.
-            if !due.is_empty() {
-                return self.delete_expired(&due, now).is_ok();
-            }
-        }
-        false
-    }
-
-    /// Deletes entries of one shard, if they are still the ones that have expired.
-    fn delete_expired(&self, due: &[Entry], now: UnixMs) -> Result<(), DiskFault> {
-        let mut keys: Vec<Key<'_>> = due.iter().map(Entry::key).collect();
-        let mut locked = self.table.lock(&keys);
-        keys.retain(|key| locked.get(*key).is_some_and(|entry| entry.is_expired(now)));
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let record = self.store.encode(&Change::Delete(&keys));
-        let change = self.store.append(record)?;
-        for key in &keys {
-            locked.remove(*key);
-        }
-        locked.note(change);
-        self.expired.fetch_add(keys.len() as u64, Relaxed);
-        Ok(())
-    }
-
-    /// The state of the disk and of the last save.
+    /// Returns the state of the disk and of the last save.
     #[must_use]
     pub fn disk(&self) -> Disk {
-        self.store.disk()
+        self.data.store.disk()
     }
+}
+
+fn data_of(loading: Loading, store: Store) -> Arc<Data> {
+    let table = loading.end();
+    Arc::new(Data { table, store })
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({} keys)", self.keys())
-    }
-}
-
-/// Shows the value of an entry, unless it is long or gone.
-fn shown(entry: &Entry, show: impl FnOnce(Value<'_>)) -> Read {
-    if is_gone(entry) {
-        Read::Missing
-    } else if entry.value_bytes().len() > COPIED_BYTES_MAX {
-        Read::Long(entry.clone())
-    } else {
-        show(entry.value());
-        Read::Shown
-    }
-}
-
-fn is_gone(entry: &Entry) -> bool {
-    // Only a pair that expires pays for a look at the clock.
-    entry.expires_at().is_some() && entry.is_expired(now_ms())
-}
-
-/// A walk over the pairs whose key begins with a prefix.
-#[derive(Debug)]
-pub struct Scan {
-    engine: Arc<Engine>,
-    prefix: Vec<u8>,
-    shard: usize,
-    seen: Barrier,
-}
-
-impl Scan {
-    /// What it has shown so far.
-    #[must_use]
-    pub fn seen(&self) -> Barrier {
-        self.seen
-    }
-}
-
-impl Iterator for Scan {
-    type Item = Vec<Entry>;
-
-    /// The pairs of one shard more; they may be none.
-    fn next(&mut self) -> Option<Vec<Entry>> {
-        if self.shard == self.engine.table.shards() {
-            return None;
-        }
-        let (mut entries, changed) = self.engine.table.entries(self.shard, &self.prefix);
-        self.seen.raise(Barrier(changed));
-        self.shard += 1;
-        entries.retain(|entry| !is_gone(entry));
-        Some(entries)
     }
 }

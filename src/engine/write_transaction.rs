@@ -1,91 +1,96 @@
-//! Changes that belong together: of one key after a look at it, of several keys, or of a whole transaction.
+//! A write transaction: changes of one key after a look at it, of several keys, or of a whole MULTI, all or none.
 //!
 //! In: the keys, whose shards are locked from the beginning to the end. Out: one record. Promises: nobody sees a part of it;
-//! what cannot be recorded has not happened, and neither has what is dropped before its end.
+//! what cannot be recorded has not happened, and a transaction that is dropped before its commit is rolled back.
 
 use smallvec::SmallVec;
 
-use super::map::{Locked, Taken};
-use super::{Barrier, Engine, MissingKeyWatch, is_gone};
+use super::barrier::Barrier;
+use super::data::Data;
+use super::error::EngineError;
+use super::map::{LockedShards, RemovedEntries};
+use super::missing_key_watch::MissingKeyWatch;
+use super::read::has_expired;
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, Value};
-use crate::persistence::{DiskFault, RECORD_BYTES_MAX, Record};
-use crate::protocol::{ErrorCode, ErrorReply};
+use crate::persistence::{RECORD_BYTES_MAX, Record};
 
-/// One step, and what it has done away with.
+/// One change, with what takes it back.
 enum Step {
-    /// This has come in the place of that.
+    /// This entry has come in the place of that one.
     Put(Entry, Option<Entry>),
-    /// This has gone.
+    /// This entry was removed.
     Delete(Entry),
-    /// All this has gone.
-    Clear(Taken),
+    /// All these entries were removed.
+    Clear(RemovedEntries),
 }
 
-/// Changes in the making.
+/// Changes that are made in memory, under locks, and not yet recorded.
 pub struct WriteTransaction<'a> {
-    engine: &'a Engine,
-    locked: Locked<'a>,
+    data: &'a Data,
+    locked: LockedShards<'a>,
     steps: SmallVec<[Step; 1]>,
-    /// Bytes of keys and values that the steps hold: their record is no shorter.
+    /// The bytes of keys and values that the steps hold: a lower bound of their record's length.
     bytes: usize,
 }
 
-/// How much has been done so far.
+/// A point of a transaction to which it can be rolled back.
 #[derive(Debug, Clone, Copy)]
-pub struct Mark(usize);
+pub struct Savepoint {
+    steps: usize,
+}
 
 impl<'a> WriteTransaction<'a> {
-    pub(super) fn new(engine: &'a Engine, locked: Locked<'a>) -> Self {
+    pub(super) fn new(data: &'a Data, locked: LockedShards<'a>) -> Self {
         Self {
-            engine,
+            data,
             locked,
             steps: SmallVec::new(),
             bytes: 0,
         }
     }
 
-    /// What whoever looks at these keys has seen.
+    /// Returns the latest change that a look at the locked keys shows.
     #[must_use]
     pub fn seen(&self) -> Barrier {
-        Barrier(self.locked.changed())
+        Barrier(self.locked.last_change())
     }
 
-    /// The pair of a key, as it is now.
+    /// Returns the entry of a key, with the changes of this transaction.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
-        self.locked.get(key).filter(|entry| !is_gone(entry))
+        self.locked.get(key).filter(|entry| !has_expired(entry))
     }
 
-    /// Notes that a key is not there; tells later whether it has come since.
+    /// Watches a key that this transaction has found missing.
     #[must_use]
     pub fn watch_missing_key(&self, key: Key<'_>) -> MissingKeyWatch {
-        self.engine.table.absences.note(key)
+        self.data.table.missing_keys().watch(key)
     }
 
-    /// Stores a value under a key; returns true if the key did not exist.
+    /// Puts a value under a key. Returns whether the key is new.
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> bool {
         let entry = Entry::new(key, value);
         let old = self.locked.insert(entry.clone());
-        let is_new = old.as_ref().is_none_or(is_gone);
+        let is_new = old.as_ref().is_none_or(has_expired);
         self.push(Step::Put(entry, old));
         is_new
     }
 
-    /// Deletes a key; whether it was there.
+    /// Deletes a key. Returns whether it was there.
     pub fn delete(&mut self, key: Key<'_>) -> bool {
         let Some(old) = self.locked.remove(key) else {
             return false;
         };
-        let was_there = !is_gone(&old);
+        let was_there = !has_expired(&old);
         self.push(Step::Delete(old));
         was_there
     }
 
     /// Deletes every key; all shards must be locked.
     pub fn clear(&mut self) {
-        // Where this has been done before there is nothing to be kept.
+        // A second clear in one transaction would find nothing to remove, and nothing to record.
         if self.steps.is_empty() || self.locked.keys() > 0 {
-            self.steps.push(Step::Clear(self.locked.take_all()));
+            self.steps.push(Step::Clear(self.locked.remove_all()));
         }
     }
 
@@ -94,60 +99,69 @@ impl<'a> WriteTransaction<'a> {
         self.steps.push(step);
     }
 
-    /// How many keys there are, without those that have expired.
+    /// Returns the number of keys, with the changes of this transaction, without those that have expired.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        self.engine.unexpired(self.locked.keys())
+        self.data.table.live_of(self.locked.keys())
     }
 
-    /// That the changes so far are too long to be recorded as one, if they are: `TOO_LARGE`.
+    /// Checks that the changes so far may fit into one record. The commit checks the record itself.
+    ///
+    /// # Errors
+    /// [`EngineError::TooLarge`], once they are known not to.
+    pub fn check_size(&self) -> Result<(), EngineError> {
+        if self.bytes > RECORD_BYTES_MAX {
+            return Err(EngineError::TooLarge { bytes: self.bytes });
+        }
+        Ok(())
+    }
+
+    /// Returns the point that has been reached.
     #[must_use]
-    pub fn excess(&self) -> Option<ErrorReply> {
-        (self.bytes > RECORD_BYTES_MAX).then(|| too_large(self.bytes))
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            steps: self.steps.len(),
+        }
     }
 
-    /// How much has been done so far.
-    #[must_use]
-    pub fn mark(&self) -> Mark {
-        Mark(self.steps.len())
-    }
-
-    /// Undoes what was done since.
-    pub fn undo(&mut self, since: Mark) {
-        while self.steps.len() > since.0
+    /// Takes back the changes that were made after a savepoint.
+    pub fn roll_back_to(&mut self, savepoint: Savepoint) {
+        while self.steps.len() > savepoint.steps
             && let Some(step) = self.steps.pop()
         {
             self.bytes -= step.bytes();
             match step {
                 Step::Put(_, Some(old)) | Step::Delete(old) => drop(self.locked.insert(old)),
                 Step::Put(new, None) => drop(self.locked.remove(new.key())),
-                Step::Clear(taken) => self.locked.put_back(taken),
+                Step::Clear(removed) => self.locked.put_back(removed),
             }
         }
     }
 
-    /// Records all of it; whether there was anything.
+    /// Records all changes as one, releases the locks, and raises `made`, which the reply has to wait for. Returns whether there
+    /// were any.
     ///
     /// # Errors
-    /// `DISK`, while the disk takes no changes; `TOO_LARGE`. Nothing has changed then.
-    pub fn end(mut self, made: &mut Barrier) -> Result<bool, ErrorReply> {
+    /// [`EngineError::Disk`], while the disk takes no changes; [`EngineError::TooLarge`], if the record would be over the limit.
+    /// The transaction is rolled back then.
+    pub fn commit(mut self, made: &mut Barrier) -> Result<bool, EngineError> {
         if self.steps.is_empty() {
             return Ok(false);
         }
-        if let Some(error) = self.excess() {
-            return Err(error);
-        }
+        self.check_size()?;
         let record = self.record();
         if let Some(record) = &record
             && record.bytes() > RECORD_BYTES_MAX
         {
-            return Err(too_large(record.bytes()));
+            return Err(EngineError::TooLarge {
+                bytes: record.bytes(),
+            });
         }
-        let change = self.engine.store.append(record)?;
-        self.locked.note(change);
+        let change = self.data.store.append(record)?;
+        self.locked.set_last_change(change);
         made.raise(Barrier(change));
         let steps = std::mem::take(&mut self.steps);
-        // What is freed is freed without the locks.
+        // The locks go before the old entries are freed.
         drop(self);
         if steps.iter().any(|step| matches!(step, Step::Clear(_))) {
             // Ten million entries take a second to free; no request waits for it, unless there is no thread to be had.
@@ -157,7 +171,7 @@ impl<'a> WriteTransaction<'a> {
     }
 
     fn record(&self) -> Option<Record> {
-        let store = &self.engine.store;
+        let store = &self.data.store;
         match &*self.steps {
             [Step::Put(entry, _)] => store.encode(&Change::Put(entry.key(), entry.value())),
             [Step::Clear(_)] => store.encode(&Change::Clear),
@@ -196,23 +210,8 @@ impl Step {
     }
 }
 
-fn too_large(bytes: usize) -> ErrorReply {
-    ErrorReply::new(
-        ErrorCode::TooLarge,
-        format!(
-            "these changes together take at least {bytes} bytes as one record, and may take {RECORD_BYTES_MAX}; nothing was changed"
-        ),
-    )
-}
-
 impl Drop for WriteTransaction<'_> {
     fn drop(&mut self) {
-        self.undo(Mark(0));
-    }
-}
-
-impl From<DiskFault> for ErrorReply {
-    fn from(fault: DiskFault) -> Self {
-        Self::new(ErrorCode::Disk, fault.to_string())
+        self.roll_back_to(Savepoint { steps: 0 });
     }
 }

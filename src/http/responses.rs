@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use super::door::{Door, FoundValue, expiry_json};
 use crate::codec::json::{self, Pieces};
 use crate::command::{Replies, Stream};
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, ValueBytes};
 use crate::model::{UnixMs, Value};
 use crate::protocol::{Dialect, Reply};
 
@@ -113,12 +113,12 @@ fn respond(body: Body) -> Response {
 }
 
 /// Returns the JSON form of a long value: its opening, its pieces, its closing. With an expiry it is an object.
-fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces, String) {
+fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces<ValueBytes>, String) {
     let end = expires_at.map_or_else(
         || "}".to_owned(),
         |at| format!(",\"$expires_at\":{}}}", expiry_json(Some(at))),
     );
-    let pieces = Pieces::new(entry);
+    let pieces = Pieces::new(entry.into_value_bytes());
     match (pieces.is_text(), expires_at) {
         (true, None) => (b"\"", pieces, "\"".to_owned()),
         (true, Some(_)) => (b"{\"$text\":\"", pieces, format!("\"{end}")),
@@ -132,7 +132,7 @@ struct Object {
     /// What has been written and not been sent.
     chunk: Vec<u8>,
     /// The rest of a long value, and its closing.
-    pieces: Option<(Pieces, String)>,
+    pieces: Option<(Pieces<ValueBytes>, String)>,
     has_begun: bool,
 }
 

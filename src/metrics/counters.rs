@@ -1,7 +1,7 @@
-//! Plain counters: what the server has done since it started.
+//! Counters of what the server has done since it started.
 //!
-//! In: a `Tally` of each batch of requests. Out: the figures that STATS and the shim show, and how long requests took.
-//! Promises: every request is counted once, in the row of its command; a figure read twice never falls back.
+//! In: a `Tally` of each batch of requests. Out: totals, latencies, and the rate of requests. Promises: every request is counted
+//! once, in the row of its command; a total never decreases.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,29 +10,30 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::histogram::{Counts, Latencies};
 
-/// Over how much of the past the rate of requests is measured.
+/// The time over which the rate of requests is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// What one batch of requests adds. Counted apart and added at once, so that the counters' cache lines, which every
-/// connection shares, are touched once a batch.
+/// The counts of one batch of requests. They are added to the totals at once: the cache lines of those are shared by all
+/// connections, and are touched once a batch.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// By the place of the command in the table.
+    /// Requests of each command, by its place in the table of commands.
     pub commands: Vec<u64>,
-    /// Requests, those that were no command included.
+    /// All requests, also those whose command is unknown.
     pub requests: u64,
     /// Reads that found their key.
     pub hits: u64,
-    /// Reads that did not.
+    /// Reads that did not find their key.
     pub misses: u64,
     /// Requests answered with an error.
     pub errors: u64,
-    /// When the first of them was taken up: each is answered once all are. None: how long they take is not told.
+    /// The time at which the batch began. Each of its requests takes until its end, as their replies leave together. With `None`
+    /// they are not timed.
     pub since: Option<Instant>,
 }
 
 impl Tally {
-    /// A tally of what is taken up now.
+    /// Begins the tally of a batch, and its time.
     #[must_use]
     pub fn begin() -> Self {
         Self {
@@ -41,7 +42,7 @@ impl Tally {
         }
     }
 
-    /// A tally of one request, of the command at this place, that is taken up now.
+    /// Begins the tally of one request of the command at this place of the table.
     #[must_use]
     pub fn of(place: usize) -> Self {
         let mut tally = Self::begin();
@@ -50,7 +51,7 @@ impl Tally {
         tally
     }
 
-    /// Counts one request of the command at this place.
+    /// Counts one request of the command at this place of the table.
     pub fn command(&mut self, place: usize) {
         if self.commands.len() <= place {
             self.commands.resize(place + 1, 0);
@@ -78,7 +79,7 @@ impl Tally {
 pub struct Stats {
     started: Instant,
     commands: Vec<AtomicU64>,
-    /// How long they took; memory is taken for those that are used.
+    /// Latencies of each command; allocated when it is first used.
     latencies: Vec<OnceLock<Latencies>>,
     requests: AtomicU64,
     hits: AtomicU64,
@@ -90,7 +91,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counters at nought, for a table of so many commands.
+    /// Makes counters that are zero, for a table of so many commands.
     #[must_use]
     pub fn new(commands: usize) -> Self {
         let started = Instant::now();
@@ -112,7 +113,7 @@ impl Stats {
         }
     }
 
-    /// Adds what a batch has counted, and empties the tally.
+    /// Adds the counts of a batch, and sets them to zero in the tally.
     pub fn add(&self, tally: &mut Tally) {
         let took = tally.since.map(|since| since.elapsed());
         let totals = self.commands.iter().zip(&self.latencies);
@@ -156,7 +157,7 @@ impl Stats {
         Presence(self)
     }
 
-    /// Notes the number of requests so far; called once a second, it makes the rate that of the last seconds.
+    /// Samples the number of requests. Called once a second, for `requests_per_second`.
     pub fn sample(&self) {
         let now = Instant::now();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +167,7 @@ impl Stats {
         }
     }
 
-    /// Requests per second over the last seconds.
+    /// Returns the requests per second over the last five seconds.
     #[must_use]
     pub fn requests_per_second(&self) -> f64 {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,63 +182,63 @@ impl Stats {
         counted / seconds
     }
 
-    /// Seconds since the server started.
+    /// Returns the seconds since the server started.
     #[must_use]
     pub fn uptime_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
 
-    /// How often the command at this place of the table was asked for.
+    /// Returns the number of requests of the command at this place of the table.
     #[must_use]
     pub fn of_command(&self, place: usize) -> u64 {
         self.commands[place].load(Relaxed)
     }
 
-    /// How long the requests of the command at this place of the table took, those that have been timed.
+    /// Returns the latencies of the command at this place of the table, as far as its requests were timed.
     #[must_use]
     pub fn latencies_of(&self, place: usize) -> Counts {
         let latencies = self.latencies[place].get();
         latencies.map(Latencies::counts).unwrap_or_default()
     }
 
-    /// Requests in total.
+    /// Returns the number of requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    /// Reads that found their key.
+    /// Returns the number of reads that found their key.
     #[must_use]
     pub fn hits(&self) -> u64 {
         self.hits.load(Relaxed)
     }
 
-    /// Reads that did not find their key.
+    /// Returns the number of reads that did not find their key.
     #[must_use]
     pub fn misses(&self) -> u64 {
         self.misses.load(Relaxed)
     }
 
-    /// Requests answered with an error.
+    /// Returns the number of requests answered with an error.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
     }
 
-    /// Connections now.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
     }
 
-    /// Connections since the start.
+    /// Returns the number of connections since the start.
     #[must_use]
     pub fn connections_total(&self) -> u64 {
         self.connections_total.load(Relaxed)
     }
 }
 
-/// A connection that is counted.
+/// A connection that is counted as open until this is dropped.
 #[derive(Debug)]
 pub struct Presence<'a>(&'a Stats);
 

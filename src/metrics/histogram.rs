@@ -1,21 +1,21 @@
-//! How long requests took: counts by length, of which any share of the requests can be told to a quarter of its value.
+//! A histogram of latencies, from which any quantile can be read to a quarter of its value.
 //!
-//! In: how long a batch took, and how many requests it had. Out: the counts. Promises: to count takes two additions, and waits
-//! for nobody; a count read twice never falls back.
+//! In: the time that a batch took, and its number of requests. Out: counts by time. Promises: to record takes two atomic
+//! additions and no lock; a count never decreases.
 
 use std::iter::repeat_with;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Parts of a microsecond that are told apart: most requests of a pipeline take less than one.
+/// The resolution, in parts of a microsecond: most requests of a pipeline take less than one.
 const PER_MICROSECOND: u64 = 16;
-/// Each doubling has so many slots, all of the same width.
+/// The number of slots between a time and its double, all of the same width.
 const SLOTS_PER_DOUBLING: usize = 4;
-/// How often one part doubles up to the longest time that is told apart from longer ones, 2^24 us or 17 seconds.
+/// The number of doublings from one part of a microsecond up to the longest time with a slot of its own, 2^24 us or 17 seconds.
 const DOUBLINGS: usize = 28;
 const SLOTS: usize = SLOTS_PER_DOUBLING * (DOUBLINGS - 1);
 
-/// Counts of requests by how long they took.
+/// A histogram that many threads record into.
 #[derive(Debug)]
 pub struct Latencies {
     slots: Box<[AtomicU64]>,
@@ -32,14 +32,14 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Counts so many requests that took so long each.
+    /// Records so many requests that took this long each.
     pub fn add(&self, took: Duration, requests: u64) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.slots[slot_of(ns)].fetch_add(requests, Relaxed);
         self.sum_ns.fetch_add(ns.saturating_mul(requests), Relaxed);
     }
 
-    /// The counts at this moment.
+    /// Returns the counts at this moment.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
@@ -49,7 +49,7 @@ impl Latencies {
     }
 }
 
-/// Counts of requests by how long they took, up to one moment, or between two.
+/// Counts of requests by the time they took, up to one moment, or between two.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     slots: Vec<u64>,
@@ -57,19 +57,20 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// How many requests.
+    /// Returns the number of requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.slots.iter().sum()
     }
 
-    /// How long they took together.
+    /// Returns the sum of their times.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
-    /// How many took up to 1 us, 2 us, 4 us, and so on: each time, in microseconds, and the count.
+    /// Returns cumulative counts: the number of requests that took up to 1 us, 2 us, 4 us, and so on, each after its time in
+    /// microseconds.
     pub fn up_to(&self) -> impl Iterator<Item = (u64, u64)> {
         let first = slot_of(1000) + 1;
         let mut seen: u64 = self.slots.iter().take(first).sum();
@@ -84,7 +85,8 @@ impl Counts {
             .map(|(power, count)| (1 << power, count))
     }
 
-    /// The time in which this share of the requests was done, rounded up to the end of its slot; none if there were no requests.
+    /// Returns a quantile, rounded up to the end of its slot: the time within which this share of the requests was done. `None` if
+    /// there were no requests.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         #[expect(
@@ -102,7 +104,7 @@ impl Counts {
         Some(end_of(slot))
     }
 
-    /// Adds others.
+    /// Adds the counts of others.
     pub fn add(&mut self, others: &Self) {
         self.slots
             .resize(self.slots.len().max(others.slots.len()), 0);
@@ -112,7 +114,7 @@ impl Counts {
         self.sum_ns = self.sum_ns.wrapping_add(others.sum_ns);
     }
 
-    /// What has come since these, which are earlier ones.
+    /// Returns the counts since earlier ones.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let earlier_slots = earlier.slots.iter().chain(std::iter::repeat(&0));
@@ -124,7 +126,8 @@ impl Counts {
     }
 }
 
-/// The slot of a time; the last that belongs to it is where it ends. Below four parts each has its own, from there on each doubling has four.
+/// Returns the slot of a time, which includes its end. Below four parts of a microsecond each part has a slot; from there on each
+/// doubling has four.
 fn slot_of(ns: u64) -> usize {
     let ns = ns.saturating_sub(1);
     let parts = (ns / 1000) * PER_MICROSECOND + ns % 1000 * PER_MICROSECOND / 1000;
@@ -137,7 +140,7 @@ fn slot_of(ns: u64) -> usize {
     usize::try_from(slot).map_or(SLOTS - 1, |slot| slot.min(SLOTS - 1))
 }
 
-/// Where a slot ends.
+/// Returns the longest time that belongs to a slot.
 fn end_of(slot: usize) -> Duration {
     let next = slot as u64 + 1;
     let per_doubling = SLOTS_PER_DOUBLING as u64;

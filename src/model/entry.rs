@@ -1,20 +1,19 @@
-//! How a pair lies in memory, and how the entries of a shard are reached: the one island of unsafe code.
+//! The packed form of a pair in memory, and the access to the entries of a shard: the one island of unsafe code.
 //!
-//! In: keys and values. Out: an [`Entry`], one allocation behind one thin pointer, shared by counting: a slow reader keeps the
-//! pair it is being sent, and nothing else, and no lock. Promises: what holders read never changes; an entry that nobody else
-//! holds can be written over in place.
+//! In: keys and values. Out: an [`Entry`], one allocation behind one thin pointer, shared by reference count: a slow reader
+//! keeps the pair it is being sent, and nothing else, and no lock. Promises: what a holder reads never changes; an entry with
+//! one holder can be overwritten in place.
 //!
 //! ```text
-//! bytes  0..4   how many hold it
-//!        4..8   the length of the key; the highest bit says that the pair expires
-//!        8..12  the length of the value
-//!       12..    [when it expires, 8 bytes, little-endian] key value
+//! bytes  0..4   reference count
+//!        4..8   length of the key; its highest bit: the pair expires
+//!        8..12  length of the value
+//!       12..    [expiry, Unix time in ms, 8 bytes, little-endian] key value
 //! ```
 //!
 //! What it is worth: with a safe `ThinArc`, whose head is twice as long, an entry of a key of 16 bytes and a value of 64 takes
-//! 112 bytes in place of 96, and its value cannot be written over in place. A look-up waits for memory three or four times, each
-//! time for the read before; [`prefetch`] has those of several keys made at once. With both, and the runs of the engine that
-//! use them, a GET of 64 in a pipeline, of a million random keys, takes 0.20 us of a core in place of 0.41, and a SET 0.22 in
+//! 112 bytes in place of 96, and its value cannot be overwritten in place. A look-up waits for memory three or four times, each
+//! time for the read before; with [`prefetch`] those of several keys overlap. With both, and the locked batches of the engine, a GET of 64 in a pipeline, of a million random keys, takes 0.20 us of a core in place of 0.41, and a SET 0.22 in
 //! place of 0.61.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -31,7 +30,7 @@ use crate::model::{Key, UnixMs, Value};
 /// Marks, in the length of the key, that eight bytes with its expiry stand before it.
 const EXPIRES: u32 = 1 << 31;
 const EXPIRY_BYTES: usize = size_of::<UnixMs>();
-/// So many holders can only be a fault; one more could wrap to none, and free what is in use.
+/// The most holders. So many can only be a fault, and before the count wraps to 0 and frees an entry in use, the process aborts.
 const HOLDERS_MAX: u32 = 1 << 31;
 const CACHE_LINE_BYTES: usize = 64;
 
@@ -42,7 +41,7 @@ struct Head {
     value_bytes: u32,
 }
 
-/// One pair in one allocation, shared by counting.
+/// One pair in one allocation, shared by reference count.
 ///
 /// It is hashed and compared by its key alone, so that a map of entries is a map from key to value.
 pub struct Entry(NonNull<Head>);
@@ -97,7 +96,7 @@ impl Entry {
         }
     }
 
-    /// Expiry, key and value, one after the other.
+    /// Returns expiry, key and value, one after the other.
     fn bytes(&self) -> &[u8] {
         let length = self.value_start() + self.head().value_bytes as usize;
         // SAFETY: so many bytes were filled behind the head by `new`; they only change while nobody borrows them.
@@ -119,32 +118,32 @@ impl Entry {
         self.key_start() + (self.head().key_bytes & !EXPIRES) as usize
     }
 
-    /// The key's bytes, always UTF-8.
+    /// Returns the bytes of the key, which are UTF-8.
     #[must_use]
     pub fn key_bytes(&self) -> &[u8] {
         &self.bytes()[self.key_start()..self.value_start()]
     }
 
-    /// The key.
+    /// Returns the key.
     #[must_use]
     pub fn key(&self) -> Key<'_> {
         Key::parse(self.key_bytes()).expect("an entry is made of a key")
     }
 
-    /// The value's bytes.
+    /// Returns the bytes of the value.
     #[must_use]
     pub fn value_bytes(&self) -> &[u8] {
         &self.bytes()[self.value_start()..]
     }
 
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn value(&self) -> Value<'_> {
         Value::parse_until(self.value_bytes(), self.expires_at())
             .expect("an entry is made of a value")
     }
 
-    /// When the pair ceases to be, if ever.
+    /// Returns the time at which the pair expires, if it does.
     #[must_use]
     pub fn expires_at(&self) -> Option<UnixMs> {
         (self.key_start() > 0).then(|| {
@@ -155,26 +154,32 @@ impl Entry {
         })
     }
 
-    /// Whether the pair has ceased to be at `now`.
+    /// Returns whether the pair has expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: UnixMs) -> bool {
         self.expires_at()
             .is_some_and(|expires_at| expires_at <= now)
     }
 
-    /// Whether it is this very entry, and not another of the same key.
+    /// Returns whether both are the same allocation, not only pairs of the same key.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 
-    /// Writes a value over the one that is here, if that is as long, neither expires, and nobody else holds the entry;
-    /// whether it has.
+    /// Turns the entry into the owner of its value's bytes.
+    #[must_use]
+    pub fn into_value_bytes(self) -> ValueBytes {
+        ValueBytes(self)
+    }
+
+    /// Overwrites the value in place if the new one is as long, neither expires, and nobody else holds the entry. Returns whether
+    /// it has.
     pub fn overwrite(&mut self, value: Value<'_>) -> bool {
         let is_alike = self.head().value_bytes as usize == value.bytes().len()
             && self.key_start() == 0
             && value.expires_at().is_none();
-        // What the last other holder has read, it has read before: `Drop` releases, this acquires.
+        // The reads of the last other holder come before the write: its `Drop` releases, this acquires.
         if !is_alike || self.head().holders.load(Ordering::Acquire) != 1 {
             return false;
         }
@@ -188,29 +193,38 @@ impl Entry {
         true
     }
 
-    /// Has what is read first of it fetched from memory.
+    /// Prefetches the first two cache lines, which hold the head and mostly the key.
     pub fn prefetch(&self) {
         let start = self.0.as_ptr().cast::<u8>();
         prefetch(start);
         prefetch(start.wrapping_add(CACHE_LINE_BYTES));
     }
 
-    /// Bytes in memory: the allocation, and the place in the table.
+    /// Returns the bytes in memory: of the allocation, and of the bucket in the hash table.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        // Eight bytes and a byte of the hash, and an eighth of the places stays free.
-        const PLACE: usize = 10;
-        size_of::<Head>() + self.bytes().len() + PLACE
+        // A pointer and a byte of the hash; and an eighth of the buckets stays free.
+        const BUCKET_BYTES: usize = 10;
+        size_of::<Head>() + self.bytes().len() + BUCKET_BYTES
     }
 
-    /// Bytes of key and value together.
+    /// Returns the bytes of key and value together.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         self.bytes().len() - self.key_start()
     }
 }
 
-/// The layout of an entry with so many bytes behind its head.
+/// The bytes of a value, in the entry that holds them: nothing is copied.
+pub struct ValueBytes(Entry);
+
+impl AsRef<[u8]> for ValueBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.value_bytes()
+    }
+}
+
+/// Returns the layout of an entry with so many bytes behind its head.
 fn layout(bytes: usize) -> Layout {
     let whole = Layout::new::<Head>().extend(
         Layout::array::<u8>(bytes).expect("the limits of a pair are far below those of memory"),
@@ -220,7 +234,7 @@ fn layout(bytes: usize) -> Layout {
 
 impl Clone for Entry {
     fn clone(&self) -> Self {
-        // A holder makes another: nothing is published by it.
+        // Relaxed: whoever clones holds it already, so nothing is published by this.
         let holders = self.head().holders.fetch_add(1, Ordering::Relaxed);
         if holders >= HOLDERS_MAX {
             std::process::abort();
@@ -234,7 +248,7 @@ impl Drop for Entry {
         if self.head().holders.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
-        // All that the others have done with it comes before it is freed.
+        // The reads of all other holders come before it is freed.
         fence(Ordering::Acquire);
         let layout = layout(self.bytes().len());
         // SAFETY: the last holder is gone; the place was allocated with this layout.
@@ -282,10 +296,10 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// One shard of the map.
+/// A shard of the map.
 pub type Shard = RawTable<(Entry, SharedValue<()>)>;
 
-/// The entries of a shard, in no order.
+/// Returns the entries of a shard, in no order.
 pub fn entries_of(shard: &Shard) -> impl Iterator<Item = &Entry> {
     // SAFETY: the table outlives the iterator, which borrows it, and nobody changes it meanwhile.
     #[allow(unsafe_code)]
@@ -298,20 +312,20 @@ pub fn entries_of(shard: &Shard) -> impl Iterator<Item = &Entry> {
     })
 }
 
-/// Has the place in a shard fetched from memory where the entry with this hash stands, if it is there.
-pub fn prefetch_place(shard: &Shard, hash: u64) {
+/// Prefetches the bucket of a shard in which a look-up of this hash begins, and its control byte.
+pub fn prefetch_bucket(shard: &Shard, hash: u64) {
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the table, too, takes the lower bits"
+        reason = "the hash table, too, takes the lower bits"
     )]
     let place = hash as usize & (shard.buckets() - 1);
-    // A byte of each hash stands at the end, the entries before it, backwards.
+    // hashbrown's layout: control bytes from here on upwards, buckets downwards.
     let end = shard.data_end().as_ptr();
     prefetch(end.cast::<u8>().wrapping_add(place));
     prefetch(end.wrapping_sub(place + 1));
 }
 
-/// Has the entries with this hash fetched, which is one, hardly ever more.
+/// Prefetches the entry with this hash; very rarely there are two.
 pub fn prefetch_entry(shard: &Shard, hash: u64) {
     shard.find(hash, |(entry, _)| {
         entry.prefetch();
@@ -319,7 +333,7 @@ pub fn prefetch_entry(shard: &Shard, hash: u64) {
     });
 }
 
-/// Has a line of memory fetched. Any address will do: one that is nobody's does nothing.
+/// Prefetches a cache line. Any address will do, a dangling one too: it is a hint, and does nothing then.
 pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint to the processor, which neither reads nor faults.
@@ -358,7 +372,7 @@ mod tests {
     }
 
     /// Goal: the packed entry is what a plain safe one would be, whatever is done to it.
-    /// Method: the same random steps on both: make, share, write over, give up; all that are held are compared.
+    /// Method: the same random steps on both: make, clone, overwrite, drop; all that are held are compared.
     #[test]
     fn an_entry_is_what_a_plain_pair_is_whatever_is_done_to_it() {
         struct Plain {
@@ -420,7 +434,7 @@ mod tests {
                 }
             }
         }
-        assert!(overwritten > 100, "only {overwritten} were written over");
+        assert!(overwritten > 100, "only {overwritten} were overwritten");
     }
 
     #[test]
@@ -462,7 +476,7 @@ mod tests {
         }
         for number in 0..100_u64 {
             // Hints: they may ask for anything, and change nothing.
-            prefetch_place(&shard, number << 40 | number);
+            prefetch_bucket(&shard, number << 40 | number);
             prefetch_entry(&shard, number << 40 | number);
         }
         let mut keys: Vec<u64> = entries_of(&shard)

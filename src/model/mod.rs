@@ -1,26 +1,26 @@
-//! What is stored and what a change is: `Key`, `Value`, `Change` (one journal record).
+//! The data model: `Key`, `Value`, and `Change` (one journal record).
 //!
-//! In: bytes from any door. Out: values whose limits have been checked once, here, so that no layer below asks again.
+//! In: bytes from any interface. Out: keys and values. Promise: their limits are checked once, here, so that no layer below
+//! asks again.
 
 pub mod entry;
 
 use std::fmt;
 
-/// The longest key, in bytes: long enough for any name, short enough that keys alone cannot exhaust a buffer. (A fuzzer is to
-/// come to each limit with inputs of a few hundred bytes.)
+/// The longest key, in bytes: long enough for any name, short enough that keys alone cannot exhaust a buffer. (Shorter for
+/// fuzzers, which reach each limit with inputs of a few hundred bytes then.)
 pub const KEY_BYTES_MAX: usize = if cfg!(fuzzing) { 16 } else { 64 << 10 };
 
-/// The longest value, in bytes: a picture or a document fits, and ten that are being received as they are stay under a
-/// gigabyte.
+/// The longest value, in bytes: a picture or a document fits, and ten that are received at the same time stay under a gigabyte.
 pub const VALUE_BYTES_MAX: usize = if cfg!(fuzzing) { 256 } else { 64 << 20 };
 
-/// A moment, in milliseconds since 1970-01-01 UTC.
+/// A time, in milliseconds since 1970-01-01 UTC.
 pub type UnixMs = u64;
 
-/// The last moment at which a pair can expire: the end of the year 9999, as far as RFC 3339 and its readers go.
+/// The latest expiry: the end of the year 9999, as far as RFC 3339 and its readers go.
 pub const EXPIRES_AT_MAX: UnixMs = 253_402_207_200_000;
 
-/// Why bytes cannot be a key or a value.
+/// Bytes cannot be a key or a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
     /// The key is longer than [`KEY_BYTES_MAX`].
@@ -29,7 +29,7 @@ pub enum PairError {
     /// The value is longer than [`VALUE_BYTES_MAX`].
     #[error("the value has {0} bytes, and may have {VALUE_BYTES_MAX}")]
     ValueTooLarge(usize),
-    /// The key is not UTF-8.
+    /// The key is not UTF-8, from this byte on, counted from 1.
     #[error("the key is not UTF-8 (its byte {0})")]
     KeyNotText(usize),
 }
@@ -42,12 +42,12 @@ impl<'a> Key<'a> {
     /// Takes bytes as a key.
     ///
     /// # Errors
-    /// [`PairError::KeyTooLarge`] and [`PairError::KeyNotText`].
+    /// [`PairError::KeyTooLarge`], if they are over the limit; [`PairError::KeyNotText`], if they are not UTF-8.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PairError> {
         if bytes.len() > KEY_BYTES_MAX {
             return Err(PairError::KeyTooLarge(bytes.len()));
         }
-        // Nearly all are, and this look costs a third of the other.
+        // Nearly all keys are ASCII, and this check costs a third of the other.
         if !bytes.is_ascii()
             && let Err(error) = std::str::from_utf8(bytes)
         {
@@ -56,13 +56,13 @@ impl<'a> Key<'a> {
         Ok(Self(bytes))
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(self) -> &'a str {
-        std::str::from_utf8(self.0).expect("`parse` has looked")
+        std::str::from_utf8(self.0).expect("`parse` has checked it")
     }
 
-    /// The key as bytes.
+    /// Returns the key as bytes.
     #[must_use]
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
@@ -75,13 +75,13 @@ impl fmt::Debug for Key<'_> {
     }
 }
 
-/// Whether a value is text: UTF-8.
+/// Returns whether bytes are text, which is UTF-8.
 #[must_use]
 pub fn is_text(bytes: &[u8]) -> bool {
     bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
-/// A value: any bytes, at most [`VALUE_BYTES_MAX`] of them, and when they cease to be.
+/// A value: any bytes, at most [`VALUE_BYTES_MAX`] of them, and its expiry, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
     bytes: &'a [u8],
@@ -89,18 +89,18 @@ pub struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Takes bytes as a value that stays until it is deleted.
+    /// Takes bytes as a value that does not expire.
     ///
     /// # Errors
-    /// [`PairError::ValueTooLarge`].
+    /// [`PairError::ValueTooLarge`], if they are over the limit.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PairError> {
         Self::parse_until(bytes, None)
     }
 
-    /// Takes bytes as a value that ceases to be at `expires_at`.
+    /// Takes bytes as a value that expires at `expires_at`, or never.
     ///
     /// # Errors
-    /// [`PairError::ValueTooLarge`].
+    /// [`PairError::ValueTooLarge`], if they are over the limit.
     pub fn parse_until(bytes: &'a [u8], expires_at: Option<UnixMs>) -> Result<Self, PairError> {
         if bytes.len() > VALUE_BYTES_MAX {
             return Err(PairError::ValueTooLarge(bytes.len()));
@@ -108,13 +108,13 @@ impl<'a> Value<'a> {
         Ok(Self { bytes, expires_at })
     }
 
-    /// The bytes of the value.
+    /// Returns the bytes of the value.
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// When the value ceases to be, if ever.
+    /// Returns the time at which the value expires, if it does.
     #[must_use]
     pub fn expires_at(self) -> Option<UnixMs> {
         self.expires_at
@@ -134,7 +134,7 @@ pub enum Change<'a> {
     Group(&'a [Change<'a>]),
 }
 
-/// The time now, in milliseconds since 1970-01-01 UTC.
+/// Returns the time now.
 #[must_use]
 pub fn now_ms() -> UnixMs {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)

@@ -5,7 +5,7 @@
 
 use crate::codec::json::Pieces;
 use crate::command::Replies;
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, ValueBytes};
 use crate::protocol::{Dialect, ErrorReply, Reply, line, resp};
 
 /// The number of bytes at which replies are sent, however many requests are still to be executed.
@@ -28,7 +28,7 @@ pub enum Tail {
     /// The value itself, then CRLF.
     Bytes(Entry),
     /// The value as a JSON string, then its closing quote.
-    Json(Pieces),
+    Json(Pieces<ValueBytes>),
 }
 
 impl Output {
@@ -94,7 +94,7 @@ impl Output {
             resp::value_opening(&mut self.bytes, entry.value_bytes().len());
             Tail::Bytes(entry)
         } else {
-            let pieces = Pieces::new(entry);
+            let pieces = Pieces::new(entry.into_value_bytes());
             let opening = line::value_opening(key_in_item, pieces.is_text());
             self.bytes.extend(opening);
             Tail::Json(pieces)

@@ -50,7 +50,7 @@ impl Pipeline<'_> {
                 Some((item.end, stop))
             });
             if let Some(locked) = locked {
-                self.dispatcher.barrier.raise(locked.end());
+                self.dispatcher.barrier.raise(locked.finish());
             }
             if stopped.is_some() {
                 return stopped;
@@ -147,5 +147,5 @@ fn lock<'s>(
     }
     let requests = items.iter().flat_map(|item| &item.request);
     let keys = requests.map(|request| batch.key(request));
-    Some(service.engine().ok()?.run(keys, is_writing))
+    Some(service.engine().ok()?.lock_batch(keys, is_writing))
 }

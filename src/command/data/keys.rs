@@ -12,8 +12,6 @@ use crate::command::spec::KeyFlag::{
     Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update,
 };
 use crate::command::spec::{ANY, Command, Flag, Group, KeySpec, Scope};
-use crate::engine::Barrier;
-use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
 
@@ -220,7 +218,7 @@ fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         let mut transaction = call.engine()?.begin_on_all();
         call.barrier.raise(transaction.seen());
         transaction.clear();
-        transaction.end(call.barrier)?;
+        transaction.commit(call.barrier)?;
     }
     call.done(Reply::Ok)
 }
@@ -235,22 +233,7 @@ fn flush(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    let engine = call.engine()?;
-    let mut seen = Barrier::default();
-    // Twice around at the most: from a random place to the end, and from the beginning.
-    let found = [fastrand::u64(..) >> 11, 0].into_iter().find_map(|from| {
-        let mut from = Some(from);
-        while let Some(position) = from {
-            let (page, next) = engine.page(position, 1, &mut seen);
-            if let Some(entry) = page.first() {
-                return Some(Entry::clone(entry));
-            }
-            from = next;
-        }
-        None
-    });
-    call.barrier.raise(seen);
-    match found {
+    match call.engine()?.random(call.barrier) {
         Some(entry) => call.done(Reply::Value(entry.key_bytes())),
         None => call.done(Reply::NotFound),
     }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::namespaces::Namespaces;
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::engine::{DELETED_AT_A_TIME, Scan};
+use crate::engine::{DELETE_CHUNK_KEYS, Scan};
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
@@ -256,7 +256,7 @@ impl Source for Deletion {
         Box::pin(async move {
             let mut deleted = 0;
             while let Some(entries) = next_of(&mut self.scan, pull).await {
-                for entries in entries.chunks(DELETED_AT_A_TIME) {
+                for entries in entries.chunks(DELETE_CHUNK_KEYS) {
                     let done = pull.service.engine().and_then(|engine| {
                         let count = engine.delete(entries, pull.barrier)?;
                         Ok(count)

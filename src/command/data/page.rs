@@ -15,7 +15,7 @@ use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
 use crate::command::spec::{ANY, Command, Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::engine::Position;
+use crate::engine::Cursor;
 use crate::model::entry::Entry;
 use crate::model::{Key, is_text};
 use crate::protocol::{ErrorReply, Reply};
@@ -75,7 +75,7 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 /// A page that is to be made.
 struct Page {
-    cursor: Position,
+    cursor: Cursor,
     prefix: Box<[u8]>,
     search: Search,
     limit: usize,
@@ -122,7 +122,7 @@ fn show(entry: &Entry, replies: &mut dyn Replies) {
 /// The pairs of a page.
 struct Found {
     entries: Vec<Entry>,
-    next: Option<Position>,
+    next: Option<Cursor>,
     /// The number of pairs that were searched.
     searched: u64,
 }

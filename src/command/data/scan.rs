@@ -88,7 +88,7 @@ fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         Some(transaction) => transaction.keys(),
         None => engine.keys(),
     };
-    call.barrier.raise(engine.everything());
+    call.barrier.raise(engine.latest_change());
     call.done(Reply::Count(keys))
 }
 

@@ -21,7 +21,7 @@ use crate::command::spec::KeyFlag::{
 use crate::command::spec::{ANY, Command, Flag, Group, KeySpec};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::version::version_of;
-use crate::engine::{Read, WriteTransaction};
+use crate::engine::{ReadOutcome, WriteTransaction};
 use crate::model::entry::Entry;
 use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
 use crate::protocol::{ErrorReply, Reply, Stored};
@@ -225,11 +225,11 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn get(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let read = call.read(key, |call, value| call.replies.reply(Reply::Found(value)))?;
-    call.count_read(!matches!(read, Read::Missing));
+    call.count_read(!matches!(read, ReadOutcome::Missing));
     match read {
-        Read::Shown => {}
-        Read::Long(entry) => call.replies.long_value(entry),
-        Read::Missing => call.replies.reply(Reply::NotFound),
+        ReadOutcome::Shown => {}
+        ReadOutcome::Long(entry) => call.replies.long_value(entry),
+        ReadOutcome::Missing => call.replies.reply(Reply::NotFound),
     }
     Ok(Outcome::Done)
 }
@@ -240,11 +240,11 @@ fn version(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         let version = version_of(value.bytes());
         call.replies.reply(Reply::Value(version.as_bytes()));
     })?;
-    call.count_read(!matches!(read, Read::Missing));
+    call.count_read(!matches!(read, ReadOutcome::Missing));
     match read {
-        Read::Shown => Ok(Outcome::Done),
-        Read::Long(entry) => call.stream(LongVersion(entry)),
-        Read::Missing => call.done(Reply::NotFound),
+        ReadOutcome::Shown => Ok(Outcome::Done),
+        ReadOutcome::Long(entry) => call.stream(LongVersion(entry)),
+        ReadOutcome::Missing => call.done(Reply::NotFound),
     }
 }
 
@@ -479,7 +479,7 @@ fn strlen(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let mut bytes = 0;
     let read = call.read(key, |_, value| bytes = value.bytes().len())?;
-    if let Read::Long(entry) = read {
+    if let ReadOutcome::Long(entry) = read {
         bytes = entry.value_bytes().len();
     }
     call.done(Reply::Count(bytes as u64))
@@ -493,9 +493,9 @@ fn getrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         call.replies.reply(Reply::Value(&value.bytes()[range]));
     };
     match call.read(key, show)? {
-        Read::Shown => {}
-        Read::Long(entry) => show(call, entry.value()),
-        Read::Missing => call.replies.reply(Reply::Value(b"")),
+        ReadOutcome::Shown => {}
+        ReadOutcome::Long(entry) => show(call, entry.value()),
+        ReadOutcome::Missing => call.replies.reply(Reply::Value(b"")),
     }
     Ok(Outcome::Done)
 }

@@ -237,7 +237,7 @@ fn run(
                 call.replies.reply(Reply::Error(&error));
             }
         }
-        let excess = locks.excess().map(ErrorReply::from);
+        let excess = locks.check_size().err().map(ErrorReply::from);
         if let Some(error) = excess.or_else(|| is_too_long(call.replies.bytes())) {
             return Err(error);
         }
@@ -254,7 +254,7 @@ fn finish(
     outcome: Answer,
 ) -> Answer {
     let outcome = outcome.and_then(|outcome| {
-        locks.end(call.barrier)?;
+        locks.commit(call.barrier)?;
         Ok(outcome)
     });
     if outcome.is_err() {

@@ -1,0 +1,21 @@
+//! The errors of a change: what the engine refuses, and why.
+//!
+//! In: faults of the disk, and transactions over the limit of a record. Out: one error, whose text is fit for clients.
+
+use crate::persistence::{DiskFault, RECORD_BYTES_MAX};
+
+/// A change was refused; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The disk takes no changes.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+    /// The changes of a transaction do not fit into one record, which may have [`RECORD_BYTES_MAX`] bytes.
+    #[error(
+        "these changes together take at least {bytes} bytes as one record, and may take {RECORD_BYTES_MAX}; nothing was changed"
+    )]
+    TooLarge {
+        /// The length of their record, or a lower bound of it.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,59 @@
+//! The deletion of expired keys.
+//!
+//! In: calls, from time to time. Out: the number of keys deleted. Promises: one call takes at most one shard's lock and deletes
+//! a bounded number of keys, as one change; calls go round the shards, so that none waits for ever; while the disk takes no
+//! changes nothing is deleted, and expired keys are only hidden.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use super::data::Data;
+use super::map::LockedShards;
+use crate::model::entry::Entry;
+use crate::model::{Change, Key, UnixMs, now_ms};
+use crate::persistence::DiskFault;
+
+/// The progress of expiry, and its total.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    /// The shard where the next call begins to look.
+    next_shard: AtomicUsize,
+    expired: AtomicU64,
+}
+
+impl Expiry {
+    /// Returns the number of keys that were deleted since the start because they had expired.
+    pub(super) fn expired(&self) -> u64 {
+        self.expired.load(Relaxed)
+    }
+
+    /// Deletes some of the expired keys of the next shard that has any. Returns whether there may be more.
+    pub(super) fn expire(&self, data: &Data) -> bool {
+        let now = now_ms();
+        let from = self.next_shard.load(Relaxed);
+        let Some(shard) = data.table.next_shard_with_expired(from, now) else {
+            return false;
+        };
+        self.next_shard.store(shard + 1, Relaxed);
+        let expired = data.table.expired_entries(shard, now);
+        self.delete(data, &expired, now).is_ok()
+    }
+
+    /// Deletes these entries of one shard where their keys still hold an expired value.
+    fn delete(&self, data: &Data, expired: &[Entry], now: UnixMs) -> Result<(), DiskFault> {
+        let mut keys: Vec<Key<'_>> = expired.iter().map(Entry::key).collect();
+        let mut locked = LockedShards::lock(&data.table, &keys);
+        // Between the look into the index and the lock a key may have got a new value.
+        keys.retain(|key| locked.get(*key).is_some_and(|entry| entry.is_expired(now)));
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let record = data.store.encode(&Change::Delete(&keys));
+        let change = data.store.append(record)?;
+        for key in &keys {
+            locked.remove(*key);
+        }
+        locked.set_last_change(change);
+        self.expired.fetch_add(keys.len() as u64, Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! The metadata of each shard: its last change, and the index of its entries that expire.
+//!
+//! In: changes, and entries that come and go. Out: the last change of a shard; entries that have expired, found without a
+//! look at those that have not. Promises: a shard with nothing expired is recognised without a lock; counts are exact.
+//!
+//! Everything of a shard is changed under the lock of that shard.
+
+use std::collections::BTreeSet;
+use std::iter::repeat_with;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::sharding::SHARDS;
+use crate::model::UnixMs;
+use crate::model::entry::Entry;
+
+/// The most expired entries that are returned at once: they are deleted as one change, under the lock of their shard.
+const EXPIRED_ENTRIES_MAX: usize = 256;
+
+/// Stands for the next expiry of a shard where nothing expires.
+const NEVER: UnixMs = UnixMs::MAX;
+
+/// The entries of one shard that expire, soonest first.
+pub(super) type Expiring = BTreeSet<(UnixMs, Entry)>;
+
+/// The metadata of one shard. It has a cache line of its own, as another core works on the next shard.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct ShardMeta {
+    /// The number of the shard's last change.
+    last_change: AtomicU64,
+    expiring: Mutex<Expiring>,
+}
+
+impl ShardMeta {
+    fn expiring(&self) -> MutexGuard<'_, Expiring> {
+        self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The metadata of all shards.
+#[derive(Debug)]
+pub(super) struct ShardMetas {
+    shards: Box<[ShardMeta]>,
+    /// The next expiry of each shard, or [`NEVER`]; changed under the lock of its `expiring`. It stands apart from the other
+    /// metadata so that a look at all of them reads 32 KiB.
+    next_expiry: Box<[AtomicU64]>,
+    /// The number of entries that expire.
+    expiring: AtomicU64,
+}
+
+impl ShardMetas {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: repeat_with(ShardMeta::default).take(SHARDS).collect(),
+            next_expiry: repeat_with(|| AtomicU64::new(NEVER)).take(SHARDS).collect(),
+            expiring: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the number of the last change of a shard: a read under its lock has seen that one.
+    pub(super) fn last_change(&self, shard: usize) -> u64 {
+        self.shards[shard].last_change.load(Relaxed)
+    }
+
+    pub(super) fn set_last_change(&self, shard: usize, change: u64) {
+        self.shards[shard].last_change.store(change, Relaxed);
+    }
+
+    /// Returns the number of entries that expire, those included that have.
+    pub(super) fn expiring(&self) -> u64 {
+        self.expiring.load(Relaxed)
+    }
+
+    /// Puts one entry of a shard in the place of another in the index, where they expire.
+    pub(super) fn replace(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
+        let expires =
+            |entry: Option<&Entry>| entry.is_some_and(|entry| entry.expires_at().is_some());
+        if expires(old) || expires(new) {
+            self.replace_expiring(shard, old, new);
+        }
+    }
+
+    #[cold]
+    fn replace_expiring(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
+        let indexed = |entry: Option<&Entry>| Some((entry?.expires_at()?, entry?.clone()));
+        let (old, new) = (indexed(old), indexed(new));
+        let mut expiring = self.shards[shard].expiring();
+        let next_expiry = &self.next_expiry[shard];
+        if let Some(old) = old
+            && expiring.remove(&old)
+        {
+            self.expiring.fetch_sub(1, Relaxed);
+            // Only the end of the soonest costs another look at the tree.
+            if old.0 == next_expiry.load(Relaxed) {
+                next_expiry.store(first(&expiring), Relaxed);
+            }
+        }
+        if let Some(new) = new {
+            if new.0 < next_expiry.load(Relaxed) {
+                next_expiry.store(new.0, Relaxed);
+            }
+            if expiring.insert(new) {
+                self.expiring.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Takes all entries of a shard out of the index.
+    pub(super) fn take_expiring(&self, shard: usize) -> Expiring {
+        let mut expiring = self.shards[shard].expiring();
+        self.next_expiry[shard].store(NEVER, Relaxed);
+        self.expiring.fetch_sub(expiring.len() as u64, Relaxed);
+        std::mem::take(&mut *expiring)
+    }
+
+    /// Puts back what was taken out of the index of a shard, which must be empty.
+    pub(super) fn put_back_expiring(&self, shard: usize, entries: Expiring) {
+        let mut expiring = self.shards[shard].expiring();
+        self.next_expiry[shard].store(first(&entries), Relaxed);
+        self.expiring.fetch_add(entries.len() as u64, Relaxed);
+        *expiring = entries;
+    }
+
+    /// Returns the first shard with expired entries, from a shard on and round to it again.
+    pub(super) fn next_shard_with_expired(&self, from: usize, now: UnixMs) -> Option<usize> {
+        if self.expiring() == 0 {
+            return None;
+        }
+        let has_expired = |shard: &usize| self.next_expiry[*shard].load(Relaxed) <= now;
+        let from = from % SHARDS;
+        (from..SHARDS).chain(0..from).find(has_expired)
+    }
+
+    /// Returns some expired entries of a shard, at most [`EXPIRED_ENTRIES_MAX`].
+    pub(super) fn expired_entries(&self, shard: usize, now: UnixMs) -> Vec<Entry> {
+        let expiring = self.shards[shard].expiring();
+        let expired = expiring.iter().take_while(|(at, _)| *at <= now);
+        expired
+            .take(EXPIRED_ENTRIES_MAX)
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// Returns the number of entries that have expired and are not deleted yet. It locks and counts those shards alone that
+    /// have any.
+    pub(super) fn expired(&self, now: UnixMs) -> u64 {
+        if self.expiring() == 0 {
+            return 0;
+        }
+        let shards = self.shards.iter().zip(&self.next_expiry);
+        let with_expired = shards.filter(|(_, next)| next.load(Relaxed) <= now);
+        with_expired
+            .map(|(meta, _)| {
+                let expiring = meta.expiring();
+                expiring.iter().take_while(|(at, _)| *at <= now).count() as u64
+            })
+            .sum()
+    }
+}
+
+fn first(expiring: &Expiring) -> UnixMs {
+    expiring.first().map_or(NEVER, |(at, _)| *at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Key, Value};
+
+    fn entry(key: &str, expires_at: Option<UnixMs>) -> Entry {
+        Entry::new(
+            Key::parse(key.as_bytes()).expect("a key"),
+            Value::parse_until(b"", expires_at).expect("a value"),
+        )
+    }
+
+    /// Goal: the next expiry of a shard is that of its soonest entry, whatever comes and goes.
+    /// Method: random steps on three shards; after each, what the index says is counted by hand.
+    #[test]
+    fn the_expired_entries_are_found_whatever_comes_and_goes() {
+        let (metas, mut random) = (ShardMetas::new(), fastrand::Rng::with_seed(1));
+        let mut entries: [Vec<Option<Entry>>; 3] = std::array::from_fn(|_| vec![None; 8]);
+        for step in 0..10_000 {
+            let (shard, place) = (random.usize(..3), random.usize(..8));
+            if random.u8(..50) == 0 {
+                let taken = metas.take_expiring(shard);
+                if random.bool() {
+                    metas.put_back_expiring(shard, taken);
+                } else {
+                    entries[shard].fill(None);
+                }
+            } else {
+                let new = [None, Some(None), Some(Some(random.u64(..20)))][random.usize(..3)]
+                    .map(|expires_at| entry(&place.to_string(), expires_at));
+                let old = std::mem::replace(&mut entries[shard][place], new.clone());
+                metas.replace(shard, old.as_ref(), new.as_ref());
+            }
+            let now = random.u64(..20);
+            let expired = |entries: &Vec<Option<Entry>>| {
+                let entries = entries.iter().flatten();
+                entries.filter(|entry| entry.is_expired(now)).count()
+            };
+            let counts = entries.each_ref().map(expired);
+            let total: usize = counts.iter().sum();
+            assert_eq!(metas.expired(now), total as u64, "step {step}");
+            let found = metas.next_shard_with_expired(1, now);
+            let expected = [1, 2, 0].into_iter().find(|shard| counts[*shard] > 0);
+            assert_eq!(found, expected, "step {step}");
+            for (shard, count) in counts.into_iter().enumerate() {
+                assert_eq!(
+                    metas.expired_entries(shard, now).len(),
+                    count,
+                    "step {step}"
+                );
+            }
+            let expiring = entries.iter().flatten().flatten();
+            let expiring = expiring.filter(|entry| entry.expires_at().is_some());
+            assert_eq!(metas.expiring(), expiring.count() as u64, "step {step}");
+        }
+    }
+}
