@@ -16,7 +16,6 @@ use smallvec::SmallVec;
 use super::missing_key_watch::MissingKeys;
 use crate::model::entry::{Entry, Shard, entries_of, prefetch, prefetch_entry, prefetch_place};
 use crate::model::{Key, UnixMs, Value};
-use crate::persistence::chunks::Op;
 
 /// How many shards: the unit of a scan, whose buffer holds the entries of one (eight bytes each), and of waiting.
 const SHARDS: usize = 1 << SHARDS_LOG2;
@@ -24,6 +23,17 @@ const SHARDS_LOG2: u32 = 12;
 
 /// How many bits of a hash choose a shard.
 const CHOOSING_BITS: u32 = 28;
+
+/// A change that is read back from disk.
+#[derive(Debug)]
+pub struct LoadedChange {
+    /// The hash of the key.
+    pub hash: u64,
+    /// The pair; of a deleted one the key counts.
+    pub entry: Entry,
+    /// True if the key is gone, rather than has this value.
+    pub is_delete: bool,
+}
 
 /// The entries of one shard that expire, soonest first.
 type Expiring = BTreeSet<(UnixMs, Entry)>;
@@ -409,14 +419,14 @@ impl Table {
     }
 
     /// Applies changes of one shard, under its lock, and counts them at once.
-    pub fn apply(&self, place: usize, changes: Vec<Op>) {
+    pub fn apply(&self, place: usize, changes: Vec<LoadedChange>) {
         let mut growth = Growth::default();
         let mut shard = self.map.shards()[place].write();
         // Each look-up waits for memory; those of this pass do not depend on each other, and wait all together.
-        for op in &changes {
-            prefetch_entry(&shard, op.hash);
+        for change in &changes {
+            prefetch_entry(&shard, change.hash);
         }
-        for Op {
+        for LoadedChange {
             hash,
             entry,
             is_delete,
