@@ -48,7 +48,10 @@ pub enum FolderError {
 }
 
 impl FolderError {
-    pub(in crate::persistence) fn unusable(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::persistence) fn unusable(
+        path: &Path,
+        action: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Unusable {
             path,
