@@ -1,4 +1,4 @@
-//! The durability of changes: what is promised of a change at the moment its client reads `OK`.
+//! The durability of changes: the promise for each at the moment its client reads `OK`.
 //!
 //! In: the name of a level. Out: the level, and the interval of syncs that keeps its promise.
 
@@ -11,7 +11,7 @@ pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);
 /// The age up to which a power cut may take changes under `everysec`.
 pub const UNSYNCED_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// What is promised of a change at the moment its client reads `OK`.
+/// The promise for a change at the moment its client reads `OK`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// It has been handed to the operating system: a kill of the server loses nothing, a power cut at most the last second. A

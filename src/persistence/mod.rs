@@ -99,12 +99,12 @@ use snapshot_file::SnapshotFile;
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, UnixMs, now_ms};
 
-/// How a data folder is used.
+/// The use of a data folder.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The data folder.
     pub data: PathBuf,
-    /// What is promised of a change.
+    /// The promise for each change.
     pub durability: Durability,
     /// The longest that a change waits for the next save.
     pub save_interval: Duration,
@@ -115,9 +115,9 @@ pub struct Options {
 /// The result of a save.
 #[derive(Debug, Clone)]
 pub struct SaveReport {
-    /// When it ended.
+    /// The time of its end.
     pub ended_at: UnixMs,
-    /// How long it took.
+    /// Its duration in seconds.
     pub seconds: f64,
     /// `ok`, or why it failed.
     pub result: String,
@@ -126,13 +126,13 @@ pub struct SaveReport {
 /// The state of the disk, for people and health checks.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    /// What is promised.
+    /// The promise for each change.
     pub durability: Durability,
     /// Bytes of all journals.
     pub journal_bytes: u64,
     /// Number of journals.
     pub journal_segments: u64,
-    /// Why changes are refused, if they are.
+    /// The reason why changes are refused, if they are.
     pub fault: Option<String>,
     /// Age of the oldest change that is not on disk: what a power cut would take now.
     pub unsynced: Duration,
@@ -165,7 +165,7 @@ pub struct Salvaged {
     pub findings: Vec<Finding>,
     /// The files that hold what was there before.
     pub kept: Vec<PathBuf>,
-    /// What a start mends by itself, and what is no fault; a sentence each.
+    /// Notes on what a start mends by itself and what is no fault; a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -286,7 +286,7 @@ impl Store {
             source,
         })?;
         // With older journals, the record would say that store.json holds what they do.
-        let is_alone = writer.extent().segments() == 1;
+        let is_alone = writer.extent().segments == 1;
         if let Some(read) = &snapshot
             && !is_recorded
             && !is_damaged
@@ -461,8 +461,8 @@ impl Store {
             durability: self.durability,
             unsynced,
             unsynced_longest,
-            journal_bytes: extent.bytes(),
-            journal_segments: extent.segments(),
+            journal_bytes: extent.bytes,
+            journal_segments: extent.segments,
             fault: self.writer.fault(),
             last_save: self.last_save().clone(),
         }

@@ -109,7 +109,7 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Any error of the operating system; renames and removals may not survive a power cut then.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Locks a file against every other process, until the returned file is dropped. With a text, the file is created if it
-    /// is missing and holds the text, which names the holder to whoever is kept out; without one it is not changed.
+    /// is missing and holds the text, which names the holder to other processes; without one it is not changed.
     ///
     /// # Errors
     /// `WouldBlock` if another process holds the lock, with that one's text as message; or another error of the system.

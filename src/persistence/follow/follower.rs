@@ -57,7 +57,7 @@ impl Followers {
         if after > newest {
             return Err(FollowError::Ahead { after, newest });
         }
-        let from = writer.extent().first_seq() - 1;
+        let from = writer.extent().first_seq - 1;
         if after < from {
             return Err(FollowError::Gone { after, from });
         }

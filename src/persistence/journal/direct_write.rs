@@ -1,7 +1,7 @@
 //! Writing on the thread of a task that commits, instead of waking the thread that writes.
 //!
 //! In: tasks that want what they have appended written. Out: one of them writes for all, while the disk is quick. Promises: a
-//! task never waits here for a slow disk, and what it has appended is written by whoever is told so.
+//! task never waits here for a slow disk, and what it has appended is written: by it, by another task, or by the thread that the caller wakes.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A write that takes longer has waited for the disk.
 const SLOW_WRITE: Duration = Duration::from_millis(1);
 
-/// How often one task writes for others before the thread takes over: its own client waits meanwhile.
+/// The most writes of one task for others before the thread takes over: its own client waits meanwhile.
 const ROUNDS_MAX: usize = 16;
 
 /// No task writes.
@@ -52,7 +52,7 @@ impl DirectWrite {
     /// Writes what all tasks have appended, on this thread, or leaves it to the task that is writing, which looks again.
     /// Returns false if the thread that writes must be woken: the disk is slow, or `try_lock` gave nothing.
     pub fn run<G>(&self, try_lock: impl Fn() -> Option<G>, write: impl Fn(G)) -> bool {
-        // Exchanged, not stored: whoever writes sees what was appended by the tasks whose wish it takes back.
+        // Exchanged, not stored: the task that writes sees what was appended by those whose WANTED it takes back.
         if self.turn.swap(WANTED, Ordering::AcqRel) != IDLE {
             return true;
         }
@@ -60,7 +60,7 @@ impl DirectWrite {
             if self.is_slow.load(Ordering::Relaxed) || self.is_syncing() {
                 break;
             }
-            // Whoever holds the lock may have taken the records before these came.
+            // The holder of the lock may have taken the records before these came.
             let Some(locked) = try_lock() else {
                 break;
             };

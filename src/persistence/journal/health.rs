@@ -36,7 +36,7 @@ pub enum State {
     Restarted,
 }
 
-/// What happens to the live journal.
+/// An event that may change the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
     /// A write failed and was cut back.
@@ -71,12 +71,12 @@ impl State {
 pub struct Health {
     /// Changed under the lock of the reason alone; read without it.
     state: AtomicCell<State>,
-    /// Why changes are refused; `None` while they are not.
+    /// The reason for the fault; `None` while there is none.
     reason: Mutex<Option<String>>,
 }
 
 impl Health {
-    /// Creates the health of a journal that is poisoned from the start, for a reason that is known to whoever opens it.
+    /// Creates the health of a journal that is poisoned from the start. Nothing is logged: the caller knows the reason.
     #[must_use]
     pub fn poisoned(reason: &str) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Health {
         matches!(self.state(), State::Poisoned | State::Restarted)
     }
 
-    /// Returns why changes are refused, if they are.
+    /// Returns the reason for the fault, if there is one.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         self.locked().clone()
@@ -125,12 +125,12 @@ impl Health {
         )
     }
 
-    /// Notes that a write failed and was cut back. Returns the error for whoever waits for it.
+    /// Notes that a write failed and was cut back. Returns the error for those who wait for it.
     pub fn write_failed(&self, reason: &str) -> DiskFault {
         self.fail(Event::WriteFailed, reason)
     }
 
-    /// Notes that the open file cannot be relied on any more. Returns the error for whoever waits for it.
+    /// Notes that the open file cannot be relied on any more. Returns the error for those who wait for it.
     pub fn poison(&self, reason: &str) -> DiskFault {
         self.fail(Event::Poisoned, reason)
     }

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 
 use super::direct_write::DirectWrite;
 use super::health::Health;
-use super::open_journal::{Extent, OlderJournal, OpenJournal};
+use super::open_journal::{OlderJournal, OpenJournal};
 use super::retained::Retained;
 use super::rotation::{finalize_name, start_next};
 use super::segment::Segment;
@@ -76,7 +76,7 @@ pub fn open(
         synced: Watermark::new(next_seq - 1),
         visible_seq: Watermark::new(0),
         retained: Retained::default(),
-        extent: Extent::default(),
+        extent: Mutex::default(),
         direct: DirectWrite::default(),
         workers: Workers::default(),
         acknowledges_early: cfg!(debug_assertions)
@@ -93,7 +93,7 @@ pub fn open(
         Some(last) if last.version < VERSION => start_next(&writer).map_err(io::Error::other)?,
         Some(_) => {}
     }
-    writer.extent.update(&locked(&writer.open));
+    writer.measure(&locked(&writer.open));
     writer.show_followers();
     start_threads(&writer, sync_interval)?;
     Ok(writer)

@@ -6,7 +6,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::segment::Segment;
 use super::tail::Tail;
@@ -116,44 +115,27 @@ impl OpenJournal {
         let mut begins = older.chain([self.segment.first_seq]);
         begins.find(|first_seq| *first_seq > seq)
     }
+
+    /// Returns the extent of this journal and those before it.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        let older_bytes: u64 = self.older.iter().map(|older| older.bytes).sum();
+        let first_seq = self.older.iter().find_map(|older| older.first_seq);
+        Extent {
+            first_seq: first_seq.unwrap_or(self.segment.first_seq),
+            bytes: older_bytes + self.segment.bytes,
+            segments: self.older.len() as u64 + 1,
+        }
+    }
 }
 
-/// The extent of all journals as of the last write, readable without the lock of the open one.
-#[derive(Debug, Default)]
+/// The extent of all journals.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Extent {
-    first_seq: AtomicU64,
-    bytes: AtomicU64,
-    segments: AtomicU64,
-}
-
-impl Extent {
-    /// Takes it down.
-    pub fn update(&self, open: &OpenJournal) {
-        let older_bytes: u64 = open.older.iter().map(|older| older.bytes).sum();
-        let first_seq = open.older.iter().find_map(|older| older.first_seq);
-        let first_seq = first_seq.unwrap_or(open.segment.first_seq);
-        self.first_seq.store(first_seq, Ordering::Relaxed);
-        self.bytes
-            .store(older_bytes + open.segment.bytes, Ordering::Relaxed);
-        self.segments
-            .store(open.older.len() as u64 + 1, Ordering::Relaxed);
-    }
-
-    /// Returns the number of the first record in all journals.
-    #[must_use]
-    pub fn first_seq(&self) -> u64 {
-        self.first_seq.load(Ordering::Relaxed)
-    }
-
-    /// Returns the bytes of all journals.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Returns the number of journals.
-    #[must_use]
-    pub fn segments(&self) -> u64 {
-        self.segments.load(Ordering::Relaxed)
-    }
+    /// The number of the first record in them.
+    pub first_seq: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// Their number.
+    pub segments: u64,
 }

@@ -53,7 +53,7 @@ pub(super) fn start_next(writer: &Writer) -> Result<(), DiskFault> {
         writer.write(&mut open)?;
         next.begin(open.lines_seq + 1).map_err(cannot_begin)?;
         let before = open.switch_to(next);
-        writer.extent.update(&open);
+        writer.measure(&open);
         before
     };
     // In this order: the older journal is on disk before anything in the newer one counts.
@@ -87,7 +87,7 @@ fn start_after_failure(writer: &Writer) -> Result<(), DiskFault> {
         open.lines_seq = last_seq;
         writer.written.raise(last_seq);
         open.switch_to(next);
-        writer.extent.update(&open);
+        writer.measure(&open);
         writer.health.restarted();
     }
     // Its name must be on disk before the snapshot that replaces the journals before it.
@@ -155,7 +155,7 @@ pub fn remove_older(writer: &Writer) -> io::Result<()> {
             let journal = JournalFile { first_seq, file };
             writer.retained.push(journal, removed.bytes);
         }
-        writer.extent.update(&open);
+        writer.measure(&open);
     }
     if writer.health.state() == State::Restarted {
         finalize_name(writer).inspect_err(|error| drop(writer.poison("sync", error)))?;

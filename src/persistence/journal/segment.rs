@@ -14,7 +14,7 @@ use crate::persistence::recovery::ScannedSegment;
 /// A journal file that is appended to.
 #[derive(Debug)]
 pub struct Segment {
-    /// The file; shared with whoever syncs it, which is not done under a lock.
+    /// The file; shared with the thread that syncs it, which does so without a lock.
     pub file: Arc<dyn File>,
     /// Its path.
     pub path: PathBuf,

@@ -44,7 +44,7 @@ impl Watermark {
 
     /// Wakes the waiters, which check their conditions again.
     pub fn wake(&self) {
-        // Not a mere store: whoever sees this update must see what was written before it, too.
+        // Not a mere store: a task that sees this update must see what was written before it, too.
         self.has_update.swap(true, Ordering::AcqRel);
         self.waiters.notify_one();
     }

@@ -32,16 +32,16 @@ use crate::persistence::format::{Record, Records, SnapshotFingerprint};
 /// Bytes of memory that an empty buffer keeps: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
-/// After so many bytes a sync begins before its time: a long sync keeps a core busy, and whoever needs that core waits.
+/// After so many bytes a sync begins before its time: a long sync keeps a core busy, and others wait for it.
 const SYNC_BYTES: usize = 4 << 20;
 
 /// The live journal of a data folder. The locks are taken in the order of the fields.
 pub struct Writer {
     pub(super) folder: Arc<Folder>,
     pub(super) durability: Durability,
-    /// Held by whoever syncs or rotates, one at a time: recovery relies on the order of syncs.
+    /// Held during a sync or a rotation: recovery relies on the order of syncs.
     pub(super) syncing: Mutex<()>,
-    /// Held while the file is written to: never taken by whoever must not wait for the disk.
+    /// Held while the file is written to: never taken where nothing may wait for the disk.
     pub(super) open: Mutex<OpenJournal>,
     pub(super) tail: Tail,
     /// Read before each change: on a cache line of its own, apart from what each change writes to.
@@ -54,7 +54,8 @@ pub struct Writer {
     /// The last record that followers may be shown.
     pub(super) visible_seq: Watermark,
     pub(super) retained: Retained,
-    pub(super) extent: Extent,
+    /// The extent of all journals as of the last write, readable without the lock of the open one.
+    pub(super) extent: Mutex<Extent>,
     pub(super) direct: DirectWrite,
     pub(super) workers: Workers,
     /// A bug on purpose, for the test that shows that such a bug is found.
@@ -176,7 +177,7 @@ impl Writer {
             // The thread that syncs is the last one.
             self.workers.wake_last();
         }
-        self.extent.update(open);
+        self.measure(open);
         self.unsynced.written();
         self.health.write_succeeded();
         self.written.raise(open.lines_seq);
@@ -210,7 +211,7 @@ impl Writer {
         self.sync_exclusively()
     }
 
-    /// As [`Writer::sync`], by whoever holds `syncing`.
+    /// As [`Writer::sync`], by the holder of `syncing`.
     pub(super) fn sync_exclusively(&self) -> Result<(), DiskFault> {
         let (file, seq) = {
             let mut open = locked(&self.open);
@@ -365,7 +366,7 @@ impl Writer {
         self.health.needs_save()
     }
 
-    /// Returns why changes are refused, if they are.
+    /// Returns the reason for the fault, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.health.reason()
@@ -377,9 +378,14 @@ impl Writer {
         self.unsynced.get()
     }
 
-    /// Returns the extent of all journals.
+    /// Takes down the extent of all journals.
+    pub(super) fn measure(&self, open: &OpenJournal) {
+        *locked(&self.extent) = open.extent();
+    }
+
+    /// Returns the extent of all journals as of the last write.
     #[must_use]
-    pub fn extent(&self) -> &Extent {
-        &self.extent
+    pub fn extent(&self) -> Extent {
+        *locked(&self.extent)
     }
 }

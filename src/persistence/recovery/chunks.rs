@@ -114,7 +114,7 @@ impl<'a> Chunks<'a> {
     }
 }
 
-/// What is done with a chunk that was read.
+/// The decision on a chunk that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Its changes are applied, and reading goes on.

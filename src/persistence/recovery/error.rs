@@ -96,7 +96,7 @@ pub enum ReplayError {
         line: u64,
         /// The fault.
         reason: String,
-        /// What only a copy could bring back.
+        /// The changes that only a copy could bring back.
         lost: String,
     },
     /// Journals are missing.

@@ -16,7 +16,7 @@ pub struct Finding {
     pub line: Option<u64>,
     /// The fault.
     pub reason: String,
-    /// What is lost by it.
+    /// The loss.
     pub lost: String,
 }
 

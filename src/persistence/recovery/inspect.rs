@@ -20,7 +20,7 @@ use crate::persistence::format::{Comparison, SNAPSHOT_NAME, SnapshotFingerprint}
 pub struct Inspection {
     pub(in crate::persistence) snapshot: Option<SnapshotFingerprint>,
     pub(in crate::persistence) replayed: Replayed,
-    /// What a start mends by itself, and what is no fault; a sentence each.
+    /// Notes on what a start mends by itself and what is no fault; a sentence each.
     pub notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The seam between recovery and whoever holds the data.
+//! The seam between recovery and the holder of the data.
 //!
 //! In: changes, as they are read back from disk by several threads. Out: the state that they leave. Persistence knows the
 //! order of the changes; the implementor alone knows how its data is divided.

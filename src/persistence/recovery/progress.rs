@@ -1,4 +1,4 @@
-//! The progress of a load: written by the threads that read, read by whoever waits.
+//! The progress of a load: written by the threads that read, read by those who wait.
 //!
 //! In: the number of bytes to read, then of those that were read. Out: their share, for people. Promises: it never goes back,
 //! and never over 100%; it costs a load nothing that can be measured, as whole blocks are counted.

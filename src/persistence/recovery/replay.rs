@@ -16,7 +16,7 @@ use crate::persistence::format::{
     JournalName, Line, LineReader, Payload, SnapshotFingerprint, VERSION, read_line,
 };
 
-/// What is done about damage.
+/// The reaction to damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// It ends the reading.
@@ -25,7 +25,7 @@ pub enum Policy {
     Salvage,
 }
 
-/// How far journals that were read back can be relied on.
+/// The reliability of journals that were read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     /// They are what was written, and on disk.
@@ -43,7 +43,7 @@ pub struct Replayed {
     pub segments: Vec<ScannedSegment>,
     /// The number of the next record.
     pub next_seq: u64,
-    /// What their records held.
+    /// The content of their records.
     pub contents: JournalContents,
     /// The highest number of a journal in the folder.
     pub highest: u64,
@@ -59,7 +59,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// Returns how far the journals can be relied on. A provisional name stays until a save has replaced the journal, so that
+    /// Returns the reliability of the journals. A provisional name stays until a save has replaced the journal, so that
     /// the doubt outlives another crash.
     #[must_use]
     pub fn trust(&self) -> Trust {

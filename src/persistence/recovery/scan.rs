@@ -52,7 +52,7 @@ pub struct JournalContents {
     pub saved: Vec<SnapshotFingerprint>,
 }
 
-/// Why a journal cannot be read on where its [`ScannedSegment`] ends.
+/// The reason why a journal cannot be read on where its [`ScannedSegment`] ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The line is not what was written.

@@ -44,7 +44,7 @@ pub fn read_snapshot(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    // Taken from the open file, before it is read: whoever changes or replaces it meanwhile leaves another time.
+    // Taken from the open file, before it is read: a change or replacement meanwhile leaves another time.
     let stat = file.stat().map_err(unreadable)?;
     let counted = match read_lines(&file, stat, load, progress).map_err(unreadable)? {
         LineResult::Complete(fingerprint) => return Ok(Some(fingerprint)),
@@ -102,7 +102,7 @@ fn skip_bom<R: Read>(reader: &mut BufReader<R>) -> io::Result<()> {
     Ok(())
 }
 
-/// What the lines so far must be followed by.
+/// The place after the lines so far, which says what must follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// The opening brace.
@@ -125,7 +125,7 @@ enum LineResult {
 
 /// The report of one chunk of a snapshot.
 struct SnapshotChunk {
-    /// Where its first line must stand; `None` if it is all blank or not in our layout.
+    /// The place at which its first line must stand; `None` if it is all blank or not in our layout.
     begins: Option<Position>,
     ends: Position,
     is_our_layout: bool,
