@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pairs::{Map, Pairs, entries};
-use crate::persistence::files::Files;
-use crate::persistence::{Durability, Finding, Options, Progress, Store, StoreError, snapshot};
+use crate::persistence::{
+    Durability, Files, Finding, Options, Progress, SnapshotFingerprint, Store, StoreError, modified,
+};
 use crate::simulated_disk::{DATA, SimulatedDisk};
 
 /// The content of files by name.
@@ -54,10 +55,10 @@ fn contents_of(disk: &SimulatedDisk) -> Contents {
 pub fn saved(store: &[u8]) -> String {
     let disk = disk_with(&Contents::from([("store.json".to_owned(), store.to_vec())]));
     let stat = Files::stat(&*disk, &Path::new(DATA).join("store.json")).expect("a file");
-    let saved = snapshot::Saved {
+    let saved = SnapshotFingerprint {
         bytes: stat.bytes,
         crc: format!("{:08x}", crc32fast::hash(store)),
-        modified: snapshot::modified(&stat),
+        modified: modified(&stat),
     };
     serde_json::to_string(&saved).expect("three plain fields are always JSON")
 }

@@ -12,7 +12,7 @@ use pykv_fuzz::folder::{self, Contents};
 use pykv_fuzz::members::Members;
 use pykv_fuzz::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv_fuzz::pairs::Map;
-use pykv_fuzz::persistence::snapshot::Saved;
+use pykv_fuzz::persistence::SnapshotFingerprint;
 use serde_json::value::RawValue;
 
 /// No record has this number.
@@ -242,7 +242,7 @@ fn read_line(line: &[u8]) -> Option<Line> {
             Line::Changes(seq, changes.collect::<Option<_>>()?)
         }
         (None, None, Some(saved), None, Some(seq)) => {
-            serde_json::from_str::<Saved>(saved.get()).ok()?;
+            serde_json::from_str::<SnapshotFingerprint>(saved.get()).ok()?;
             Line::Saved(seq)
         }
         _ => return None,

@@ -1,30 +1,28 @@
 //! Pairs as the readers give them, in the place of the server's table.
 //!
-//! In: changes by shard. Out: the pairs that they leave, in order. Promises: a change that is given to the wrong shard, or an
-//! estimate that would ask for more room than any file can need, is a panic.
+//! In: batches of changes. Out: the pairs that they leave, in order. Promises: a batch is divided by key, as the server's table
+//! does it, so that what is applied in the wrong order shows; an estimate that would ask for more room than any file can need
+//! is a panic.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, Value};
-use crate::persistence::chunks::{Load, Op};
+use crate::persistence::{Batch, Load, Work};
 
-/// Keys, and their values with the time at which they cease to be.
+/// Keys, and their values with the time at which they expire.
 pub type Map = BTreeMap<String, (Vec<u8>, Option<UnixMs>)>;
-
-/// Enough that both threads have some.
-const SHARDS: usize = 5;
 
 /// More pairs than any input can hold.
 const PAIRS_MAX: u64 = 1 << 20;
 
-/// What has been read so far.
+/// The pairs that have been read so far.
 #[derive(Debug, Default)]
 pub struct Pairs(Mutex<Map>);
 
 impl Pairs {
-    /// What was read.
+    /// Returns the pairs that were read.
     #[must_use]
     pub fn end(self) -> Map {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -35,54 +33,17 @@ impl Pairs {
     }
 }
 
-fn hash_of(key: &str) -> u64 {
-    u64::from(crc32fast::hash(key.as_bytes()))
-}
-
-fn shard_of(hash: u64) -> usize {
-    usize::try_from(hash % SHARDS as u64).expect("fewer than the shards")
-}
-
 impl Load for Pairs {
-    fn shards(&self) -> usize {
-        SHARDS
-    }
-
-    fn hash(&self, key: Key<'_>) -> u64 {
-        hash_of(key.as_str())
-    }
-
-    fn shard_of(&self, hash: u64) -> usize {
-        shard_of(hash)
+    fn batch(&self) -> Box<dyn Batch<'_> + '_> {
+        Box::new(PairBatch {
+            pairs: self,
+            clears: false,
+            changes: Vec::new(),
+        })
     }
 
     fn expect(&self, pairs: u64) {
         assert!(pairs < PAIRS_MAX, "room for {pairs} pairs");
-    }
-
-    fn clear(&self, shard: usize) {
-        self.map().retain(|key, _| shard_of(hash_of(key)) != shard);
-    }
-
-    fn apply(&self, shard: usize, changes: Vec<Op>) {
-        let mut map = self.map();
-        for Op {
-            hash,
-            entry,
-            is_delete,
-        } in changes
-        {
-            let key = entry.key().as_str().to_owned();
-            assert!(
-                hash == hash_of(&key) && shard_of(hash) == shard,
-                "{key:?} in {shard}"
-            );
-            if is_delete {
-                map.remove(&key);
-            } else {
-                map.insert(key, (entry.value_bytes().to_vec(), entry.expires_at()));
-            }
-        }
     }
 
     fn pairs(&self) -> u64 {
@@ -90,7 +51,67 @@ impl Load for Pairs {
     }
 }
 
-/// The pairs as a save is given them.
+/// A key, and its value if it is not deleted.
+type PairChange = (String, Option<(Vec<u8>, Option<UnixMs>)>);
+
+/// Changes in their order.
+struct PairBatch<'a> {
+    pairs: &'a Pairs,
+    clears: bool,
+    changes: Vec<PairChange>,
+}
+
+/// The index of the part that has all changes of a key.
+fn part_of(key: &str, parts: usize) -> usize {
+    let hash = usize::try_from(crc32fast::hash(key.as_bytes())).expect("the machine has 64 bits");
+    hash % parts
+}
+
+impl<'a> Batch<'a> for PairBatch<'a> {
+    fn put(&mut self, key: Key<'_>, value: Value<'_>) {
+        let value = (value.bytes().to_vec(), value.expires_at());
+        self.changes.push((key.as_str().to_owned(), Some(value)));
+    }
+
+    fn delete(&mut self, key: Key<'_>) {
+        self.changes.push((key.as_str().to_owned(), None));
+    }
+
+    fn clear(&mut self) {
+        self.changes.clear();
+        self.clears = true;
+    }
+
+    fn divide(self: Box<Self>, parts: usize) -> Vec<Work<'a>> {
+        let Self {
+            pairs,
+            clears,
+            changes,
+        } = *self;
+        let mut divided: Vec<Vec<PairChange>> = vec![Vec::new(); parts];
+        for change in changes {
+            divided[part_of(&change.0, parts)].push(change);
+        }
+        let works = divided.into_iter().enumerate().map(|(part, changes)| {
+            let work: Work<'a> = Box::new(move || {
+                let mut map = pairs.map();
+                if clears {
+                    map.retain(|key, _| part_of(key, parts) != part);
+                }
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => drop(map.insert(key, value)),
+                        None => drop(map.remove(&key)),
+                    }
+                }
+            });
+            work
+        });
+        works.collect()
+    }
+}
+
+/// Returns the pairs as a save is given them.
 #[must_use]
 pub fn entries(map: &Map) -> Vec<Entry> {
     let pairs = map.iter().map(|(key, (bytes, expires_at))| {

@@ -14,7 +14,7 @@ use pykv_fuzz::folder::{self, Contents};
 use pykv_fuzz::members::Members;
 use pykv_fuzz::model::{Key, Value};
 use pykv_fuzz::pairs::{Map, Pairs, entries};
-use pykv_fuzz::persistence::{Progress, StoreError, snapshot};
+use pykv_fuzz::persistence::{Progress, StoreError, read_snapshot, write_snapshot};
 use pykv_fuzz::simulated_disk::{DATA, SimulatedDisk};
 
 fuzz_target!(|input: &[u8]| {
@@ -50,9 +50,9 @@ fn check_written(pairs: &Map) {
     let disk = SimulatedDisk::new();
     let path = Path::new(DATA).join("store.json");
     let entries = entries(pairs).into_iter();
-    let written = snapshot::write(&*disk, &path, None, entries).expect("a disk that takes all");
+    let written = write_snapshot(&*disk, &path, None, entries).expect("a disk that takes all");
     let again = Pairs::default();
-    let read = snapshot::read(&*disk, &path, &again, &Progress::new()).expect("what was written");
+    let read = read_snapshot(&*disk, &path, &again, &Progress::new()).expect("what was written");
     assert_eq!(read, Some(written));
     assert_eq!(&again.end(), pairs);
 }

@@ -9,8 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::persistence::files::System;
-use crate::persistence::{Finding, StoreError};
+use crate::persistence::{Finding, StoreError, System};
 
 /// There is no report.
 #[derive(Debug, thiserror::Error)]

@@ -145,3 +145,28 @@ impl FromStr for HttpAddress {
             .map_err(|error: String| format!("{error}, nor `off`"))
     }
 }
+
+impl clap::ValueEnum for Durability {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::EverySecond => {
+                "It has been handed to the operating system: if the server is killed, nothing is lost; if the machine loses \
+                 power, at most the last second is. A reader may see a value that such a power cut then takes back. What was \
+                 written is synced every half second by a thread that nobody waits for; where the disk needs more than the \
+                 other half, STATS and `/health` say by how much. It costs one write for all who are ready at the same time"
+            }
+            Self::Always => {
+                "It is on the disk: nothing is lost, whatever goes down. It costs the time of a sync, which all share who wait \
+                 at the same time; a read waits only if it has seen a change that is not on the disk yet"
+            }
+            Self::Off => {
+                "It is in memory: whatever goes down, all changes since the last save are lost. It costs nothing"
+            }
+        };
+        Some(clap::builder::PossibleValue::new(self.name()).help(help))
+    }
+}

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pykv::persistence::files::{File, Files, Stat};
+use pykv::persistence::{File, Files, Stat};
 
 /// The data folder on each simulated disk.
 pub const DATA: &str = "/data";

@@ -1,10 +1,12 @@
 //! The map while it is filled from disk, by several threads at once.
 //!
-//! In: changes, by shard. Out: the filled map.
+//! In: batches of changes. Out: the filled map. Promises: no two threads change the same shard at one time, and each shard is
+//! locked, and its part of the memory visited, once per batch.
 
-use super::map::{SHARDS, Table};
-use crate::model::Key;
-use crate::persistence::chunks::{Load, Op};
+use super::map::{LoadedChange, SHARDS, Table};
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
+use crate::persistence::{Batch, Load, Work};
 
 /// The map, as far as it has been loaded.
 #[derive(Debug, Default)]
@@ -19,31 +21,112 @@ impl Loading {
 }
 
 impl Load for Loading {
-    fn shards(&self) -> usize {
-        SHARDS
-    }
-
-    fn hash(&self, key: Key<'_>) -> u64 {
-        self.table.hash(key.as_bytes())
-    }
-
-    fn shard_of(&self, hash: u64) -> usize {
-        Table::shard_of(hash)
+    fn batch(&self) -> Box<dyn Batch<'_> + '_> {
+        Box::new(ShardedBatch {
+            table: &self.table,
+            clears: false,
+            changes: Vec::new(),
+        })
     }
 
     fn expect(&self, pairs: u64) {
         self.table.reserve(usize::try_from(pairs).unwrap_or(0));
     }
 
-    fn clear(&self, shard: usize) {
-        self.table.clear_shard(shard);
-    }
-
-    fn apply(&self, shard: usize, changes: Vec<Op>) {
-        self.table.apply(shard, changes);
-    }
-
     fn pairs(&self) -> u64 {
         self.table.keys()
+    }
+}
+
+/// Changes in their order, each with its shard.
+struct ShardedBatch<'a> {
+    table: &'a Table,
+    /// True if every key is gone before these.
+    clears: bool,
+    changes: Vec<(usize, LoadedChange)>,
+}
+
+impl ShardedBatch<'_> {
+    fn push(&mut self, key: Key<'_>, entry: Entry, is_delete: bool) {
+        let hash = self.table.hash(key.as_bytes());
+        let change = LoadedChange {
+            hash,
+            entry,
+            is_delete,
+        };
+        self.changes.push((Table::shard_of(hash), change));
+    }
+}
+
+impl<'a> Batch<'a> for ShardedBatch<'a> {
+    fn put(&mut self, key: Key<'_>, value: Value<'_>) {
+        self.push(key, Entry::new(key, value), false);
+    }
+
+    fn delete(&mut self, key: Key<'_>) {
+        let empty = Value::parse(b"").expect("nothing is short enough");
+        self.push(key, Entry::new(key, empty), true);
+    }
+
+    fn clear(&mut self) {
+        self.changes.clear();
+        self.clears = true;
+    }
+
+    /// Sorts the changes by shard, those of each key in their order, and deals the shards out.
+    fn divide(self: Box<Self>, parts: usize) -> Vec<Work<'a>> {
+        let Self {
+            table,
+            clears,
+            changes,
+        } = *self;
+        let shards = SHARDS;
+        let mut counts = vec![0; shards];
+        for (shard, _) in &changes {
+            counts[*shard] += 1;
+        }
+        let mut next = Vec::with_capacity(shards);
+        let mut start = 0;
+        for count in &counts {
+            next.push(start);
+            start += count;
+        }
+        let mut sorted: Vec<Option<LoadedChange>> = std::iter::repeat_with(|| None)
+            .take(changes.len())
+            .collect();
+        for (shard, change) in changes {
+            sorted[next[shard]] = Some(change);
+            next[shard] += 1;
+        }
+        let mut sorted = sorted.into_iter();
+        (0..parts)
+            .map(|part| {
+                let (from, to) = (shards * part / parts, shards * (part + 1) / parts);
+                let counts = counts[from..to].to_vec();
+                let len = counts.iter().sum();
+                let changes: Vec<_> = sorted.by_ref().take(len).collect();
+                let work: Work<'a> = Box::new(move || apply(table, clears, from, &counts, changes));
+                work
+            })
+            .collect()
+    }
+}
+
+/// Applies changes of the shards from `first_shard` on, of which each has so many.
+fn apply(
+    table: &Table,
+    clears: bool,
+    first_shard: usize,
+    counts: &[usize],
+    changes: Vec<Option<LoadedChange>>,
+) {
+    let mut changes = changes.into_iter().flatten();
+    for (shard, count) in (first_shard..).zip(counts) {
+        if clears {
+            table.clear_shard(shard);
+        }
+        if *count > 0 {
+            table.apply(shard, changes.by_ref().take(*count).collect());
+        }
     }
 }

@@ -34,11 +34,10 @@ pub use write_transaction::{Savepoint, WriteTransaction};
 
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, Value};
-use crate::persistence::chunks::Load as _;
-use crate::persistence::files::{Files, System};
 pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use crate::persistence::{
-    Disk, DiskFault, Durability, Inspection, Options, SYNC_INTERVAL, Salvaged, Store, StoreError,
+    Disk, DiskFault, Durability, Files, Inspection, Load as _, Options, SYNC_INTERVAL, Salvaged,
+    Store, StoreError, System,
 };
 use data::Data;
 use expiry::Expiry;

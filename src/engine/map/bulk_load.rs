@@ -5,20 +5,30 @@
 
 use super::sharding::{SHARDS, expected_keys};
 use super::table::{Growth, Table};
-use crate::model::entry::prefetch_entry;
-use crate::persistence::chunks::Op;
+use crate::model::entry::{Entry, prefetch_entry};
+
+/// A change that is read back from disk.
+#[derive(Debug)]
+pub struct LoadedChange {
+    /// The hash of the key.
+    pub hash: u64,
+    /// The pair; of a deleted one only the key counts.
+    pub entry: Entry,
+    /// True if the key is deleted, rather than has this value.
+    pub is_delete: bool,
+}
 
 impl Table {
     /// Applies changes of one shard, in their order.
-    pub fn apply(&self, shard: usize, changes: Vec<Op>) {
+    pub fn apply(&self, shard: usize, changes: Vec<LoadedChange>) {
         let index = shard;
         let mut growth = Growth::default();
         let (mut shard, _) = self.write_shard(index);
         // Each look-up waits for memory; those of this pass do not depend on each other, and wait all together.
-        for op in &changes {
-            prefetch_entry(&shard, op.hash);
+        for change in &changes {
+            prefetch_entry(&shard, change.hash);
         }
-        for Op {
+        for LoadedChange {
             hash,
             entry,
             is_delete,

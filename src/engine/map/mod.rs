@@ -11,6 +11,7 @@ mod sharding;
 mod table;
 mod walk;
 
+pub(super) use bulk_load::LoadedChange;
 pub(super) use locked_shards::{LockedShards, RemovedEntries};
 pub(super) use sharding::SHARDS;
 pub(super) use table::{Growth, Replaced, Table, find};

@@ -1,52 +1,57 @@
-//! The data folder: its lock, and the few file operations that must be done in one order to be safe.
+//! The data folder: its lock, and the file operations that are safe only in one order.
 //!
-//! In: names. Out: files that are where they are said to be, also after a power cut. Promises: one server to a folder;
-//! `publish` and `remove` return once the folder itself is on disk; a folder that was removed, or another in its place, is
-//! noticed.
+//! In: names. Out: files that are under these names also after a power cut. Promises: one server to a folder; `publish`,
+//! `remove` and `keep` return once the folder itself is synced; a folder that was removed or replaced is noticed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::files::{File, Files, Stat};
+use super::files::{File, Files, Stat, append_all, read_full};
 
 /// The file that is locked.
 const LOCK_NAME: &str = "lock";
 
-/// Why a folder cannot be used.
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 256 << 10;
+
+/// A data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error(
         "data folder {path} is in use by another pykv-server{holder}; stop it, or choose another folder with --data"
     )]
     InUse {
         /// The folder.
         path: PathBuf,
-        /// The other's process id, where it is known.
+        /// ` (process N)`, or nothing where it is not known.
         holder: String,
     },
-    /// There is none.
+    /// There is no such folder.
     #[error("there is no data folder {path}")]
     Missing {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
     },
-    /// The system refuses.
+    /// The operating system refuses an operation.
     #[error("data folder {path}: cannot {action}")]
     Unusable {
         /// The folder, or a file in it.
         path: PathBuf,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl FolderError {
-    pub(super) fn unusable(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::persistence) fn unusable(
+        path: &Path,
+        action: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Unusable {
             path,
@@ -56,16 +61,17 @@ impl FolderError {
     }
 }
 
-/// A data folder that nobody else uses. The lock goes with the process, however it ends.
+/// A data folder that no other process uses. The lock ends with the process, however that ends.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     files: Arc<dyn Files>,
-    /// None in a folder that is only looked at.
+    /// None in a folder that is inspected and has no lock file.
     lock: Mutex<Option<Lock>>,
 }
 
-/// What tells our folder from another of its name. Both are kept open, so that their numbers are given to no other file.
+/// The lock file and the folder, as they were when the lock was taken. Both stay open, so that the system cannot give their
+/// inode numbers to other files: a replaced folder has another number.
 #[derive(Debug)]
 struct Lock {
     file: Arc<dyn File>,
@@ -73,29 +79,29 @@ struct Lock {
 }
 
 impl Folder {
-    /// Makes the folder if there is none, and locks it.
+    /// Creates the folder if it is missing, and locks it.
     ///
     /// # Errors
-    /// [`FolderError`].
+    /// [`FolderError::InUse`] if another process has it; [`FolderError::Unusable`] if it cannot be created or locked.
     pub fn open(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
         make(&*files, path).map_err(FolderError::unusable(path, "make the folder"))?;
         Self::open_existing(files, path)
     }
 
-    /// Locks a folder that is there.
+    /// Locks an existing folder.
     ///
     /// # Errors
-    /// [`FolderError`].
+    /// [`FolderError::Missing`], [`FolderError::InUse`], or [`FolderError::Unusable`] if it cannot be locked.
     pub fn open_existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
         let folder = Self::existing(files, path)?;
         folder.hold(folder.take()?);
         Ok(folder)
     }
 
-    /// Looks at a folder that is there, and changes nothing; others are kept out meanwhile.
+    /// Opens an existing folder for inspection: nothing is changed, and an existing lock file is locked meanwhile.
     ///
     /// # Errors
-    /// [`FolderError`].
+    /// [`FolderError::Missing`], [`FolderError::InUse`], or [`FolderError::Unusable`] if the lock file cannot be opened.
     pub fn look(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
         let folder = Self::existing(files, path)?;
         if folder.stat(LOCK_NAME).is_ok() {
@@ -121,7 +127,7 @@ impl Folder {
         })
     }
 
-    /// Locks it, and says who has.
+    /// Takes the lock and writes this process's number into its file.
     fn take(&self) -> Result<Lock, FolderError> {
         self.lock_with(Some(&format!("{}\n", std::process::id())))
     }
@@ -152,10 +158,10 @@ impl Folder {
         Ok(Lock { file, folder })
     }
 
-    /// Whether the folder that was locked is still the one under this name.
+    /// Checks that the locked folder is still the one under this path.
     ///
     /// # Errors
-    /// That it is not.
+    /// `NotFound` if the folder or its lock file was removed or replaced.
     pub fn check(&self) -> io::Result<()> {
         let lock = self.locked();
         let ours = lock.as_ref().map(|lock| lock.file.stat()).transpose()?;
@@ -168,11 +174,12 @@ impl Folder {
         }
     }
 
-    /// Locks the folder that has come in the place of one that was removed, and makes it ready if it is another one. It is
-    /// taken only once it is ready.
+    /// Locks the folder again after it was removed or replaced. In another folder `make_ready` runs first; the lock counts
+    /// only once it has succeeded.
     ///
     /// # Errors
-    /// [`FolderError`]: there is none yet, or another server has it; or what `make_ready` said.
+    /// [`FolderError::Unusable`] if there is no folder yet, [`FolderError::InUse`] if another server has it, and any error of
+    /// `make_ready`.
     pub fn retake(
         &self,
         make_ready: impl FnOnce() -> Result<(), FolderError>,
@@ -189,49 +196,49 @@ impl Folder {
         Ok(())
     }
 
-    /// A file in the folder.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The disk that it is on.
+    /// Returns the file system of the folder.
     #[must_use]
     pub fn files(&self) -> &dyn Files {
         &*self.files
     }
 
-    /// What the system knows of a file in it.
+    /// Returns the metadata of a file in the folder.
     ///
     /// # Errors
-    /// What the system said.
+    /// As [`Files::stat`].
     pub fn stat(&self, name: &str) -> io::Result<Stat> {
         self.files.stat(&self.join(name))
     }
 
-    /// The names of the files in the folder.
+    /// Lists the names of the files in the folder.
     ///
     /// # Errors
-    /// [`FolderError::Unusable`].
+    /// [`FolderError::Unusable`] if the folder cannot be listed.
     pub fn names(&self) -> Result<Vec<String>, FolderError> {
         self.files
             .names(&self.path)
             .map_err(FolderError::unusable(&self.path, "list the folder"))
     }
 
-    /// Gives a file, whose content is on disk already, its final name, in the place of what had it.
+    /// Gives a file, whose content is synced already, its final name, in place of any that has it.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the rename or of the folder's sync.
     pub fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.files.rename(from, to)?;
         self.sync()
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the removal or of the folder's sync.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         match self.files.remove(path) {
             Ok(()) => self.sync(),
@@ -240,13 +247,13 @@ impl Folder {
         }
     }
 
-    /// Gives a file a second name, or copies it where the disk cannot do that, so that it is kept; the name, once it is on
-    /// disk.
+    /// Keeps a file under a second name, [`aside_name`] with this ending, or copies it where there are no hard links. Returns
+    /// the new path, which is synced.
     ///
     /// # Errors
-    /// What the system said.
-    pub fn keep(&self, path: &Path, aside: &str) -> io::Result<PathBuf> {
-        let aside = self.free_name(aside);
+    /// The error of the copy or of the folder's sync.
+    pub fn keep(&self, path: &Path, ending: &str) -> io::Result<PathBuf> {
+        let aside = self.free_name(&aside_name(path, ending));
         if self.files.link(path, &aside).is_err() {
             copy(&*self.files, path, 0, &aside)?;
         }
@@ -254,7 +261,7 @@ impl Folder {
         Ok(aside)
     }
 
-    /// A name in the folder that nothing has yet: the one given, or it with a number.
+    /// Returns a path in the folder that no file has yet: the name, or the name with a number.
     #[must_use]
     pub fn free_name(&self, name: &str) -> PathBuf {
         let numbered = (2..).map(|n| self.join(&format!("{name}-{n}")));
@@ -264,35 +271,42 @@ impl Folder {
             .expect("the numbers do not end")
     }
 
-    /// Brings the names of the files to the disk.
+    /// Syncs the names in the folder to the disk.
     ///
     /// # Errors
-    /// What the system said.
+    /// As [`Files::sync_folder`].
     pub fn sync(&self) -> io::Result<()> {
         self.files.sync_folder(&self.path)
     }
 }
 
-/// Copies a file from an offset on; the copy is on disk then, its name not yet.
+/// Returns the name for a copy that is kept aside: the file's name, without the `.new` of a provisional one, and an ending.
+#[must_use]
+pub fn aside_name(path: &Path, ending: &str) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{}.{ending}", name.trim_end_matches(".new"))
+}
+
+/// Copies a file from an offset to its end, and syncs the content of the copy, not its name.
 ///
 /// # Errors
-/// What the system said.
+/// The first error of opening, reading, writing or syncing.
 pub fn copy(files: &dyn Files, from: &Path, offset: u64, to: &Path) -> io::Result<()> {
     let file = files.open(from)?;
     let copy = files.create(to, None)?;
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = vec![0; COPY_BYTES];
     let mut at = offset;
     loop {
-        let count = super::files::read_full(&*file, &mut buffer, at)?;
+        let count = read_full(&*file, &mut buffer, at)?;
         if count == 0 {
             return copy.sync_all();
         }
-        super::files::append_all(&*copy, &buffer[..count])?;
+        append_all(&*copy, &buffer[..count])?;
         at += count as u64;
     }
 }
 
-/// Makes a folder and those above it, and brings each new name to the disk.
+/// Creates a folder and those above it, and syncs each new name.
 fn make(files: &dyn Files, path: &Path) -> io::Result<()> {
     let missing = match files.names(path) {
         Ok(_) => return Ok(()),

@@ -1,13 +1,13 @@
-//! How far a load is: told by whoever reads, asked by whoever waits.
+//! The progress of a load: written by the threads that read, read by those who wait.
 //!
-//! In: how many bytes there are to be read, then how many have been. Out: the share of them, for people. Promises: it never
-//! goes back, and never over 100%; it costs a load nothing that can be measured, as it is told of whole blocks.
+//! In: the number of bytes to read, then of those that were read. Out: their share, for people. Promises: it never goes back,
+//! and never over 100%; it costs a load nothing that can be measured, as whole blocks are counted.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How far a load is.
+/// The progress of a load.
 #[derive(Debug, Default)]
 pub struct Progress {
     bytes_total: AtomicU64,
@@ -15,30 +15,30 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of a load that has not begun.
+    /// Creates the progress of a load that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// There are so many bytes to be read; said before the first is.
+    /// Sets the number of bytes to read, before the first is read.
     pub fn expect(&self, bytes: u64) {
         self.bytes_total.store(bytes, Relaxed);
     }
 
-    /// So many bytes more have been read.
+    /// Adds to the number of bytes read.
     pub fn add(&self, bytes: u64) {
         self.bytes_read.fetch_add(bytes, Relaxed);
     }
 
-    /// How much has been read, of a hundred; 0 while nobody knows how much there is.
+    /// Returns the share that has been read in percent; 0 until the total is set.
     #[must_use]
     pub fn percent(&self) -> u64 {
         let (read, total) = (
             self.bytes_read.load(Relaxed),
             self.bytes_total.load(Relaxed),
         );
-        // A file that somebody lengthens meanwhile must not make it more than all.
+        // A file that grows meanwhile must not make it more than all.
         let hundredfold = u128::from(read.min(total)) * 100;
         let percent = hundredfold.checked_div(u128::from(total)).unwrap_or(0);
         u64::try_from(percent).expect("it is 100 at most")
@@ -46,7 +46,7 @@ impl Progress {
 }
 
 impl fmt::Display for Progress {
-    /// As in `42% of 1,204,000,000 bytes`.
+    /// Writes it as in `42% of 1,204,000,000 bytes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.bytes_total.load(Relaxed).to_string();
         write!(f, "{}% of ", self.percent())?;
@@ -60,29 +60,29 @@ impl fmt::Display for Progress {
     }
 }
 
-/// A reader that tells of what passes through, but for what has been told of already.
-pub struct Counted<'a, R> {
+/// A reader that adds the bytes that pass through to a [`Progress`].
+pub struct CountedReader<'a, R> {
     inner: R,
     progress: &'a Progress,
-    told: u64,
+    counted: u64,
 }
 
-impl<'a, R> Counted<'a, R> {
-    /// Tells `progress` of what is read after the first `told` bytes.
-    pub fn new(inner: R, progress: &'a Progress, told: u64) -> Self {
+impl<'a, R> CountedReader<'a, R> {
+    /// Wraps a reader whose first `counted` bytes have been added already.
+    pub fn new(inner: R, progress: &'a Progress, counted: u64) -> Self {
         Self {
             inner,
             progress,
-            told,
+            counted,
         }
     }
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for CountedReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        let again = self.told.min(count as u64);
-        self.told -= again;
+        let again = self.counted.min(count as u64);
+        self.counted -= again;
         self.progress.add(count as u64 - again);
         Ok(count)
     }

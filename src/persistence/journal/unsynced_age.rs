@@ -1,42 +1,42 @@
-//! How long changes have been waiting for the disk: what `everysec` promises to be at most a second.
+//! The age of the oldest change that is not on disk, which `everysec` promises to be at most a second.
 //!
-//! In: writes and syncs. Out: the age of the oldest change that is not on disk. Promise: reading it waits for nothing.
+//! In: writes and syncs. Out: that age, and the longest so far. Promise: reading it never waits for the disk.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Since when changes wait that the sync which is running will bring to the disk.
+    /// When the oldest change was written that the running sync will bring to the disk.
     syncing_since: Option<Instant>,
-    /// Since when changes wait that only the next one will.
+    /// When the oldest change was written that only the next sync will.
     since: Option<Instant>,
     longest: Duration,
 }
 
-/// The window of changes that a power cut would take.
+/// The age of the oldest change that a power cut would take.
 #[derive(Debug, Default)]
-pub struct Window(Mutex<Waiting>);
+pub struct UnsyncedAge(Mutex<Waiting>);
 
-impl Window {
+impl UnsyncedAge {
     fn locked(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes have been handed to the system.
+    /// Notes that changes were handed to the system.
     pub fn written(&self) {
         self.locked().since.get_or_insert_with(Instant::now);
     }
 
-    /// A sync begins, of all that has been written.
+    /// Notes that a sync begins, of all that was written.
     pub fn sync_begins(&self) {
         let mut waiting = self.locked();
         let since = waiting.since.take();
-        // What a sync that failed has left is waiting on.
+        // What a failed sync has left is still waiting.
         waiting.syncing_since = waiting.syncing_since.or(since);
     }
 
-    /// That sync has succeeded.
+    /// Notes that the sync succeeded.
     pub fn sync_ends(&self) {
         let mut waiting = self.locked();
         if let Some(since) = waiting.syncing_since.take() {
@@ -44,16 +44,16 @@ impl Window {
         }
     }
 
-    /// A snapshot holds it all: nothing waits.
+    /// Notes that a snapshot holds all changes.
     pub fn reset(&self) {
         let mut waiting = self.locked();
         waiting.since = None;
         waiting.syncing_since = None;
     }
 
-    /// The age of the oldest change that is not on disk; and the longest that any has waited.
+    /// Returns the age of the oldest change that is not on disk, and the longest that any has waited.
     #[must_use]
-    pub fn age(&self) -> (Duration, Duration) {
+    pub fn get(&self) -> (Duration, Duration) {
         let waiting = self.locked();
         let oldest = waiting.syncing_since.or(waiting.since);
         let age = oldest.map_or(Duration::ZERO, |since| since.elapsed());

@@ -1,0 +1,152 @@
+//! Followers: tasks that are given the changes after a revision as they become safe.
+//!
+//! In: a prefix, and a revision. Out: the changes of keys with this prefix, in order; those of one record share its revision,
+//! and are never divided. Promises:
+//! - no change is shown that is not as safe as the durability says, nor while that is in doubt, nor a part of a record;
+//! - no revision is skipped: one that the journals do not hold any more, or never had, is an error;
+//! - no writer waits for a follower, and no follower holds up a worker of the runtime: files are read by the threads that it
+//!   has for that, a few at a time.
+//!
+//! A save removes the journals before it. While there are followers, the last few of them are kept open, so that a follower is
+//! not left behind by saves in quick succession; and the one that it is reading is open anyway.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::error::FollowError;
+use super::journal_reader::{Changes, JournalReader, Page};
+use crate::model::Key;
+use crate::persistence::durability::Durability;
+use crate::persistence::journal::Writer;
+
+/// The most followers that read at one time: each takes a thread meanwhile, and they are soon done.
+const READING_MAX: usize = 4;
+
+/// The followers of one journal.
+pub struct Followers {
+    writer: Arc<Writer>,
+    reading: Arc<Semaphore>,
+}
+
+impl Followers {
+    /// Creates the feed of a journal, without followers.
+    #[must_use]
+    pub fn new(writer: Arc<Writer>) -> Self {
+        Self {
+            writer,
+            reading: Arc::new(Semaphore::new(READING_MAX)),
+        }
+    }
+
+    /// Follows the changes of keys with a prefix, after a revision or from now on.
+    ///
+    /// # Errors
+    /// [`FollowError::Off`] without a journal, [`FollowError::Ahead`] if there is no such revision yet, and
+    /// [`FollowError::Gone`] if the journals do not hold the changes after it any more.
+    pub fn follow(&self, prefix: Key<'_>, after: Option<u64>) -> Result<Follower, FollowError> {
+        let writer = &self.writer;
+        if writer.durability() == Durability::Off {
+            return Err(FollowError::Off);
+        }
+        let newest = writer.appended();
+        let after = after.unwrap_or(newest);
+        if after > newest {
+            return Err(FollowError::Ahead { after, newest });
+        }
+        let from = writer.extent().first_seq - 1;
+        if after < from {
+            return Err(FollowError::Gone { after, from });
+        }
+        writer.retained().add_follower();
+        let reader = JournalReader::new(Arc::clone(writer), prefix, after);
+        Ok(Follower {
+            writer: Arc::clone(writer),
+            reading: Arc::clone(&self.reading),
+            reader: Arc::new(Mutex::new(reader)),
+            page: None,
+            revision: after,
+        })
+    }
+}
+
+/// A follower of the changes of keys with one prefix.
+pub struct Follower {
+    writer: Arc<Writer>,
+    reading: Arc<Semaphore>,
+    reader: Arc<Mutex<JournalReader>>,
+    /// The page that is being read. It outlives the task that waits for it, so that nothing is lost when that one ends.
+    page: Option<JoinHandle<Result<Page, FollowError>>>,
+    revision: u64,
+}
+
+impl Follower {
+    /// Returns the revision up to which all changes have been given.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Returns the next changes, a page at a time, each with its revision; waits until there are any. Cancelling the wait loses
+    /// none. A waiting task must be polled once it is woken, or the other followers sleep on.
+    ///
+    /// # Errors
+    /// [`FollowError::Gone`] if the next changes are not kept any more, [`FollowError::Unreadable`] if the journal cannot be
+    /// read, and [`FollowError::Stopping`] once the runtime is being shut down.
+    pub async fn next(&mut self) -> Result<Changes, FollowError> {
+        loop {
+            let page = self.read().await?;
+            self.revision = page.revision;
+            if !page.changes.is_empty() {
+                return Ok(page.changes);
+            }
+        }
+    }
+
+    /// Returns the next changes of the first of these followers that has any, and its index. With no followers it never does.
+    pub async fn next_of(followers: &mut [Self]) -> (usize, Result<Changes, FollowError>) {
+        let mut waits: Vec<_> = followers
+            .iter_mut()
+            .map(|follower| Box::pin(follower.next()))
+            .collect();
+        poll_fn(|context| {
+            let mut polled = waits.iter_mut().enumerate();
+            let ready = polled.find_map(|(place, wait)| match wait.as_mut().poll(context) {
+                Poll::Ready(changes) => Some((place, changes)),
+                Poll::Pending => None,
+            });
+            ready.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    async fn read(&mut self) -> Result<Page, FollowError> {
+        if self.page.is_none() {
+            self.writer.wait_for_visible(self.revision).await;
+            let permit = Arc::clone(&self.reading).acquire_owned().await;
+            let (reader, safe) = (Arc::clone(&self.reader), self.writer.visible_seq());
+            self.page = Some(tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.read(safe)
+            }));
+        }
+        let page = self.page.as_mut().expect("it has just been put there");
+        let read = page.await;
+        self.page = None;
+        match read {
+            Ok(page) => page,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(FollowError::Stopping),
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.writer.retained().remove_follower();
+    }
+}

@@ -1,0 +1,11 @@
+//! The change feed: the changes after a revision, read back from the journals, and then those that come.
+//!
+//! In: a prefix, and a revision: the number of a record. Out: the changes of keys with this prefix, in order.
+
+mod error;
+mod follower;
+mod journal_reader;
+
+pub use error::FollowError;
+pub use follower::{Follower, Followers};
+pub use journal_reader::{Changes, OwnedChange};

@@ -1,0 +1,20 @@
+//! The two formats on disk: the journal, line by line, and the snapshot.
+//!
+//! In: changes and pairs, or lines. Out: lines, or what they say. Promise: a format is described once, in `journal` and
+//! `snapshot`, where its constants stand.
+
+mod fingerprint;
+mod journal;
+mod line;
+mod line_reader;
+mod record;
+mod snapshot;
+
+pub use fingerprint::{Checksummed, Comparison, SnapshotFingerprint, modified};
+pub use journal::{
+    Header, JournalName, RECORD_BYTES_MAX, VERSION, read_header, write_header, write_mark,
+};
+pub use line::{Line, ParsedChange, Payload, read_line};
+pub use line_reader::LineReader;
+pub use record::{Record, Records};
+pub use snapshot::{BOM, LINE_BYTES_MAX, SNAPSHOT_NAME, SNAPSHOT_NEW_NAME, write_snapshot};

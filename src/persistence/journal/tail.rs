@@ -1,0 +1,101 @@
+//! The tail of the journal: records that are numbered, in memory, and not yet being written.
+//!
+//! In: records, under the locks of their keys. Out: their lines, in the order of their numbers. Promise: its lock is never
+//! held while the disk works, except for the first line of a new journal after a failure, when changes are refused anyway.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use crate::persistence::disk::DiskFault;
+use crate::persistence::format::{Record, Records};
+
+#[derive(Debug)]
+struct Queue {
+    lines: Vec<u8>,
+    next_seq: u64,
+}
+
+/// The records that nobody has begun to write. All who change anything write to it, so each part has its own cache line.
+#[derive(Debug)]
+pub struct Tail {
+    queue: CachePadded<Mutex<Queue>>,
+    last_seq: CachePadded<AtomicU64>,
+}
+
+impl Tail {
+    /// Creates an empty tail; the next record gets this number.
+    #[must_use]
+    pub fn new(next_seq: u64) -> Self {
+        Self {
+            queue: CachePadded::new(Mutex::new(Queue {
+                lines: Vec::new(),
+                next_seq,
+            })),
+            last_seq: CachePadded::new(AtomicU64::new(next_seq - 1)),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of the last record that was appended.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq.load(Ordering::Acquire)
+    }
+
+    /// Appends a record if `admit` passes, which runs under the lock. Returns its number.
+    ///
+    /// # Errors
+    /// The error of `admit`.
+    pub fn append(
+        &self,
+        record: Record,
+        admit: impl FnOnce() -> Result<(), DiskFault>,
+    ) -> Result<u64, DiskFault> {
+        let mut queue = self.locked();
+        admit()?;
+        let seq = queue.next_seq;
+        record.write(seq, &mut queue.lines);
+        queue.next_seq += 1;
+        self.last_seq.store(seq, Ordering::Release);
+        Ok(seq)
+    }
+
+    /// Appends records. Returns the number of the last one.
+    pub fn append_all(&self, records: Records) -> u64 {
+        let mut queue = self.locked();
+        let next_seq = queue.next_seq + records.count() as u64;
+        let first_seq = std::mem::replace(&mut queue.next_seq, next_seq);
+        records.write(first_seq, &mut queue.lines);
+        self.last_seq.store(next_seq - 1, Ordering::Release);
+        next_seq - 1
+    }
+
+    /// Moves all lines behind those in `lines`. Returns the number of the last record.
+    pub fn take(&self, lines: &mut Vec<u8>) -> u64 {
+        let mut queue = self.locked();
+        if lines.is_empty() {
+            std::mem::swap(lines, &mut queue.lines);
+        } else {
+            lines.append(&mut queue.lines);
+        }
+        queue.next_seq - 1
+    }
+
+    /// Discards all lines once `begin` has succeeded, which gets the number of the next record and runs under the lock, so that
+    /// no record comes between. Returns the number of the last record.
+    ///
+    /// # Errors
+    /// The error of `begin`; nothing is discarded then.
+    pub fn discard(&self, begin: impl FnOnce(u64) -> io::Result<()>) -> io::Result<u64> {
+        let mut queue = self.locked();
+        begin(queue.next_seq)?;
+        queue.lines.clear();
+        Ok(queue.next_seq - 1)
+    }
+}

@@ -1,0 +1,88 @@
+//! Mending what a crash may leave.
+//!
+//! In: a folder that was read and found good. Out: a folder that can be appended to. Promises: what is cut off or cannot be
+//! used is kept aside first, and synced before anything is removed, so that a second crash in the middle leaves a folder that
+//! can be mended just the same.
+
+use std::io;
+
+use super::error::{ReplayError, StoreError};
+use super::replay::Replayed;
+use super::scan::ScannedSegment;
+use crate::persistence::disk::{Folder, FolderError, aside_name, copy};
+use crate::persistence::format::SNAPSHOT_NAME;
+
+/// Mends a folder: removes journals that the snapshot has replaced, keeps those that cannot be used aside, cuts off a torn
+/// tail, and removes what an unfinished save or mend has left.
+///
+/// # Errors
+/// [`StoreError::Replay`] if a journal cannot be kept aside, cut or removed; [`StoreError::Folder`] if another file cannot be
+/// removed. Mending can be tried again then.
+pub fn mend(folder: &Folder, replayed: &mut Replayed) -> Result<(), StoreError> {
+    for path in replayed.superseded.drain(..) {
+        folder
+            .remove(&path)
+            .map_err(ReplayError::unreadable(&path))?;
+    }
+    for path in replayed.unusable.drain(..) {
+        let aside = folder
+            .keep(&path, "unused")
+            .map_err(ReplayError::unreadable(&path))?;
+        tracing::warn!(
+            "{} does not go on where the journal before it ends; it is kept as {}",
+            path.display(),
+            aside.display()
+        );
+        replayed.leftover.push(path);
+    }
+    if replayed.segments.is_empty() {
+        for path in replayed.leftover.drain(..) {
+            folder
+                .remove(&path)
+                .map_err(ReplayError::unreadable(&path))?;
+        }
+    }
+    if let Some(segment) = replayed.segments.last().filter(|segment| segment.is_torn) {
+        cut_tail(folder, segment).map_err(ReplayError::unreadable(&segment.path))?;
+    }
+    for name in unfinished(folder)? {
+        let path = folder.join(&name);
+        folder.files().remove(&path).map_err(FolderError::unusable(
+            &path,
+            "remove what an unfinished save left",
+        ))?;
+    }
+    Ok(())
+}
+
+/// Copies the tail aside, syncs the copy, and only then cuts: in this order, so that a crash in the middle loses nothing.
+fn cut_tail(folder: &Folder, segment: &ScannedSegment) -> io::Result<()> {
+    let file = folder.files().open_to_append(&segment.path)?;
+    let bytes = file.stat()?.bytes - segment.bytes;
+    let aside = folder.free_name(&aside_name(&segment.path, "torn"));
+    let unfinished = folder.join(&aside_name(&aside, "new"));
+    copy(folder.files(), &segment.path, segment.bytes, &unfinished)?;
+    folder.publish(&unfinished, &aside)?;
+    file.set_len(segment.bytes)?;
+    file.sync_all()?;
+    tracing::warn!(
+        "{}: the last {bytes} bytes, from line {}, are not whole: they were never promised, and are kept in {}",
+        segment.path.display(),
+        segment.lines + 1,
+        aside.display()
+    );
+    Ok(())
+}
+
+/// Lists the files that an unfinished save or mend has left.
+///
+/// # Errors
+/// [`FolderError::Unusable`] if the folder cannot be listed.
+pub fn unfinished(folder: &Folder) -> Result<Vec<String>, FolderError> {
+    let mut names = folder.names()?;
+    names.retain(|name| {
+        name.strip_suffix(".new")
+            .is_some_and(|stem| stem == SNAPSHOT_NAME || stem.contains(".torn"))
+    });
+    Ok(names)
+}

@@ -1,0 +1,68 @@
+//! Reading a data folder at a start.
+//!
+//! In: a folder. Out: all that its snapshot and its journals hold, loaded, and where they end. Promises: nothing is changed;
+//! what is not as it was written, and was not edited, ends the reading.
+
+use std::path::Path;
+
+use super::error::{SnapshotError, StoreError};
+use super::load::Load;
+use super::progress::Progress;
+use super::replay::{Policy, Replayed, replay};
+use super::snapshot_reader::read_snapshot;
+use crate::persistence::disk::{Folder, FolderError};
+use crate::persistence::format::{Comparison, JournalName, SNAPSHOT_NAME, SnapshotFingerprint};
+
+/// Reads a whole folder. Returns the fingerprint of the snapshot, if there is one, and what the journals held.
+///
+/// # Errors
+/// [`StoreError::Snapshot`] if store.json is malformed, damaged or unreadable; [`StoreError::Replay`] if a journal is damaged,
+/// missing, unreadable or of a newer format; [`StoreError::Folder`] if the folder cannot be listed.
+pub fn read_folder(
+    folder: &Folder,
+    load: &dyn Load,
+    progress: &Progress,
+) -> Result<(Option<SnapshotFingerprint>, Replayed), StoreError> {
+    progress.expect(bytes_of(folder)?);
+    let path = folder.join(SNAPSHOT_NAME);
+    let snapshot = read_snapshot(folder.files(), &path, load, progress)?;
+    let replayed = replay(folder, snapshot.as_ref(), Policy::Stop, load, progress)?;
+    if let Some(read) = &snapshot {
+        verify_snapshot(&path, read, &replayed.contents.saved)?;
+    }
+    Ok((snapshot, replayed))
+}
+
+/// Returns the number of bytes that reading a folder reads.
+///
+/// # Errors
+/// [`FolderError::Unusable`] if the folder cannot be listed.
+pub fn bytes_of(folder: &Folder) -> Result<u64, FolderError> {
+    let names = folder.names()?;
+    let read = names
+        .iter()
+        .filter(|name| *name == SNAPSHOT_NAME || JournalName::parse(name).is_some());
+    Ok(read
+        .filter_map(|name| folder.stat(name).ok())
+        .map(|stat| stat.bytes)
+        .sum())
+}
+
+fn verify_snapshot(
+    path: &Path,
+    read: &SnapshotFingerprint,
+    written: &[SnapshotFingerprint],
+) -> Result<(), SnapshotError> {
+    match read.compare(written) {
+        Comparison::Unchanged => {}
+        Comparison::Edited => {
+            tracing::warn!("store.json has been edited since it was written; it is taken as it is");
+        }
+        Comparison::Damaged => {
+            return Err(SnapshotError::Damaged {
+                path: path.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
