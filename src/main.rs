@@ -12,15 +12,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use pykv::check;
-use pykv::command::{Service, Setup};
-use pykv::config::{Action, Config};
+use pykv::command::Service;
+use pykv::config::{Action, Address, Config, HttpAddress, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX};
@@ -82,21 +81,19 @@ fn fail(error: &dyn Error) -> ExitCode {
 async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let files = raise_file_limit()?;
     // Ports first: to find one taken after a long load would waste it.
-    let text = listen(&config.listen, "--listen").await?;
-    let http = match &config.http.0 {
-        Some(address) => Some((listen(address, "--http").await?, address.clone())),
+    let text = listen(&config.get::<Address>("listen"), "--listen").await?;
+    let http = match config.get::<HttpAddress>("http").0 {
+        Some(address) => Some((listen(&address, "--http").await?, address)),
         None => None,
     };
     let shutdown = stop_on_signal()?;
     let progress = Arc::new(Progress::new());
-    let setup = Setup {
-        address: text.local_addr()?,
-        connections_max: connections_max(files),
-        data: config.data.clone(),
-        durability: config.durability,
-        save_interval_seconds: config.save_interval,
-        shutdown: shutdown.clone(),
-    };
+    let setup = Setup::new(
+        config.clone(),
+        text.local_addr()?,
+        connections_max(files),
+        shutdown.clone(),
+    );
     let service = Arc::new(Service::new(Arc::clone(&progress), setup));
     let server = Server::new(Arc::clone(&service), text, connections_max(files));
     let http_address = http.as_ref().map(|(http, _)| http.local_addr());
