@@ -120,7 +120,7 @@ pub static FIGURES: &[FigureSpec] = &[
         text(now.memory_bytes.unwrap_or(0))
     }),
     FigureSpec::redis("Memory", "used_memory_human", |now| {
-        text(human(now.memory_bytes.unwrap_or(0)))
+        Some(human(now.memory_bytes.unwrap_or(0)))
     }),
     FigureSpec::new(
         "data_bytes",
@@ -143,10 +143,10 @@ pub static FIGURES: &[FigureSpec] = &[
     .metric("process_resident_memory_bytes")
     .live("memory_bytes"),
     FigureSpec::redis("Memory", "used_memory_rss_human", |now| {
-        text(human(now.memory_bytes.unwrap_or(0)))
+        Some(human(now.memory_bytes.unwrap_or(0)))
     }),
     FigureSpec::redis("Memory", "maxmemory", |_| text(0)),
-    FigureSpec::redis("Memory", "maxmemory_human", |_| text(human(0))),
+    FigureSpec::redis("Memory", "maxmemory_human", |_| Some(human(0))),
     FigureSpec::redis("Memory", "maxmemory_policy", |_| text("noeviction")),
     FigureSpec::redis("Memory", "mem_fragmentation_ratio", |_| text("1.00")),
     FigureSpec::redis("Memory", "mem_allocator", |_| text("mimalloc")),
@@ -445,7 +445,7 @@ pub static FIGURES: &[FigureSpec] = &[
     .metric("pykv_request_duration_seconds"),
 ];
 
-fn text(value: impl ToString) -> Option<String> {
+fn text(value: impl ToString + Copy) -> Option<String> {
     Some(value.to_string())
 }
 
