@@ -1,7 +1,7 @@
-//! `GET /api/v1/live`: figures and operations as they come, as server-sent events.
+//! `GET /api/v1/live` and `GET /api/v1/operations`: figures once a second and recent requests, as server-sent events.
 //!
-//! In: the counters, the operations. Out: events, the same for all who watch. Promises: while nobody watches, nothing is done for
-//! it; who is slow to read skips what was meanwhile, and is told how much; the server does not wait.
+//! In: samples of the figures, the recent requests. Out: events, encoded once for all watchers. Promises: while nobody watches, no
+//! work is done; a slow watcher skips events, and reads how many; the server never waits for a watcher.
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,17 +30,17 @@ use crate::metrics::recent_requests::{self, OPERATIONS_MAX};
 use crate::model::{UnixMs, now_ms};
 use crate::protocol::Figure;
 
-/// The most who watch at one time: each holds a connection for as long as it likes.
+/// Maximum number of watchers at one time, as each may hold a connection for ever.
 pub const WATCHERS_MAX: usize = 100;
-/// How often operations are told.
+/// Interval between two events of operations.
 const TICK: Duration = Duration::from_millis(250);
-/// At every so many of these ticks figures are told.
+/// Ticks between two events of figures.
 const TICKS_PER_SECOND: u32 = 4;
-/// How many events are kept for who is slow to read.
+/// Events that are kept for a slow watcher.
 const EVENTS_KEPT: usize = 32;
-/// For how long operations are noted for who asks for them now and then.
+/// Time for which operations are noted after a request for the latest ones.
 const NOTED_FOR: Duration = Duration::from_secs(10);
-/// How long the first who asks is kept waiting for an operation.
+/// Longest time that the first request for the latest operations waits for one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Schema of the event `figures`: the rows of the table that show in the live feed.
@@ -131,38 +131,38 @@ impl From<recent_requests::Operation> for Operation {
     }
 }
 
-/// Operations of a quarter of a second.
+/// Operations of one tick, a quarter of a second.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SomeOperations {
     operations: Vec<Operation>,
-    /// How many more there were, which are not told.
+    /// Number of further operations of the same tick.
     skipped: u64,
 }
 
-/// The latest operations.
+/// Latest operations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecentOperations {
-    /// The latest last; at most 100.
+    /// At most 100, the latest last.
     operations: Vec<Operation>,
-    /// Since when they are noted, in milliseconds since 1970.
+    /// Start of the noting, in milliseconds since 1970.
     since_ms: UnixMs,
-    /// How many there were since then which are not told.
+    /// Number of operations since then that are not among them.
     skipped: u64,
 }
 
-/// Where events come from.
+/// Source of the events, shared by all watchers.
 #[derive(Debug)]
 pub struct Feed {
     events: broadcast::Sender<Told>,
     state: Mutex<Making>,
 }
 
-/// What is made.
+/// State of the task that makes the events.
 #[derive(Debug, Default)]
 struct Making {
-    /// Whether anything is.
+    /// True while the task runs.
     is_running: bool,
-    /// Until when it is for who asks now and then.
+    /// End of the time for which the task runs without watchers.
     wanted_until: Option<Instant>,
     recent: VecDeque<Operation>,
     since: UnixMs,
@@ -171,7 +171,7 @@ struct Making {
 
 const OPERATIONS: &str = "operations";
 
-/// An event: its name, and its data.
+/// Name and data of an event.
 type Told = (&'static str, Arc<str>);
 
 impl Default for Feed {
@@ -257,7 +257,10 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more who watches.
+    /// Subscribes to the events.
+    ///
+    /// # Errors
+    /// 503, if there are too many watchers already.
     fn watch(
         self: &Arc<Self>,
         service: &Arc<Service>,
@@ -272,14 +275,14 @@ impl Feed {
         Ok(events)
     }
 
-    /// Somebody who asks now, and may again; whether nothing had been made before.
+    /// Keeps the task running for the next request for the latest operations. Returns true if it was not running.
     fn want(self: &Arc<Self>, service: &Arc<Service>) -> bool {
         let mut state = self.state();
         state.wanted_until = Some(Instant::now() + NOTED_FOR);
         self.start(&mut state, service)
     }
 
-    /// Begins, unless it has begun; whether it had not.
+    /// Starts the task, unless it runs. Returns true if it did not.
     fn start(self: &Arc<Self>, state: &mut Making, service: &Arc<Service>) -> bool {
         if state.is_running {
             return false;
@@ -290,7 +293,7 @@ impl Feed {
         true
     }
 
-    /// Whether nobody watches any more; if so, nothing is made from now on.
+    /// Returns true if nobody watches any more; then the task has to end.
     fn has_ended(&self) -> bool {
         let mut state = self.state();
         let is_wanted = state
@@ -303,7 +306,7 @@ impl Feed {
         has_ended
     }
 
-    /// Keeps operations for who asks later.
+    /// Keeps operations for later requests for the latest ones.
     fn keep(&self, told: &SomeOperations) {
         let mut state = self.state();
         state.recent.extend(told.operations.iter().cloned());
@@ -340,7 +343,7 @@ impl Feed {
 
     fn tell(&self, name: &'static str, what: &impl Serialize) {
         let data = serde_json::to_string(what).expect("plain fields are always JSON");
-        // Whoever was there may have gone.
+        // An error means that the last watcher has gone.
         let _ = self.events.send((name, data.into()));
     }
 }
