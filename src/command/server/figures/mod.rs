@@ -87,11 +87,11 @@ pub enum Value {
 }
 
 impl FigureSpec {
-    const fn new(name: &'static str, unit: &'static str, help: &'static str, kind: Kind) -> Self {
+    const fn new(name: &'static str, kind: Kind) -> Self {
         Self {
             name,
-            unit,
-            help,
+            unit: "",
+            help: "",
             kind,
             in_stats: false,
             info: None,
@@ -106,7 +106,42 @@ impl FigureSpec {
         name: &'static str,
         get: fn(&Source<'_>) -> Option<String>,
     ) -> Self {
-        Self::new(name, "", "As in Redis's INFO.", Kind::Text(get)).info(section, name)
+        let spec = Self::text(name, get).info(section, name);
+        spec.help("As in Redis's INFO.")
+    }
+
+    const fn counter(name: &'static str, get: fn(&Source<'_>) -> Option<u64>) -> Self {
+        Self::new(name, Kind::Counter(get))
+    }
+
+    const fn count(name: &'static str, get: fn(&Source<'_>) -> Option<u64>) -> Self {
+        Self::new(name, Kind::Count(get))
+    }
+
+    const fn real(name: &'static str, get: fn(&Source<'_>) -> Option<f64>) -> Self {
+        Self::new(name, Kind::Real(get))
+    }
+
+    const fn flag(name: &'static str, get: fn(&Source<'_>) -> Option<bool>) -> Self {
+        Self::new(name, Kind::Flag(get))
+    }
+
+    const fn time(name: &'static str, get: fn(&Source<'_>) -> Option<UnixMs>) -> Self {
+        Self::new(name, Kind::Time(get))
+    }
+
+    const fn text(name: &'static str, get: fn(&Source<'_>) -> Option<String>) -> Self {
+        Self::new(name, Kind::Text(get))
+    }
+
+    const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
     }
 
     const fn stats(mut self) -> Self {
