@@ -1,13 +1,267 @@
-//! Every setting of the server: name, default, reason.
+//! Settings of the server: one table, behind the flags, the environment variables, `--help` and CONFIG.
 //!
-//! In: the command line and the environment. Out: a `Config`, or the text that says what is wrong with it.
+//! In: the command line and the environment. Out: a [`Config`], or the text that says what is wrong with it; and the [`Setup`] of a
+//! server that runs. To add a setting is to add its row to [`SETTINGS`], and to read it with [`Config::get`] where it is used.
 
+use std::any::Any;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Subcommand as _, value_parser};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
+
+/// Description of a setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Name, unique in the table.
+    pub name: &'static str,
+    /// The flag `--name`; none for a setting that the command line does not set.
+    pub flag: Option<Flag>,
+    /// Default; empty where the value is found out at the start.
+    pub default: &'static str,
+    /// Values that are allowed.
+    pub values: Values,
+    /// Meaning, as `--help` shows it.
+    pub help: &'static str,
+    /// Names under which CONFIG shows it, which are Redis's.
+    pub config: &'static [(&'static str, Shown)],
+}
+
+/// Flag of a setting, whose name is that of the setting.
+#[derive(Debug)]
+pub struct Flag {
+    /// Name of the value in `--help`.
+    pub value_name: &'static str,
+    /// Environment variable: `PYKV_` and the name of the setting in capitals, with `_` for `-`.
+    pub variable: &'static str,
+}
+
+/// Values that are allowed for a setting.
+#[derive(Debug)]
+pub enum Values {
+    /// Whole numbers, both limits included.
+    Number(RangeInclusive<i64>),
+    /// What this parser takes.
+    Parsed(fn() -> ValueParser),
+    /// The default and no other.
+    Constant,
+}
+
+/// Value that CONFIG GET shows, and whether CONFIG SET sets it.
+#[derive(Debug)]
+pub enum Shown {
+    /// The default.
+    Default,
+    /// A value that is fixed while the server runs.
+    Fixed(fn(&Setup) -> String),
+    /// A number that can be set while the server runs.
+    Settable(fn(&Setup) -> &AtomicI64),
+}
+
+/// Every setting; those with a flag are in the order of `--help`.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        flag: Some(Flag {
+            value_name: "ADDRESS",
+            variable: "PYKV_LISTEN",
+        }),
+        default: "127.0.0.1:7878",
+        values: Values::Parsed(|| value_parser!(Address).into()),
+        help: "Address of the text protocol; port 0 takes a free port",
+        config: &[
+            ("bind", Shown::Fixed(|setup| setup.address.ip().to_string())),
+            (
+                "port",
+                Shown::Fixed(|setup| setup.address.port().to_string()),
+            ),
+        ],
+    },
+    Setting {
+        name: "http",
+        flag: Some(Flag {
+            value_name: "ADDRESS|off",
+            variable: "PYKV_HTTP",
+        }),
+        default: "127.0.0.1:8000",
+        values: Values::Parsed(|| value_parser!(HttpAddress).into()),
+        help: "Address of HTTP, or `off`",
+        config: &[],
+    },
+    Setting {
+        name: "data",
+        flag: Some(Flag {
+            value_name: "FOLDER",
+            variable: "PYKV_DATA",
+        }),
+        default: "data",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "Data folder; it is created if it does not exist",
+        config: &[(
+            "dir",
+            Shown::Fixed(|setup| setup.config.get::<PathBuf>("data").display().to_string()),
+        )],
+    },
+    Setting {
+        name: "durability",
+        flag: Some(Flag {
+            value_name: "LEVEL",
+            variable: "PYKV_DURABILITY",
+        }),
+        default: "everysec",
+        values: Values::Parsed(|| value_parser!(Durability).into()),
+        help: "What is promised of a change when its client reads OK: everysec, it survives a killed server, and all but the \
+               last second survives a power cut; always, it survives both; off, neither, until the next save",
+        config: &[
+            (
+                "appendfsync",
+                Shown::Fixed(|setup| {
+                    let policy = match setup.config.get("durability") {
+                        Durability::EverySecond => "everysec",
+                        Durability::Always => "always",
+                        Durability::Off => "no",
+                    };
+                    policy.to_owned()
+                }),
+            ),
+            (
+                "appendonly",
+                Shown::Fixed(|setup| {
+                    let is_off = setup.config.get::<Durability>("durability") == Durability::Off;
+                    if is_off { "no" } else { "yes" }.to_owned()
+                }),
+            ),
+        ],
+    },
+    Setting {
+        name: "save-interval",
+        flag: Some(Flag {
+            value_name: "SECONDS",
+            variable: "PYKV_SAVE_INTERVAL",
+        }),
+        default: "60",
+        values: Values::Number(1..=86_400),
+        help: "Longest time that a change waits until store.json is written with it: 1 to 86400 seconds",
+        config: &[(
+            "save",
+            Shown::Fixed(|setup| format!("{} 1", setup.config.get::<i64>("save-interval"))),
+        )],
+    },
+    Setting {
+        name: "slowlog-log-slower-than",
+        flag: None,
+        default: "10000",
+        values: Values::Number(-1..=1 << 40),
+        help: "Execution time in microseconds from which on SLOWLOG keeps a request; -1 keeps none",
+        config: &[(
+            "slowlog-log-slower-than",
+            Shown::Settable(|setup| &setup.slowlog_threshold_us),
+        )],
+    },
+    Setting {
+        name: "slowlog-max-len",
+        flag: None,
+        default: "128",
+        values: Values::Number(0..=1 << 40),
+        help: "Number of requests that SLOWLOG keeps",
+        config: &[(
+            "slowlog-max-len",
+            Shown::Settable(|setup| &setup.slowlog_len_max),
+        )],
+    },
+    Setting {
+        name: "connections",
+        flag: None,
+        default: "",
+        values: Values::Constant,
+        help: "Clients that are served at one time; fewer where the system does not allow so many open files",
+        config: &[(
+            "maxclients",
+            Shown::Fixed(|setup| setup.connections_max.to_string()),
+        )],
+    },
+    Setting {
+        name: "value-bytes",
+        flag: None,
+        default: "",
+        values: Values::Constant,
+        help: "Largest value, in bytes",
+        config: &[(
+            "proto-max-bulk-len",
+            Shown::Fixed(|_| VALUE_BYTES_MAX.to_string()),
+        )],
+    },
+    Setting {
+        name: "databases",
+        flag: None,
+        default: "1",
+        values: Values::Constant,
+        help: "Number of databases",
+        config: &[("databases", Shown::Default)],
+    },
+    Setting {
+        name: "maxmemory",
+        flag: None,
+        default: "0",
+        values: Values::Constant,
+        help: "Memory limit in bytes; 0 is none",
+        config: &[("maxmemory", Shown::Default)],
+    },
+    Setting {
+        name: "maxmemory-policy",
+        flag: None,
+        default: "noeviction",
+        values: Values::Constant,
+        help: "Choice of the keys that a memory limit evicts",
+        config: &[("maxmemory-policy", Shown::Default)],
+    },
+    Setting {
+        name: "timeout",
+        flag: None,
+        default: "0",
+        values: Values::Constant,
+        help: "Seconds after which an idle client is closed; 0 is never",
+        config: &[("timeout", Shown::Default)],
+    },
+];
+
+impl Setting {
+    /// The flag, for the parser of the command line.
+    fn arg(&self, flag: &Flag) -> Arg {
+        let arg = Arg::new(self.name)
+            .long(self.name)
+            .env(flag.variable)
+            .value_name(flag.value_name)
+            .default_value(self.default)
+            .help(self.help);
+        match &self.values {
+            Values::Number(limits) => arg.value_parser(value_parser!(i64).range(limits.clone())),
+            Values::Parsed(parser) => arg.value_parser(parser()),
+            Values::Constant => arg.value_parser([self.default]),
+        }
+    }
+}
+
+impl Shown {
+    /// The value that CONFIG GET shows.
+    #[must_use]
+    pub fn text(&self, setting: &Setting, setup: &Setup) -> String {
+        match self {
+            Self::Default => setting.default.to_owned(),
+            Self::Fixed(get) => get(setup),
+            Self::Settable(at) => at(setup).load(Relaxed).to_string(),
+        }
+    }
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,53 +274,6 @@ Examples:
 
 Then, in another terminal: pykv-cli, or: nc 127.0.0.1 7878
 ";
-
-/// A key-value server for people who want to see their data.
-#[derive(Debug, Clone, clap::Parser)]
-#[command(name = "pykv-server", version, before_help = EXAMPLES, args_conflicts_with_subcommands = true,
-          subcommand_help_heading = "Without a server", disable_help_subcommand = true)]
-pub struct Config {
-    /// What to do instead of serving.
-    #[command(subcommand)]
-    pub action: Option<Action>,
-
-    /// Where the text protocol is served; port 0 takes a free one.
-    #[arg(
-        long,
-        env = "PYKV_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:7878"
-    )]
-    pub listen: Address,
-
-    /// Where HTTP is served, or `off`.
-    #[arg(
-        long,
-        env = "PYKV_HTTP",
-        value_name = "ADDRESS|off",
-        default_value = "127.0.0.1:8000"
-    )]
-    pub http: HttpAddress,
-
-    /// The data folder; it is made if it is not there.
-    #[arg(long, env = "PYKV_DATA", value_name = "FOLDER", default_value = "data")]
-    pub data: PathBuf,
-
-    /// What is promised of a change when its client reads OK: everysec, it survives a killed server, and all but the last
-    /// second survives a power cut; always, it survives both; off, neither, until the next save.
-    #[arg(
-        long,
-        env = "PYKV_DURABILITY",
-        value_name = "LEVEL",
-        default_value = "everysec"
-    )]
-    pub durability: Durability,
-
-    /// How long a change may wait until store.json is written with it: 1 to 86400 seconds.
-    #[arg(long, env = "PYKV_SAVE_INTERVAL", value_name = "SECONDS", default_value = "60",
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub save_interval: u64,
-}
 
 /// What can be done with a data folder that no server uses.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -86,15 +293,115 @@ pub enum Action {
     },
 }
 
+/// What the command line and the environment ask for: the values of all settings that have a flag.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What to do instead of serving.
+    pub action: Option<Action>,
+    matches: ArgMatches,
+}
+
 impl Config {
-    /// How the data folder is to be used.
+    /// Describes the command line.
+    #[must_use]
+    pub fn command() -> Command {
+        let flags = SETTINGS
+            .iter()
+            .filter_map(|setting| Some(setting.arg(setting.flag.as_ref()?)));
+        let command = Command::new("pykv-server")
+            .version(env!("CARGO_PKG_VERSION"))
+            .about("A key-value server for people who want to see their data")
+            .before_help(EXAMPLES)
+            .args_conflicts_with_subcommands(true)
+            .subcommand_help_heading("Without a server")
+            .disable_help_subcommand(true)
+            .args(flags);
+        Action::augment_subcommands(command)
+            .subcommand_required(false)
+            .arg_required_else_help(false)
+    }
+
+    /// Reads the command line of this process, and its environment. Where they are wrong, or ask for help, it says so and exits.
+    #[must_use]
+    pub fn parse() -> Self {
+        Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads a command line, whose first word is the name of the program, and the environment.
+    ///
+    /// # Errors
+    /// A text for the user, if a word is no flag or action, or a value is not allowed, or if the words ask for help.
+    pub fn try_parse_from(
+        words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut matches = Self::command().try_get_matches_from(words)?;
+        let action = match matches.subcommand_name() {
+            Some(_) => Some(Action::from_arg_matches_mut(&mut matches)?),
+            None => None,
+        };
+        Ok(Self { action, matches })
+    }
+
+    /// Returns the value of a setting that has a flag: an `i64` for numbers, else the type of its parser.
+    ///
+    /// # Panics
+    /// If there is no such flag, or its values are of another type.
+    #[must_use]
+    pub fn get<T: Any + Clone + Send + Sync>(&self, name: &str) -> T {
+        let value = self.matches.get_one::<T>(name);
+        value.expect("every flag has a default").clone()
+    }
+
+    /// Returns how the data folder is to be used.
     #[must_use]
     pub fn store(&self) -> Options {
         Options {
-            data: self.data.clone(),
-            durability: self.durability,
-            save_interval: Duration::from_secs(self.save_interval),
+            data: self.get("data"),
+            durability: self.get("durability"),
+            save_interval: Duration::from_secs(self.get::<i64>("save-interval").unsigned_abs()),
             sync_interval: SYNC_INTERVAL,
+        }
+    }
+}
+
+/// Settings in force while a server runs, and what it has found out at its start.
+#[derive(Debug)]
+pub struct Setup {
+    /// What the server was started with.
+    pub config: Config,
+    /// Address of the text port, as the system has given it.
+    pub address: SocketAddr,
+    /// Maximum number of clients of the text port at one time.
+    pub connections_max: usize,
+    /// Execution time in microseconds from which on a request is slow; below 0 none is.
+    pub slowlog_threshold_us: AtomicI64,
+    /// Maximum number of requests in the slow log.
+    pub slowlog_len_max: AtomicI64,
+    /// Token whose cancellation stops the server.
+    pub shutdown: CancellationToken,
+}
+
+impl Setup {
+    /// Settings of a server that is about to run; those that can be set later have their defaults.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        address: SocketAddr,
+        connections_max: usize,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let number = |name| {
+            let setting = SETTINGS.iter().find(|setting| setting.name == name);
+            let default = setting.and_then(|setting| setting.default.parse().ok());
+            AtomicI64::new(default.expect("a test reads the default of every number"))
+        };
+        Self {
+            config,
+            address,
+            connections_max,
+            slowlog_threshold_us: number("slowlog-log-slower-than"),
+            slowlog_len_max: number("slowlog-max-len"),
+            shutdown,
         }
     }
 }

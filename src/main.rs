@@ -1,8 +1,8 @@
-//! `pykv-server`: flags, signals, the exit code.
+//! `pykv-server`: flags, signals, exit status.
 //!
 //! In: the command line. Out: two lines on standard output once it serves, logs on standard error, and an exit status:
-//! 0 after a clean shutdown, 1 if it could not start or save, 2 if it was called wrongly. Promise: it accepts before the data
-//! is loaded, and a stop does not wait for the load.
+//! 0 after a clean shutdown, 1 if it could not start or save, 2 for invalid flags. Promise: it accepts connections before the
+//! data is loaded, and a stop does not wait for the load.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -12,24 +12,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use pykv::check;
-use pykv::command::{Service, Setup};
-use pykv::config::{Action, Config};
+use pykv::command::Service;
+use pykv::config::{Action, Address, Config, HttpAddress, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX};
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
 
-/// How often a server that stops tries to save.
+/// Attempts to save at a stop.
 const LAST_SAVES_MAX: usize = 3;
-/// How often a long load says how far it is.
+/// Interval between two logs of a load's progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[global_allocator]
@@ -37,7 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    // A verdict says all that there is to say.
+    // `check` and `repair` report on standard output; logs would only repeat it.
     let level = if config.action.is_none() {
         "info"
     } else {
@@ -73,7 +72,7 @@ fn serve(config: &Config) -> ExitCode {
     }
 }
 
-/// Says what went wrong, with its causes.
+/// Prints an error with its causes.
 fn fail(error: &dyn Error) -> ExitCode {
     eprintln!("pykv-server: {}", error_chain(error));
     ExitCode::FAILURE
@@ -81,27 +80,25 @@ fn fail(error: &dyn Error) -> ExitCode {
 
 async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let files = raise_file_limit()?;
-    // Ports first: to find one taken after a long load would waste it.
-    let text = listen(&config.listen, "--listen").await?;
-    let http = match &config.http.0 {
-        Some(address) => Some((listen(address, "--http").await?, address.clone())),
+    // Listen before the load: a port that is taken would waste a long one.
+    let text = listen(&config.get::<Address>("listen"), "--listen").await?;
+    let http = match config.get::<HttpAddress>("http").0 {
+        Some(address) => Some((listen(&address, "--http").await?, address)),
         None => None,
     };
     let shutdown = stop_on_signal()?;
     let progress = Arc::new(Progress::new());
-    let setup = Setup {
-        address: text.local_addr()?,
-        connections_max: connections_max(files),
-        data: config.data.clone(),
-        durability: config.durability,
-        save_interval_seconds: config.save_interval,
-        shutdown: shutdown.clone(),
-    };
+    let setup = Setup::new(
+        config.clone(),
+        text.local_addr()?,
+        connections_max(files),
+        shutdown.clone(),
+    );
     let service = Arc::new(Service::new(Arc::clone(&progress), setup));
     let server = Server::new(Arc::clone(&service), text, connections_max(files));
     let http_address = http.as_ref().map(|(http, _)| http.local_addr());
     let addresses = (server.address()?, http_address.transpose()?);
-    // From here on clients are let in, and told how far the load is.
+    // From here on connections are accepted, and answered with the progress of the load.
     let http = {
         let (service, shutdown) = (Arc::clone(&service), shutdown.clone());
         async move {
@@ -134,7 +131,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads the data on a thread of its own; says once a second how far it is.
+/// Loads the data on a thread of its own, and logs the progress once a second.
 async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, Box<dyn Error>> {
     let started = Instant::now();
     let told = Arc::clone(&progress);
@@ -151,7 +148,7 @@ async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, 
     }
 }
 
-/// Saves what has changed. A save that fails is tried again, as a new one mends what a passing fault has broken.
+/// Saves what has changed. A failed save is repeated, as a new one succeeds once a passing fault is over.
 async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
     engine.save_at_full_speed();
     let mut saved = Ok(());
@@ -176,7 +173,7 @@ fn announce((text, http): (SocketAddr, Option<SocketAddr>)) -> io::Result<()> {
     out.flush()
 }
 
-/// A token that the first SIGTERM or SIGINT cancels; the second ends the process at once, as the first does during the load.
+/// Returns a token that the first SIGTERM or SIGINT cancels; the second ends the process at once.
 fn stop_on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -198,14 +195,14 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// Open files that are not clients': the listeners, the journals, a snapshot, the terminal.
+/// Number of open files that are not clients': the listeners, the journals, a snapshot, the terminal.
 const OTHER_FILES: usize = 100;
-/// The open files that all limits together need.
+/// Number of open files that all limits together need.
 const FILES_WANTED: usize = FILES_MAX + HTTP_CONNECTIONS_MAX + OTHER_FILES;
 
 /// Returns the number of clients that can be served where the system allows so many open files.
 fn connections_max(files: usize) -> usize {
-    // Below what is wanted, three quarters are clients: the rest must never be wanting, or nobody could even be refused.
+    // With fewer, a quarter is kept free, as without a free one a client could not even be refused.
     if files >= FILES_WANTED {
         CONNECTIONS_MAX
     } else {
@@ -213,7 +210,7 @@ fn connections_max(files: usize) -> usize {
     }
 }
 
-/// Asks the system for all the open files that the limits need; how many it allows.
+/// Raises the soft limit of open files as far as needed and allowed. Returns it.
 fn raise_file_limit() -> io::Result<usize> {
     let files = rlimit::increase_nofile_limit(FILES_WANTED as u64)?;
     let files = usize::try_from(files).unwrap_or(usize::MAX);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pykv::command::COMMANDS;
+use pykv::command::figures::{FIGURES, FigureSpec};
 use serde_json::Value;
 
 use crate::http::Http;
@@ -107,6 +109,135 @@ fn metrics_count_what_has_been_asked_for_and_tell_how_long_it_took() {
     );
 }
 
+/// A server whose every figure has a value: it has saved, one of its keys has an expiry, and one request was an error.
+fn busy_server() -> TestServer {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for request in ["PUT a 1", "PUT b 2", "EXPIRE a 1000", "GET a", "SAVE"] {
+        assert!(!client.ask(request).starts_with("ERR"), "{request}");
+    }
+    assert!(client.ask("GET").starts_with("ERR"));
+    server
+}
+
+/// The names of the rows that have one; a row for each command has one for each of them.
+fn names_of(name: impl Fn(&FigureSpec) -> Option<&str>) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in FIGURES.iter().filter_map(name) {
+        if name.contains('*') {
+            let of_commands = COMMANDS
+                .iter()
+                .map(|command| name.replace('*', &command.name.to_lowercase()));
+            names.extend(of_commands);
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    // A word that means one thing on a line and another to Redis is counted as one.
+    names.dedup();
+    names
+}
+
+#[test]
+fn every_figure_has_a_name_of_its_own_a_meaning_and_a_place() {
+    let mut names = BTreeSet::new();
+    for spec in FIGURES {
+        assert!(names.insert(spec.name), "{} stands twice", spec.name);
+        assert!(spec.help.ends_with('.'), "{}: {}", spec.name, spec.help);
+        assert!(
+            spec.in_stats || spec.info.is_some() || spec.metric.is_some() || spec.live.is_some(),
+            "{} shows nowhere",
+            spec.name
+        );
+    }
+}
+
+#[test]
+fn stats_shows_the_figures_of_the_table_in_its_order() {
+    let server = busy_server();
+    let rows = server.client().ask_rows("STATS");
+    let shown: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.strip_prefix("STAT ")?.split(' ').next())
+        .collect();
+    assert_eq!(shown, names_of(|spec| spec.in_stats.then_some(spec.name)));
+}
+
+#[test]
+fn info_shows_the_figures_of_the_table_by_section() {
+    let server = busy_server();
+    let answer = server.client().ask("INFO everything");
+    let text: String = serde_json::from_str(answer.strip_prefix("VALUE ").expect("a text"))
+        .expect("a JSON string");
+    let (mut section, mut shown) = ("", BTreeSet::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("# ") {
+            Some(name) => section = name,
+            None => {
+                let (name, _) = line.split_once(':').expect("a name and a value");
+                let place = (section.to_owned(), name.to_owned());
+                assert!(shown.insert(place), "{name} stands twice");
+            }
+        }
+    }
+    let used = ["put", "expire", "get", "save", "info"];
+    let mut expected = BTreeSet::new();
+    for (section, name) in FIGURES.iter().filter_map(|spec| spec.info) {
+        if name.contains('*') {
+            expected.extend(used.map(|used| (section.to_owned(), name.replace('*', used))));
+        } else {
+            expected.insert((section.to_owned(), name.to_owned()));
+        }
+    }
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn metrics_show_the_figures_of_the_table_with_their_meaning() {
+    let server = busy_server();
+    let mut http = Http::connect(&server);
+    let answer = http.ask("GET /metrics");
+    let told = answer.text().lines();
+    let told: Vec<&str> = told
+        .filter_map(|line| line.strip_prefix("# HELP "))
+        .collect();
+    let expected = FIGURES
+        .iter()
+        .filter_map(|spec| Some((spec.metric?, spec.help)));
+    let expected: Vec<String> = expected
+        .map(|(name, help)| format!("{name} {help}"))
+        .collect();
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(&expected) {
+        // A unit or a form may follow.
+        assert!(told.starts_with(expected.as_str()), "{told}: {expected}");
+    }
+}
+
+#[test]
+fn the_live_feed_shows_the_figures_of_the_table_and_the_documentation_names_them() {
+    let server = busy_server();
+    let figures = next(&mut watch(&server), "figures");
+    let fields = |figures: &Value| -> BTreeSet<String> {
+        let figures = figures.as_object().expect("an object");
+        let fields = figures
+            .iter()
+            .flat_map(|(name, value)| match value.as_object() {
+                Some(fields) if name == "disk" => {
+                    fields.keys().map(|field| format!("disk.{field}")).collect()
+                }
+                _ => vec![name.clone()],
+            });
+        fields.collect()
+    };
+    let expected: BTreeSet<String> = names_of(|spec| spec.live).into_iter().collect();
+    assert_eq!(fields(&figures), expected);
+    let api = Http::connect(&server).ask("GET /openapi.json").json();
+    let mut schema = api["components"]["schemas"]["Figures"]["properties"].clone();
+    schema["disk"] = schema["disk"]["properties"].clone();
+    assert_eq!(fields(&schema), expected);
+}
+
 /// Goal: the dashboard for Grafana shows nothing that is not told.
 #[test]
 fn the_grafana_dashboard_asks_for_metrics_that_there_are() {
@@ -133,11 +264,14 @@ fn the_grafana_dashboard_asks_for_metrics_that_there_are() {
         }
     }
     assert!(asked.len() > 15, "{asked:?}");
+    let metrics = names_of(|spec| spec.metric);
     for name in asked {
         assert!(
             known.contains(name.as_str()),
             "{name} is not told: {known:?}"
         );
+        let family = name.strip_suffix("_bucket").unwrap_or(&name);
+        assert!(metrics.iter().any(|metric| metric == family), "{name}");
     }
 }
 

@@ -14,9 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/persistence", &["error", "model", "codec"]),
     ("src/protocol", &["model", "codec"]),
     ("src/engine", &["model", "persistence"]),
+    ("src/config.rs", &["model", "persistence"]),
     (
         "src/command",
         &[
+            "config",
             "protocol",
             "engine",
             "model",
@@ -259,7 +261,7 @@ fn every_link_of_the_documents_leads_somewhere() {
 fn operating_md_lists_every_setting_with_its_variable_and_default() {
     let text = read(&root().join("docs/operating.md"));
     let mut seen = 0;
-    let command = <pykv::config::Config as clap::CommandFactory>::command();
+    let command = pykv::config::Config::command();
     for argument in command.get_arguments() {
         let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else {
             continue;

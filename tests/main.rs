@@ -42,6 +42,7 @@ mod scanning; //    walks over many keys, while they come and go
 mod scripts; //     the client in scripts: forms, values from a pipe, profiles, masses
 #[allow(dead_code, reason = "histories/ shares it and uses more")]
 mod server; //      TestServer, TestClient
+mod settings; //    the table of settings, and who shows it
 mod simulated_disk; // a disk in memory that fails and loses power
 mod slow; //        a slow disk, and who waits for it
 mod strings; //     values: conditions, parts, numbers

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pykv::command::{Dispatcher, Replies as _, Service, Session, Setup};
+use pykv::command::{Dispatcher, Replies as _, Service, Session};
+use pykv::config::{Config, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
@@ -90,14 +91,9 @@ pub fn served(folder: &Path, durability: Durability) -> Service {
     };
     let progress = Arc::new(Progress::new());
     let engine = Engine::open(&options, &progress).expect("an empty folder");
-    let setup = Setup {
-        address: ([127, 0, 0, 1], 0).into(),
-        connections_max: 1,
-        data: folder.to_owned(),
-        durability,
-        save_interval_seconds: 86_400,
-        shutdown: CancellationToken::new(),
-    };
+    let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
+    let address = ([127, 0, 0, 1], 0).into();
+    let setup = Setup::new(config, address, 1, CancellationToken::new());
     let service = Service::new(progress, setup);
     service.begin(engine);
     service

@@ -47,7 +47,10 @@ pub(super) fn note<W: AsRef<[u8]>>(
     took: Duration,
 ) {
     if command.is_timed() {
-        service.slowlog.note(client, command, arguments, took);
+        let setup = &service.setup;
+        service
+            .slowlog
+            .note(setup, client, command, arguments, took);
     }
     if service.operations.is_watched() {
         let key = command.keys(arguments).next();

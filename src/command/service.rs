@@ -3,24 +3,19 @@
 //! In: the data, once it is loaded. Out: the engine, the counters. Promise: until then every request for data is told how far
 //! the load is.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Arc, OnceLock};
-
-use tokio_util::sync::CancellationToken;
 
 use super::COMMANDS;
 use super::channels::Channels;
 use super::clients::Clients;
 use super::slow_requests::Slowlog;
+use crate::config::Setup;
 use crate::engine::{Barrier, Engine, Progress};
 use crate::metrics::counters::Stats;
 use crate::metrics::histogram::Counts;
 use crate::metrics::recent_requests::Operations;
 use crate::model::now_ms;
-use crate::persistence::Durability;
 use crate::protocol::{ErrorCode, ErrorReply};
 
 /// What commands work on: the same for every connection, of every dialect.
@@ -39,35 +34,20 @@ pub struct Service {
     pub operations: Arc<Operations>,
     /// What took long.
     pub(super) slowlog: Slowlog,
-    /// How the server was started.
+    /// Settings in force.
     pub setup: Setup,
     /// Whether a save that BGSAVE has begun is going on.
     pub(super) saving: Arc<AtomicBool>,
 }
 
-/// How a server was started.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The address of the text port.
-    pub address: SocketAddr,
-    /// How many clients are served at one time.
-    pub connections_max: usize,
-    /// The data folder.
-    pub data: PathBuf,
-    /// What is promised of a change.
-    pub durability: Durability,
-    /// How long changes may wait for the next save.
-    pub save_interval_seconds: u64,
-    /// What stops the server.
-    pub shutdown: CancellationToken,
-}
-
-/// How a command has been used.
-#[derive(Debug, Default)]
+/// Requests of one command since the start.
+#[derive(Debug)]
 pub struct Usage {
-    /// How often it was asked for.
+    /// Name of the command.
+    pub name: &'static str,
+    /// Number of requests.
     pub requests: u64,
-    /// How long that took; what still runs is not among it.
+    /// Execution times; of requests that still run there is none yet.
     pub latencies: Counts,
 }
 
@@ -126,17 +106,24 @@ impl Service {
         })
     }
 
-    /// What has been asked for by each command that has been used, by its name: how often, and how long that took.
+    /// Returns the requests of every command, in the order of the table.
     #[must_use]
-    pub fn usage(&self) -> BTreeMap<&'static str, Usage> {
-        let mut usage: BTreeMap<_, Usage> = BTreeMap::new();
+    pub fn usage(&self) -> Vec<Usage> {
+        let mut usage: Vec<Usage> = Vec::with_capacity(COMMANDS.len());
         for (place, command) in COMMANDS.iter().enumerate() {
             let requests = self.stats.of_command(place);
-            if requests > 0 {
-                // A word that means one thing on a line and another to Redis is counted as one.
-                let of_name = usage.entry(command.name).or_default();
-                of_name.requests += requests;
-                of_name.latencies.add(&self.stats.latencies_of(place));
+            let latencies = self.stats.latencies_of(place);
+            // A word that means one thing on a line and another to Redis is counted as one; its two rows are neighbours.
+            match usage.last_mut().filter(|usage| usage.name == command.name) {
+                Some(of_name) => {
+                    of_name.requests += requests;
+                    of_name.latencies.add(&latencies);
+                }
+                None => usage.push(Usage {
+                    name: command.name,
+                    requests,
+                    latencies,
+                }),
             }
         }
         usage

@@ -3,35 +3,23 @@
 //! In: executed requests and their times. Out: those over a threshold, a bounded number of them, each cut to a bounded length.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clients::Client;
 use super::spec::Command;
+use crate::config::Setup;
 use crate::model::now_ms;
 
 /// How many words of a slow request are kept, and how many bytes of each, as in Redis.
 const WORDS_KEPT: usize = 32;
 const WORD_BYTES_KEPT: usize = 128;
-/// The latest slow requests.
-#[derive(Debug)]
-pub struct Slowlog {
-    /// From how many microseconds on a request is slow; below nought none is.
-    pub(in crate::command) threshold_us: AtomicI64,
-    /// How many are kept.
-    pub(in crate::command) len_max: AtomicI64,
-    log: Mutex<Log>,
-}
 
-impl Default for Slowlog {
-    fn default() -> Self {
-        Self {
-            threshold_us: AtomicI64::new(10_000),
-            len_max: AtomicI64::new(128),
-            log: Mutex::default(),
-        }
-    }
+/// The latest slow requests.
+#[derive(Debug, Default)]
+pub struct Slowlog {
+    log: Mutex<Log>,
 }
 
 #[derive(Debug, Default)]
@@ -59,13 +47,14 @@ impl Slowlog {
     /// Keeps a request, if it was slow.
     pub(super) fn note<W: AsRef<[u8]>>(
         &self,
+        setup: &Setup,
         client: Option<&Client>,
         command: &Command,
         arguments: &[W],
         took: Duration,
     ) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let threshold = u64::try_from(self.threshold_us.load(Relaxed));
+        let threshold = u64::try_from(setup.slowlog_threshold_us.load(Relaxed));
         if threshold.is_ok_and(|threshold| us >= threshold) {
             let name = command.name.to_lowercase();
             let words = std::iter::once(name.as_bytes()).chain(arguments.iter().map(AsRef::as_ref));
@@ -85,7 +74,7 @@ impl Slowlog {
                 address: client.map_or(String::new(), |client| client.address.to_string()),
                 name: client.map_or(String::new(), |client| client.names().name),
             });
-            let len_max = usize::try_from(self.len_max.load(Relaxed)).unwrap_or(0);
+            let len_max = usize::try_from(setup.slowlog_len_max.load(Relaxed)).unwrap_or(0);
             log.requests.truncate(len_max);
         }
     }

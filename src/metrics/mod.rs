@@ -1,6 +1,6 @@
-//! What is measured while the server runs: counters, latencies, the process itself, and recent requests.
+//! Measurements of a running server: counters, latency histograms, resources of the process, recent requests.
 //!
-//! In: what each batch of requests has counted. Out: figures. Nothing here knows commands or the engine.
+//! In: the tally of each batch of requests. Out: numbers. Nothing here knows commands, the engine or HTTP.
 
 pub mod counters;
 pub mod histogram;

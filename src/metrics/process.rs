@@ -1,25 +1,25 @@
-//! What the system says of this process.
+//! Resources of this process, as the operating system counts them.
 //!
-//! In: nothing. Out: its memory, its time on the processor. Promise: what cannot be known is none, not nought.
+//! In: nothing. Out: memory and processor time. Promise: a number that the system does not give is none, not 0.
 
 use std::time::Duration;
 
-/// Memory that is resident, in bytes.
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike as _};
+
+/// Returns the resident memory in bytes.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     memory_stats::memory_stats().map(|memory| memory.physical_mem as u64)
 }
 
-/// Time on the processor so far: in the program itself, and in the system for it.
+/// Returns the processor time since the start, in user mode and in system mode.
 #[must_use]
 pub fn cpu_time() -> Option<(Duration, Duration)> {
-    // Fields 14 and 15 of proc(5), after the name, which may hold blanks; a hundredth of a second each.
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let mut ticks = stat.rsplit(") ").next()?.split(' ').skip(11);
-    let mut time = || {
-        Some(Duration::from_millis(
-            10 * ticks.next()?.parse::<u64>().ok()?,
-        ))
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let duration = |time: TimeVal| {
+        let us = u64::try_from(time.num_microseconds()).ok()?;
+        Some(Duration::from_micros(us))
     };
-    Some((time()?, time()?))
+    Some((duration(usage.user_time())?, duration(usage.system_time())?))
 }

@@ -1,47 +1,42 @@
-//! The operations that people watch: what was asked for, of which key, how it ended and how long that took.
+//! Recent requests, for people who watch the server: command, key, outcome, execution time.
 //!
-//! In: requests, while somebody watches. Out: the latest of them, and how many were not kept. Promises: nobody waits for whoever
-//! watches; while nobody does, a request costs one look at a number.
+//! In: requests, while somebody watches. Out: the latest of them, and the number of those that were dropped. Promises: no request
+//! waits for a watcher; while nobody watches, a request costs one load of an atomic number.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use crate::model::{UnixMs, now_ms};
 
-/// The most operations that are kept until they are taken: nobody reads more of them at once.
+/// Capacity of the buffer: a person cannot read more in the quarter of a second between two takes.
 pub const OPERATIONS_MAX: usize = 100;
-/// The most characters of a key that are shown.
+/// Maximum length of a shown key, in characters.
 const KEY_CHARACTERS_MAX: usize = 120;
 
 /// A request that has been executed.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone)]
 pub struct Operation {
-    /// When, in milliseconds since 1970.
+    /// Time of its end, in milliseconds since 1970.
     pub time_ms: UnixMs,
-    /// What was asked for.
-    #[schema(example = "GET")]
+    /// Name of the command.
     pub command: &'static str,
-    /// The key, or the beginning of it; none where the request names none.
+    /// First key, cut off after 120 characters; none if the request names none.
     pub key: Option<String>,
     /// `OK`, `NOT_FOUND`, or the code of the error.
-    #[schema(example = "OK")]
     pub status: &'static str,
-    /// How long it took to execute, in microseconds.
+    /// Execution time in microseconds.
     pub microseconds: f64,
 }
 
-/// Operations that have not been taken.
+/// Requests that have not been taken yet.
 #[derive(Debug, Default)]
 struct Kept {
     operations: Vec<Operation>,
     skipped: u64,
 }
 
-/// The operations that people watch.
+/// Buffer of recent requests, filled while somebody watches.
 #[derive(Debug, Default)]
 pub struct Operations {
     watchers: AtomicUsize,
@@ -49,20 +44,20 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Whether anybody watches.
+    /// Returns true while somebody watches.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.watchers.load(Relaxed) > 0
     }
 
-    /// Watches, for as long as the return value is kept.
+    /// Starts watching, until the returned guard is dropped.
     #[must_use]
     pub fn watch(self: &Arc<Self>) -> Watch {
         self.watchers.fetch_add(1, Relaxed);
         Watch(Arc::clone(self))
     }
 
-    /// Notes an operation.
+    /// Adds a request, or counts it as dropped if the buffer is full.
     pub fn note(
         &self,
         command: &'static str,
@@ -84,7 +79,7 @@ impl Operations {
         });
     }
 
-    /// Takes what has been noted, and how many more there were.
+    /// Takes the requests of the buffer, and the number of dropped ones.
     #[must_use]
     pub fn take(&self) -> (Vec<Operation>, u64) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +91,7 @@ impl Operations {
     }
 }
 
-/// The beginning of a key, as people can read it.
+/// Returns the beginning of a key as text; bytes that are no UTF-8 are replaced.
 fn beginning(key: &[u8]) -> String {
     // A character has at most four bytes.
     let bytes = &key[..key.len().min(4 * KEY_CHARACTERS_MAX)];
@@ -108,7 +103,7 @@ fn beginning(key: &[u8]) -> String {
     shown
 }
 
-/// Somebody who watches.
+/// Guard of one watcher; the last one that is dropped empties the buffer.
 #[derive(Debug)]
 pub struct Watch(Arc<Operations>);
 

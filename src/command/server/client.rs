@@ -9,7 +9,7 @@ use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::{Client, Clients};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
-use crate::command::server::info::REDIS_VERSION;
+use crate::command::server::figures::REDIS_VERSION;
 use crate::command::session::Session;
 use crate::command::spec::{ANY, Command, Flag};
 use crate::command::subcommands::other_subcommand;

@@ -1,19 +1,18 @@
-//! CONFIG: what the server was started with, under Redis's names; and the little that can be set while it runs.
+//! CONFIG: the settings under Redis's names.
 //!
-//! In: names and patterns. Out: values. Promise: what is set holds from then on; what cannot be set is refused, not ignored.
+//! In: names and patterns. Out: values. Promise: a value that is set holds at once; a setting that cannot be set is refused, not
+//! ignored.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
-use crate::command::service::Service;
 use crate::command::spec::{ANY, Command, Flag};
 use crate::command::subcommands::other_subcommand;
-use crate::model::VALUE_BYTES_MAX;
-use crate::persistence::Durability;
-use crate::protocol::Reply;
+use crate::config::{SETTINGS, Setting, Shown, Values};
 use crate::protocol::resp::whole_number;
+use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[Command::admin(
     "CONFIG",
@@ -38,48 +37,30 @@ fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
 }
 
-/// All settings, by Redis's names.
-fn settings(service: &Service) -> Vec<(&'static str, String)> {
-    let setup = &service.setup;
-    let (sync, is_kept) = match setup.durability {
-        Durability::EverySecond => ("everysec", true),
-        Durability::Always => ("always", true),
-        Durability::Off => ("no", false),
-    };
-    let slowlog = &service.slowlog;
-    vec![
-        ("appendfsync", sync.to_owned()),
-        ("appendonly", if is_kept { "yes" } else { "no" }.to_owned()),
-        ("bind", setup.address.ip().to_string()),
-        ("databases", "1".to_owned()),
-        ("dir", setup.data.display().to_string()),
-        ("maxclients", setup.connections_max.to_string()),
-        ("maxmemory", "0".to_owned()),
-        ("maxmemory-policy", "noeviction".to_owned()),
-        ("port", setup.address.port().to_string()),
-        ("proto-max-bulk-len", VALUE_BYTES_MAX.to_string()),
-        ("save", format!("{} 1", setup.save_interval_seconds)),
-        (
-            "slowlog-log-slower-than",
-            slowlog.threshold_us.load(Relaxed).to_string(),
-        ),
-        ("slowlog-max-len", slowlog.len_max.load(Relaxed).to_string()),
-        ("timeout", "0".to_owned()),
-    ]
+/// Returns every name of CONFIG, with its setting and its value, in alphabetical order.
+fn names() -> Vec<(&'static str, &'static Setting, &'static Shown)> {
+    let names = SETTINGS.iter().flat_map(|setting| {
+        let names = setting.config.iter();
+        names.map(move |(name, shown)| (*name, setting, shown))
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable_by_key(|(name, ..)| *name);
+    names
 }
 
 fn get(call: &mut Call<'_, '_>, patterns: &Arguments<'_>) -> Answer {
     let lower = patterns.iter().map(|pattern| pattern.to_ascii_lowercase());
     let patterns = lower.map(|pattern| Pattern::parse(&pattern));
     let patterns: Vec<Pattern> = patterns.collect::<Result<_, _>>()?;
-    let mut found = settings(call.service);
-    found.retain(|(name, _)| {
+    let mut found = names();
+    found.retain(|(name, ..)| {
         patterns
             .iter()
             .any(|pattern| pattern.matches(name.as_bytes()))
     });
     call.replies.reply(Reply::Map(found.len()));
-    for (name, value) in found {
+    for (name, setting, shown) in found {
+        let value = shown.text(setting, &call.service.setup);
         call.replies.reply(Reply::Value(name.as_bytes()));
         call.replies.reply(Reply::Value(value.as_bytes()));
     }
@@ -87,29 +68,23 @@ fn get(call: &mut Call<'_, '_>, patterns: &Arguments<'_>) -> Answer {
 }
 
 fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
-    let known = settings(call.service);
-    let slowlog = &call.service.slowlog;
+    let known = names();
     let mut changes = Vec::new();
     for pair in pairs.chunks_exact(2) {
-        let name = String::from_utf8_lossy(&pair[0]).to_lowercase();
-        let place = match &*name {
-            "slowlog-log-slower-than" => &slowlog.threshold_us,
-            "slowlog-max-len" => &slowlog.len_max,
-            _ if known.iter().any(|(known, _)| *known == name) => {
-                return Err(failed(&name, "can't set immutable config"));
-            }
-            _ => {
-                let name = String::from_utf8_lossy(&pair[0]);
-                return Err(bad_argument(format!(
-                    "Unknown option or number of arguments for CONFIG SET - '{name}'"
-                )));
-            }
+        let asked = String::from_utf8_lossy(&pair[0]);
+        let name = asked.to_lowercase();
+        let Some((_, setting, shown)) = known.iter().find(|(known, ..)| *known == name) else {
+            return Err(bad_argument(format!(
+                "Unknown option or number of arguments for CONFIG SET - '{asked}'"
+            )));
         };
-        let least = if name == "slowlog-max-len" { 0 } else { -1 };
-        let value = whole_number(&pair[1]).filter(|value| (least..=1 << 40).contains(value));
+        let (Shown::Settable(at), Values::Number(limits)) = (shown, &setting.values) else {
+            return Err(failed(&name, "can't set immutable config"));
+        };
+        let value = whole_number(&pair[1]).filter(|value| limits.contains(value));
         let value =
             value.ok_or_else(|| failed(&name, "argument couldn't be parsed into an integer"))?;
-        changes.push((place, value));
+        changes.push((at(&call.service.setup), value));
     }
     // All of them, or none.
     for (place, value) in changes {
@@ -118,7 +93,7 @@ fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
     call.done(Reply::Ok)
 }
 
-fn failed(name: &str, reason: &str) -> crate::protocol::ErrorReply {
+fn failed(name: &str, reason: &str) -> ErrorReply {
     bad_argument(format!(
         "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
     ))

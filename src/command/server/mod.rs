@@ -6,6 +6,7 @@ pub mod admin;
 pub mod client;
 pub mod command_docs;
 pub mod config;
+pub mod figures;
 pub mod info;
 pub mod slowlog;
 pub mod stats;

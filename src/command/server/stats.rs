@@ -1,12 +1,11 @@
-//! The commands on the server itself: each reads the counters, the engine's figures or the table.
-
-use std::collections::BTreeMap;
+//! Commands on the server itself: STATS, PING, ECHO, HELP, QUIT.
+//!
+//! In: words. Out: figures, the table of commands, or the words themselves.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::server::figures::{Kind, Sample, Value};
 use crate::command::spec::{ANY, Command, Dialects, Flag, Group};
 use crate::command::table::{COMMANDS, place_of};
-use crate::engine::Engine;
-use crate::metrics::counters::Stats;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 
 pub(in crate::command) const ROWS: &[Command] = &[
@@ -88,89 +87,27 @@ fn explain(call: &mut Call<'_, '_>, commands: &[&Command]) -> Answer {
 }
 
 fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    // What this batch has counted so far belongs to the truth, this request included.
+    // Counters of this batch first, those of this request included: the figures are of now.
     call.service.stats.add(call.tally);
-    let figures = figures(call.engine()?, &call.service.stats);
-    for (name, figure) in &figures {
-        call.replies.reply(Reply::Stat(name, figure));
-    }
-    call.done(Reply::End(figures.len() as u64))
-}
-
-/// Every figure of STATS, by name, in the order in which it is shown.
-fn figures(engine: &Engine, stats: &Stats) -> Vec<(String, Figure)> {
-    let disk = engine.disk();
-    let save = disk.last_save;
-    let memory = crate::metrics::process::resident_bytes();
-    let named = [
-        (
-            "version",
-            Figure::Text(env!("CARGO_PKG_VERSION").to_owned()),
-        ),
-        ("pid", Figure::Count(u64::from(std::process::id()))),
-        ("uptime_seconds", Figure::Count(stats.uptime_seconds())),
-        ("keys", Figure::Count(engine.keys())),
-        ("data_bytes", Figure::Count(engine.data_bytes())),
-        ("memory_bytes", memory.map_or(Figure::Absent, Figure::Count)),
-        ("connections", Figure::Count(stats.connections())),
-        (
-            "connections_total",
-            Figure::Count(stats.connections_total()),
-        ),
-        ("requests_total", Figure::Count(stats.requests())),
-        (
-            "requests_per_second",
-            Figure::Real(stats.requests_per_second()),
-        ),
-        ("hits", Figure::Count(stats.hits())),
-        ("misses", Figure::Count(stats.misses())),
-        ("errors", Figure::Count(stats.errors())),
-        ("durability", Figure::Text(disk.durability.to_string())),
-        (
-            "disk",
-            Figure::Text(disk.fault.unwrap_or_else(|| "ok".to_owned())),
-        ),
-        (
-            "unsynced_seconds",
-            Figure::Real(disk.unsynced.as_secs_f64()),
-        ),
-        (
-            "unsynced_seconds_max",
-            Figure::Real(disk.unsynced_longest.as_secs_f64()),
-        ),
-        ("journal_bytes", Figure::Count(disk.journal_bytes)),
-        ("journal_segments", Figure::Count(disk.journal_segments)),
-        (
-            "last_save_time",
-            save.as_ref().map_or(Figure::Absent, |save| {
-                Figure::Text(crate::codec::json::time(save.ended_at))
-            }),
-        ),
-        (
-            "last_save_seconds",
-            save.as_ref()
-                .map_or(Figure::Absent, |save| Figure::Real(save.seconds)),
-        ),
-        (
-            "last_save_result",
-            Figure::Text(save.map_or_else(|| "none yet".to_owned(), |save| save.result)),
-        ),
-    ];
-    let mut counts: Vec<(String, Figure)> = Vec::new();
-    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
-    for (place, command) in COMMANDS.iter().enumerate() {
-        *by_name.entry(command.name).or_default() += stats.of_command(place);
-    }
-    for command in COMMANDS.iter() {
-        // A word that means one thing on a line and another to Redis is counted as one.
-        if let Some(count) = by_name.remove(command.name) {
-            let name = format!("command_{}", command.name.to_lowercase());
-            counts.push((name, Figure::Count(count)));
+    // As for every read of the data: it is refused while the data is being loaded.
+    call.engine()?;
+    let mut shown = 0;
+    for (spec, value) in Sample::of(call.service).rows() {
+        if !spec.in_stats {
+            continue;
+        }
+        if let (Kind::CommandCounter(count), Some(Value::Commands(commands))) = (spec.kind, value) {
+            for usage in commands.iter() {
+                let name = spec.name.replace('*', &usage.name.to_lowercase());
+                call.replies
+                    .reply(Reply::Stat(&name, &Figure::Count(count(usage))));
+            }
+            shown += commands.len() as u64;
+        } else {
+            let figure = value.map_or(Figure::Absent, Value::figure);
+            call.replies.reply(Reply::Stat(spec.name, &figure));
+            shown += 1;
         }
     }
-    named
-        .into_iter()
-        .map(|(name, figure)| (name.to_owned(), figure))
-        .chain(counts)
-        .collect()
+    call.done(Reply::End(shown))
 }

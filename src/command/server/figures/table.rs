@@ -1,0 +1,364 @@
+//! The table of figures. To add a figure is to add its row.
+//!
+//! STATS shows its figures in the order of the table, and INFO those of each section. A new figure of STATS stands after the
+//! others and before `command_*`, so that those who read by position are not misled.
+//! INFO's fields are those of <https://redis.io/docs/latest/commands/info/>, with Redis's meaning; what PyKV has nothing of is 0.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::FigureSpec;
+use super::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
+use crate::engine::Engine;
+use crate::model::now_ms;
+use crate::persistence::Durability;
+
+/// Version of Redis whose commands and replies these are.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// Every figure of the server.
+pub static FIGURES: &[FigureSpec] = &[
+    // The server.
+    FigureSpec::redis("Server", "redis_version", |_| text(REDIS_VERSION)),
+    FigureSpec::text("version", |_| text(env!("CARGO_PKG_VERSION")))
+        .help("Version of the server.")
+        .stats()
+        .info("Server", "pykv_version")
+        .metric("pykv_build_info"),
+    FigureSpec::redis("Server", "redis_mode", |_| text("standalone")),
+    FigureSpec::redis("Server", "os", |_| text(std::env::consts::OS)),
+    FigureSpec::redis("Server", "arch_bits", |_| text(usize::BITS)),
+    FigureSpec::redis("Server", "multiplexing_api", |_| text("epoll")),
+    FigureSpec::count("pid", |_| Some(std::process::id().into()))
+        .help("Process id of the server.")
+        .stats()
+        .info("Server", "process_id"),
+    FigureSpec::redis("Server", "tcp_port", |now| {
+        text(now.service.setup.address.port())
+    }),
+    FigureSpec::redis("Server", "server_time_usec", |_| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        text(now.map_or(0, |now| now.as_micros()))
+    }),
+    FigureSpec::count("time_ms", |_| Some(now_ms()))
+        .unit("milliseconds")
+        .help("Time at which the figures were read, since 1970.")
+        .live("time_ms"),
+    FigureSpec::count("uptime_seconds", |now| Some(now.stats().uptime_seconds()))
+        .unit("seconds")
+        .help("Whole seconds since the start.")
+        .stats()
+        .info("Server", "uptime_in_seconds")
+        .live("uptime_seconds"),
+    FigureSpec::redis("Server", "uptime_in_days", |now| {
+        text(now.stats().uptime_seconds() / 86_400)
+    }),
+    FigureSpec::time("start_time", |now| {
+        Some(now_ms().saturating_sub(now.stats().uptime_seconds() * 1000))
+    })
+    .help("Time at which the process was started.")
+    .metric("process_start_time_seconds"),
+    FigureSpec::real("cpu_seconds", |now| {
+        let (user, system) = now.cpu_time?;
+        Some((user + system).as_secs_f64())
+    })
+    .unit("seconds")
+    .help("Processor time of the process, in user mode and in system mode.")
+    .metric("process_cpu_seconds_total"),
+    FigureSpec::redis("CPU", "used_cpu_sys", |now| {
+        let (_, system) = now.cpu_time?;
+        text(format_args!("{:.6}", system.as_secs_f64()))
+    }),
+    FigureSpec::redis("CPU", "used_cpu_user", |now| {
+        let (user, _) = now.cpu_time?;
+        text(format_args!("{:.6}", user.as_secs_f64()))
+    }),
+    // The data, and the memory that it takes.
+    FigureSpec::flag("loading", |now| Some(now.engine.is_none()))
+        .help("1 while the data is being loaded.")
+        .info("Persistence", "loading")
+        .metric("pykv_loading"),
+    FigureSpec::count("keys", |now| now.engine.map(Engine::keys))
+        .unit("keys")
+        .help("Keys in the store.")
+        .stats()
+        .metric("pykv_keys")
+        .live("keys"),
+    FigureSpec::redis("Keyspace", "db0", |now| {
+        let engine = now.engine.filter(|engine| engine.keys() > 0)?;
+        let (keys, expires) = (engine.keys(), engine.keys_expiring());
+        text(format_args!("keys={keys},expires={expires},avg_ttl=0"))
+    }),
+    FigureSpec::redis("Memory", "used_memory", |now| {
+        text(now.memory_bytes.unwrap_or(0))
+    }),
+    FigureSpec::redis("Memory", "used_memory_human", |now| {
+        Some(human(now.memory_bytes.unwrap_or(0)))
+    }),
+    FigureSpec::count("data_bytes", |now| now.engine.map(Engine::data_bytes))
+        .unit("bytes")
+        .help("Bytes of all keys and values.")
+        .stats()
+        .info("Memory", "used_memory_dataset")
+        .metric("pykv_data_bytes")
+        .live("data_bytes"),
+    FigureSpec::count("memory_bytes", |now| now.memory_bytes)
+        .unit("bytes")
+        .help("Resident memory of the process.")
+        .stats()
+        .info("Memory", "used_memory_rss")
+        .metric("process_resident_memory_bytes")
+        .live("memory_bytes"),
+    FigureSpec::redis("Memory", "used_memory_rss_human", |now| {
+        Some(human(now.memory_bytes.unwrap_or(0)))
+    }),
+    FigureSpec::redis("Memory", "maxmemory", |_| text(0)),
+    FigureSpec::redis("Memory", "maxmemory_human", |_| Some(human(0))),
+    FigureSpec::redis("Memory", "maxmemory_policy", |_| text("noeviction")),
+    FigureSpec::redis("Memory", "mem_fragmentation_ratio", |_| text("1.00")),
+    FigureSpec::redis("Memory", "mem_allocator", |_| text("mimalloc")),
+    // Clients and their requests.
+    FigureSpec::count("connections", |now| Some(now.stats().connections()))
+        .unit("connections")
+        .help("Clients that are connected to the text port.")
+        .stats()
+        .info("Clients", "connected_clients")
+        .metric("pykv_connections")
+        .live("connections"),
+    FigureSpec::redis("Clients", "maxclients", |now| {
+        text(now.service.setup.connections_max)
+    }),
+    FigureSpec::redis("Clients", "blocked_clients", |_| text(0)),
+    FigureSpec::counter("connections_total", |now| {
+        Some(now.stats().connections_total())
+    })
+    .unit("connections")
+    .help("Clients that have connected to the text port.")
+    .stats()
+    .info("Stats", "total_connections_received")
+    .metric("pykv_connections_total"),
+    FigureSpec::counter("requests_total", |now| Some(now.stats().requests()))
+        .unit("requests")
+        .help("Requests, those that were no command included.")
+        .stats()
+        .info("Stats", "total_commands_processed")
+        .live("requests_per_second"),
+    FigureSpec::real("requests_per_second", |now| {
+        Some(now.stats().requests_per_second())
+    })
+    .unit("requests/s")
+    .help("Requests per second over the last five seconds.")
+    .stats(),
+    FigureSpec::redis("Stats", "instantaneous_ops_per_sec", |now| {
+        text(now.stats().requests_per_second().round())
+    }),
+    FigureSpec::redis("Stats", "rejected_connections", |_| text(0)),
+    FigureSpec::redis("Stats", "evicted_keys", |_| text(0)),
+    FigureSpec::counter("hits", |now| Some(now.stats().hits()))
+        .unit("keys")
+        .help("Reads that found their key.")
+        .stats()
+        .info("Stats", "keyspace_hits")
+        .metric("pykv_keyspace_hits_total"),
+    FigureSpec::counter("misses", |now| Some(now.stats().misses()))
+        .unit("keys")
+        .help("Reads that did not find their key.")
+        .stats()
+        .info("Stats", "keyspace_misses")
+        .metric("pykv_keyspace_misses_total"),
+    FigureSpec::redis("Stats", "pubsub_channels", |now| {
+        text(now.service.channels.counts().0)
+    }),
+    FigureSpec::redis("Stats", "pubsub_patterns", |now| {
+        text(now.service.channels.counts().1)
+    }),
+    FigureSpec::counter("errors", |now| Some(now.stats().errors()))
+        .unit("requests")
+        .help("Requests that were answered with an error.")
+        .stats()
+        .info("Stats", "total_error_replies")
+        .metric("pykv_errors_total")
+        .live("errors_per_second"),
+    FigureSpec::redis("Errorstats", "errorstat_ERR", |now| {
+        let errors = now.stats().errors();
+        (errors > 0).then(|| format!("count={errors}"))
+    }),
+    FigureSpec::new("p50_us", Quantile(0.5))
+        .unit("microseconds")
+        .help("Time within which half of the requests were executed.")
+        .live("p50_us"),
+    FigureSpec::new("p99_us", Quantile(0.99))
+        .unit("microseconds")
+        .help("Time within which 99 of 100 requests were executed.")
+        .live("p99_us"),
+    FigureSpec::new(
+        "hit_ratio",
+        Share(|now| {
+            let (hits, misses) = (now.stats().hits(), now.stats().misses());
+            (hits, hits + misses)
+        }),
+    )
+    .help("Share of reads that found their key.")
+    .live("hit_ratio"),
+    // The disk.
+    FigureSpec::redis("Persistence", "rdb_bgsave_in_progress", |now| {
+        text(u8::from(now.service.is_saving()))
+    }),
+    FigureSpec::redis("Persistence", "rdb_last_save_time", |now| {
+        text(now.service.last_save_seconds())
+    }),
+    FigureSpec::redis("Persistence", "rdb_last_bgsave_status", |now| {
+        status(now.last_save().is_none_or(|save| save.result == "ok"))
+    }),
+    FigureSpec::redis("Persistence", "rdb_last_bgsave_time_sec", |now| {
+        text(now.last_save().map_or(-1.0, |save| save.seconds.round()))
+    }),
+    FigureSpec::redis("Persistence", "aof_enabled", |now| {
+        let durability = now.disk.as_ref()?.durability;
+        text(u8::from(durability != Durability::Off))
+    }),
+    FigureSpec::redis("Persistence", "aof_rewrite_in_progress", |_| text(0)),
+    FigureSpec::redis("Persistence", "aof_last_write_status", |now| {
+        status(now.disk.as_ref()?.fault.is_none())
+    }),
+    FigureSpec::text("durability", |now| text(now.disk.as_ref()?.durability))
+        .help("What is promised of a change when its client reads OK.")
+        .stats()
+        .live("disk.durability"),
+    FigureSpec::text("disk", |now| {
+        let fault = now.disk.as_ref()?.fault.as_ref();
+        fault.cloned().or_else(|| text("ok"))
+    })
+    .help("`ok`, or the reason for which changes are refused.")
+    .stats(),
+    FigureSpec::flag("disk_fault", |now| Some(now.disk.as_ref()?.fault.is_some()))
+        .help("1 while changes are refused because of the disk.")
+        .metric("pykv_disk_fault"),
+    FigureSpec::text("disk_fault_reason", |now| now.disk.as_ref()?.fault.clone())
+        .help("Reason for which changes are refused, if they are.")
+        .live("disk.fault"),
+    FigureSpec::real("unsynced_seconds", |now| {
+        Some(now.disk.as_ref()?.unsynced.as_secs_f64())
+    })
+    .unit("seconds")
+    .help("Age of the oldest change that is not on the disk: what a power cut would take.")
+    .stats()
+    .info("Persistence", "unsynced_seconds")
+    .metric("pykv_unsynced_seconds")
+    .live("disk.unsynced_seconds"),
+    FigureSpec::real("unsynced_seconds_max", |now| {
+        Some(now.disk.as_ref()?.unsynced_longest.as_secs_f64())
+    })
+    .unit("seconds")
+    .help("Longest time that any change has waited for the disk since the start.")
+    .stats()
+    .info("Persistence", "unsynced_seconds_max")
+    .metric("pykv_unsynced_seconds_max")
+    .live("disk.unsynced_seconds_max"),
+    FigureSpec::count("journal_bytes", |now| {
+        Some(now.disk.as_ref()?.journal_bytes)
+    })
+    .unit("bytes")
+    .help("Bytes of all journals.")
+    .stats()
+    .info("Persistence", "aof_current_size")
+    .metric("pykv_journal_bytes")
+    .live("disk.journal_bytes"),
+    FigureSpec::count("journal_segments", |now| {
+        Some(now.disk.as_ref()?.journal_segments)
+    })
+    .unit("files")
+    .help("Number of journals.")
+    .stats()
+    .info("Persistence", "journal_segments")
+    .metric("pykv_journal_segments")
+    .live("disk.journal_segments"),
+    FigureSpec::time("last_save_time", |now| Some(now.last_save()?.ended_at))
+        .help("Time at which the last save ended.")
+        .stats()
+        .metric("pykv_last_save_timestamp_seconds")
+        .live("disk.last_save_at"),
+    FigureSpec::real("last_save_seconds", |now| Some(now.last_save()?.seconds))
+        .unit("seconds")
+        .help("Duration of the last save.")
+        .stats()
+        .metric("pykv_last_save_duration_seconds")
+        .live("disk.last_save_seconds"),
+    FigureSpec::text("last_save_result", |now| {
+        let save = now.last_save();
+        text(save.map_or("none yet", |save| &save.result))
+    })
+    .help("`ok`, why the last save failed, or `none yet`.")
+    .stats(),
+    FigureSpec::text("last_save_outcome", |now| {
+        Some(now.last_save()?.result.clone())
+    })
+    .help("`ok`, or why the last save failed, if there was one.")
+    .live("disk.last_save_result"),
+    FigureSpec::flag("last_save_success", |now| {
+        Some(now.last_save()?.result == "ok")
+    })
+    .help("1 if the last save succeeded.")
+    .metric("pykv_last_save_success"),
+    FigureSpec::count("unsaved_changes", |now| {
+        now.engine.map(Engine::unsaved_changes)
+    })
+    .unit("changes")
+    .help("Changes that are in the journal and not in store.json.")
+    .stats()
+    .info("Persistence", "rdb_changes_since_last_save")
+    .metric("pykv_unsaved_changes")
+    .live("disk.unsaved_changes"),
+    FigureSpec::counter("expired", |now| now.engine.map(Engine::expired))
+        .unit("keys")
+        .help("Keys that have expired.")
+        .stats()
+        .info("Stats", "expired_keys")
+        .metric("pykv_expired_keys_total")
+        .live("expired_per_second"),
+    FigureSpec::count("keys_expiring", |now| now.engine.map(Engine::keys_expiring))
+        .unit("keys")
+        .help("Keys in the store that have an expiry.")
+        .stats()
+        .metric("pykv_keys_expiring")
+        .live("keys_expiring"),
+    // What there is nothing of.
+    FigureSpec::redis("Replication", "role", |_| text("master")),
+    FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
+    FigureSpec::redis("Cluster", "cluster_enabled", |_| text(0)),
+    // For each command.
+    FigureSpec::new("command_*", CommandCounter(|usage| usage.requests))
+        .unit("requests")
+        .help("Requests, by their command.")
+        .stats()
+        .info("Commandstats", "cmdstat_*")
+        .metric("pykv_requests_total")
+        .live("by_command"),
+    FigureSpec::new("latency_*", CommandLatencies)
+        .unit("seconds")
+        .help("Time from taking up a request, with its batch, until its reply could leave.")
+        .metric("pykv_request_duration_seconds"),
+];
+
+fn text(value: impl ToString + Copy) -> Option<String> {
+    Some(value.to_string())
+}
+
+/// Redis's word for a state of the disk.
+fn status(is_well: bool) -> Option<String> {
+    text(if is_well { "ok" } else { "err" })
+}
+
+/// Formats bytes as Redis does for people.
+fn human(bytes: u64) -> String {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "two digits after the point are shown"
+    )]
+    let bytes_shown = bytes as f64;
+    match bytes {
+        0..1024 => format!("{bytes}B"),
+        1024..0x10_0000 => format!("{:.2}K", bytes_shown / 1024.0),
+        0x10_0000..0x4000_0000 => format!("{:.2}M", bytes_shown / 1_048_576.0),
+        _ => format!("{:.2}G", bytes_shown / 1_073_741_824.0),
+    }
+}
