@@ -4,6 +4,7 @@
 //! 0 after a clean shutdown, 1 if it could not start or save, 2 for invalid flags. Promise: it accepts connections before the
 //! data is loaded, and a stop does not wait for the load.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -15,7 +16,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use pykv::check;
 use pykv::command::Service;
@@ -38,18 +41,18 @@ fn main() -> ExitCode {
     let config = Config::parse();
     // `check` and `repair` report on standard output; logs would only repeat it.
     let level = if config.action.is_none() {
-        "info"
+        LevelFilter::INFO
     } else {
-        "error"
+        LevelFilter::ERROR
     };
-    let filter = EnvFilter::try_from_env("PYKV_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
+    let asked = env::var("PYKV_LOG").ok().and_then(|text| text.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(level));
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(log).with(filter).init();
     let verdict = match &config.action {
         Some(Action::Check { folder }) => check::check(folder),
         Some(Action::Repair { folder }) => check::repair(folder),

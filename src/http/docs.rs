@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use axum::extract::Path;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 use utoipa::OpenApi;
 
 use crate::command::Service;
@@ -86,18 +87,15 @@ async fn grafana() -> Response {
     (content_type, include_str!("ops/grafana.json")).into_response()
 }
 
-async fn asset(Path(file): Path<String>) -> Response {
-    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
-    let Ok(Some(asset)) = utoipa_swagger_ui::serve(&file, config) else {
+async fn asset(Path(name): Path<String>) -> Response {
+    let mut files = SwaggerUi::static_files().iter();
+    let Some(&(file, content)) = files.find(|(file, _)| file.file_name() == name) else {
         return super::compat::bodies::detail(StatusCode::NOT_FOUND, "Not Found");
     };
-    let mut response = asset.bytes.into_owned().into_response();
-    let headers = response.headers_mut();
-    if let Ok(content_type) = asset.content_type.parse() {
-        headers.insert(header::CONTENT_TYPE, content_type);
-    }
-    if asset.gzpipped {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
+    let content_type = match file {
+        SwaggerUiStaticFile::Css | SwaggerUiStaticFile::IndexCss => "text/css",
+        SwaggerUiStaticFile::Js | SwaggerUiStaticFile::StandalonePresetJs => "text/javascript",
+        _ => "image/png",
+    };
+    ([(header::CONTENT_TYPE, content_type)], content).into_response()
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::Utf8Error;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
@@ -101,6 +102,8 @@ fn missing(name: &'static str) -> Result<String, InvalidField> {
 }
 
 /// The last field of this name in a query (application/x-www-form-urlencoded).
+///
+/// The crates for forms replace what is not UTF-8, where this refuses it, and do not tell its text as it was sent.
 fn query_field(query: &str, name: &'static str) -> Field {
     let fields = query.split('&').filter(|field| !field.is_empty());
     let mut named = fields.map(|field| field.split_once('=').unwrap_or((field, "")));
@@ -110,14 +113,16 @@ fn query_field(query: &str, name: &'static str) -> Field {
         loc: vec!["query", name],
         msg: "Input should be a valid string: its percent-encoding is not UTF-8",
         input: shown(json::string(text)),
-        ctx: Some(Context { error }),
+        ctx: Some(Context {
+            error: error.to_string(),
+        }),
     }))
 }
 
 /// In a form, unlike in a path, a plus is a blank.
-fn form_decoded(text: &str) -> Result<String, String> {
-    let bytes = Cow::from(percent_decode_str(&text.replace('+', " "))).into_owned();
-    String::from_utf8(bytes).map_err(|error| error.to_string())
+fn form_decoded(text: &str) -> Result<String, Utf8Error> {
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
 }
 
 /// The members of a body that matter, as they stand in it.
