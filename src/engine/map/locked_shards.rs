@@ -232,4 +232,17 @@ mod tests {
         assert_eq!((table.keys(), table.data_bytes()), (0, 0));
         assert!(table.read(a.key(), |_| ()).0.is_none());
     }
+    #[test]
+    fn a_put_tells_a_new_key_from_one_that_was_there() {
+        let table = Table::new();
+        let key = Key::parse(b"a").expect("a key");
+        let put = |value: &[u8], expires_at| {
+            let value = Value::parse_until(value, expires_at).expect("a value");
+            LockedShards::lock(&table, &[key]).put(key, value).is_new()
+        };
+        assert!(put(b"1", None));
+        assert!(!put(b"2", None), "of the same length");
+        assert!(!put(b"longer", Some(1)));
+        assert!(put(b"3", None), "it had expired");
+    }
 }
