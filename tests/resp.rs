@@ -276,7 +276,7 @@ fn a_command_is_documented_with_its_arguments() {
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *4\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n\
-         $5\r\ndelex\r\n*10\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; returns the number of deleted keys.\r\n\
+         $5\r\ndelex\r\n*10\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; answers the number of deleted keys.\r\n\
          $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$41\r\nDELEX <key> [IFEQ <value> | IFNE <value>]\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
