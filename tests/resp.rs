@@ -263,8 +263,8 @@ fn a_command_is_documented_with_its_arguments() {
     let server = TestServer::start();
     session(
         &server,
-        &["COMMAND DOCS GETDEL MSET DELEX frob"],
-        "*6\r\n\
+        &["COMMAND DOCS GETDEL MSET DELEX frob MULTI"],
+        "*8\r\n\
          $6\r\ngetdel\r\n*10\r\n$7\r\nsummary\r\n$32\r\nDelete a key; answers its value.\r\n\
          $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$12\r\nGETDEL <key>\r\n\
          $9\r\narguments\r\n*1\r\n\
@@ -276,14 +276,17 @@ fn a_command_is_documented_with_its_arguments() {
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *4\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n\
-         $5\r\ndelex\r\n*10\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; returns the number of deleted keys.\r\n\
+         $5\r\ndelex\r\n*10\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; answers the number of deleted keys.\r\n\
          $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$41\r\nDELEX <key> [IFEQ <value> | IFNE <value>]\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *8\r\n$4\r\nname\r\n$6\r\noption\r\n$4\r\ntype\r\n$5\r\noneof\r\n$5\r\nflags\r\n*1\r\n+optional\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFEQ\r\n\
-         *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFNE\r\n",
+         *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFNE\r\n\
+         $5\r\nmulti\r\n*10\r\n$7\r\nsummary\r\n$68\r\nBegin a transaction: the requests that follow are queued until EXEC.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$12\r\ntransactions\r\n$6\r\nsyntax\r\n$5\r\nMULTI\r\n\
+         $9\r\narguments\r\n*0\r\n",
     );
 }
 

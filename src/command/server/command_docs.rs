@@ -253,9 +253,8 @@ fn document(call: &mut Call<'_, '_>, commands: &[&'static Command]) -> Answer {
 }
 
 fn document_one(replies: &mut dyn Replies, command: &Command) {
-    let arguments = usage::arguments(command.usage);
     text(replies, &command.name.to_lowercase());
-    replies.reply(Reply::Map(4 + usize::from(!arguments.is_empty())));
+    replies.reply(Reply::Map(5));
     for (field, value) in [
         ("summary", command.summary),
         ("since", SINCE),
@@ -265,10 +264,9 @@ fn document_one(replies: &mut dyn Replies, command: &Command) {
         text(replies, field);
         text(replies, value);
     }
-    if !arguments.is_empty() {
-        text(replies, "arguments");
-        document_arguments(replies, command, &arguments);
-    }
+    // Also if there are none: redis-cli would show "(null)" without the field.
+    text(replies, "arguments");
+    document_arguments(replies, command, &usage::arguments(command.usage));
 }
 
 fn document_arguments(replies: &mut dyn Replies, command: &Command, arguments: &[Argument]) {
