@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -99,13 +100,13 @@ pub async fn list(
     State(service): State<Arc<Service>>,
     Extension(counts): Extension<Arc<Counts>>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<Arc<Listed>>, Problem> {
+) -> Result<Response, Problem> {
     let Asked { prefix, limit } = input::query(asked)?;
     let counted = counts.below(&service, prefix).await?;
-    Ok(Json(match limit {
-        Some(limit) => Arc::new(counted.largest(limit)),
-        None => counted,
-    }))
+    Ok(match limit {
+        Some(limit) => Json(counted.largest(limit)).into_response(),
+        None => Json(&*counted).into_response(),
+    })
 }
 
 impl Counts {
