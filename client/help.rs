@@ -2,7 +2,7 @@
 //!
 //! In: the name of a command, or nothing. Out: its row of the table, or the lines of a HELP reply.
 
-use pykv::command::{COMMANDS, Command, Dialects, place_of};
+use pykv::command::{COMMANDS, Command, Dialects};
 use pykv::protocol::Dialect;
 
 use crate::reply::Line;
@@ -20,7 +20,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
 
 /// Returns the command of a name, in any case.
 pub fn command(name: &str) -> Option<&'static Command> {
-    place_of(name.as_bytes(), Dialect::Line).map(|place| COMMANDS[place])
+    COMMANDS.find(name.as_bytes(), Dialect::Line)
 }
 
 /// Returns the reply to HELP for all commands, or for one.

@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use pykv::check;
-use pykv::command::Service;
+use pykv::command::{COMMANDS, Service};
 use pykv::config::{Action, Address, Config, HttpAddress, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
@@ -97,7 +97,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         connections_max(files),
         shutdown.clone(),
     );
-    let service = Arc::new(Service::new(Arc::clone(&progress), setup));
+    let service = Arc::new(Service::new(&COMMANDS, Arc::clone(&progress), setup));
     let server = Server::new(Arc::clone(&service), text, connections_max(files));
     let http_address = http.as_ref().map(|(http, _)| http.local_addr());
     let addresses = (server.address()?, http_address.transpose()?);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pykv::command::{Dispatcher, Replies as _, Service, Session};
+use pykv::command::{COMMANDS, Dispatcher, Replies as _, Service, Session};
 use pykv::config::{Config, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
@@ -94,7 +94,7 @@ pub fn served(folder: &Path, durability: Durability) -> Service {
     let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
     let address = ([127, 0, 0, 1], 0).into();
     let setup = Setup::new(config, address, 1, CancellationToken::new());
-    let service = Service::new(progress, setup);
+    let service = Service::new(&COMMANDS, progress, setup);
     service.begin(engine);
     service
 }

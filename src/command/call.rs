@@ -4,7 +4,6 @@
 //! of whichever door, passes the same checks and is counted, shown to MONITOR, timed and noted in one place
 //! ([`Call::perform`]).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
 use super::session::Session;
+pub(super) use super::spec::Arguments;
 use super::spec::{Command, Flag};
 use super::stream::{Source, Stream};
 use crate::engine::{Barrier, Engine, LockedBatch, ReadOutcome, WriteTransaction};
@@ -22,11 +22,14 @@ use crate::metrics::counters::Tally;
 use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
-/// The arguments of a request, decoded.
-pub(super) type Arguments<'a> = [Cow<'a, [u8]>];
-
 /// The result of a handler; an error is written as the reply.
 pub(super) type Answer = Result<Outcome, ErrorReply>;
+
+/// Executes a command.
+pub(super) type Handler = fn(&mut Call<'_, '_>, &Arguments<'_>) -> Answer;
+
+/// A row of the table: everything that is to be known of a command, and its handler.
+pub(super) struct Row(pub Command, pub Handler);
 
 /// The way on after a handler.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub(super) struct Call<'a, 'e> {
     pub command: &'static Command,
     /// The place of the command in the table.
     pub place: usize,
+    /// The handlers of all commands.
+    pub handlers: &'static [Handler],
     pub dialect: Dialect,
     /// The transaction that the call is part of, if any.
     pub transaction: Option<&'a mut WriteTransaction<'e>>,
@@ -70,15 +75,16 @@ impl<'a> Call<'a, '_> {
             self.engine()?;
         }
         self.tells_of_change = self.command.is_write();
+        let handler = self.handlers[self.place];
         let is_noted = self.command.is_timed() || self.service.operations.is_watched();
         if self.service.clients.is_monitored() {
             self.show(arguments);
         }
         if !is_noted {
-            return (self.command.run)(self, arguments);
+            return handler(self, arguments);
         }
         let started = Instant::now();
-        let mut answer = (self.command.run)(self, arguments);
+        let mut answer = handler(self, arguments);
         let visible = self.session.visible(arguments);
         let client = self.session.client.as_ref();
         if let Ok(Outcome::Stream(stream)) = &mut answer {

@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::clients::{Client, Message};
 use super::glob::Pattern;
-use super::session::Session;
 use crate::model::KEY_BYTES_MAX;
 
 /// The longest name of a channel, as of a key.
@@ -87,27 +85,5 @@ impl Channels {
         let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
         let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
         (channels.len(), patterns.len())
-    }
-
-    /// Removes all subscriptions of a client that has gone.
-    pub fn unsubscribe_all(&self, session: &mut Session) {
-        let Some(client) = session.client.clone() else {
-            return;
-        };
-        for channel in std::mem::take(&mut session.channels) {
-            leave(&self.channels, &channel, &client);
-        }
-        for pattern in std::mem::take(&mut session.patterns) {
-            leave(&self.patterns, &Pattern::new(&pattern), &client);
-        }
-        count_subscriptions(session);
-    }
-}
-
-pub(super) fn count_subscriptions(session: &Session) {
-    if let Some(client) = &session.client {
-        let (channels, patterns) = &client.subscriptions;
-        channels.store(session.channels.len(), Relaxed);
-        patterns.store(session.patterns.len(), Relaxed);
     }
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::call::{Arguments, Call, Outcome};
+use super::call::{Call, Outcome};
 use super::data::transaction::{self, Part};
 use super::observation::Status;
 use super::prepare::{Batch, Prepared, wrong_arity};
@@ -14,8 +14,9 @@ use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
 use super::session::Session;
+use super::spec::Arguments;
 use super::spec::Command;
-use super::table::{COMMANDS, place_of};
+use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorReply, Reply};
@@ -59,7 +60,8 @@ impl Dispatcher<'_> {
         let answer = match self.admit(dialect, request, arguments) {
             Err(error) => Err(self.session.refused(request.command(), error)),
             Ok((place, command)) if self.session.is_queueing(command) => {
-                self.session.queue((place, command), arguments, replies)
+                let queued = self.session.queue((place, command), arguments, replies);
+                queued.map(|()| Outcome::Done)
             }
             Ok((place, command)) => {
                 let mut call = Call {
@@ -70,6 +72,7 @@ impl Dispatcher<'_> {
                     replies,
                     command,
                     place,
+                    handlers: &HANDLERS,
                     dialect,
                     transaction: None,
                     locked,
@@ -113,7 +116,9 @@ impl Dispatcher<'_> {
                 })
             })
             .collect();
-        let place = place_of(b"EXEC", dialect).expect("a row of the table");
+        let place = COMMANDS
+            .place_of(b"EXEC", dialect)
+            .expect("a row of the table");
         let mut call = Call {
             service: self.service,
             session: self.session,
@@ -122,6 +127,7 @@ impl Dispatcher<'_> {
             replies,
             command: COMMANDS[place],
             place,
+            handlers: &HANDLERS,
             dialect,
             transaction: None,
             locked: None,

@@ -12,6 +12,8 @@ mod data;
 mod dispatch;
 mod following;
 mod glob;
+mod limits;
+mod lookup;
 mod observation;
 mod permission;
 mod prepare;
@@ -38,6 +40,8 @@ pub use data::transaction::REPLY_BYTES_MAX;
 pub use dispatch::{Dispatcher, Executed};
 pub use following::{FOLLOWED_MAX, Followed};
 pub use glob::{PATTERN_BYTES_MAX, Pattern};
+pub use limits::KEYS_PER_REQUEST_MAX;
+pub use lookup::CommandList;
 pub use observation::Status;
 pub use prepare::{Batch, Part, Prepared};
 pub use replies::Replies;
@@ -46,13 +50,5 @@ pub use service::{Service, Usage};
 pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Session};
 pub use spec::{Access, ChannelUse, Command, Dialects, Flag, Group, KeyFlag, KeySpec, Scope};
 pub use stream::{Stream, StreamPulled};
-pub use table::{COMMANDS, place_of};
+pub use table::COMMANDS;
 pub use version::version_of;
-
-/// The most keys that one request may name, as many as Redis takes words: they are changed as one, under the locks of all their
-/// shards at once.
-pub const KEYS_PER_REQUEST_MAX: usize = 1 << 20;
-
-/// The longest request, in bytes of its arguments, that shares the locks of a batch: a long value is recorded before any lock is
-/// taken.
-const RUN_BYTES_MAX: usize = 4 << 10;

@@ -1,7 +1,7 @@
 //! Permission to execute a request: the one place where it is checked, for every door, in transactions and batches too.
 
-use super::call::Arguments;
 use super::session::Session;
+use super::spec::Arguments;
 use super::spec::Command;
 use crate::protocol::ErrorReply;
 

@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 
-use super::RUN_BYTES_MAX;
-use super::call::Arguments;
+use super::limits::BATCHABLE_BYTES_MAX;
 use super::refusals::bad_argument;
+use super::spec::Arguments;
 use super::spec::Command;
-use super::table::{COMMANDS, place_of};
+use super::table::COMMANDS;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 
 /// A request that has been looked up, and its arguments taken apart: it can be executed.
@@ -102,7 +102,7 @@ impl<'a> Batch<'a> {
         {
             return Some(place);
         }
-        let place = place_of(verb, dialect)?;
+        let place = COMMANDS.place_of(verb, dialect)?;
         let place = u16::try_from(place).expect("there are not so many commands");
         self.last = Some((verb, dialect.is_resp(), place));
         Some(place)
@@ -162,7 +162,7 @@ impl<'a> Batch<'a> {
 
 fn part_of(command: &Command, arguments: &Arguments<'_>) -> Option<Part> {
     let is_simple = command.batchable == Some(arguments.len())
-        && arguments.iter().map(|word| word.len()).sum::<usize>() <= RUN_BYTES_MAX;
+        && arguments.iter().map(|word| word.len()).sum::<usize>() <= BATCHABLE_BYTES_MAX;
     let part = if command.is_write() {
         Part::Write
     } else {

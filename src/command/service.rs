@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Arc, OnceLock};
 
-use super::COMMANDS;
 use super::channels::Channels;
 use super::clients::Clients;
+use super::lookup::CommandList;
 use super::slow_requests::Slowlog;
 use crate::config::Setup;
 use crate::engine::{Barrier, Engine, Progress};
@@ -21,6 +21,8 @@ use crate::protocol::{ErrorCode, ErrorReply};
 /// What commands work on: the same for every connection, of every dialect.
 #[derive(Debug)]
 pub struct Service {
+    /// All commands.
+    pub commands: &'static CommandList,
     /// The data, once it is loaded.
     engine: OnceLock<Arc<Engine>>,
     progress: Arc<Progress>,
@@ -54,11 +56,12 @@ pub struct Usage {
 impl Service {
     /// A service whose data is still being loaded, and how far that is; its counters are at nought.
     #[must_use]
-    pub fn new(progress: Arc<Progress>, setup: Setup) -> Self {
+    pub fn new(commands: &'static CommandList, progress: Arc<Progress>, setup: Setup) -> Self {
         Self {
+            commands,
             engine: OnceLock::new(),
             progress,
-            stats: Stats::new(COMMANDS.len()),
+            stats: Stats::new(commands.len()),
             clients: Clients::default(),
             channels: Channels::default(),
             operations: Arc::default(),
@@ -109,8 +112,8 @@ impl Service {
     /// Returns the requests of every command, in the order of the table.
     #[must_use]
     pub fn usage(&self) -> Vec<Usage> {
-        let mut usage: Vec<Usage> = Vec::with_capacity(COMMANDS.len());
-        for (place, command) in COMMANDS.iter().enumerate() {
+        let mut usage: Vec<Usage> = Vec::with_capacity(self.commands.len());
+        for (place, command) in self.commands.iter().enumerate() {
             let requests = self.stats.of_command(place);
             let latencies = self.stats.latencies_of(place);
             // A word that means one thing on a line and another to Redis is counted as one; its two rows are neighbours.

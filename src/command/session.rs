@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::call::{Answer, Arguments, Outcome};
+use super::channels::{Channels, leave};
 use super::clients::Client;
 use super::following::Following;
+use super::glob::Pattern;
 use super::refusals::bad_argument;
 use super::replies::Replies;
+use super::spec::Arguments;
 use super::spec::{Command, Flag, Scope};
 use crate::engine::MissingKeyWatch;
 use crate::model::entry::Entry;
@@ -122,6 +124,29 @@ impl Session {
         dialect == Dialect::Resp2 && listens && !command.has(Flag::SubscribedOk)
     }
 
+    /// Removes all subscriptions of the client, which has gone.
+    pub fn unsubscribe_all(&mut self, channels: &Channels) {
+        let Some(client) = self.client.clone() else {
+            return;
+        };
+        for channel in std::mem::take(&mut self.channels) {
+            leave(&channels.channels, &channel, &client);
+        }
+        for pattern in std::mem::take(&mut self.patterns) {
+            leave(&channels.patterns, &Pattern::new(&pattern), &client);
+        }
+        self.count_subscriptions();
+    }
+
+    /// Shows the number of its subscriptions to others.
+    pub(super) fn count_subscriptions(&self) {
+        if let Some(client) = &self.client {
+            let (channels, patterns) = &client.subscriptions;
+            channels.store(self.channels.len(), Relaxed);
+            patterns.store(self.patterns.len(), Relaxed);
+        }
+    }
+
     fn count_queued(&self) {
         if let Some(client) = &self.client {
             let queued = self.transaction.as_ref();
@@ -174,7 +199,7 @@ impl Session {
         (place, command): (usize, &'static Command),
         words: &Arguments<'_>,
         replies: &mut dyn Replies,
-    ) -> Answer {
+    ) -> Result<(), ErrorReply> {
         if command.has(Flag::NotInMulti) {
             self.abort_transaction();
             return Err(bad_argument("Command not allowed inside a transaction"));
@@ -204,7 +229,7 @@ impl Session {
         });
         self.count_queued();
         replies.reply(Reply::Queued);
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// A request was refused before it was done; what its client is told. A refused EXEC ends the transaction.

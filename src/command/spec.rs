@@ -3,9 +3,9 @@
 //! In: what each family of commands writes above its handlers. Out: answers to whoever parses, checks, locks, times, documents
 //! or completes a request. Promise: a property of a command stands in its row, and no other file lists commands by name.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::call::{Answer, Arguments, Call};
 use super::usage;
 use crate::protocol::Dialect;
 
@@ -256,11 +256,11 @@ impl Dialects {
     }
 }
 
+/// The arguments of a request, decoded.
+pub(super) type Arguments<'a> = [Cow<'a, [u8]>];
+
 /// No upper limit to the number of arguments: the command checks its options itself.
 pub(super) const ANY: usize = usize::MAX;
-
-/// Executes a command.
-type Run = fn(&mut Call<'_, '_>, &Arguments<'_>) -> Answer;
 
 /// One row of the table.
 #[derive(Debug)]
@@ -273,7 +273,7 @@ pub struct Command {
     pub summary: &'static str,
     /// A line that asks for it, as protocol.md shows it with its answer.
     pub example: &'static str,
-    /// Number of arguments; checked once, before `run`, so that no handler needs to.
+    /// Number of arguments; checked once, before the handler runs, so that no handler needs to.
     pub arity: RangeInclusive<usize>,
     /// Place of the argument that takes the rest of a line, if one does.
     pub rest_at: Option<usize>,
@@ -294,7 +294,6 @@ pub struct Command {
     first_key: usize,
     keys_end: usize,
     key_step: usize,
-    pub(super) run: Run,
 }
 
 impl Command {
@@ -303,7 +302,6 @@ impl Command {
         name: &'static str,
         usage: &'static str,
         arity: RangeInclusive<usize>,
-        run: Run,
     ) -> Self {
         Self {
             name,
@@ -321,7 +319,6 @@ impl Command {
             first_key: 0,
             keys_end: 0,
             key_step: 1,
-            run,
         }
     }
 
@@ -330,9 +327,8 @@ impl Command {
         name: &'static str,
         usage: &'static str,
         arity: RangeInclusive<usize>,
-        run: Run,
     ) -> Self {
-        Self::new((Access::Read, Group::Generic), name, usage, arity, run)
+        Self::new((Access::Read, Group::Generic), name, usage, arity)
     }
 
     /// Row of a command that changes pairs, of group `Generic`.
@@ -340,9 +336,8 @@ impl Command {
         name: &'static str,
         usage: &'static str,
         arity: RangeInclusive<usize>,
-        run: Run,
     ) -> Self {
-        Self::new((Access::Write, Group::Generic), name, usage, arity, run)
+        Self::new((Access::Write, Group::Generic), name, usage, arity)
     }
 
     /// Row of a command that controls the server, of group `Server`.
@@ -350,9 +345,8 @@ impl Command {
         name: &'static str,
         usage: &'static str,
         arity: RangeInclusive<usize>,
-        run: Run,
     ) -> Self {
-        Self::new((Access::Admin, Group::Server), name, usage, arity, run)
+        Self::new((Access::Admin, Group::Server), name, usage, arity)
     }
 
     /// Row of a command that touches no pair, of group `Connection`.
@@ -360,10 +354,9 @@ impl Command {
         name: &'static str,
         usage: &'static str,
         arity: RangeInclusive<usize>,
-        run: Run,
     ) -> Self {
         let class = (Access::Connection, Group::Connection);
-        Self::new(class, name, usage, arity, run)
+        Self::new(class, name, usage, arity)
     }
 
     /// Row of a command for channels, of group `PubSub`.
@@ -371,9 +364,8 @@ impl Command {
         name: &'static str,
         usage: &'static str,
         arity: RangeInclusive<usize>,
-        run: Run,
     ) -> Self {
-        Self::new((Access::PubSub, Group::PubSub), name, usage, arity, run)
+        Self::new((Access::PubSub, Group::PubSub), name, usage, arity)
     }
 
     /// The row with what the command does, in a sentence.

@@ -91,7 +91,7 @@ pub async fn serve(
         })
         .await;
     }
-    service.channels.unsubscribe_all(&mut connection.session);
+    connection.session.unsubscribe_all(&service.channels);
     service.clients.leave(&client);
     service.stats.add(&mut connection.tally);
 }

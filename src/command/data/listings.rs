@@ -24,9 +24,9 @@ async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
     entries
 }
 
-/// The rows of a listing.
+/// The kind of the rows of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::command) enum Row {
+pub(in crate::command) enum RowKind {
     /// Key and value.
     Item,
     /// The key.
@@ -36,14 +36,14 @@ pub(in crate::command) enum Row {
 /// A row for each pair of a scan, then their number.
 pub(in crate::command) struct Rows {
     scan: Scan,
-    row: Row,
+    row: RowKind,
     /// Those of the last shard that have not been written.
     entries: std::vec::IntoIter<Entry>,
     count: u64,
 }
 
 impl Rows {
-    pub(in crate::command) fn new(scan: Scan, row: Row) -> Self {
+    pub(in crate::command) fn new(scan: Scan, row: RowKind) -> Self {
         Self {
             scan,
             row,
@@ -68,11 +68,11 @@ impl Source for Rows {
                 self.count += 1;
                 let key = entry.key();
                 match self.row {
-                    Row::Key => pull.replies.reply(Reply::Key(key.as_str())),
-                    Row::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
+                    RowKind::Key => pull.replies.reply(Reply::Key(key.as_str())),
+                    RowKind::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
                         pull.replies.long_item(entry);
                     }
-                    Row::Item => {
+                    RowKind::Item => {
                         let item = Reply::Item(key.as_str(), entry.value());
                         pull.replies.reply(item);
                     }

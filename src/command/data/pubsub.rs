@@ -7,10 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
-use crate::command::channels::{
-    CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, count_subscriptions, join, leave,
-};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::channels::{CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, join, leave};
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
 use crate::command::session::Session;
@@ -18,74 +16,79 @@ use crate::command::spec::{ChannelUse, Command, Flag, Scope};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
-pub(in crate::command) const ROWS: &[Command] = &[
-    Command::pubsub(
-        "SUBSCRIBE",
-        "<channel> [<channel> ...]",
-        1..=SUBSCRIPTIONS_MAX,
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row(
+        Command::pubsub(
+            "SUBSCRIBE",
+            "<channel> [<channel> ...]",
+            1..=SUBSCRIPTIONS_MAX,
+        )
+        .on(Scope::Channels(ChannelUse::Subscribe))
+        .flags(&[
+            Flag::LoadingOk,
+            Flag::NotInMulti,
+            Flag::SubscribedOk,
+            Flag::Receives,
+        ])
+        .example("SUBSCRIBE news")
+        .summary("Subscribe to channels."),
         subscribe,
-    )
-    .on(Scope::Channels(ChannelUse::Subscribe))
-    .flags(&[
-        Flag::LoadingOk,
-        Flag::NotInMulti,
-        Flag::SubscribedOk,
-        Flag::Receives,
-    ])
-    .example("SUBSCRIBE news")
-    .summary("Subscribe to channels."),
-    Command::pubsub(
-        "UNSUBSCRIBE",
-        "[<channel> ...]",
-        0..=SUBSCRIPTIONS_MAX,
+    ),
+    Row(
+        Command::pubsub("UNSUBSCRIBE", "[<channel> ...]", 0..=SUBSCRIPTIONS_MAX)
+            .on(Scope::Channels(ChannelUse::Unsubscribe))
+            .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+            .example("UNSUBSCRIBE")
+            .summary("Unsubscribe from channels, or from all."),
         unsubscribe,
-    )
-    .on(Scope::Channels(ChannelUse::Unsubscribe))
-    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
-    .example("UNSUBSCRIBE")
-    .summary("Unsubscribe from channels, or from all."),
-    Command::pubsub(
-        "PSUBSCRIBE",
-        "<pattern> [<pattern> ...]",
-        1..=SUBSCRIPTIONS_MAX,
+    ),
+    Row(
+        Command::pubsub(
+            "PSUBSCRIBE",
+            "<pattern> [<pattern> ...]",
+            1..=SUBSCRIPTIONS_MAX,
+        )
+        .on(Scope::Channels(ChannelUse::SubscribePatterns))
+        .flags(&[
+            Flag::LoadingOk,
+            Flag::NotInMulti,
+            Flag::SubscribedOk,
+            Flag::Receives,
+        ])
+        .example("PSUBSCRIBE news:*")
+        .summary("Subscribe to the channels whose names match patterns."),
         psubscribe,
-    )
-    .on(Scope::Channels(ChannelUse::SubscribePatterns))
-    .flags(&[
-        Flag::LoadingOk,
-        Flag::NotInMulti,
-        Flag::SubscribedOk,
-        Flag::Receives,
-    ])
-    .example("PSUBSCRIBE news:*")
-    .summary("Subscribe to the channels whose names match patterns."),
-    Command::pubsub(
-        "PUNSUBSCRIBE",
-        "[<pattern> ...]",
-        0..=SUBSCRIPTIONS_MAX,
+    ),
+    Row(
+        Command::pubsub("PUNSUBSCRIBE", "[<pattern> ...]", 0..=SUBSCRIPTIONS_MAX)
+            .on(Scope::Channels(ChannelUse::Unsubscribe))
+            .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+            .example("PUNSUBSCRIBE news:*")
+            .summary("Unsubscribe from patterns, or from all."),
         punsubscribe,
-    )
-    .on(Scope::Channels(ChannelUse::Unsubscribe))
-    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
-    .example("PUNSUBSCRIBE news:*")
-    .summary("Unsubscribe from patterns, or from all."),
-    Command::pubsub("PUBLISH", "<channel> <message>", 2..=2, publish)
-        .on(Scope::Channels(ChannelUse::Publish))
+    ),
+    Row(
+        Command::pubsub("PUBLISH", "<channel> <message>", 2..=2)
+            .on(Scope::Channels(ChannelUse::Publish))
+            .flags(&[Flag::LoadingOk])
+            .rest_at(1)
+            .example("PUBLISH news hello there")
+            .summary(
+                "Send a message to the subscribers of a channel; answers the number of receivers.",
+            ),
+        publish,
+    ),
+    Row(
+        Command::pubsub(
+            "PUBSUB",
+            "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
+            1..=SUBSCRIPTIONS_MAX,
+        )
         .flags(&[Flag::LoadingOk])
-        .rest_at(1)
-        .example("PUBLISH news hello there")
-        .summary(
-            "Send a message to the subscribers of a channel; answers the number of receivers.",
-        ),
-    Command::pubsub(
-        "PUBSUB",
-        "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
-        1..=SUBSCRIPTIONS_MAX,
+        .example("PUBSUB NUMPAT")
+        .summary("List the channels that have subscribers, or count subscribers or patterns."),
         pubsub,
-    )
-    .flags(&[Flag::LoadingOk])
-    .example("PUBSUB NUMPAT")
-    .summary("List the channels that have subscribers, or count subscribers or patterns."),
+    ),
 ];
 
 fn begin(
@@ -108,7 +111,7 @@ fn begin(
         call.replies
             .reply(Reply::Subscription(way, Some(name), count));
     }
-    count_subscriptions(call.session);
+    call.session.count_subscriptions();
     Ok(Outcome::Done)
 }
 
@@ -201,7 +204,7 @@ fn end(
         let count = call.session.subscriptions();
         call.replies.reply(Reply::Subscription(way, None, count));
     }
-    count_subscriptions(call.session);
+    call.session.count_subscriptions();
     Ok(Outcome::Done)
 }
 

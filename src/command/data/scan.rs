@@ -3,8 +3,8 @@
 //! In: a prefix, a pattern or a place in a walk. Out: keys, pairs or counts. Promise: what is there from the beginning of a
 //! listing to its end is listed, and nobody waits for it.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
-use crate::command::data::listings::{Count, Matching, NamespaceRows, Row, Rows};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::data::listings::{Count, Matching, NamespaceRows, RowKind, Rows};
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
@@ -13,51 +13,47 @@ use crate::engine::Scan;
 use crate::model::Key;
 use crate::protocol::{ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Command] = &[
-    Command::read("ALL", "[<prefix>]", 0..=1, all)
+pub(in crate::command) const ROWS: &[Row] = &[Row(Command::read("ALL", "[<prefix>]", 0..=1)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Line)
         .example("ALL")
-        .summary("List all pairs, or those whose key has a prefix."),
-    Command::read("KEYS", "[<prefix>]", 0..=1, keys)
+        .summary("List all pairs, or those whose key has a prefix."), all),
+Row(Command::read("KEYS", "[<prefix>]", 0..=1)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Line)
         .example("KEYS user:")
-        .summary("List all keys, or those with a prefix."),
-    Command::read("KEYS", "<pattern>", 1..=1, matching)
+        .summary("List all keys, or those with a prefix."), keys),
+Row(Command::read("KEYS", "<pattern>", 1..=1)
         .on(Scope::Pattern(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Resp)
         .example("KEYS user:")
-        .summary("List the keys that match a pattern; for Redis clients."),
-    Command::read(
+        .summary("List the keys that match a pattern; for Redis clients."), matching),
+Row(Command::read(
         "SCAN",
         "<cursor> [MATCH <pattern>] [COUNT <number>] [TYPE <type>]",
-        1..=ANY,
-        scan,
-    )
+        1..=ANY)
     .on(Scope::Keyspace)
     .flags(&[Flag::NotInMulti])
     .example("SCAN 0 MATCH user:* COUNT 100000")
-    .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."),
-    Command::read("COUNT", "[<prefix>]", 0..=1, count)
+    .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."), scan),
+Row(Command::read("COUNT", "[<prefix>]", 0..=1)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("COUNT")
-        .summary("Count all keys, or those with a prefix."),
-    // It reads a counter, and looks at no key.
-    Command::read("DBSIZE", "", 0..=0, dbsize)
+        .summary("Count all keys, or those with a prefix."), count),
+// It reads a counter, and looks at no key.
+    Row(Command::read("DBSIZE", "", 0..=0)
         .group(Group::Server)
         .example("DBSIZE")
-        .summary("Count all keys, under Redis's name."),
-    Command::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)
+        .summary("Count all keys, under Redis's name."), dbsize),
+Row(Command::read("NAMESPACES", "[<prefix>]", 0..=1)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("NAMESPACES")
-        .summary("List the namespaces below a prefix, each up to the next colon, with its number of keys."),
-];
+        .summary("List the namespaces below a prefix, each up to the next colon, with its number of keys."), namespaces)];
 
 /// The most keys that SCAN looks at for one reply, whatever COUNT says: it is a hint, and a reply is made in memory.
 pub const SCAN_COUNT_MAX: usize = 10_000;
@@ -66,12 +62,12 @@ const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    call.stream(Rows::new(scan, Row::Item))
+    call.stream(Rows::new(scan, RowKind::Item))
 }
 
 fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    call.stream(Rows::new(scan, Row::Key))
+    call.stream(Rows::new(scan, RowKind::Key))
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

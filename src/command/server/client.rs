@@ -5,49 +5,45 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
-use crate::command::clients::{Client, Clients};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::clients::Client;
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::server::figures::REDIS_VERSION;
+use crate::command::service::Service;
 use crate::command::session::Session;
 use crate::command::spec::{ANY, Command, Flag};
 use crate::command::subcommands::other_subcommand;
-use crate::command::table::COMMANDS;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Command] = &[
-    Command::connection(
+pub(in crate::command) const ROWS: &[Row] = &[Row(Command::connection(
         "CLIENT",
         "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | LIST | INFO | KILL ... | NO-EVICT ON | NO-EVICT OFF",
-        1..=ANY,
-        client,
-    )
+        1..=ANY)
     .flags(&[Flag::LoadingOk])
     .example("CLIENT GETNAME")
-    .summary("Name this connection, list connections, or close some."),
-    Command::connection("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY, hello)
+    .summary("Name this connection, list connections, or close some."), client),
+Row(Command::connection("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY)
         .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Secret, Flag::NoMonitor])
         .example("HELLO 4")
-        .summary("Describe the server, and choose the version of RESP; for Redis clients."),
-    Command::connection("AUTH", "[<user>] <password>", 1..=ANY, auth)
+        .summary("Describe the server, and choose the version of RESP; for Redis clients."), hello),
+Row(Command::connection("AUTH", "[<user>] <password>", 1..=ANY)
         .flags(&[Flag::LoadingOk, Flag::Secret, Flag::NoMonitor])
         .example("AUTH default any")
-        .summary("Authenticate with a password; none is required."),
-    Command::connection("SELECT", "<number>", 1..=1, select)
+        .summary("Authenticate with a password; none is required."), auth),
+Row(Command::connection("SELECT", "<number>", 1..=1)
         .flags(&[Flag::LoadingOk])
         .example("SELECT 0")
-        .summary("Select a database; there is one, with number 0."),
-    Command::admin("MONITOR", "", 0..=0, monitor)
+        .summary("Select a database; there is one, with number 0."), select),
+Row(Command::admin("MONITOR", "", 0..=0)
         .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Receives, Flag::NoMonitor])
         .example("MONITOR")
-        .summary("Receive every request that the server executes from now on."),
-    Command::connection("RESET", "", 0..=0, reset)
+        .summary("Receive every request that the server executes from now on."), monitor),
+Row(Command::connection("RESET", "", 0..=0)
         .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
         .example("RESET")
-        .summary("Return this connection to its initial state."),
-];
+        .summary("Return this connection to its initial state."), reset)];
 
 /// What CLIENT does.
 const OF_CLIENT: &[&str] = &[
@@ -90,7 +86,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Ok)
         }
         (b"INFO", []) => {
-            let text = described(&call.service.clients, &client) + "\n";
+            let text = described(call.service, &client) + "\n";
             call.done(Reply::Text(&text))
         }
         (b"LIST", filters) => list(call, filters),
@@ -120,7 +116,7 @@ pub(in crate::command) fn printable(bytes: &[u8]) -> Option<String> {
 }
 
 /// A line of CLIENT LIST, with the fields of Redis that there is something to tell of.
-fn described(clients: &Clients, client: &Client) -> String {
+fn described(service: &Service, client: &Client) -> String {
     let names = client.names();
     let (channels, patterns) = &client.subscriptions;
     let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
@@ -134,7 +130,7 @@ fn described(clients: &Clients, client: &Client) -> String {
     };
     let command = client.command.load(Relaxed).checked_sub(1);
     let command = command.map_or("NULL".to_owned(), |place| {
-        COMMANDS[place].name.to_lowercase()
+        service.commands[place].name.to_lowercase()
     });
     format!(
         "id={} addr={} laddr={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} \
@@ -144,7 +140,7 @@ fn described(clients: &Clients, client: &Client) -> String {
         client.local_address,
         names.name,
         client.since.elapsed().as_secs(),
-        clients.idle_seconds(client),
+        service.clients.idle_seconds(client),
         client.resp.load(Relaxed),
         names.library,
         names.library_version,
@@ -168,8 +164,9 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
         }
         _ => return Err(call.syntax_error()),
     }
-    let clients = &call.service.clients;
-    let lines = all.iter().map(|client| described(clients, client) + "\n");
+    let lines = all
+        .iter()
+        .map(|client| described(call.service, client) + "\n");
     let text: String = lines.collect();
     call.done(Reply::Text(&text))
 }
@@ -267,7 +264,7 @@ fn monitor(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 
 fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
-    call.service.channels.unsubscribe_all(call.session);
+    call.session.unsubscribe_all(&call.service.channels);
     call.service.clients.end_monitoring(client.id);
     client.clear_outbox();
     *client.names_mut() = crate::command::clients::Names::default();

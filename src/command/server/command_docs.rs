@@ -4,59 +4,59 @@
 //! does not hold.
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
 use crate::command::glob::Pattern;
+use crate::command::lookup::CommandList;
 use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
 use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
 use crate::command::subcommands::other_subcommand;
-use crate::command::table::{COMMANDS, place_of};
 use crate::command::usage::{self, Argument, Kind};
 use crate::protocol::{Dialect, Reply};
 
-pub(in crate::command) const ROWS: &[Command] = &[
-    Command::connection(
+pub(in crate::command) const ROWS: &[Row] = &[Row(Command::connection(
         "COMMAND",
         "[COUNT | LIST [FILTERBY ACLCAT <category> | FILTERBY PATTERN <pattern>] | INFO [<name> ...] | DOCS [<name> ...] | GETKEYS <name> <argument> ... | GETKEYSANDFLAGS <name> <argument> ...]",
-        0..=ANY,
-        command,
-    )
+        0..=ANY)
     .group(Group::Server)
     .flags(&[Flag::LoadingOk])
     .example("COMMAND GETKEYS MSET a 1 b 2")
-    .summary("Describe the commands; for Redis clients."),
-];
+    .summary("Describe the commands; for Redis clients."), command)];
 
 /// The version of PyKV that has all of these commands first.
 const SINCE: &str = "0.1.0";
 
 /// The commands that Redis's clients can call.
-fn known() -> Vec<&'static Command> {
-    let all = COMMANDS.iter().copied();
+fn known(commands: &CommandList) -> Vec<&'static Command> {
+    let all = commands.iter().copied();
     all.filter(|command| command.dialects != Dialects::Line)
         .collect()
 }
 
-fn named(name: &[u8]) -> Option<&'static Command> {
-    place_of(name, Dialect::Resp2).map(|place| COMMANDS[place])
+fn named(commands: &CommandList, name: &[u8]) -> Option<&'static Command> {
+    commands.find(name, Dialect::Resp2)
 }
 
 fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let commands = call.service.commands;
     let Some((subcommand, arguments)) = words.split_first() else {
-        return describe(call, known().into_iter().map(Some));
+        return describe(call, known(commands).into_iter().map(Some));
     };
     match (&*subcommand.to_ascii_uppercase(), arguments) {
-        (b"COUNT", []) => call.done(Reply::Count(known().len() as u64)),
+        (b"COUNT", []) => call.done(Reply::Count(known(commands).len() as u64)),
         (b"LIST", []) => list(call, |_| true),
         (b"LIST", [filter, kind, wanted]) if filter.eq_ignore_ascii_case(b"FILTERBY") => {
             list_by(call, kind, wanted)
         }
         (b"LIST", _) => Err(call.syntax_error()),
-        (b"INFO", []) => describe(call, known().into_iter().map(Some)),
-        (b"INFO", names) => describe(call, names.iter().map(|name| named(name))),
-        (b"DOCS", []) => document(call, &known()),
+        (b"INFO", []) => describe(call, known(commands).into_iter().map(Some)),
+        (b"INFO", names) => describe(call, names.iter().map(|name| named(commands, name))),
+        (b"DOCS", []) => document(call, &known(commands)),
         (b"DOCS", names) => {
-            let found: Vec<_> = names.iter().filter_map(|name| named(name)).collect();
+            let found: Vec<_> = names
+                .iter()
+                .filter_map(|name| named(commands, name))
+                .collect();
             document(call, &found)
         }
         (b"GETKEYS", [_, _, ..]) => keys_of(call, arguments, |replies, key, _| {
@@ -91,7 +91,7 @@ fn list_by(call: &mut Call<'_, '_>, kind: &[u8], wanted: &[u8]) -> Answer {
 }
 
 fn list(call: &mut Call<'_, '_>, is_wanted: impl Fn(&Command) -> bool) -> Answer {
-    let mut found = known();
+    let mut found = known(call.service.commands);
     found.retain(|command| is_wanted(command));
     call.replies.reply(Reply::Array(found.len()));
     for command in found {
@@ -325,7 +325,7 @@ fn keys_of(
     words: &Arguments<'_>,
     write_key: impl Fn(&mut dyn Replies, &[u8], &KeySpec),
 ) -> Answer {
-    let Some(command) = named(&words[0]) else {
+    let Some(command) = named(call.service.commands, &words[0]) else {
         return Err(bad_argument("Invalid command specified"));
     };
     let arguments = &words[1..];

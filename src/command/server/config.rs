@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
 use crate::command::spec::{ANY, Command, Flag};
@@ -14,15 +14,13 @@ use crate::config::{SETTINGS, Setting, Shown, Values};
 use crate::protocol::resp::whole_number;
 use crate::protocol::{ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Command] = &[Command::admin(
+pub(in crate::command) const ROWS: &[Row] = &[Row(Command::admin(
     "CONFIG",
     "GET <pattern> [<pattern> ...] | SET <name> <value> [<name> <value> ...] | RESETSTAT | REWRITE",
-    1..=ANY,
-    config,
-)
+    1..=ANY)
 .flags(&[Flag::LoadingOk])
 .example("CONFIG SET slowlog-max-len 128")
-.summary("Show settings under Redis's names, and change some.")];
+.summary("Show settings under Redis's names, and change some."), config)];
 
 fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {

@@ -2,36 +2,50 @@
 //!
 //! In: words. Out: figures, the table of commands, or the words themselves.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
 use crate::command::server::figures::{Kind, Sample, Value};
 use crate::command::spec::{ANY, Command, Dialects, Flag, Group};
-use crate::command::table::{COMMANDS, place_of};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 
-pub(in crate::command) const ROWS: &[Command] = &[
-    Command::connection("STATS", "", 0..=0, stats)
-        .group(Group::Server)
-        .flags(&[Flag::NotInMulti])
-        .only(Dialects::Line)
-        .example("STATS")
-        .summary("Show the server's figures."),
-    Command::connection("PING", "[<message>]", 0..=1, ping)
-        .flags(&[Flag::SubscribedOk])
-        .example("PING")
-        .summary("Check that the server is there; answers with the message, if one is given."),
-    Command::connection("ECHO", "<message>", 1..=1, echo)
-        .example("ECHO \"hello there\"")
-        .summary("Return the message."),
-    Command::connection("HELP", "[<command>]", 0..=1, help)
-        .group(Group::Server)
-        .flags(&[Flag::NotInMulti])
-        .only(Dialects::Line)
-        .example("HELP")
-        .summary("List the commands, or explain one."),
-    Command::connection("QUIT", "", 0..=ANY, quit)
-        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
-        .example("QUIT")
-        .summary("Answer, then close this connection."),
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row(
+        Command::connection("STATS", "", 0..=0)
+            .group(Group::Server)
+            .flags(&[Flag::NotInMulti])
+            .only(Dialects::Line)
+            .example("STATS")
+            .summary("Show the server's figures."),
+        stats,
+    ),
+    Row(
+        Command::connection("PING", "[<message>]", 0..=1)
+            .flags(&[Flag::SubscribedOk])
+            .example("PING")
+            .summary("Check that the server is there; answers with the message, if one is given."),
+        ping,
+    ),
+    Row(
+        Command::connection("ECHO", "<message>", 1..=1)
+            .example("ECHO \"hello there\"")
+            .summary("Return the message."),
+        echo,
+    ),
+    Row(
+        Command::connection("HELP", "[<command>]", 0..=1)
+            .group(Group::Server)
+            .flags(&[Flag::NotInMulti])
+            .only(Dialects::Line)
+            .example("HELP")
+            .summary("List the commands, or explain one."),
+        help,
+    ),
+    Row(
+        Command::connection("QUIT", "", 0..=ANY)
+            .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
+            .example("QUIT")
+            .summary("Answer, then close this connection."),
+        quit,
+    ),
 ];
 
 fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -59,7 +73,9 @@ fn quit(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn help(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let spoken: Vec<&Command> = COMMANDS
+    let spoken: Vec<&Command> = call
+        .service
+        .commands
         .iter()
         .copied()
         .filter(|command| command.dialects != Dialects::Resp)
@@ -68,14 +84,15 @@ fn help(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return explain(call, &spoken);
     };
     let asked = String::from_utf8_lossy(asked);
-    let Some(place) = place_of(asked.as_bytes(), Dialect::Line) else {
+    let commands = call.service.commands;
+    let Some(command) = commands.find(asked.as_bytes(), Dialect::Line) else {
         let asked: String = asked.chars().take(40).collect();
         return Err(ErrorReply::new(
             ErrorCode::Unknown,
             format!("there is no command '{asked}'; HELP lists them"),
         ));
     };
-    explain(call, &[COMMANDS[place]])
+    explain(call, &[command])
 }
 
 fn explain(call: &mut Call<'_, '_>, commands: &[&Command]) -> Answer {

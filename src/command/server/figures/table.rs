@@ -6,8 +6,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::FigureSpec;
-use super::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
+use super::spec::FigureSpec;
+use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
 use crate::engine::Engine;
 use crate::model::now_ms;
 use crate::persistence::Durability;

@@ -1,0 +1,227 @@
+//! The row type of the table of figures, and what the getters of rows read.
+//!
+//! In: the service. Out: the value of one figure. Promise: what is costly to ask for is asked for once for all figures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::json;
+use crate::command::service::{Service, Usage};
+use crate::engine::Engine;
+use crate::metrics::counters::Stats;
+use crate::metrics::process;
+use crate::model::UnixMs;
+use crate::persistence::{Disk, SaveReport};
+use crate::protocol::Figure;
+
+/// Description of a figure: what it measures, how it is read, and where it shows.
+#[derive(Debug)]
+pub struct FigureSpec {
+    /// Name, unique in the table; STATS shows the figure under it. A `*` in a name stands for a command in lower case.
+    pub name: &'static str,
+    /// Unit; empty for texts and flags.
+    pub unit: &'static str,
+    /// Meaning, in one sentence: the HELP of `/metrics`.
+    pub help: &'static str,
+    /// Kind of value, with the function that reads it.
+    pub kind: Kind,
+    /// True if STATS shows it.
+    pub in_stats: bool,
+    /// Section of INFO, and name there.
+    pub info: Option<(&'static str, &'static str)>,
+    /// Name in `/metrics`. It ends in `_total` if and only if the figure only grows.
+    pub metric: Option<&'static str>,
+    /// Field of the live feed's figures; `disk.` before it names the object that holds it.
+    pub live: Option<&'static str>,
+}
+
+/// Kind of value, with the function that reads it. `None` is a value that is not known, or not yet.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Number of events since the start. The live feed shows how many there were per second since the event before.
+    Counter(fn(&Source<'_>) -> Option<u64>),
+    /// Whole number.
+    Count(fn(&Source<'_>) -> Option<u64>),
+    /// Number with a fraction.
+    Real(fn(&Source<'_>) -> Option<f64>),
+    /// 1 or 0.
+    Flag(fn(&Source<'_>) -> Option<bool>),
+    /// Point in time: RFC 3339, and in `/metrics` seconds since 1970.
+    Time(fn(&Source<'_>) -> Option<UnixMs>),
+    /// Word or sentence. In `/metrics` it is a label of the constant 1.
+    Text(fn(&Source<'_>) -> Option<String>),
+    /// Counters of a part and of its whole, of which the live feed shows the share since the event before, and nothing else shows.
+    Share(fn(&Source<'_>) -> (u64, u64)),
+    /// Time in microseconds within which this share of all requests was executed: in the live feed of those since the event
+    /// before, and nowhere else.
+    Quantile(f64),
+    /// Counter for each command.
+    CommandCounter(fn(&Usage) -> u64),
+    /// Histogram of the execution times of each command, shown in `/metrics` only.
+    CommandLatencies,
+}
+
+/// Value of a figure at one moment.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Value of a counter or a count.
+    Count(u64),
+    /// Number with a fraction.
+    Real(f64),
+    /// Yes or no.
+    Flag(bool),
+    /// Point in time.
+    Time(UnixMs),
+    /// Word or sentence.
+    Text(String),
+    /// A part and its whole.
+    Share(u64, u64),
+    /// Requests of all commands.
+    Commands(Arc<[Usage]>),
+}
+
+impl FigureSpec {
+    pub(super) const fn new(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            unit: "",
+            help: "",
+            kind,
+            in_stats: false,
+            info: None,
+            metric: None,
+            live: None,
+        }
+    }
+
+    /// A field of INFO that has no other place: a figure in Redis's form, or one that is constant here.
+    pub(super) const fn redis(
+        section: &'static str,
+        name: &'static str,
+        get: fn(&Source<'_>) -> Option<String>,
+    ) -> Self {
+        let spec = Self::text(name, get).info(section, name);
+        spec.help("As in Redis's INFO.")
+    }
+
+    pub(super) const fn counter(name: &'static str, get: fn(&Source<'_>) -> Option<u64>) -> Self {
+        Self::new(name, Kind::Counter(get))
+    }
+
+    pub(super) const fn count(name: &'static str, get: fn(&Source<'_>) -> Option<u64>) -> Self {
+        Self::new(name, Kind::Count(get))
+    }
+
+    pub(super) const fn real(name: &'static str, get: fn(&Source<'_>) -> Option<f64>) -> Self {
+        Self::new(name, Kind::Real(get))
+    }
+
+    pub(super) const fn flag(name: &'static str, get: fn(&Source<'_>) -> Option<bool>) -> Self {
+        Self::new(name, Kind::Flag(get))
+    }
+
+    pub(super) const fn time(name: &'static str, get: fn(&Source<'_>) -> Option<UnixMs>) -> Self {
+        Self::new(name, Kind::Time(get))
+    }
+
+    pub(super) const fn text(name: &'static str, get: fn(&Source<'_>) -> Option<String>) -> Self {
+        Self::new(name, Kind::Text(get))
+    }
+
+    pub(super) const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    pub(super) const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
+    pub(super) const fn stats(mut self) -> Self {
+        self.in_stats = true;
+        self
+    }
+
+    pub(super) const fn info(mut self, section: &'static str, name: &'static str) -> Self {
+        self.info = Some((section, name));
+        self
+    }
+
+    pub(super) const fn metric(mut self, name: &'static str) -> Self {
+        self.metric = Some(name);
+        self
+    }
+
+    pub(super) const fn live(mut self, field: &'static str) -> Self {
+        self.live = Some(field);
+        self
+    }
+}
+
+impl Value {
+    /// Converts the value to what STATS and INFO show; `Absent` if it has a meaning between two samples only, or for each command.
+    #[must_use]
+    pub fn figure(&self) -> Figure {
+        match self {
+            Self::Count(count) => Figure::Count(*count),
+            Self::Real(real) => Figure::Real(*real),
+            Self::Flag(flag) => Figure::Count(u64::from(*flag)),
+            Self::Time(at) => Figure::Text(json::time(*at)),
+            Self::Text(text) => Figure::Text(text.clone()),
+            Self::Share(..) | Self::Commands(_) => Figure::Absent,
+        }
+    }
+}
+
+/// What getters read: the service, and what is costly to ask for more than once.
+#[derive(Debug)]
+pub struct Source<'a> {
+    pub(super) service: &'a Service,
+    /// The data; none while it is being loaded.
+    pub(super) engine: Option<&'a Engine>,
+    pub(super) disk: Option<Disk>,
+    pub(super) memory_bytes: Option<u64>,
+    /// Processor time in user mode and in system mode.
+    pub(super) cpu_time: Option<(Duration, Duration)>,
+    pub(super) commands: Arc<[Usage]>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn of(service: &'a Service) -> Self {
+        let engine = service.engine().ok().map(|engine| &**engine);
+        Self {
+            service,
+            engine,
+            disk: engine.map(Engine::disk),
+            memory_bytes: process::resident_bytes(),
+            cpu_time: process::cpu_time(),
+            commands: service.usage().into(),
+        }
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.service.stats
+    }
+
+    pub(super) fn last_save(&self) -> Option<&SaveReport> {
+        self.disk.as_ref()?.last_save.as_ref()
+    }
+
+    pub(super) fn read(&self, kind: Kind) -> Option<Value> {
+        match kind {
+            Kind::Counter(get) | Kind::Count(get) => get(self).map(Value::Count),
+            Kind::Real(get) => get(self).map(Value::Real),
+            Kind::Flag(get) => get(self).map(Value::Flag),
+            Kind::Time(get) => get(self).map(Value::Time),
+            Kind::Text(get) => get(self).map(Value::Text),
+            Kind::Share(get) => {
+                let (part, whole) = get(self);
+                Some(Value::Share(part, whole))
+            }
+            Kind::Quantile(_) | Kind::CommandCounter(_) | Kind::CommandLatencies => {
+                Some(Value::Commands(Arc::clone(&self.commands)))
+            }
+        }
+    }
+}
