@@ -4,73 +4,38 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use bytes::Bytes;
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 use utoipa::OpenApi;
 
 use crate::command::Service;
-
-/// What 403 says, on every route.
-pub const OTHER_SITE: &str = "A page of another site has caused this request.";
-/// What 413 says.
-pub const TOO_LARGE: &str = "The key, the value or the body is over its limit.";
-/// What 503 says of a change.
-pub const UNSAFE: &str = "The disk does not take the change, or could not make it safe; or the data is still being loaded.";
-/// What 503 says of a read.
-pub const LOADING: &str = "The data is still being loaded.";
 
 /// What the page may load and who may show it: nothing from elsewhere, and nobody else in a frame of theirs.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; frame-ancestors 'none'";
 
 #[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "PyKV",
-        description = "A key-value server for people who want to see their data. \
+#[openapi(info(
+    title = "PyKV",
+    description = "A key-value server for people who want to see their data. \
             This is its HTTP side; everything is JSON.\n\n\
             Values are text. Bytes that are not UTF-8, stored through other interfaces, read as `{\"$base64\": \"...\"}`. \
             Requests that a page of another site causes in a browser are refused with 403."
-    ),
-    paths(
-        super::api::listing::list,
-        super::api::namespaces::list,
-        super::api::keys::get,
-        super::api::keys::put,
-        super::api::keys::patch,
-        super::api::keys::delete,
-        super::api::batch::batch,
-        super::api::deletion::count,
-        super::api::deletion::delete,
-        super::api::export::export,
-        super::api::import::import,
-        super::api::stats::stats,
-        super::api::commands::list,
-        super::ops::live::operations,
-        super::ops::console::console,
-        super::compat::put,
-        super::compat::get_key,
-        super::compat::delete_key,
-        super::compat::all,
-        super::compat::clear,
-        super::compat::stats,
-        super::ops::health::health,
-        super::ops::health::live,
-        super::ops::metrics::metrics,
-        super::ops::live::live
-    ),
-    components(schemas(super::ops::live::Figures, super::ops::live::SomeOperations))
-)]
-struct Api;
+))]
+pub struct Api;
 
-/// The routes of the documentation.
-pub fn router() -> Router<Arc<Service>> {
+/// Returns the routes of the documentation of these routes.
+pub fn router(api: &utoipa::openapi::OpenApi) -> Router<Arc<Service>> {
+    // Written once, so that no tree of the document stays in memory.
+    let document = Bytes::from(api.to_json().expect("its maps have keys of text"));
+    let json = [(header::CONTENT_TYPE, "application/json")];
     Router::new()
-        .route("/openapi.json", get(async || Json(Api::openapi())))
+        .route("/openapi.json", get(async move || (json, document)))
         .route("/docs", get(page))
         .route("/docs/grafana.json", get(grafana))
         .route("/docs/{file}", get(asset))

@@ -4,13 +4,15 @@
 //! silently changed; a percent-encoding or a JSON string that is no text is refused, not mended.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::str::Utf8Error;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest as _, Query, Request};
-use axum::http::{StatusCode, Uri};
+use axum::extract::{FromRequest as _, FromRequestParts, MatchedPath, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::IntoResponse as _;
 use percent_encoding::percent_decode_str;
 use serde::Deserializer as _;
@@ -41,13 +43,20 @@ pub fn query<T>(asked: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     Ok(asked)
 }
 
-/// The key in a path: all that follows the route's own part, decoded.
-pub fn key<'a>(uri: &'a Uri, route: &str) -> Cow<'a, [u8]> {
-    let key = uri
-        .path()
-        .strip_prefix(route)
-        .expect("the router has compared it");
-    percent_decode_str(key).into()
+/// The key at the end of a path, percent-decoded. It need not be UTF-8.
+pub struct PathKey(pub Vec<u8>);
+
+impl<S: Sync> FromRequestParts<S> for PathKey {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let route = parts.extensions.get::<MatchedPath>();
+        let route = route.expect("a routed request has one").as_str();
+        let prefix = route.strip_suffix("{*key}").unwrap_or(route);
+        let key = parts.uri.path().strip_prefix(prefix);
+        let key = key.expect("the router has compared it");
+        Ok(Self(percent_decode_str(key).collect()))
+    }
 }
 
 /// The whole body of a request.

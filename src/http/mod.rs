@@ -7,6 +7,7 @@
 mod api;
 mod compat;
 mod dashboard;
+mod descriptions;
 mod docs;
 mod door;
 mod figures;
@@ -23,12 +24,17 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
-use axum::routing::{delete, get, post};
+use axum::routing::get;
 use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
+
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
 
 use crate::command::Service;
 use crate::config::Address;
@@ -55,35 +61,37 @@ pub async fn serve(
 
 fn router(service: Arc<Service>, address: &Address) -> Router {
     let own_host: Arc<str> = address.host().into();
-    Router::new()
-        .route("/put", post(compat::put))
-        .route("/get/", get(compat::get_key))
-        .route("/get/{*key}", get(compat::get_key))
-        .route("/delete/", delete(compat::delete_key))
-        .route("/delete/{*key}", delete(compat::delete_key))
-        .route("/all", get(compat::all))
-        .route("/clear", delete(compat::clear))
-        .route("/stats", get(compat::stats))
-        .route("/health", get(ops::health::health))
-        .route("/health/live", get(ops::health::live))
+    let (router, api) = OpenApiRouter::with_openapi(docs::Api::openapi())
+        .routes(routes!(compat::put))
+        .merge(keyed(routes!(compat::get_key)))
+        .merge(keyed(routes!(compat::delete_key)))
+        .routes(routes!(compat::all))
+        .routes(routes!(compat::clear))
+        .routes(routes!(compat::stats))
+        .routes(routes!(ops::health::health))
+        .routes(routes!(ops::health::live))
         .route("/health/ready", get(ops::health::health))
-        .route("/metrics", get(ops::metrics::metrics))
-        .route(
-            "/api/v1/keys",
-            get(api::listing::list).delete(api::deletion::delete),
-        )
-        .route("/api/v1/batch", post(api::batch::batch))
-        .route("/api/v1/count", get(api::deletion::count))
-        .route("/api/v1/stats", get(api::stats::stats))
-        .route("/api/v1/commands", get(api::commands::list))
-        .route("/api/v1/export", get(api::export::export))
-        .route("/api/v1/import", post(api::import::import))
-        .route("/api/v1/operations", get(ops::live::operations))
-        .route("/api/v1/console", get(ops::console::console))
-        .route("/api/v1/namespaces", get(api::namespaces::list))
-        .route("/api/v1/live", get(ops::live::live))
-        .merge(api::keys::router())
-        .merge(docs::router())
+        .routes(routes!(ops::metrics::metrics))
+        .routes(routes!(ops::live::live))
+        .routes(routes!(ops::live::operations))
+        .routes(routes!(ops::console::console))
+        .merge(keyed(routes!(
+            api::keys::get,
+            api::keys::put,
+            api::keys::patch,
+            api::keys::delete
+        )))
+        .routes(routes!(api::listing::list, api::deletion::delete))
+        .routes(routes!(api::batch::batch))
+        .routes(routes!(api::deletion::count))
+        .routes(routes!(api::namespaces::list))
+        .routes(routes!(api::export::export))
+        .routes(routes!(api::import::import))
+        .routes(routes!(api::stats::stats))
+        .routes(routes!(api::commands::list))
+        .split_for_parts();
+    router
+        .merge(docs::router(&api))
         .merge(dashboard::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {
@@ -103,4 +111,21 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
             guard::refuse_other_sites,
         ))
         .with_state(service)
+}
+
+/// Registers handlers of one path that ends in a key. A key may be empty or hold slashes, so that the `{key}` of the
+/// documentation is two routes: the path without it, and with the wildcard `{*key}`.
+fn keyed(
+    (schemas, paths, methods): UtoipaMethodRouter<Arc<Service>>,
+) -> OpenApiRouter<Arc<Service>> {
+    let path = paths.paths.keys().next().expect("`routes!` has a handler");
+    let prefix = path.strip_suffix("{key}").expect("the path ends in a key");
+    let prefix = prefix.to_owned();
+    let mut api = OpenApi::default();
+    api.paths = paths;
+    let components = api.components.get_or_insert_default();
+    components.schemas.extend(schemas);
+    OpenApiRouter::with_openapi(api)
+        .route(&format!("{prefix}{{*key}}"), methods.clone())
+        .route(&prefix, methods)
 }

@@ -20,7 +20,7 @@ use super::offload::offload;
 use crate::codec::json;
 use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
-use crate::http::docs::{OTHER_SITE, TOO_LARGE, UNSAFE};
+use crate::http::descriptions::{OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::door::{Door, Told, expiry_json};
 use crate::http::input;
 use crate::http::problem::Problem;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::command::{COMMANDS, Dialects};
-use crate::http::docs::OTHER_SITE;
+use crate::http::descriptions::OTHER_SITE;
 use crate::http::problem::Problem;
 
 /// A command.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::command::Service;
-use crate::http::docs::{LOADING, OTHER_SITE, UNSAFE};
+use crate::http::descriptions::{LOADING, OTHER_SITE, UNSAFE};
 use crate::http::door::Door;
 use crate::http::input;
 use crate::http::problem::Problem;

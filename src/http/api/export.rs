@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
-use crate::http::docs::{LOADING, OTHER_SITE};
+use crate::http::descriptions::{LOADING, OTHER_SITE};
 use crate::http::door::Door;
 use crate::http::problem::Problem;
 use crate::http::{input, responses};

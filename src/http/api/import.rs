@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 use crate::codec::{gzip, json};
 use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
-use crate::http::docs::{OTHER_SITE, UNSAFE};
+use crate::http::descriptions::{OTHER_SITE, UNSAFE};
 use crate::http::door::Door;
 use crate::http::problem::Problem;
 use crate::model::{Key, Value, now_ms};

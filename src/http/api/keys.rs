@@ -5,24 +5,22 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get as on_get};
-use axum::{Json, Router};
 
 use super::body::{self, Expiry, Found, NewExpiry, NewValue};
 use super::condition::{Conditions, Simple, Unmet, etag, etag_of_version};
 use super::offload::offload;
 use crate::codec::json;
 use crate::command::{Service, Status};
-use crate::http::docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use crate::http::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::door::{Answer, Command, Door, FoundValue, Told};
+use crate::http::input::PathKey;
 use crate::http::problem::Problem;
 use crate::http::{input, responses};
 use crate::model::{Key, UnixMs};
-
-const ROUTE: &str = "/api/v1/keys/";
 
 /// What 412 says.
 const UNMET: &str = "A condition does not hold. Nothing was changed.";
@@ -33,14 +31,6 @@ const IF_MATCH: &str = "Only if the value has one of these ETags; `*`: only if t
 /// What `If-None-Match` means.
 const IF_NONE_MATCH: &str =
     "Only if the value has none of these ETags; `*`: only if there is none.";
-
-/// The routes. They know the same methods for every key.
-pub fn router() -> Router<Arc<Service>> {
-    let methods: MethodRouter<_> = on_get(get).put(put).patch(patch).delete(delete);
-    Router::new()
-        .route("/api/v1/keys/", methods.clone())
-        .route("/api/v1/keys/{*key}", methods)
-}
 
 /// Read a pair and its expiry.
 ///
@@ -64,10 +54,9 @@ pub fn router() -> Router<Arc<Service>> {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn get(
     State(service): State<Arc<Service>>,
-    uri: Uri,
+    PathKey(key): PathKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let key = input::key(&uri, ROUTE);
     let conditions = Conditions::read(&headers)?;
     let mut door = Door::for_bodies(&service);
     let answer = door.ask("GET", &[&key]).await?;
@@ -122,11 +111,11 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn put(
     State(service): State<Arc<Service>>,
+    PathKey(key): PathKey,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let headers = request.headers().clone();
     let body = input::body(request).await?;
-    let key = input::key(&uri, ROUTE);
     let (_, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
     let asked = offload(body.len(), move || {
         let (value, until) = body::new_value(&body)?;
@@ -196,11 +185,11 @@ pub async fn put(
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn patch(
     State(service): State<Arc<Service>>,
+    PathKey(key): PathKey,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let headers = request.headers().clone();
     let body = input::body(request).await?;
-    let key = input::key(&uri, ROUTE);
     let (_, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
     let expires_at = offload(body.len(), move || body::new_expiry(&body)).await?;
     let moment = expires_at.map(|at| at.to_string());
@@ -227,10 +216,9 @@ pub async fn patch(
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
     State(service): State<Arc<Service>>,
-    uri: Uri,
+    PathKey(key): PathKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let key = input::key(&uri, ROUTE);
     let conditions = Conditions::read(&headers)?;
     change(&service, &key, &conditions, ("DEL", &[&key])).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

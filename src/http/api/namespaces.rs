@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
 use crate::command::Service;
-use crate::http::docs::{LOADING, OTHER_SITE};
+use crate::http::descriptions::{LOADING, OTHER_SITE};
 use crate::http::door::{Door, Told};
 use crate::http::input;
 use crate::http::problem::Problem;

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::command::Service;
-use crate::http::docs::{LOADING, OTHER_SITE};
+use crate::http::descriptions::{LOADING, OTHER_SITE};
 use crate::http::figures::figures;
 use crate::http::problem::Problem;
 

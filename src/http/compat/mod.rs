@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
-use super::docs::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use super::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 use super::door::{Answer, Door, Told};
 use super::figures::figures;
-use super::{input, responses};
+use super::input::{self, PathKey};
+use super::responses;
 use crate::command::{Service, Status};
 use bodies::{Detail, Invalid, Message, NotFound, Pair, Stored, StoredValue};
 use bodies::{detail, message};
@@ -71,8 +72,10 @@ pub(super) async fn put(State(service): State<Arc<Service>>, request: Request) -
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
-pub(super) async fn get_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
-    let key = input::key(&uri, "/get/");
+pub(super) async fn get_key(
+    State(service): State<Arc<Service>>,
+    PathKey(key): PathKey,
+) -> Response {
     match Door::new(&service)
         .ask("GET", &[&key])
         .await
@@ -95,8 +98,10 @@ pub(super) async fn get_key(State(service): State<Arc<Service>>, uri: Uri) -> Re
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
         (status = 503, description = UNSAFE, body = Detail)))]
-pub(super) async fn delete_key(State(service): State<Arc<Service>>, uri: Uri) -> Response {
-    let key = input::key(&uri, "/delete/");
+pub(super) async fn delete_key(
+    State(service): State<Arc<Service>>,
+    PathKey(key): PathKey,
+) -> Response {
     match Door::new(&service).ask("DEL", &[&key]).await {
         Ok(answer) if answer.status == Status::NotFound => {
             detail(StatusCode::NOT_FOUND, "Key not found")

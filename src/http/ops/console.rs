@@ -20,7 +20,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::command::Service;
-use crate::http::docs::OTHER_SITE;
+use crate::http::descriptions::OTHER_SITE;
 use crate::http::listener::Limited;
 use crate::http::problem::Problem;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;

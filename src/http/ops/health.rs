@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::command::Service;
 use crate::engine::Engine;
 use crate::http::compat::bodies::{Detail, Health};
-use crate::http::docs::OTHER_SITE;
+use crate::http::descriptions::OTHER_SITE;
 
 /// Ask whether the server can do all that it promises; if not, why.
 ///

@@ -24,7 +24,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::command::Service;
 use crate::command::figures::{FIGURES, FigureSpec, Kind, Sample, Value, latencies_of_all};
-use crate::http::docs::OTHER_SITE;
+use crate::http::descriptions::OTHER_SITE;
 use crate::http::problem::Problem;
 use crate::metrics::recent_requests::{self, OPERATIONS_MAX};
 use crate::model::{UnixMs, now_ms};

@@ -16,7 +16,7 @@ use prometheus::{Encoder as _, TextEncoder};
 
 use crate::command::figures::{FigureSpec, Kind, Sample, Value};
 use crate::command::{Service, Usage};
-use crate::http::docs::OTHER_SITE;
+use crate::http::descriptions::OTHER_SITE;
 use crate::http::problem::Problem;
 use crate::metrics::histogram::Counts;
 use crate::protocol::Figure;
