@@ -23,15 +23,8 @@ pub enum Confirmation {
 /// The options with which a dangerous command does no harm.
 const HARMLESS: [&[u8]; 2] = [b"DRYRUN", b"ABORT"];
 
-/// A dangerous request.
-struct Danger {
-    verb: &'static str,
-    effect: &'static str,
-    /// The request that counts the keys that it would delete.
-    count: Option<String>,
-}
-
-fn danger(request: &str) -> Option<Danger> {
+/// Returns the verb and the effect of a dangerous request, and the request that counts the keys it would delete.
+fn danger(request: &str) -> Option<(&'static str, &'static str, Option<String>)> {
     let request = line::parse(request.as_bytes()).ok()??;
     let command = help::command(std::str::from_utf8(request.verb).ok()?)?;
     if !command.has(Flag::Dangerous) {
@@ -49,11 +42,7 @@ fn danger(request: &str) -> Option<Danger> {
     };
     let is_harmless = |word: &[u8]| HARMLESS.iter().any(|name| word.eq_ignore_ascii_case(name));
     let mut options = arguments.iter().skip(options);
-    (!options.any(|word| is_harmless(word))).then_some(Danger {
-        verb: command.name,
-        effect,
-        count,
-    })
+    (!options.any(|word| is_harmless(word))).then_some((command.name, effect, count))
 }
 
 /// Asks for confirmation if a request is dangerous and not forced.
@@ -66,14 +55,9 @@ pub fn confirm(
     is_forced: bool,
     in_transaction: bool,
 ) -> Result<Confirmation, ClientError> {
-    let Some(danger) = danger(request).filter(|_| !is_forced) else {
+    let Some((verb, effect, count)) = danger(request).filter(|_| !is_forced) else {
         return Ok(Confirmation::Given);
     };
-    let Danger {
-        verb,
-        effect,
-        count,
-    } = danger;
     // In a transaction, the server would queue the request that counts.
     let keys = match count.filter(|_| !in_transaction) {
         None => String::new(),
@@ -113,7 +97,7 @@ mod tests {
             ("delprefix \"a b\"", Some("COUNT \"a b\"")),
         ] {
             assert_eq!(
-                danger(request).and_then(|danger| danger.count).as_deref(),
+                danger(request).and_then(|(.., count)| count).as_deref(),
                 count,
                 "{request}"
             );

@@ -35,29 +35,20 @@ pub enum ClientError {
     /// No connection could be opened; nothing was sent.
     #[error("cannot connect to {address}")]
     Connect {
-        /// The server.
         address: Address,
-        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// The connection was lost between a request and the end of its reply.
     #[error("the connection to {address} was lost before the answer was complete")]
     Lost {
-        /// The server.
         address: Address,
-        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// The peer does not speak the protocol.
     #[error("{address} does not answer as a PyKV server does: {shown}")]
-    Foreign {
-        /// The peer.
-        address: Address,
-        /// The beginning of its answer.
-        shown: String,
-    },
+    Foreign { address: Address, shown: String },
     /// Ctrl-C was pressed during a reply.
     #[error("interrupted before the answer was complete")]
     Interrupted,
@@ -70,27 +61,19 @@ pub enum ClientError {
     /// The error belongs to one line of the input.
     #[error("line {line}")]
     OnLine {
-        /// The number of the line, from 1.
         line: u64,
-        /// The error.
         #[source]
         cause: Box<ClientError>,
     },
     /// The server refused a request that the task depends on.
     #[error("{code} {message}")]
-    Refused {
-        /// The error code.
-        code: String,
-        /// The message.
-        message: String,
-    },
+    Refused { code: String, message: String },
     /// The command line or a typed request is wrong.
     #[error("{0}")]
     Usage(String),
     /// A file to import is malformed.
     #[error("{name}: {reason}; stored before that: {stored}")]
     Malformed {
-        /// The file.
         name: String,
         /// The reason, with line and column.
         reason: String,
@@ -99,20 +82,12 @@ pub enum ClientError {
     },
     /// A source or target of many pairs failed.
     #[error("{name}: {reason}")]
-    Store {
-        /// The server or file.
-        name: String,
-        /// The error of the server or the system.
-        reason: String,
-    },
+    Store { name: String, reason: String },
     /// A file, standard input or standard output failed.
     #[error("cannot {action} {name}")]
     File {
-        /// The action that failed.
         action: &'static str,
-        /// The file.
         name: String,
-        /// The error of the system.
         #[source]
         source: io::Error,
     },

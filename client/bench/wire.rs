@@ -52,11 +52,7 @@ impl Encoding {
     /// Writes a request that reads a key.
     pub fn get(self, out: &mut Vec<u8>, key: &[u8]) {
         match self {
-            Self::Line => {
-                out.extend_from_slice(b"GET ");
-                out.extend_from_slice(key);
-                out.push(b'\n');
-            }
+            Self::Line => push(out, [b"GET ", key, b"\n"]),
             Self::Resp => {
                 out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
                 bulk(out, key);
@@ -67,13 +63,7 @@ impl Encoding {
     /// Writes a request that stores a value.
     pub fn put(self, out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
         match self {
-            Self::Line => {
-                out.extend_from_slice(b"PUT ");
-                out.extend_from_slice(key);
-                out.push(b' ');
-                out.extend_from_slice(value);
-                out.push(b'\n');
-            }
+            Self::Line => push(out, [b"PUT ", key, b" ", value, b"\n"]),
             Self::Resp => {
                 out.extend_from_slice(b"*3\r\n$3\r\nSET\r\n");
                 bulk(out, key);
@@ -130,11 +120,15 @@ pub enum WireReply<'a> {
 }
 
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'$');
-    out.extend_from_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(bytes);
-    out.extend_from_slice(b"\r\n");
+    let mut buffer = itoa::Buffer::new();
+    let length = buffer.format(bytes.len()).as_bytes();
+    push(out, [b"$", length, b"\r\n", bytes, b"\r\n"]);
+}
+
+fn push<const PARTS: usize>(out: &mut Vec<u8>, parts: [&[u8]; PARTS]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
 }
 
 #[cfg(test)]

@@ -242,14 +242,13 @@ mod tests {
     /// Returns the output of these lines, which answer this request.
     fn shown(format: Format, request: &str, lines: &[&str]) -> String {
         let mut renderer = Renderer::new(Vec::new(), format, false);
-        for line in lines {
+        let request = PendingRequest::of(request.as_bytes()).expect("a request");
+        for (place, line) in lines.iter().enumerate() {
             let line = Line::parse(line.as_bytes()).expect("a line of the protocol");
-            renderer
-                .line(
-                    &line,
-                    PendingRequest::of(request.as_bytes()).expect("a request"),
-                )
-                .expect("writing to memory cannot fail");
+            let shown = renderer.line(&line, request);
+            let is_complete = shown.and_then(|()| renderer.count(&line));
+            let is_last = place + 1 == lines.len();
+            assert_eq!(is_complete.expect("memory"), is_last, "{line:?}");
         }
         String::from_utf8(renderer.out.into_inner()).expect("text")
     }
@@ -283,20 +282,6 @@ mod tests {
         );
     }
 
-    /// Returns the output of a whole nested reply.
-    fn shown_whole(format: Format, lines: &[&str]) -> String {
-        let mut renderer = Renderer::new(Vec::new(), format, false);
-        let request = PendingRequest::of(b"EXEC").expect("a request");
-        for (place, line) in lines.iter().enumerate() {
-            let line = Line::parse(line.as_bytes()).expect("a line of the protocol");
-            let shown = renderer.line(&line, request);
-            shown.expect("writing to memory cannot fail");
-            let is_whole = renderer.count(&line).expect("writing to memory");
-            assert_eq!(is_whole, place + 1 == lines.len(), "{line:?}");
-        }
-        String::from_utf8(renderer.out.into_inner()).expect("text")
-    }
-
     #[test]
     fn arrays_and_maps_are_shown_as_they_nest() {
         let lines = [
@@ -313,21 +298,25 @@ mod tests {
             "ERR DISK no room",
         ];
         assert_eq!(
-            shown_whole(Format::People, &lines),
+            shown(Format::People, "EXEC", &lines),
             "1) \"a\\nb\"\n2) 1) (nothing)\n   2) -1\n3) 1# \"name\" => \"Ada\"\n   2# \"none\" => (empty)\n4) (error) DISK no room\n"
         );
         assert_eq!(
-            shown_whole(Format::Plain, &lines),
+            shown(Format::Plain, "EXEC", &lines),
             "\"a\\nb\"\nKey not found\n-1\nname\nAda\nnone\nERR DISK no room\n"
         );
         assert_eq!(
-            shown_whole(Format::Json, &lines),
+            shown(Format::Json, "EXEC", &lines),
             "[\"a\\nb\",[null,-1],{\"name\":\"Ada\",\"none\":[]},{\"error\":{\"code\":\"DISK\",\"message\":\"no room\"}}]\n"
         );
-        assert_eq!(shown_whole(Format::Json, &["ARRAY 0"]), "[]\n");
-        assert_eq!(shown_whole(Format::People, &["MAP 0"]), "(empty)\n");
+        assert_eq!(shown(Format::Json, "EXEC", &["ARRAY 0"]), "[]\n");
+        assert_eq!(shown(Format::People, "EXEC", &["MAP 0"]), "(empty)\n");
         assert_eq!(
-            shown_whole(Format::Plain, &["ARRAY 1", r#"VALUE "Key not found""#]),
+            shown(
+                Format::Plain,
+                "EXEC",
+                &["ARRAY 1", r#"VALUE "Key not found""#]
+            ),
             "\"Key not found\"\n"
         );
     }

@@ -121,7 +121,7 @@ fn draw_commands(state: &State, frame: &mut Frame<'_>, area: Rect) {
         Constraint::Length(12),
         Constraint::Length(15),
     ];
-    let names = ["command", "         now/s", "          total"];
+    let names = ["command", "       now/s", "          total"];
     let table = table(
         state,
         Tab::Commands,
