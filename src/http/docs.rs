@@ -19,14 +19,18 @@ use crate::command::Service;
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; frame-ancestors 'none'";
 
+/// The documentation, but for the paths, which the router adds.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "PyKV",
-    description = "A key-value server for people who want to see their data. \
+#[openapi(
+    info(
+        title = "PyKV",
+        description = "A key-value server for people who want to see their data. \
             This is its HTTP side; everything is JSON.\n\n\
             Values are text. Bytes that are not UTF-8, stored through other interfaces, read as `{\"$base64\": \"...\"}`. \
             Requests that a page of another site causes in a browser are refused with 403."
-))]
+    ),
+    components(schemas(super::ops::live::Figures, super::ops::live::SomeOperations))
+)]
 pub struct Api;
 
 /// Returns the routes of the documentation of these routes.
