@@ -1,7 +1,7 @@
 //! Persistence: a data folder with a snapshot (`store.json`) and the journals of every change since.
 //!
-//! In: changes, and the pairs to save. Out: the same, after a restart. The promise of each level is at [`Durability`]; under
-//! `everysec` there is one to know of before relying on it (rule 16):
+//! In: changes, and the pairs to save. Out: the same, after a restart. The promise of each level is at [`Durability`]. Under
+//! `everysec` a power cut may take the last second of changes.
 //! A reader may see a value that such a power cut then takes back, as reads do not wait for the sync.
 //!
 //! Each folder names only those above it, and each file only those before it:
@@ -56,7 +56,7 @@
 //!    ask for it, and the delay is reported    slow::under_always_a_slow_sync_holds_up_the_change_and_those_who_see_it_only
 //! 16 what a power cut takes back is said      house::every_promise_is_written_where_people_read_it
 //! 17 followers are shown what is safe, all    feed::what_a_follower_was_shown_is_kept_when_the_power_goes
-//!    of it, and are told where some is gone    feed::followers_go_on_across_saves_while_changes_are_made
+//!    of it, and are told where some is gone   feed::followers_go_on_across_saves_while_changes_are_made
 //!                                             feed::what_was_dropped_after_a_loss_of_trust_is_told_of_as_gone
 //! ```
 

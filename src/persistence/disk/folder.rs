@@ -161,7 +161,7 @@ impl Folder {
     /// Checks that the locked folder is still the one under this path.
     ///
     /// # Errors
-    /// `NotFound` if the folder or its lock file was removed or replaced.
+    /// `NotFound` if the folder or its lock file was removed or replaced; any other error of the system while asking for that.
     pub fn check(&self) -> io::Result<()> {
         let lock = self.locked();
         let ours = lock.as_ref().map(|lock| lock.file.stat()).transpose()?;
