@@ -310,13 +310,14 @@ impl Config {
             .filter_map(|setting| Some(setting.arg(setting.flag.as_ref()?)));
         let command = Command::new("pykv-server")
             .version(env!("CARGO_PKG_VERSION"))
-            .about("A key-value server for people who want to see their data")
             .before_help(EXAMPLES)
             .args_conflicts_with_subcommands(true)
             .subcommand_help_heading("Without a server")
             .disable_help_subcommand(true)
             .args(flags);
+        // Their own description would take the place of one that stands before them.
         Action::augment_subcommands(command)
+            .about("A key-value server for people who want to see their data")
             .subcommand_required(false)
             .arg_required_else_help(false)
     }

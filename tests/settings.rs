@@ -1,4 +1,4 @@
-//! The table of settings, and those who show it: `--help`, README.md, CONFIG.
+//! The table of settings, and what renders it: flags, variables, `--help`, docs/operating.md, CONFIG.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -73,6 +73,7 @@ fn help_names_every_flag_with_its_variable_and_default_and_no_other() {
     }
     let help = help.arg("--help").output().expect("it is built");
     let help = String::from_utf8(help.stdout).expect("text");
+    assert!(help.contains("\nA key-value server for people who want to see their data\n"));
     let mut named: Vec<&str> = help
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--"))
