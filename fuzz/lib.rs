@@ -19,7 +19,7 @@ pub mod protocol;
     clippy::must_use_candidate,
     reason = "it belongs to the tests, where nothing is public"
 )]
-#[path = "../tests/simulated_disk.rs"]
+#[path = "../tests/support/simulated_disk.rs"]
 pub mod simulated_disk;
 
 pub mod folder;

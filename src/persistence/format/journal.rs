@@ -31,7 +31,7 @@
 //!
 //! Version 1 had no marks, and version 2 no groups; both are read as this one is, and not appended to.
 //!
-//! To change the format: raise the version, keep the old reader, add a file to `tests/fixtures/`.
+//! To change the format: raise the version, keep the old reader, add a file to `tests/persistence/fixtures/`.
 //!
 //! In: numbers. Out: file names, headers, marks and checksums; records are in `record`, reading them in `line`.
 

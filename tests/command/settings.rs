@@ -1,0 +1,187 @@
+//! The table of settings, and what renders it: flags, variables, `--help`, docs/operating.md, CONFIG.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use pykv::config::{Config, SETTINGS, Setting, Shown, Values};
+
+use crate::support::server::TestServer;
+
+/// The settings that have a flag.
+fn with_flags() -> impl Iterator<Item = (&'static Setting, &'static pykv::config::Flag)> {
+    SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting, setting.flag.as_ref()?)))
+}
+
+#[test]
+fn every_default_is_allowed_and_every_variable_is_named_after_its_flag() {
+    let config = Config::try_parse_from(["pykv-server"]).expect("all defaults are allowed");
+    assert!(config.action.is_none());
+    for setting in SETTINGS {
+        if let Values::Number(limits) = &setting.values {
+            let default = setting.default.parse().expect("a number");
+            assert!(limits.contains(&default), "{}", setting.name);
+        }
+        for (name, shown) in setting.config {
+            let is_number = matches!(setting.values, Values::Number(_));
+            assert!(is_number || !matches!(shown, Shown::Settable(_)), "{name}");
+        }
+        let named = format!("PYKV_{}", setting.name.to_uppercase().replace('-', "_"));
+        assert!(
+            setting
+                .flag
+                .as_ref()
+                .is_none_or(|flag| flag.variable == named),
+            "{named}"
+        );
+    }
+}
+
+#[test]
+fn both_sides_of_each_limit_of_a_flag() {
+    for (setting, _) in with_flags() {
+        let Values::Number(limits) = &setting.values else {
+            continue;
+        };
+        let (least, most) = (*limits.start(), *limits.end());
+        for (value, is_allowed) in [
+            (least, true),
+            (most, true),
+            (least - 1, false),
+            (most + 1, false),
+        ] {
+            let words = [
+                "pykv-server".to_owned(),
+                format!("--{}={value}", setting.name),
+            ];
+            assert_eq!(Config::try_parse_from(words).is_ok(), is_allowed, "{value}");
+        }
+        // The help is all that says so.
+        let said = format!("{least} to {most} ");
+        assert!(setting.help.contains(&said), "{}: {said}", setting.name);
+    }
+}
+
+#[test]
+fn help_names_every_flag_with_its_variable_and_default_and_no_other() {
+    let mut help = Command::new(env!("CARGO_BIN_EXE_pykv-server"));
+    for (_, flag) in with_flags() {
+        help.env_remove(flag.variable);
+    }
+    let help = help.arg("--help").output().expect("it is built");
+    let help = String::from_utf8(help.stdout).expect("text");
+    assert!(help.contains("\nA key-value server for people who want to see their data\n"));
+    let mut named: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--"))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    named.retain(|name| *name != "help" && *name != "version");
+    let flags: Vec<&str> = with_flags().map(|(setting, _)| setting.name).collect();
+    assert_eq!(named, flags);
+    for (setting, flag) in with_flags() {
+        for shown in [
+            format!("--{} <{}>\n", setting.name, flag.value_name),
+            format!("          {}\n", setting.help),
+            format!("[env: {}=]\n", flag.variable),
+            format!("[default: {}]\n", setting.default),
+        ] {
+            assert!(help.contains(&shown), "{shown} is not in\n{help}");
+        }
+    }
+}
+
+#[test]
+fn operating_md_lists_every_setting_with_its_limits_and_its_names_in_config() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let text = fs::read_to_string(path).expect("a document");
+    let rows_of = |head: &str| -> Vec<Vec<String>> {
+        let rows = text.lines().skip_while(|line| *line != head).skip(2);
+        rows.take_while(|row| row.starts_with('|'))
+            .map(|row| {
+                let cells = row.split('|').skip(1);
+                cells.map(|cell| cell.trim().replace(',', "")).collect()
+            })
+            .collect()
+    };
+    let flags = rows_of("| flag | variable | default | values | CONFIG |");
+    let settable = rows_of("| name | default | values |");
+    for setting in SETTINGS {
+        let mut names = setting.config.iter().map(|(name, _)| format!("`{name}`"));
+        if let Some(flag) = &setting.flag {
+            let row = flags
+                .iter()
+                .find(|row| row[0] == format!("`--{}`", setting.name));
+            let row = row.unwrap_or_else(|| panic!("no row of --{}", setting.name));
+            assert_eq!(row[1], format!("`{}`", flag.variable));
+            assert_eq!(row[2], format!("`{}`", setting.default));
+            if let Values::Number(limits) = &setting.values {
+                let limits = format!("{} to {}", limits.start(), limits.end());
+                assert!(row[3].starts_with(&limits), "{row:?}");
+            }
+            assert_eq!(row[4], names.collect::<Vec<_>>().join(" "));
+        } else if matches!(setting.values, Values::Number(_)) {
+            let row = settable
+                .iter()
+                .find(|row| row[0] == format!("`{}`", setting.name));
+            let row = row.unwrap_or_else(|| panic!("no row of {}", setting.name));
+            assert_eq!(row[1], setting.default);
+        } else {
+            assert!(names.all(|name| text.contains(&name)), "{}", setting.name);
+        }
+    }
+    // PYKV_LOG has no flag.
+    assert_eq!(flags.len(), with_flags().count() + 1);
+}
+
+#[test]
+fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
+    let server = TestServer::start_with(&["--save-interval", "7", "--durability", "off"]);
+    let mut redis = redis::Client::open(format!("redis://{}", server.addr()))
+        .and_then(|client| client.get_connection())
+        .expect("it listens");
+    let mut config = |words: &[&str]| redis::cmd("CONFIG").arg(words).query(&mut redis);
+    let shown: BTreeMap<String, String> = config(&["GET", "*"]).expect("all settings");
+    let names = SETTINGS.iter().flat_map(|setting| setting.config);
+    let mut expected: Vec<&str> = names.map(|(name, _)| *name).collect();
+    expected.sort_unstable();
+    assert_eq!(shown.keys().collect::<Vec<_>>(), expected);
+    for (name, value) in [
+        ("appendfsync", "no"),
+        ("appendonly", "no"),
+        ("bind", "127.0.0.1"),
+        ("databases", "1"),
+        ("dir", &server.data().display().to_string()),
+        ("maxmemory", "0"),
+        ("port", &server.addr().port().to_string()),
+        ("save", "7 1"),
+        ("slowlog-log-slower-than", "10000"),
+        ("slowlog-max-len", "128"),
+        ("timeout", "0"),
+    ] {
+        assert_eq!(shown.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    for setting in SETTINGS {
+        for (name, shown) in setting.config {
+            let mut set = |value: &str| -> redis::RedisResult<String> {
+                redis::cmd("CONFIG")
+                    .arg(&["SET", name, value])
+                    .query(&mut redis)
+            };
+            match (shown, &setting.values) {
+                (Shown::Settable(_), Values::Number(limits)) => {
+                    for value in [limits.start(), limits.end()] {
+                        assert_eq!(set(&value.to_string()).as_deref(), Ok("OK"), "{name}");
+                    }
+                    for value in [limits.start() - 1, limits.end() + 1] {
+                        assert!(set(&value.to_string()).is_err(), "{name} {value}");
+                    }
+                }
+                _ => assert!(set(setting.default).is_err(), "{name}"),
+            }
+        }
+    }
+}

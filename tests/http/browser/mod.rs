@@ -1,0 +1,116 @@
+//! The dashboard in a real Chromium: each screen, and what people do there.
+//!
+//! In: the scripts beside this file, which playwright-core plays (installed by `tests/run`). Out: the verdict, and screenshots in
+//! `target/browser`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::server::{Stopped, TestServer, is_skipped};
+
+/// As many pairs as there are cities of more than 1,000 people.
+const CITIES: usize = 222_583;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A server that can be killed and started again on its ports.
+enum Machine {
+    On(TestServer),
+    Off(Stopped),
+}
+
+fn folder() -> PathBuf {
+    let folder = root().join("target/browser");
+    fs::create_dir_all(&folder).expect("a folder below target");
+    folder
+}
+
+/// Plays a script; does to the server what it says.
+fn play(script: &str) {
+    if is_skipped("clients") || is_skipped("chromium") {
+        return;
+    }
+    let server = TestServer::start();
+    let (text, http) = (server.addr(), server.http_addr());
+    let mut machine = Some(Machine::On(server));
+    let mut browser = Command::new(root().join("target/clients/python/bin/node"))
+        .arg(
+            root()
+                .join("tests/http/browser")
+                .join(format!("{script}.mjs")),
+        )
+        .arg(root().join("target/clients"))
+        .arg("/usr/bin/chromium")
+        .arg(format!("http://{http}"))
+        .arg(folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("node: {error}; tests/run installs it"));
+    let mut input = browser.stdin.take().expect("a pipe");
+    for word in BufReader::new(browser.stdout.take().expect("a pipe")).lines() {
+        let word = word.expect("text");
+        let start = |stopped: Stopped| stopped.on(text).http_on(http).restart();
+        machine = Some(match (word.as_str(), machine.take().expect("one")) {
+            ("kill", Machine::On(server)) => Machine::Off(server.kill()),
+            ("start", Machine::Off(stopped)) => Machine::On(start(stopped)),
+            ("restart", Machine::On(server)) => Machine::On(start(server.kill())),
+            (other, _) => panic!("{script} says {other}"),
+        });
+        // It may have failed meanwhile, which its status says.
+        let _ = writeln!(input, "go on");
+    }
+    let mut errors = String::new();
+    let mut stderr = browser.stderr.take().expect("a pipe");
+    stderr.read_to_string(&mut errors).expect("text");
+    let status = browser.wait().expect("it has ended");
+    assert!(status.success(), "{script}: {errors}");
+}
+
+#[test]
+fn the_overview_shows_figures_operations_and_namespaces_as_they_come() {
+    play("overview");
+}
+
+#[test]
+fn the_explorer_finds_shows_changes_and_deletes_pairs() {
+    play("explorer");
+}
+
+#[test]
+fn the_forms_get_put_and_delete() {
+    play("forms");
+}
+
+#[test]
+fn the_console_speaks_the_line_protocol_and_helps_to_type_it() {
+    play("console");
+}
+
+#[test]
+fn files_go_in_and_out_and_all_keys_are_deleted_after_a_word() {
+    let pairs = (0..CITIES).map(|number| {
+        let letter = |number: usize| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 26]);
+        let (a, b) = (letter(number), letter(number / 26));
+        let value = format!(r#"{{\"lat\":{}.5,\"lng\":-1.25}}"#, number % 90);
+        format!("\"city:{a}{b}:Town {number} of {a}{b}\":\"{value}\"")
+    });
+    let text = format!("{{{}}}", pairs.collect::<Vec<_>>().join(","));
+    fs::write(folder().join("cities.json"), text).expect("room on the disk");
+    play("data");
+}
+
+#[test]
+fn the_page_says_that_the_server_is_gone_and_comes_back_with_it() {
+    play("restart");
+}
+
+#[test]
+fn every_screen_can_be_read_narrow_and_wide_light_and_dark() {
+    play("looks");
+}

@@ -1,0 +1,3 @@
+//! How the dialects are read and written. The examples of protocol.md are played in `whole::protocol_md`.
+
+mod resp; // what a Redis client sees

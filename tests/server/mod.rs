@@ -1,0 +1,4 @@
+//! How connections are served: what has arrived together, and what comes before the data is there.
+
+mod loading; // what is answered while the data is being loaded, and how that ends
+mod pipelines; // requests that arrive together, and are done one after the other
