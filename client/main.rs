@@ -3,6 +3,22 @@
 //! In: a command on the command line, lines on standard input, or a user at the prompt. Out: replies on standard output, errors on standard
 //! error. Promises: a word of the command line reaches the server unchanged; the exit status is 0 for success, 1 if the server refused
 //! something, 2 if it could not be reached or the usage is wrong.
+//!
+//! A command goes down this list and its reply comes back up. No module names one on a line above its own, and no file one that names
+//! it; `tests/whole/house` reads this list and checks every file.
+//!
+//! ```text
+//! main                            flags -> a task; its outcome -> the exit status
+//! prompt                          lines with history, completion and hints
+//! bench bulk live pipe tools      one task each, from its flags to its output
+//! render                          replies -> tables, plain rows, JSON or CSV
+//! confirm known_keys request      confirmation, keys for completion, requests with their commands
+//! help settings pager progress    the command table, choice of the server, long output, bars
+//! connection                      requests -> replies, one after the other
+//! error                           failures, and the exit status of each
+//! address reply format            addresses of servers, lines of replies, forms of output
+//! interrupt terminal style units  Ctrl-C; text for terminals: safe, coloured, in units
+//! ```
 
 mod address;
 mod bench;

@@ -1,19 +1,23 @@
 //! `PyKV`: a key-value server that speaks lines and HTTP, keeps its data as JSON, and remembers across restarts.
 //!
-//! A request goes down this list and its reply comes back up; no module names one above it.
+//! A request goes down this list and its reply comes back up. No module names one that stands above it, and no file one that names it;
+//! `tests/whole/house` reads this list and checks every file.
 //!
 //! ```text
-//! server        the sockets                   accepts, counts, shuts down
-//! connection    one client of the text port   bytes in, bytes out          http: the same for the shim
-//! command       what the request means        Request -> calls on the engine -> Reply
-//! protocol      what the bytes say            bytes -> Request, Reply -> bytes
-//! engine        the map, and its promises     Key, Value -> Change
-//! persistence   what survives a crash         Change -> journal and snapshot
+//! main         the program            flags, signals, exit status
+//! http         HTTP                   requests of the API -> Request; replies -> JSON
+//! server       the text port          accepts; bytes in, batches, bytes out
+//! check        `check` and `repair`   a folder that no server uses -> what is wrong with it
+//! command      what a request means   Request -> calls on the engine -> Reply
+//! config       the settings           flags, variables -> one table of values
+//! protocol     what the bytes say     bytes -> Request; Reply -> bytes
+//! engine       the map                Key, Value -> Change; locks, expiry, saves
+//! persistence  what survives a crash  Change -> journal and snapshot
+//! metrics      counters               what happened -> numbers
+//! codec        JSON and gzip          Value -> text, and back
+//! model        what is stored         Key, Value, Change, and a pair in memory
+//! error        causes                 an error -> one line with its causes
 //! ```
-//!
-//! A connection takes what has arrived from `input`, and `execution` does a batch of it. `record` (what is stored), `entry` (how
-//! it lies in memory), `json` (how it stands in JSON), `packed` (how a file of it is packed), `stats` (the counters) and `causes`
-//! (why something failed) stand beside the layers; `verdict` is what `check` and `repair` say of a folder that no server uses.
 
 pub mod check;
 pub mod codec;
