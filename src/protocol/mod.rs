@@ -4,6 +4,7 @@
 //! two encode. A door without a byte dialect (HTTP) builds `Request`s from words and reads `Reply`s as they are.
 //! protocol.md is the specification of both.
 
+mod dialect;
 pub mod line;
 pub mod resp;
 
@@ -261,15 +262,6 @@ impl Dialect {
     pub fn is_resp(self) -> bool {
         self != Self::Line
     }
-
-    /// Appends a reply to a buffer.
-    pub fn write(self, out: &mut Vec<u8>, reply: Reply<'_>) {
-        match self {
-            Self::Line => line::write(out, reply),
-            Self::Resp2 => resp::write(out, reply, false),
-            Self::Resp3 => resp::write(out, reply, true),
-        }
-    }
 }
 
 /// One whole request, borrowed from the buffer that it arrived in.
@@ -295,35 +287,6 @@ impl<'a> Request<'a> {
         Self {
             verb: verb.as_bytes(),
             arguments: Arguments::Split(arguments),
-        }
-    }
-
-    /// The arguments, decoded; see [`Request::split_into`].
-    ///
-    /// # Errors
-    /// The same.
-    pub fn arguments(&self, rest_at: Option<usize>) -> Result<Words<'a>, ErrorReply> {
-        let mut words = Words::new();
-        self.split_into(rest_at, &mut words)?;
-        Ok(words)
-    }
-
-    /// Puts the arguments, decoded, behind those that are there. On a line, `rest_at` is the place of the argument that takes
-    /// the rest of the line, if the command has one.
-    ///
-    /// # Errors
-    /// `SYNTAX` or `TEXT`, with the column, where an argument is not a word and not a JSON string.
-    pub fn split_into(
-        &self,
-        rest_at: Option<usize>,
-        words: &mut Words<'a>,
-    ) -> Result<(), ErrorReply> {
-        match &self.arguments {
-            Arguments::Line(text, start) => line::split_into(text, *start, rest_at, words),
-            Arguments::Split(arguments) => {
-                words.extend(arguments.iter().map(|word| Cow::Borrowed(*word)));
-                Ok(())
-            }
         }
     }
 }

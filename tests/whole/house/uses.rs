@@ -1,7 +1,7 @@
 //! The files of a crate, and which names which.
 //!
-//! In: the folder of the crate. Out: for each file, those it names: in `use` trees, also by way of a child module, and elsewhere by
-//! paths that begin with `crate`, `self` or `super`. A path names the file of the innermost module in it, so an item that a `mod.rs`
+//! In: the folder of the crate. Out: for each file, those it names by paths, in `use` trees and elsewhere, that begin with
+//! `crate`, `self`, `super` or a child module. A path names the file of the innermost module in it, so an item that a `mod.rs`
 //! re-exports names that `mod.rs`. `mod` lines, `pub(in path)` and comments name nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,15 +154,11 @@ fn without_restriction(line: &str) -> String {
     }
 }
 
-/// Returns the paths in a line that begin at the top, at the module itself or above it.
+/// Returns what looks like a path in a line: words joined by `::`.
 fn inline_paths(line: &str) -> impl Iterator<Item = String> {
     let words = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
     let paths = words.map(|word| word.trim_matches(':'));
-    let begins = |path: &&str| {
-        path.split_once("::")
-            .is_some_and(|(first, _)| ["crate", "pykv", "self", "super"].contains(&first))
-    };
-    paths.filter(begins).map(str::to_owned)
+    paths.filter(|path| path.contains("::")).map(str::to_owned)
 }
 
 /// Adds each path of a `use` tree: `a::{b, c::d}` is `a::b` and `a::c::d`.
