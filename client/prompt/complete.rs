@@ -127,8 +127,8 @@ mod tests {
                 keys.note(key);
             }
             let completer = LineCompleter::new(nobody, keys);
-            let completed = completer.complete(line, line.len(), &Context::new(&history));
-            let (start, candidates) = completed.expect("no file is looked for");
+            let found = completer.complete(line, line.len(), &Context::new(&history));
+            let (start, candidates) = found.expect("no file is looked for");
             candidates
                 .iter()
                 .map(|candidate| format!("{}{}", &line[..start], candidate.replacement))

@@ -137,11 +137,6 @@ impl<'a> Call<'a, '_> {
         Ok(Outcome::Done)
     }
 
-    /// Ends the call with a stream of replies.
-    pub fn stream(&mut self, source: impl Source + 'static) -> Answer {
-        Ok(Outcome::Stream(Stream::new(source)))
-    }
-
     /// Counts a read of one key as a hit or a miss.
     pub fn count_read(&mut self, is_hit: bool) {
         self.tally.read(is_hit);
@@ -246,6 +241,11 @@ impl<'a> Call<'a, '_> {
         };
         bad_argument(message)
     }
+}
+
+/// Ends a call with a stream of replies.
+pub(super) fn stream(source: impl Source + 'static) -> Answer {
+    Ok(Outcome::Stream(Stream::new(source)))
 }
 
 /// Parses arguments as keys.

@@ -2,7 +2,7 @@
 //!
 //! In: keys. Out: how many there were, or what they are called now. Promise: several keys are one step.
 
-use crate::command::call::{Answer, Arguments, Call, Row, keys_of};
+use crate::command::call::{Answer, Arguments, Call, Row, keys_of, stream};
 use crate::command::data::listings::{Count, Deletion};
 use crate::command::data::options::number_of;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
@@ -158,9 +158,9 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = call.engine()?.scan(prefix);
     if is_dry_run {
         call.tells_of_change = false;
-        return call.stream(Count::new(scan));
+        return stream(Count::new(scan));
     }
-    call.stream(Deletion::new(scan))
+    stream(Deletion::new(scan))
 }
 
 fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

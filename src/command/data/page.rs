@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use memchr::{memchr2_iter, memmem};
 
 use super::options::number_of;
-use crate::command::call::{Answer, Arguments, Call, Row};
+use crate::command::call::{Answer, Arguments, Call, Row, stream};
 use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
 use crate::command::spec::{ANY, Command, Flag, Scope};
@@ -63,7 +63,7 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
     }
     call.engine()?;
-    call.stream(Page {
+    stream(Page {
         cursor,
         prefix: prefix.into(),
         search: Search::new(text),

@@ -3,7 +3,7 @@
 //! In: a prefix, a pattern or a place in a walk. Out: keys, pairs or counts. Promise: what is there from the beginning of a
 //! listing to its end is listed, and nobody waits for it.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row, stream};
 use crate::command::data::listings::{Count, Matching, NamespaceRows, RowKind, Rows};
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
@@ -62,12 +62,12 @@ const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    call.stream(Rows::new(scan, RowKind::Item))
+    stream(Rows::new(scan, RowKind::Item))
 }
 
 fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    call.stream(Rows::new(scan, RowKind::Key))
+    stream(Rows::new(scan, RowKind::Key))
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -75,7 +75,7 @@ fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return dbsize(call, words);
     }
     let scan = scan_of(call, words)?;
-    call.stream(Count::new(scan))
+    stream(Count::new(scan))
 }
 
 fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -92,7 +92,7 @@ fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = prefix_of(words)?;
     let scan = call.engine()?.scan(prefix);
     let is_resp = call.dialect.is_resp();
-    call.stream(NamespaceRows::new(scan, prefix.as_str(), is_resp))
+    stream(NamespaceRows::new(scan, prefix.as_str(), is_resp))
 }
 
 /// Returns the prefix that the first argument is; without one, that of every key.
@@ -110,7 +110,7 @@ fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
     let scan = call.engine()?.scan(prefix);
-    call.stream(Matching::new(scan, pattern))
+    stream(Matching::new(scan, pattern))
 }
 
 fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

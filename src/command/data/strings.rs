@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row, keys_of};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row, keys_of, stream};
 use crate::command::data::listings::Values;
 use crate::command::data::options::{
     Condition, Expiry, MILLISECONDS, Options, SECONDS, Unit, expiry_of, number_of,
@@ -233,7 +233,7 @@ fn version(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     call.count_read(!matches!(read, ReadOutcome::Missing));
     match read {
         ReadOutcome::Shown => Ok(Outcome::Done),
-        ReadOutcome::Long(entry) => call.stream(LongVersion(entry)),
+        ReadOutcome::Long(entry) => stream(LongVersion(entry)),
         ReadOutcome::Missing => call.done(Reply::NotFound),
     }
 }
@@ -389,7 +389,7 @@ fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let bytes: usize = entries.iter().flatten().map(Entry::data_bytes).sum();
     if call.transaction.is_none() && bytes > COPIED_BYTES_MAX {
-        return call.stream(Values::new(entries));
+        return stream(Values::new(entries));
     }
     if let Some(error) = long_reply(bytes) {
         return Err(error);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use futures_util::future::BoxFuture;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome, Row, stream};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::spec::{ANY, Command, Flag, Group, KeyFlag, KeySpec, Scope};
@@ -87,8 +87,8 @@ pub(in crate::command) const ROWS: &[Row] = &[
     ),
 ];
 
-fn save(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    call.stream(Save)
+fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    stream(Save)
 }
 
 /// The reply to SAVE.
