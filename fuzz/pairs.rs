@@ -117,7 +117,7 @@ pub fn entries(map: &Map) -> Vec<Entry> {
     let pairs = map.iter().map(|(key, (bytes, expires_at))| {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was read");
         let value =
-            Value::parse_until(bytes, *expires_at).expect("it was a value when it was read");
+            Value::with_expiry(bytes, *expires_at).expect("it was a value when it was read");
         Entry::new(key, value)
     });
     pairs.collect()

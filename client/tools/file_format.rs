@@ -279,7 +279,7 @@ impl<W: Write> PairWriter<W> {
 }
 
 fn write_value(row: &mut Vec<u8>, value: &[u8], expires_at: Option<u64>) -> io::Result<()> {
-    let value = Value::parse_until(value, expires_at).map_err(io::Error::other)?;
+    let value = Value::with_expiry(value, expires_at).map_err(io::Error::other)?;
     json::write_value(row, value);
     Ok(())
 }

@@ -76,7 +76,7 @@ impl<'a> Call<'a, '_> {
         }
         self.tells_of_change = self.command.is_write();
         let handler = self.handlers[self.place];
-        let is_noted = self.command.is_timed() || self.service.operations.is_watched();
+        let is_noted = self.command.is_timed() || self.service.recent_requests.is_watched();
         if self.service.clients.is_monitored() {
             self.show(arguments);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::clients::{Client, Message};
+use super::clients::{Client, OutboxMessage};
 use super::glob::Pattern;
 use crate::model::KEY_BYTES_MAX;
 
@@ -58,7 +58,7 @@ impl Channels {
         let mut post = |client: &Client, pattern| {
             receivers += 1;
             let (channel, payload) = (Arc::clone(&channel), Arc::clone(&payload));
-            client.post(Message::Published(pattern, channel, payload));
+            client.post(OutboxMessage::Published(pattern, channel, payload));
         };
         let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
         for client in channels

@@ -24,14 +24,14 @@ pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 
 /// What comes to a client by itself.
 #[derive(Debug)]
-pub enum Message {
+pub enum OutboxMessage {
     /// Published to a channel; the pattern by which it came here, if any.
     Published(Option<Box<[u8]>>, Arc<[u8]>, Arc<[u8]>),
     /// A request of somebody, for MONITOR.
     Request(Arc<str>),
 }
 
-impl Message {
+impl OutboxMessage {
     /// Returns the message as a push.
     #[must_use]
     pub fn reply(&self) -> Reply<'_> {
@@ -96,13 +96,13 @@ pub(super) struct Names {
 
 #[derive(Debug, Default)]
 struct Outbox {
-    messages: VecDeque<Message>,
+    messages: VecDeque<OutboxMessage>,
     bytes: usize,
 }
 
 impl Client {
     /// Lets it have a message, as soon as its connection comes to it.
-    pub(super) fn post(&self, message: Message) {
+    pub(super) fn post(&self, message: OutboxMessage) {
         let mut outbox = self.outbox();
         outbox.bytes += message.bytes();
         if outbox.bytes > OUTBOX_BYTES_MAX {
@@ -149,7 +149,7 @@ impl Client {
 
     /// The next message.
     #[must_use]
-    pub fn take_message(&self) -> Option<Message> {
+    pub fn take_message(&self) -> Option<OutboxMessage> {
         let mut outbox = self.outbox();
         let message = outbox.messages.pop_front()?;
         outbox.bytes -= message.bytes();
@@ -311,7 +311,7 @@ impl Clients {
         let request: Arc<str> = line.into();
         let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
         for client in monitors.values() {
-            client.post(Message::Request(Arc::clone(&request)));
+            client.post(OutboxMessage::Request(Arc::clone(&request)));
         }
     }
 }

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::call::{Call, Outcome};
-use super::data::transaction::{self, Part};
+use super::data::transaction::{self, TransactionRequest};
 use super::observation::Status;
-use super::prepare::{Batch, Prepared, wrong_arity};
+use super::prepare::{Prepared, RequestBatch, wrong_arity};
 use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
@@ -50,7 +50,7 @@ impl Dispatcher<'_> {
     pub fn execute(
         &mut self,
         dialect: Dialect,
-        batch: &Batch<'_>,
+        batch: &RequestBatch<'_>,
         request: &Prepared,
         locked: Option<(&mut Option<LockedBatch<'_>>, usize)>,
         replies: &mut dyn Replies,
@@ -99,17 +99,17 @@ impl Dispatcher<'_> {
     pub fn execute_all(
         &mut self,
         dialect: Dialect,
-        batch: &Batch<'_>,
+        batch: &RequestBatch<'_>,
         requests: &[Prepared],
         is_too_long: impl Fn(usize) -> Option<ErrorReply>,
         replies: &mut dyn Replies,
     ) -> Executed {
-        let parts: Result<Vec<Part<'_>>, ErrorReply> = requests
+        let parts: Result<Vec<TransactionRequest<'_>>, ErrorReply> = requests
             .iter()
             .map(|request| {
                 let arguments = batch.arguments(request);
                 let (place, command) = self.admit(dialect, request, arguments)?;
-                Ok(Part {
+                Ok(TransactionRequest {
                     place,
                     command,
                     arguments: Cow::Borrowed(arguments),

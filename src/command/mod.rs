@@ -32,7 +32,7 @@ mod version;
 
 pub use call::Outcome;
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX};
-pub use clients::{Client, Message, OUTBOX_BYTES_MAX};
+pub use clients::{Client, OUTBOX_BYTES_MAX, OutboxMessage};
 pub use data::namespaces::NAMESPACES_MAX;
 pub use data::page::{PAGE_PAIRS, PAGE_PAIRS_MAX};
 pub use data::scan::SCAN_COUNT_MAX;
@@ -43,7 +43,7 @@ pub use glob::{PATTERN_BYTES_MAX, Pattern};
 pub use limits::KEYS_PER_REQUEST_MAX;
 pub use lookup::CommandList;
 pub use observation::Status;
-pub use prepare::{Batch, Part, Prepared};
+pub use prepare::{BatchRole, Prepared, RequestBatch};
 pub use replies::Replies;
 pub use server::figures;
 pub use service::{Service, Usage};

@@ -52,10 +52,10 @@ pub(super) fn note<W: AsRef<[u8]>>(
             .slowlog
             .note(setup, client, command, arguments, took);
     }
-    if service.operations.is_watched() {
+    if service.recent_requests.is_watched() {
         let key = command.keys(arguments).next();
-        let operations = &service.operations;
-        operations.note(command.name, key, status.as_str(), took);
+        let recent = &service.recent_requests;
+        recent.note(command.name, key, status.as_str(), took);
     }
 }
 

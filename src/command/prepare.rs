@@ -22,14 +22,14 @@ pub struct Prepared {
     start: u32,
     end: u32,
     /// Whether it can be one of a run, and changes its key there.
-    part: Option<Part>,
+    role: Option<BatchRole>,
     /// What is wrong with it. Apart, as it is rare.
     pub(super) error: Option<Box<ErrorReply>>,
 }
 
 /// What a request does in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum BatchRole {
     /// It reads its key.
     Read,
     /// It puts a value under its key.
@@ -38,13 +38,13 @@ pub enum Part {
 
 /// Requests that have arrived together.
 #[derive(Debug, Default)]
-pub struct Batch<'a> {
+pub struct RequestBatch<'a> {
     words: Words<'a>,
     /// The verb before, and its place: a pipeline mostly asks the same again.
     last: Option<(&'a [u8], bool, u16)>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> RequestBatch<'a> {
     /// An empty one, with room for about so many requests.
     #[must_use]
     pub fn of_about(requests: usize) -> Self {
@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
         let command = place.map(|place| COMMANDS[usize::from(place)]);
         let command = command.filter(|_| error.is_none());
         Prepared {
-            part: command.and_then(|command| part_of(command, &self.words[start..])),
+            role: command.and_then(|command| role_of(command, &self.words[start..])),
             place,
             start: narrow(start),
             end: narrow(self.words.len()),
@@ -160,13 +160,13 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn part_of(command: &Command, arguments: &Arguments<'_>) -> Option<Part> {
+fn role_of(command: &Command, arguments: &Arguments<'_>) -> Option<BatchRole> {
     let is_simple = command.batchable == Some(arguments.len())
         && arguments.iter().map(|word| word.len()).sum::<usize>() <= BATCHABLE_BYTES_MAX;
     let part = if command.is_write() {
-        Part::Write
+        BatchRole::Write
     } else {
-        Part::Read
+        BatchRole::Read
     };
     is_simple.then_some(part)
 }
@@ -174,8 +174,8 @@ fn part_of(command: &Command, arguments: &Arguments<'_>) -> Option<Part> {
 impl Prepared {
     /// What it does in a run, if it can be one of it.
     #[must_use]
-    pub fn part(&self) -> Option<Part> {
-        self.part
+    pub fn role(&self) -> Option<BatchRole> {
+        self.role
     }
 
     /// Its row of the table, if it has one.

@@ -13,8 +13,8 @@ use super::slow_requests::Slowlog;
 use crate::config::Setup;
 use crate::engine::{Barrier, Engine, Progress};
 use crate::metrics::counters::Stats;
-use crate::metrics::histogram::Counts;
-use crate::metrics::recent_requests::Operations;
+use crate::metrics::histogram::LatencyCounts;
+use crate::metrics::recent_requests::RecentRequests;
 use crate::model::now_ms;
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -33,7 +33,7 @@ pub struct Service {
     /// Who listens to what.
     pub channels: Channels,
     /// What people watch.
-    pub operations: Arc<Operations>,
+    pub recent_requests: Arc<RecentRequests>,
     /// What took long.
     pub(super) slowlog: Slowlog,
     /// Settings in force.
@@ -50,7 +50,7 @@ pub struct Usage {
     /// Number of requests.
     pub requests: u64,
     /// Execution times; of requests that still run there is none yet.
-    pub latencies: Counts,
+    pub latencies: LatencyCounts,
 }
 
 impl Service {
@@ -64,7 +64,7 @@ impl Service {
             stats: Stats::new(commands.len()),
             clients: Clients::default(),
             channels: Channels::default(),
-            operations: Arc::default(),
+            recent_requests: Arc::default(),
             slowlog: Slowlog::default(),
             setup,
             saving: Arc::default(),

@@ -33,7 +33,7 @@ pub struct Session {
     pub(super) is_resp3: bool,
     transaction: Option<Transaction>,
     /// The keys that EXEC depends on, and what they were.
-    pub(super) watched: Watched,
+    pub(super) watched: WatchedKeys,
     /// The channels and the patterns that it listens to.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
@@ -46,12 +46,12 @@ pub struct Session {
 }
 
 /// The watched keys, and the state of each when it was first watched.
-pub(super) type Watched = BTreeMap<String, WatchedState>;
+pub(super) type WatchedKeys = BTreeMap<String, WatchedState>;
 
 /// Requests that wait for EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    pub(super) requests: Vec<Queued>,
+    pub(super) requests: Vec<QueuedRequest>,
     bytes: usize,
     /// Whether one of them was refused, so that none will be done.
     pub(super) is_aborted: bool,
@@ -59,7 +59,7 @@ pub(super) struct Transaction {
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct QueuedRequest {
     pub(super) place: usize,
     pub(super) command: &'static Command,
     pub(super) words: Vec<Box<[u8]>>,
@@ -222,7 +222,7 @@ impl Session {
             ));
         }
         transaction.bytes += bytes;
-        transaction.requests.push(Queued {
+        transaction.requests.push(QueuedRequest {
             place,
             command,
             words,

@@ -83,9 +83,9 @@ pub enum Flag {
 
 /// Set of flags, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Flags(u32);
+struct FlagSet(u32);
 
-impl Flags {
+impl FlagSet {
     const fn with(self, flag: Flag) -> Self {
         Self(self.0 | 1 << flag as u32)
     }
@@ -288,7 +288,7 @@ pub struct Command {
     pub batchable: Option<usize>,
     /// The dialects that have it: all, but where Redis means something else by the verb.
     pub dialects: Dialects,
-    flags: Flags,
+    flags: FlagSet,
     /// Place of its first key, the place after its last one, and the distance between two: its key specs in one range, as the
     /// keys of every request are asked for before it runs.
     first_key: usize,
@@ -315,7 +315,7 @@ impl Command {
             scope: Scope::Nothing,
             batchable: None,
             dialects: Dialects::All,
-            flags: Flags(0),
+            flags: FlagSet(0),
             first_key: 0,
             keys_end: 0,
             key_step: 1,

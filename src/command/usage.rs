@@ -16,7 +16,7 @@ use std::iter::Peekable;
 /// Type of an argument.
 /// Source: <https://redis.io/docs/latest/develop/reference/command-arguments/>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ArgumentType {
     Block,
     Double,
     Integer,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     UnixTime,
 }
 
-impl Kind {
+impl ArgumentType {
     /// Type of the argument that a usage calls by this name.
     fn of(name: &str) -> Self {
         match name {
@@ -63,7 +63,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Argument {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: ArgumentType,
     /// The word that stands before it.
     pub(super) token: Option<&'static str>,
     pub(super) is_optional: bool,
@@ -74,7 +74,7 @@ pub(super) struct Argument {
 }
 
 impl Argument {
-    fn new(name: &str, kind: Kind, token: Option<&'static str>) -> Self {
+    fn new(name: &str, kind: ArgumentType, token: Option<&'static str>) -> Self {
         Self {
             name: name.to_lowercase().replace(' ', "-"),
             kind,
@@ -93,7 +93,7 @@ impl Argument {
         let name = parts.first().map_or("", |first| &first.name);
         Self {
             parts: parts.clone(),
-            ..Self::new(name, Kind::Block, None)
+            ..Self::new(name, ArgumentType::Block, None)
         }
     }
 }
@@ -151,7 +151,10 @@ pub(super) fn is_number_at(usage: &'static str, place: usize) -> bool {
     };
     let before = arguments.iter().take(place + 1);
     arguments.get(place).is_some_and(|argument| {
-        matches!(argument.kind, Kind::Double | Kind::Integer | Kind::UnixTime)
+        matches!(
+            argument.kind,
+            ArgumentType::Double | ArgumentType::Integer | ArgumentType::UnixTime
+        )
     }) && before.into_iter().all(is_fixed)
 }
 
@@ -161,7 +164,7 @@ fn alternatives(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Ar
     if symbols.peek() != Some(&Symbol::Or) {
         return (first, is_repeated);
     }
-    let mut choice = Argument::new("option", Kind::OneOf, None);
+    let mut choice = Argument::new("option", ArgumentType::OneOf, None);
     choice.parts.push(Argument::block(first));
     while symbols.next_if_eq(&Symbol::Or).is_some() {
         choice.parts.push(Argument::block(sequence(symbols).0));
@@ -174,15 +177,15 @@ fn sequence(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argume
     while let Some(symbol) = symbols.next_if(|symbol| !matches!(symbol, Symbol::Or | Symbol::Close))
     {
         match symbol {
-            Symbol::Name(name) => found.push(Argument::new(name, Kind::of(name), None)),
+            Symbol::Name(name) => found.push(Argument::new(name, ArgumentType::of(name), None)),
             Symbol::Word(word) => found.push(match symbols.peek() {
                 Some(&Symbol::Name(name)) => {
                     symbols.next();
-                    Argument::new(name, Kind::of(name), Some(word))
+                    Argument::new(name, ArgumentType::of(name), Some(word))
                 }
                 // Arguments that have no name.
-                Some(Symbol::Dots) => Argument::new("argument", Kind::String, Some(word)),
-                _ => Argument::new(word, Kind::PureToken, Some(word)),
+                Some(Symbol::Dots) => Argument::new("argument", ArgumentType::String, Some(word)),
+                _ => Argument::new(word, ArgumentType::PureToken, Some(word)),
             }),
             Symbol::Open => {
                 let (inside, is_repeated) = alternatives(symbols);
@@ -207,7 +210,7 @@ fn sequence(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argume
 fn optional(found: &mut Vec<Argument>, inside: Vec<Argument>, is_repeated: bool) {
     let mut argument = Argument::block(inside);
     argument.is_multiple |= is_repeated;
-    let single = if argument.kind == Kind::Block {
+    let single = if argument.kind == ArgumentType::Block {
         argument.parts.clone()
     } else {
         vec![Argument {
@@ -232,9 +235,9 @@ mod tests {
     fn shown(arguments: &[Argument], separator: &str) -> String {
         let all = arguments.iter().map(|argument| {
             let inside = match argument.kind {
-                Kind::OneOf => shown(&argument.parts, "|"),
-                Kind::Block => shown(&argument.parts, " "),
-                Kind::PureToken => String::new(),
+                ArgumentType::OneOf => shown(&argument.parts, "|"),
+                ArgumentType::Block => shown(&argument.parts, " "),
+                ArgumentType::PureToken => String::new(),
                 _ => argument.name.clone(),
             };
             let again = if argument.is_multiple {
@@ -288,22 +291,22 @@ mod tests {
 
     #[test]
     fn an_argument_has_the_type_of_its_name() {
-        let kinds = |usage| -> Vec<Kind> {
+        let kinds = |usage| -> Vec<ArgumentType> {
             let arguments = arguments(usage).into_iter();
             arguments.map(|argument| argument.kind).collect()
         };
         assert_eq!(
             kinds("<key> <decimal> <ms> <unix ms> <pattern> <value> NOW [A | B] [<a> <b>]"),
             [
-                Kind::Key,
-                Kind::Double,
-                Kind::Integer,
-                Kind::UnixTime,
-                Kind::Pattern,
-                Kind::String,
-                Kind::PureToken,
-                Kind::OneOf,
-                Kind::Block,
+                ArgumentType::Key,
+                ArgumentType::Double,
+                ArgumentType::Integer,
+                ArgumentType::UnixTime,
+                ArgumentType::Pattern,
+                ArgumentType::String,
+                ArgumentType::PureToken,
+                ArgumentType::OneOf,
+                ArgumentType::Block,
             ]
         );
     }
@@ -313,7 +316,7 @@ mod tests {
         let mut found = Vec::new();
         for argument in arguments {
             found.extend(argument.token.map(str::to_owned));
-            if argument.parts.is_empty() && argument.kind != Kind::PureToken {
+            if argument.parts.is_empty() && argument.kind != ArgumentType::PureToken {
                 found.push(argument.name.clone());
             }
             found.extend(leaves(&argument.parts));

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::problem::Problem;
 use crate::codec::json;
 use crate::command::{
-    Batch, Dispatcher, Executed, Outcome, Prepared, Replies, Service, Session, Status, Stream,
-    StreamPulled,
+    Dispatcher, Executed, Outcome, Prepared, Replies, RequestBatch, Service, Session, Status,
+    Stream, StreamPulled,
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::model::UnixMs;
 use crate::model::entry::Entry;
-use crate::protocol::{Dialect, ErrorReply, Reply, Request, Stored};
+use crate::protocol::{Dialect, ErrorReply, Reply, Request, StoredPair};
 
 /// A command: its name and its arguments.
 pub type Command<'a> = (&'a str, &'a [&'a [u8]]);
@@ -34,7 +34,7 @@ pub enum Told {
     /// Done.
     Ok,
     /// A value was stored.
-    Stored(Stored),
+    Stored(StoredPair),
     /// The value of a key.
     Found(FoundValue),
     /// The key does not exist.
@@ -165,7 +165,7 @@ impl Door {
     ) -> Result<Vec<Told>, Problem> {
         let mut kept = Kept::default();
         let executed = {
-            let mut batch = Batch::of_about(commands.len());
+            let mut batch = RequestBatch::of_about(commands.len());
             let requests: Vec<Prepared> = commands
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
@@ -231,7 +231,7 @@ impl Door {
     }
 
     fn execute(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
-        let mut batch = Batch::default();
+        let mut batch = RequestBatch::default();
         let request = batch.prepare(&Request::split(name, words));
         self.dispatcher()
             .execute(Dialect::Line, &batch, &request, None, replies)

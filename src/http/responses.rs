@@ -175,7 +175,7 @@ impl Replies for Object {
             Reply::Item(key, value) => {
                 self.write_key(key);
                 let expires_at = value.expires_at().filter(|_| self.layout.has_expiry);
-                let value = Value::parse_until(value.bytes(), expires_at);
+                let value = Value::with_expiry(value.bytes(), expires_at);
                 let value = value.expect("it was read from the store");
                 json::write_value(&mut self.chunk, value);
             }

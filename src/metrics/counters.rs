@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::metrics::histogram::{Counts, Latencies};
+use crate::metrics::histogram::{Latencies, LatencyCounts};
 
 /// The time over which the rate of requests is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
@@ -196,7 +196,7 @@ impl Stats {
 
     /// Returns the latencies of the command at this place of the table, as far as its requests were timed.
     #[must_use]
-    pub fn latencies_of(&self, place: usize) -> Counts {
+    pub fn latencies_of(&self, place: usize) -> LatencyCounts {
         let latencies = self.latencies[place].get();
         latencies.map(Latencies::counts).unwrap_or_default()
     }

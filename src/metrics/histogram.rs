@@ -41,8 +41,8 @@ impl Latencies {
 
     /// Returns the counts at this moment.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
+    pub fn counts(&self) -> LatencyCounts {
+        LatencyCounts {
             slots: self.slots.iter().map(|slot| slot.load(Relaxed)).collect(),
             sum_ns: self.sum_ns.load(Relaxed),
         }
@@ -51,12 +51,12 @@ impl Latencies {
 
 /// Counts of requests by the time they took, up to one moment, or between two.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct LatencyCounts {
     slots: Vec<u64>,
     sum_ns: u64,
 }
 
-impl Counts {
+impl LatencyCounts {
     /// Returns the number of requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -156,7 +156,7 @@ fn end_of(slot: usize) -> Duration {
 mod tests {
     use super::*;
 
-    fn counts_of(times_us: &[u64]) -> Counts {
+    fn counts_of(times_us: &[u64]) -> LatencyCounts {
         let latencies = Latencies::default();
         for time_us in times_us {
             latencies.add(Duration::from_micros(*time_us), 1);
@@ -194,7 +194,7 @@ mod tests {
                 .as_micros();
             assert!((least_us..=most_us).contains(&time), "{share}: {time} us");
         }
-        assert_eq!(Counts::default().quantile(0.5), None);
+        assert_eq!(LatencyCounts::default().quantile(0.5), None);
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(since.requests(), 2);
         assert_eq!(since.sum(), Duration::from_millis(20));
         assert!(since.quantile(0.0).expect("two") >= Duration::from_millis(10));
-        assert_eq!(before.since(&Counts::default()), before);
+        assert_eq!(before.since(&LatencyCounts::default()), before);
         let mut all = before.clone();
         all.add(&since);
         assert_eq!(all, latencies.counts());

@@ -10,13 +10,13 @@ use std::time::Duration;
 use crate::model::{UnixMs, now_ms};
 
 /// Capacity of the buffer: a person cannot read more in the quarter of a second between two takes.
-pub const OPERATIONS_MAX: usize = 100;
+pub const RECENT_REQUESTS_MAX: usize = 100;
 /// Maximum length of a shown key, in characters.
 const KEY_CHARACTERS_MAX: usize = 120;
 
 /// A request that has been executed.
 #[derive(Debug, Clone)]
-pub struct Operation {
+pub struct RecentRequest {
     /// Time of its end, in milliseconds since 1970.
     pub time_ms: UnixMs,
     /// Name of the command.
@@ -31,19 +31,19 @@ pub struct Operation {
 
 /// Requests that have not been taken yet.
 #[derive(Debug, Default)]
-struct Kept {
-    operations: Vec<Operation>,
+struct Buffer {
+    requests: Vec<RecentRequest>,
     skipped: u64,
 }
 
 /// Buffer of recent requests, filled while somebody watches.
 #[derive(Debug, Default)]
-pub struct Operations {
+pub struct RecentRequests {
     watchers: AtomicUsize,
-    kept: Mutex<Kept>,
+    buffer: Mutex<Buffer>,
 }
 
-impl Operations {
+impl RecentRequests {
     /// Returns true while somebody watches.
     #[must_use]
     pub fn is_watched(&self) -> bool {
@@ -52,9 +52,9 @@ impl Operations {
 
     /// Starts watching, until the returned guard is dropped.
     #[must_use]
-    pub fn watch(self: &Arc<Self>) -> Watch {
+    pub fn watch(self: &Arc<Self>) -> WatchGuard {
         self.watchers.fetch_add(1, Relaxed);
-        Watch(Arc::clone(self))
+        WatchGuard(Arc::clone(self))
     }
 
     /// Adds a request, or counts it as dropped if the buffer is full.
@@ -65,12 +65,12 @@ impl Operations {
         status: &'static str,
         took: Duration,
     ) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.operations.len() == OPERATIONS_MAX {
-            kept.skipped += 1;
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.requests.len() == RECENT_REQUESTS_MAX {
+            buffer.skipped += 1;
             return;
         }
-        kept.operations.push(Operation {
+        buffer.requests.push(RecentRequest {
             time_ms: now_ms(),
             command,
             key: key.map(beginning),
@@ -81,13 +81,10 @@ impl Operations {
 
     /// Takes the requests of the buffer, and the number of dropped ones.
     #[must_use]
-    pub fn take(&self) -> (Vec<Operation>, u64) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kept {
-            operations,
-            skipped,
-        } = std::mem::take(&mut *kept);
-        (operations, skipped)
+    pub fn take(&self) -> (Vec<RecentRequest>, u64) {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Buffer { requests, skipped } = std::mem::take(&mut *buffer);
+        (requests, skipped)
     }
 }
 
@@ -105,9 +102,9 @@ fn beginning(key: &[u8]) -> String {
 
 /// Guard of one watcher; the last one that is dropped empties the buffer.
 #[derive(Debug)]
-pub struct Watch(Arc<Operations>);
+pub struct WatchGuard(Arc<RecentRequests>);
 
-impl Drop for Watch {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
         if self.0.watchers.fetch_sub(1, Relaxed) == 1 {
             drop(self.0.take());
@@ -121,20 +118,20 @@ mod tests {
 
     #[test]
     fn what_is_over_the_limit_is_counted_and_not_kept() {
-        let operations = Arc::new(Operations::default());
-        assert!(!operations.is_watched());
-        let watch = operations.watch();
-        assert!(operations.is_watched());
-        for _ in 0..OPERATIONS_MAX + 3 {
-            operations.note("GET", Some(b"key"), "OK", Duration::from_nanos(1500));
+        let requests = Arc::new(RecentRequests::default());
+        assert!(!requests.is_watched());
+        let watch = requests.watch();
+        assert!(requests.is_watched());
+        for _ in 0..RECENT_REQUESTS_MAX + 3 {
+            requests.note("GET", Some(b"key"), "OK", Duration::from_nanos(1500));
         }
-        let (kept, skipped) = operations.take();
-        assert_eq!((kept.len(), skipped), (OPERATIONS_MAX, 3));
+        let (kept, skipped) = requests.take();
+        assert_eq!((kept.len(), skipped), (RECENT_REQUESTS_MAX, 3));
         assert!((kept[0].microseconds - 1.5).abs() < 1e-9);
-        assert_eq!(operations.take().0.len(), 0);
-        operations.note("GET", None, "OK", Duration::ZERO);
+        assert_eq!(requests.take().0.len(), 0);
+        requests.note("GET", None, "OK", Duration::ZERO);
         drop(watch);
-        assert_eq!(operations.take().0.len(), 0, "nobody is there to take it");
+        assert_eq!(requests.take().0.len(), 0, "nobody is there to take it");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Entry {
     /// Returns the value.
     #[must_use]
     pub fn value(&self) -> Value<'_> {
-        Value::parse_until(self.value_bytes(), self.expires_at())
+        Value::with_expiry(self.value_bytes(), self.expires_at())
             .expect("an entry is made of a value")
     }
 
@@ -355,7 +355,7 @@ mod tests {
     fn entry(key: &str, value: &[u8], expires_at: Option<UnixMs>) -> Entry {
         Entry::new(
             Key::parse(key.as_bytes()).expect("a key"),
-            Value::parse_until(value, expires_at).expect("a value"),
+            Value::with_expiry(value, expires_at).expect("a value"),
         )
     }
 
@@ -410,7 +410,7 @@ mod tests {
                     (2, Some(place)) => drop(held.swap_remove(place)),
                     (_, Some(place)) => {
                         let (packed, plain) = &mut held[place];
-                        let new = Value::parse_until(&value, expires_at).expect("short");
+                        let new = Value::with_expiry(&value, expires_at).expect("short");
                         let may = Arc::strong_count(plain) == 1
                             && plain.value.len() == value.len()
                             && plain.expires_at.is_none()

@@ -94,14 +94,14 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`PairError::ValueTooLarge`], if they are over the limit.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PairError> {
-        Self::parse_until(bytes, None)
+        Self::with_expiry(bytes, None)
     }
 
     /// Takes bytes as a value that expires at `expires_at`, or never.
     ///
     /// # Errors
     /// [`PairError::ValueTooLarge`], if they are over the limit.
-    pub fn parse_until(bytes: &'a [u8], expires_at: Option<UnixMs>) -> Result<Self, PairError> {
+    pub fn with_expiry(bytes: &'a [u8], expires_at: Option<UnixMs>) -> Result<Self, PairError> {
         if bytes.len() > VALUE_BYTES_MAX {
             return Err(PairError::ValueTooLarge(bytes.len()));
         }

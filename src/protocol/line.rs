@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use memchr::{memchr, memchr2};
 
 use super::{
-    Arguments, Changed, ErrorCode, ErrorReply, Figure, Refusal, Reply, Request, Subscription, Words,
+    Changed, ErrorCode, ErrorReply, Figure, RawArguments, Refusal, Reply, Request, Subscription,
+    Words,
 };
 use crate::codec::json;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_text};
@@ -77,7 +78,7 @@ fn line_bytes_max(line: &[u8]) -> usize {
     if !is_text(head) {
         return LINE_BYTES_MAX;
     }
-    let mut cursor = Cursor { line: head, at: 0 };
+    let mut cursor = LineParser { line: head, at: 0 };
     cursor.skip_blanks();
     let verb = cursor.bare_word();
     let quoted = verb.eq_ignore_ascii_case(b"PUT")
@@ -105,7 +106,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
         let message = format!("the line is not UTF-8 at column {column}; a line carries text only");
         return Err(Refusal::of_line(ErrorCode::Text, message));
     }
-    let mut cursor = Cursor { line, at: 0 };
+    let mut cursor = LineParser { line, at: 0 };
     if !cursor.skip_blanks() {
         return Ok(None);
     }
@@ -123,7 +124,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     }
     Ok(Some(Request {
         verb,
-        arguments: Arguments::Line(line, cursor.at),
+        arguments: RawArguments::Line(line, cursor.at),
     }))
 }
 
@@ -135,7 +136,7 @@ pub(super) fn split_into<'a>(
     rest_at: Option<usize>,
     words: &mut Words<'a>,
 ) -> Result<(), ErrorReply> {
-    let mut cursor = Cursor { line, at: start };
+    let mut cursor = LineParser { line, at: start };
     let first = words.len();
     while cursor.skip_blanks() {
         if words.len() - first == WORDS_MAX {
@@ -159,12 +160,12 @@ fn column(line: &[u8], at: usize) -> usize {
 }
 
 /// A place in a line, which is text.
-struct Cursor<'a> {
+struct LineParser<'a> {
     line: &'a [u8],
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> LineParser<'a> {
     fn rest(&self) -> &'a [u8] {
         &self.line[self.at..]
     }

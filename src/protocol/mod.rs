@@ -149,7 +149,7 @@ pub enum Reply<'a> {
     /// Done.
     Ok,
     /// A value has been stored. Dialects write it as [`Reply::Ok`].
-    Stored(Stored),
+    Stored(StoredPair),
     /// Bytes.
     Value(&'a [u8]),
     /// The value of a key. Dialects write its bytes.
@@ -210,7 +210,7 @@ pub enum Reply<'a> {
 
 /// The pair that a request has stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredPair {
     /// The key did not exist before.
     pub is_new: bool,
     /// Expiry, in milliseconds since 1970.
@@ -269,11 +269,11 @@ impl Dialect {
 pub struct Request<'a> {
     /// What is asked for, as it was written: case does not matter.
     pub verb: &'a [u8],
-    arguments: Arguments<'a>,
+    arguments: RawArguments<'a>,
 }
 
 #[derive(Debug, Clone)]
-enum Arguments<'a> {
+enum RawArguments<'a> {
     /// The rest of a line and the byte at which it begins: where its last argument begins depends on the command.
     Line(&'a [u8], usize),
     /// Split already, by whoever knows where each word ends.
@@ -286,7 +286,7 @@ impl<'a> Request<'a> {
     pub fn split(verb: &'a str, arguments: &'a [&'a [u8]]) -> Self {
         Self {
             verb: verb.as_bytes(),
-            arguments: Arguments::Split(arguments),
+            arguments: RawArguments::Split(arguments),
         }
     }
 }

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use super::output::{OUTPUT_BYTES_MAX, Output, Tail};
-use super::pipeline::{Pipeline, Stop};
+use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
+use super::pipeline::{Pipeline, PipelineStop};
 use super::request_buffer::{Arrived, RequestBuffer};
 use super::transport::Transport;
 use crate::command::{Client, Dispatcher, Followed, Replies as _, Service, Session, Stream};
@@ -123,15 +123,15 @@ impl Connection {
                 Box::pin(self.send_outbox()).await?;
             }
             match self.execute() {
-                Stop::Drained => {
+                PipelineStop::Drained => {
                     self.flush().await?;
                     if !self.fill().await? {
                         return Box::pin(self.finish()).await;
                     }
                 }
-                Stop::Full => self.flush().await?,
-                Stop::Stream(stream) => Box::pin(self.pump(stream)).await?,
-                Stop::Close => {
+                PipelineStop::Full => self.flush().await?,
+                PipelineStop::Stream(stream) => Box::pin(self.pump(stream)).await?,
+                PipelineStop::Close => {
                     self.flush().await?;
                     Box::pin(self.transport.linger()).await;
                     return Ok(());
@@ -141,7 +141,7 @@ impl Connection {
     }
 
     /// Executes the whole requests in the input, until one has a long reply or the output is full.
-    fn execute(&mut self) -> Stop {
+    fn execute(&mut self) -> PipelineStop {
         loop {
             let Arrived {
                 items,
@@ -150,7 +150,7 @@ impl Connection {
             } = self.input.batch();
             if items.is_empty() {
                 self.input.advance(bytes, true);
-                return Stop::Drained;
+                return PipelineStop::Drained;
             }
             self.tally.since.get_or_insert_with(Instant::now);
             let mut pipeline = Pipeline {
@@ -223,11 +223,11 @@ impl Connection {
         let (mut bytes, tail) = self.output.take();
         match tail.map(|tail| *tail) {
             None => {}
-            Some(Tail::Bytes(entry)) => {
+            Some(LongValue::Bytes(entry)) => {
                 let whole = [&*bytes, entry.value_bytes(), b"\r\n"];
                 return self.transport.send_all(whole).await;
             }
-            Some(Tail::Json(pieces)) => {
+            Some(LongValue::Json(pieces)) => {
                 for piece in pieces {
                     bytes.extend(piece);
                     if bytes.len() >= OUTPUT_BYTES_MAX {

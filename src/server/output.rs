@@ -20,11 +20,11 @@ pub struct Output {
     /// The replies that tell of a change: start, end, dialect.
     changes: Vec<(usize, usize, Dialect)>,
     /// The value that follows the bytes, and is sent before more replies are taken.
-    tail: Option<Box<Tail>>,
+    tail: Option<Box<LongValue>>,
 }
 
 /// A long value that is sent from where it lies.
-pub enum Tail {
+pub enum LongValue {
     /// The value itself, then CRLF.
     Bytes(Entry),
     /// The value as a JSON string, then its closing quote.
@@ -68,7 +68,7 @@ impl Output {
     }
 
     /// Takes what is to be sent: bytes, and the value that follows them.
-    pub fn take(&mut self) -> (Vec<u8>, Option<Box<Tail>>) {
+    pub fn take(&mut self) -> (Vec<u8>, Option<Box<LongValue>>) {
         (std::mem::take(&mut self.bytes), self.tail.take())
     }
 
@@ -92,12 +92,12 @@ impl Output {
     fn long(&mut self, key_in_item: Option<&str>, entry: Entry) {
         self.tail = Some(Box::new(if self.dialect.is_resp() {
             resp::value_opening(&mut self.bytes, entry.value_bytes().len());
-            Tail::Bytes(entry)
+            LongValue::Bytes(entry)
         } else {
             let pieces = Pieces::new(entry.into_value_bytes());
             let opening = line::value_opening(key_in_item, pieces.is_text());
             self.bytes.extend(opening);
-            Tail::Json(pieces)
+            LongValue::Json(pieces)
         }));
     }
 }

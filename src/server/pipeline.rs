@@ -4,8 +4,10 @@
 //! replies stand in the order of the requests; those that tell of a change are marked.
 
 use super::output::Output;
-use super::request_buffer::Item;
-use crate::command::{Batch, Dispatcher, Executed, Outcome, Part, Replies as _, Service, Stream};
+use super::request_buffer::BufferedRequest;
+use crate::command::{
+    BatchRole, Dispatcher, Executed, Outcome, Replies as _, RequestBatch, Service, Stream,
+};
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Reply};
 
@@ -13,7 +15,7 @@ use crate::protocol::{Dialect, Refusal, Reply};
 const REPLY_BYTES_EXPECTED: usize = 96;
 
 /// Why no further request is executed for now.
-pub enum Stop {
+pub enum PipelineStop {
     /// No whole request is left.
     Drained,
     /// The output is full.
@@ -35,7 +37,11 @@ pub struct Pipeline<'a> {
 impl Pipeline<'_> {
     /// Executes requests until one has a long reply or the output is full. If it has stopped, returns the end of the last
     /// executed request in the input, and why.
-    pub fn run(&mut self, items: &[Item], batch: &Batch<'_>) -> Option<(usize, Stop)> {
+    pub fn run(
+        &mut self,
+        items: &[BufferedRequest],
+        batch: &RequestBatch<'_>,
+    ) -> Option<(usize, PipelineStop)> {
         let service = self.dispatcher.service;
         self.output.reserve(items.len() * REPLY_BYTES_EXPECTED);
         self.prefetch(items, batch);
@@ -61,9 +67,9 @@ impl Pipeline<'_> {
     }
 
     /// Prefetches the pairs that are named by requests which cannot share locks.
-    fn prefetch(&self, items: &[Item], batch: &Batch<'_>) {
+    fn prefetch(&self, items: &[BufferedRequest], batch: &RequestBatch<'_>) {
         let requests = items.iter().flat_map(|item| &item.request);
-        let alone = requests.filter(|request| request.part().is_none());
+        let alone = requests.filter(|request| request.role().is_none());
         let mut keys = alone.flat_map(|request| batch.keys(request)).peekable();
         if keys.peek().is_some() {
             self.dispatcher.service.prefetch(keys);
@@ -71,7 +77,7 @@ impl Pipeline<'_> {
     }
 
     /// Returns the number of the next requests that can share locks, and whether one of them changes its key.
-    fn batchable(&self, items: &[Item]) -> (usize, bool) {
+    fn batchable(&self, items: &[BufferedRequest]) -> (usize, bool) {
         if self.dispatcher.session.is_in_transaction() {
             return (0, false);
         }
@@ -80,8 +86,8 @@ impl Pipeline<'_> {
             .iter()
             .take(LOCKED_BATCH_REQUESTS_MAX)
             .map_while(|item| {
-                let part = item.request.as_ref().ok()?.part()?;
-                is_writing |= part == Part::Write;
+                let part = item.request.as_ref().ok()?.role()?;
+                is_writing |= part == BatchRole::Write;
                 Some(part)
             });
         (parts.count(), is_writing)
@@ -90,10 +96,10 @@ impl Pipeline<'_> {
     /// Executes one request; returns why none may be executed after it for now, if so.
     fn execute(
         &mut self,
-        item: &Item,
-        batch: &Batch<'_>,
+        item: &BufferedRequest,
+        batch: &RequestBatch<'_>,
         locked: Option<(&mut Option<LockedBatch<'_>>, usize)>,
-    ) -> Option<Stop> {
+    ) -> Option<PipelineStop> {
         let dialect = if item.is_resp {
             self.dispatcher.session.resp()
         } else {
@@ -116,30 +122,30 @@ impl Pipeline<'_> {
             .dispatcher
             .execute(dialect, batch, request, locked, self.output);
         match outcome {
-            Outcome::Stream(stream) => return Some(Stop::Stream(stream)),
+            Outcome::Stream(stream) => return Some(PipelineStop::Stream(stream)),
             Outcome::Done | Outcome::Close if tells_of_change => self.output.note_change(start),
             Outcome::Done | Outcome::Close => {}
         }
         match outcome {
-            Outcome::Close => Some(Stop::Close),
-            _ if self.output.is_full() => Some(Stop::Full),
+            Outcome::Close => Some(PipelineStop::Close),
+            _ if self.output.is_full() => Some(PipelineStop::Full),
             _ => None,
         }
     }
 
-    fn refuse(&mut self, refusal: &Refusal) -> Option<Stop> {
+    fn refuse(&mut self, refusal: &Refusal) -> Option<PipelineStop> {
         self.dispatcher.tally.requests += 1;
         self.dispatcher.tally.errors += 1;
         self.output.reply(Reply::Error(&refusal.error));
-        refusal.closes.then_some(Stop::Close)
+        refusal.closes.then_some(PipelineStop::Close)
     }
 }
 
 /// Locks the shards of these requests, if they are several and the data has been loaded.
 fn lock<'s>(
     service: &'s Service,
-    items: &[Item],
-    batch: &Batch<'_>,
+    items: &[BufferedRequest],
+    batch: &RequestBatch<'_>,
     is_writing: bool,
 ) -> Option<LockedBatch<'s>> {
     if items.len() < 2 {

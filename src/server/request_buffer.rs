@@ -7,7 +7,7 @@ use std::io;
 
 use bytes::{Buf as _, BytesMut};
 
-use crate::command::{Batch, Prepared};
+use crate::command::{Prepared, RequestBatch};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, resp};
 
@@ -36,16 +36,16 @@ pub struct RequestBuffer {
 #[derive(Debug, Default)]
 pub struct Arrived<'a> {
     /// In the order in which they came.
-    pub items: Vec<Item>,
+    pub items: Vec<BufferedRequest>,
     /// Their arguments.
-    pub batch: Batch<'a>,
+    pub batch: RequestBatch<'a>,
     /// How many bytes they take together, with what asks for nothing.
     pub bytes: usize,
 }
 
 /// One request.
 #[derive(Debug)]
-pub struct Item {
+pub struct BufferedRequest {
     /// What is asked for, or why it is none.
     pub request: Result<Prepared, Box<Refusal>>,
     /// Whether it is one of a Redis client.
@@ -61,7 +61,7 @@ impl RequestBuffer {
         // A guess, so that nothing is moved while they become more.
         let expected = (self.bytes.len() / REQUEST_BYTES_EXPECTED + 1).min(BATCH_REQUESTS_MAX);
         let mut items = Vec::with_capacity(expected);
-        let mut batch = Batch::of_about(expected);
+        let mut batch = RequestBatch::of_about(expected);
         let mut bytes = 0;
         while items.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];
@@ -96,7 +96,7 @@ impl RequestBuffer {
                 Err(refusal) => Err(Box::new(refusal)),
             };
             let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
-            items.push(Item {
+            items.push(BufferedRequest {
                 request,
                 is_resp,
                 end: bytes,

@@ -163,7 +163,7 @@ fn a_follower_is_shown_every_change_once_in_order_and_with_its_revision() {
                 Step::Clear,
             ],
         );
-        let value = Value::parse_until(b"late", Some(LATER)).expect("a value");
+        let value = Value::with_expiry(b"late", Some(LATER)).expect("a value");
         let mut made = Barrier::default();
         engine.put(key("d"), value, &mut made).expect("a put");
         let expected = [

@@ -89,7 +89,7 @@ impl Sample {
 /// As `History::make`, with a time at which the pair ceases to be.
 fn put_expiring(engine: &Engine, history: &mut History) {
     let (key, mut made) = ("expires", Barrier::default());
-    let value = Value::parse_until(b"late", Some(LATER)).expect("a value");
+    let value = Value::with_expiry(b"late", Some(LATER)).expect("a value");
     let put_key = Key::parse(key.as_bytes()).expect("a key");
     engine.put(put_key, value, &mut made).expect("a put");
     wait_for(engine.wait_until_durable(made)).expect("a put");

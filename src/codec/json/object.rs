@@ -51,7 +51,7 @@ impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> Visitor<'de> for P
             let raw = pairs.next_value::<Box<RawValue>>()?;
             let mut read = || -> Result<(), String> {
                 let loaded = read_value(raw.get())?;
-                let value = Value::parse_until(&loaded.bytes, loaded.expires_at)
+                let value = Value::with_expiry(&loaded.bytes, loaded.expires_at)
                     .map_err(|error| error.to_string())?;
                 (self.0)(
                     Key::parse(key.as_bytes()).map_err(|error| error.to_string())?,

@@ -162,7 +162,7 @@ mod tests {
             let mut out = Vec::new();
             write_value(
                 &mut out,
-                Value::parse_until(bytes, expires_at).expect("short"),
+                Value::with_expiry(bytes, expires_at).expect("short"),
             );
             let loaded = read_value(std::str::from_utf8(&out).expect("JSON is text"))
                 .expect("what was written");

@@ -75,7 +75,7 @@ fn pexpireat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     clippy::struct_excessive_bools,
     reason = "four words of the protocol, each of which is there or not"
 )]
-struct Conditions {
+struct ExpiryConditions {
     /// It has none.
     nx: bool,
     /// It has one.
@@ -86,7 +86,7 @@ struct Conditions {
     lt: bool,
 }
 
-impl Conditions {
+impl ExpiryConditions {
     fn read(words: &Arguments<'_>) -> Result<Self, ErrorReply> {
         let mut conditions = Self::default();
         for word in words {
@@ -125,7 +125,7 @@ impl Conditions {
 
 fn expire_at(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answer {
     let key = Key::parse(&words[0])?;
-    let conditions = Conditions::read(&words[2..])?;
+    let conditions = ExpiryConditions::read(&words[2..])?;
     let expires_at = unit.moment(number_of(&words[1])?);
     let expires_at = expires_at.ok_or_else(|| invalid_expiry(call))?;
     call.status = call.change(&[key], |transaction| {

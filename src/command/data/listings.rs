@@ -13,7 +13,7 @@ use crate::engine::{DELETE_CHUNK_KEYS, Scan};
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
-/// Values longer than this are not copied.
+/// ValueArray longer than this are not copied.
 pub(in crate::command) const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// Returns the entries of one shard more; none after the last.
@@ -34,7 +34,7 @@ pub(in crate::command) enum RowKind {
 }
 
 /// A row for each pair of a scan, then their number.
-pub(in crate::command) struct Rows {
+pub(in crate::command) struct PairRows {
     scan: Scan,
     row: RowKind,
     /// Those of the last shard that have not been written.
@@ -42,7 +42,7 @@ pub(in crate::command) struct Rows {
     count: u64,
 }
 
-impl Rows {
+impl PairRows {
     pub(in crate::command) fn new(scan: Scan, row: RowKind) -> Self {
         Self {
             scan,
@@ -53,7 +53,7 @@ impl Rows {
     }
 }
 
-impl Source for Rows {
+impl Source for PairRows {
     fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
         Box::pin(async move {
             while !pull.replies.is_full() {
@@ -151,12 +151,12 @@ impl Source for Matching {
 }
 
 /// The values of keys, as an array.
-pub(in crate::command) struct Values {
+pub(in crate::command) struct ValueArray {
     entries: std::vec::IntoIter<Option<Entry>>,
     has_begun: bool,
 }
 
-impl Values {
+impl ValueArray {
     pub(in crate::command) fn new(entries: Vec<Option<Entry>>) -> Self {
         Self {
             entries: entries.into_iter(),
@@ -165,7 +165,7 @@ impl Values {
     }
 }
 
-impl Source for Values {
+impl Source for ValueArray {
     fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
         Box::pin(async move {
             if !self.has_begun {

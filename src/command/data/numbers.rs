@@ -111,7 +111,7 @@ fn replace<R>(
         let old = transaction.get(key);
         let (found, new) = change(old.as_ref().map(Entry::value_bytes))?;
         let expires_at = old.as_ref().and_then(Entry::expires_at);
-        transaction.put(key, Value::parse_until(new.as_bytes(), expires_at)?);
+        transaction.put(key, Value::with_expiry(new.as_bytes(), expires_at)?);
         Ok(found)
     })
 }

@@ -61,7 +61,7 @@ impl Unit {
 
 /// What becomes of the expiry of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::command) enum Expiry<'a> {
+pub(in crate::command) enum ExpiryOption<'a> {
     /// What the command does by itself.
     Default,
     /// It expires then.
@@ -72,7 +72,7 @@ pub(in crate::command) enum Expiry<'a> {
     Persist,
 }
 
-impl Expiry<'_> {
+impl ExpiryOption<'_> {
     /// The moment that is asked for, if one is.
     ///
     /// # Errors
@@ -115,14 +115,14 @@ pub(in crate::command) enum Condition<'a> {
 }
 
 /// The options of SET and of GETEX.
-pub(in crate::command) struct Options<'a> {
+pub(in crate::command) struct SetOptions<'a> {
     pub condition: Condition<'a>,
-    pub expiry: Expiry<'a>,
+    pub expiry: ExpiryOption<'a>,
     /// Whether the old value is asked for.
     pub gets_old: bool,
 }
 
-impl<'a> Options<'a> {
+impl<'a> SetOptions<'a> {
     /// Those of SET.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl<'a> Options<'a> {
                     None => return false,
                 },
                 b"GET" => options.gets_old = true,
-                b"KEEPTTL" => return options.set_expiry(Expiry::Keep),
+                b"KEEPTTL" => return options.set_expiry(ExpiryOption::Keep),
                 _ => return false,
             }
             true
@@ -156,7 +156,7 @@ impl<'a> Options<'a> {
     /// Words that are no options, or contradict each other.
     pub fn of_getex(call: &Call<'_, '_>, words: &'a [Cow<'_, [u8]>]) -> Result<Self, ErrorReply> {
         Self::read(call, words, |options, word, _| {
-            word == b"PERSIST" && options.set_expiry(Expiry::Persist)
+            word == b"PERSIST" && options.set_expiry(ExpiryOption::Persist)
         })
     }
 
@@ -168,7 +168,7 @@ impl<'a> Options<'a> {
     ) -> Result<Self, ErrorReply> {
         let mut options = Self {
             condition: Condition::Always,
-            expiry: Expiry::Default,
+            expiry: ExpiryOption::Default,
             gets_old: false,
         };
         let mut words = words.iter().map(|word| &**word);
@@ -176,7 +176,7 @@ impl<'a> Options<'a> {
             let upper = word.to_ascii_uppercase();
             let is_taken = match Unit::named(&upper) {
                 Some(unit) => match words.next() {
-                    Some(number) => options.set_expiry(Expiry::At(unit, number)),
+                    Some(number) => options.set_expiry(ExpiryOption::At(unit, number)),
                     None => false,
                 },
                 None => take(&mut options, &upper, &mut || words.next()),
@@ -188,11 +188,11 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    fn set_expiry(&mut self, expiry: Expiry<'a>) -> bool {
+    fn set_expiry(&mut self, expiry: ExpiryOption<'a>) -> bool {
         let fits = match (self.expiry, expiry) {
-            (Expiry::Default, _) => true,
+            (ExpiryOption::Default, _) => true,
             // The last one of a kind counts.
-            (Expiry::At(before, _), Expiry::At(unit, _)) => before == unit,
+            (ExpiryOption::At(before, _), ExpiryOption::At(unit, _)) => before == unit,
             (before, expiry) => before == expiry,
         };
         self.expiry = expiry;

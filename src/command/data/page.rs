@@ -63,7 +63,7 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
     }
     call.engine()?;
-    stream(Page {
+    stream(PageSource {
         cursor,
         prefix: prefix.into(),
         search: Search::new(text),
@@ -72,17 +72,17 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 /// A page that is to be made.
-struct Page {
+struct PageSource {
     cursor: Cursor,
     prefix: Box<[u8]>,
     search: Search,
     limit: usize,
 }
 
-impl Source for Page {
+impl Source for PageSource {
     fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
         Box::pin(async move {
-            let Found {
+            let FoundPage {
                 entries,
                 next,
                 searched,
@@ -118,15 +118,15 @@ fn show(entry: &Entry, replies: &mut dyn Replies) {
 }
 
 /// The pairs of a page.
-struct Found {
+struct FoundPage {
     entries: Vec<Entry>,
     next: Option<Cursor>,
     /// The number of pairs that were searched.
     searched: u64,
 }
 
-impl Page {
-    async fn find(&self, pull: &mut Pull<'_>) -> Result<Found, ErrorReply> {
+impl PageSource {
+    async fn find(&self, pull: &mut Pull<'_>) -> Result<FoundPage, ErrorReply> {
         let engine = pull.service.engine()?;
         let began = Instant::now();
         let (mut entries, mut searched): (Vec<Entry>, u64) = (Vec::new(), 0);
@@ -166,7 +166,7 @@ impl Page {
             }
             tokio::task::yield_now().await;
         }
-        Ok(Found {
+        Ok(FoundPage {
             entries,
             next,
             searched,

@@ -4,7 +4,7 @@
 //! listing to its end is listed, and nobody waits for it.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, Row, stream};
-use crate::command::data::listings::{Count, Matching, NamespaceRows, RowKind, Rows};
+use crate::command::data::listings::{Count, Matching, NamespaceRows, PairRows, RowKind};
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
@@ -62,12 +62,12 @@ const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    stream(Rows::new(scan, RowKind::Item))
+    stream(PairRows::new(scan, RowKind::Item))
 }
 
 fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    stream(Rows::new(scan, RowKind::Key))
+    stream(PairRows::new(scan, RowKind::Key))
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

@@ -1,4 +1,4 @@
-//! Values as wholes and in parts: each command a few lines on the engine.
+//! ValueArray as wholes and in parts: each command a few lines on the engine.
 //!
 //! In: keys and values. Out: the same. Promise: what a command finds and what it changes is one step.
 
@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use futures_util::future::BoxFuture;
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, Row, keys_of, stream};
-use crate::command::data::listings::Values;
+use crate::command::data::listings::ValueArray;
 use crate::command::data::options::{
-    Condition, Expiry, MILLISECONDS, Options, SECONDS, Unit, expiry_of, number_of,
+    Condition, ExpiryOption, MILLISECONDS, SECONDS, SetOptions, Unit, expiry_of, number_of,
 };
 use crate::command::data::transaction::long_reply;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
@@ -24,7 +24,7 @@ use crate::command::version::version_of;
 use crate::engine::{ReadOutcome, WriteTransaction};
 use crate::model::entry::Entry;
 use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
-use crate::protocol::{ErrorReply, Reply, Stored};
+use crate::protocol::{ErrorReply, Reply, StoredPair};
 
 pub(in crate::command) const ROWS: &[Row] = &[Row(Command::write("PUT", "<key> <value>", 2..=2)
         .group(Group::String)
@@ -158,14 +158,14 @@ Row(Command::write("SETRANGE", "<key> <place> <value>", 3..=3)
         .example("SETRANGE half 1 x")
         .summary("Overwrite bytes of a value; answers its new length in bytes."), setrange)];
 
-/// Values are sent in pieces where those of one request are longer than this together.
+/// ValueArray are sent in pieces where those of one request are longer than this together.
 const COPIED_BYTES_MAX: usize = 64 << 10;
 
 fn put(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let value = Value::parse(&words[1])?;
     let is_new = call.put(key, value)?;
-    call.done(Reply::Stored(Stored {
+    call.done(Reply::Stored(StoredPair {
         is_new,
         expires_at: None,
     }))
@@ -176,9 +176,9 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return put(call, words);
     }
     let key = Key::parse(&words[0])?;
-    let options = Options::of_set(call, &words[2..])?;
+    let options = SetOptions::of_set(call, &words[2..])?;
     let expires_at = options.expiry.moment(call)?;
-    let value = Value::parse_until(&words[1], expires_at)?;
+    let value = Value::with_expiry(&words[1], expires_at)?;
     let (stored, old) = call.change(&[key], |transaction| {
         let old = transaction.get(key);
         let holds = match options.condition {
@@ -194,10 +194,10 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         let kept = old.as_ref().and_then(Entry::expires_at);
         let value = match options.expiry {
-            Expiry::Keep => Value::parse_until(value.bytes(), kept)?,
+            ExpiryOption::Keep => Value::with_expiry(value.bytes(), kept)?,
             _ => value,
         };
-        let stored = Stored {
+        let stored = StoredPair {
             is_new: transaction.put(key, value),
             expires_at: value.expires_at(),
         };
@@ -279,7 +279,7 @@ fn psetex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn put_until(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answer {
     let key = Key::parse(&words[0])?;
     let expires_at = expiry_of(call, unit, &words[1])?;
-    call.put(key, Value::parse_until(&words[2], Some(expires_at))?)?;
+    call.put(key, Value::with_expiry(&words[2], Some(expires_at))?)?;
     call.done(Reply::Ok)
 }
 
@@ -315,8 +315,8 @@ fn show_old(call: &mut Call<'_, '_>, old: Option<&Entry>) -> Answer {
 
 fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
-    let options = Options::of_getex(call, &words[1..])?;
-    if options.expiry == Expiry::Default {
+    let options = SetOptions::of_getex(call, &words[1..])?;
+    if options.expiry == ExpiryOption::Default {
         call.tells_of_change = false;
         return get(call, words);
     }
@@ -344,7 +344,7 @@ pub(in crate::command) fn expire_entry(
     if expires_at.is_some_and(|at| at <= now_ms()) {
         transaction.delete(entry.key());
     } else if expires_at.is_some() || entry.expires_at().is_some() {
-        let value = Value::parse_until(entry.value_bytes(), expires_at)?;
+        let value = Value::with_expiry(entry.value_bytes(), expires_at)?;
         transaction.put(entry.key(), value);
     }
     Ok(())
@@ -389,7 +389,7 @@ fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let bytes: usize = entries.iter().flatten().map(Entry::data_bytes).sum();
     if call.transaction.is_none() && bytes > COPIED_BYTES_MAX {
-        return stream(Values::new(entries));
+        return stream(ValueArray::new(entries));
     }
     if let Some(error) = long_reply(bytes) {
         return Err(error);
@@ -460,7 +460,7 @@ fn rewrite(
             return Ok(old_bytes.len());
         };
         let expires_at = old.as_ref().and_then(Entry::expires_at);
-        transaction.put(key, Value::parse_until(&new, expires_at)?);
+        transaction.put(key, Value::with_expiry(&new, expires_at)?);
         Ok(new.len())
     })
 }

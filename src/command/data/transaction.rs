@@ -11,7 +11,7 @@ use crate::command::call::{Answer, Arguments, Call, Outcome, Row, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
-use crate::command::session::{QUEUED_BYTES_MAX, Queued, Watched, WatchedState};
+use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, WatchedKeys, WatchedState};
 use crate::command::spec::{Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::engine::{Engine, WriteTransaction};
 use crate::model::Key;
@@ -133,7 +133,11 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         let error = bad_argument("Transaction discarded because of previous errors.");
         return Err(error.with_prefix("EXECABORT"));
     }
-    let parts: Vec<Part<'_>> = transaction.requests.iter().map(Part::from).collect();
+    let parts: Vec<TransactionRequest<'_>> = transaction
+        .requests
+        .iter()
+        .map(TransactionRequest::from)
+        .collect();
     let mut locks = lock(call.engine()?, &parts, &watched);
     call.barrier.raise(locks.seen());
     let has_changed = watched.iter().any(|(key, was)| {
@@ -152,14 +156,14 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 /// A request of a transaction.
-pub(in crate::command) struct Part<'a> {
+pub(in crate::command) struct TransactionRequest<'a> {
     pub place: usize,
     pub command: &'static Command,
     pub arguments: Cow<'a, Arguments<'a>>,
 }
 
-impl<'a> From<&'a Queued> for Part<'a> {
-    fn from(queued: &'a Queued) -> Self {
+impl<'a> From<&'a QueuedRequest> for TransactionRequest<'a> {
+    fn from(queued: &'a QueuedRequest) -> Self {
         let words = queued.words.iter().map(|word| Cow::Borrowed(&**word));
         Self {
             place: queued.place,
@@ -175,10 +179,10 @@ impl<'a> From<&'a Queued> for Part<'a> {
 /// That of the request that is refused, of `is_too_long`, `DISK`, `TOO_LARGE`, `BUSY`. Nothing has changed then.
 pub(in crate::command) fn execute(
     call: &mut Call<'_, '_>,
-    parts: &[Part<'_>],
+    parts: &[TransactionRequest<'_>],
     is_too_long: impl Fn(usize) -> Option<ErrorReply>,
 ) -> Result<(), ErrorReply> {
-    let mut locks = lock(call.engine()?, parts, &Watched::new());
+    let mut locks = lock(call.engine()?, parts, &WatchedKeys::new());
     call.barrier.raise(locks.seen());
     let start = call.replies.bytes();
     let is_too_long = |bytes| is_too_long(bytes - start);
@@ -187,7 +191,11 @@ pub(in crate::command) fn execute(
 }
 
 /// Locks the shards of all keys that the requests name, or all shards if one of them may name any key.
-fn lock<'e>(engine: &'e Engine, parts: &[Part<'_>], watched: &Watched) -> WriteTransaction<'e> {
+fn lock<'e>(
+    engine: &'e Engine,
+    parts: &[TransactionRequest<'_>],
+    watched: &WatchedKeys,
+) -> WriteTransaction<'e> {
     if parts.iter().any(|part| part.command.is_on_keyspace()) {
         return engine.begin_on_all();
     }
@@ -215,7 +223,7 @@ enum OnError {
 fn run(
     call: &mut Call<'_, '_>,
     locks: &mut WriteTransaction<'_>,
-    parts: &[Part<'_>],
+    parts: &[TransactionRequest<'_>],
     is_too_long: &dyn Fn(usize) -> Option<ErrorReply>,
     on_error: OnError,
 ) -> Answer {

@@ -11,7 +11,7 @@ use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
 use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
 use crate::command::subcommands::other_subcommand;
-use crate::command::usage::{self, Argument, Kind};
+use crate::command::usage::{self, Argument, ArgumentType};
 use crate::protocol::{Dialect, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[Row(Command::connection(
@@ -286,7 +286,7 @@ fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Ar
         .into_iter()
         .filter_map(|(is_set, mark)| is_set.then_some(mark))
         .collect();
-    let is_key = argument.kind == Kind::Key;
+    let is_key = argument.kind == ArgumentType::Key;
     let fields = [
         is_key,
         argument.token.is_some(),

@@ -5,7 +5,7 @@
 //! Source: <https://redis.io/docs/latest/commands/info/>.
 
 use crate::command::call::{Answer, Arguments, Call, Row};
-use crate::command::server::figures::{Kind, Sample, Value};
+use crate::command::server::figures::{FigureValue, Kind, Sample};
 use crate::command::spec::{ANY, Command, Flag, Group};
 use crate::protocol::{Figure, Reply};
 
@@ -63,14 +63,16 @@ fn write_section(sample: &Sample, section: &str, out: &mut String) {
         let Some((_, name)) = spec.info.filter(|(of, _)| *of == section) else {
             continue;
         };
-        if let (Kind::CommandCounter(count), Some(Value::Commands(commands))) = (spec.kind, value) {
+        if let (Kind::CommandCounter(count), Some(FigureValue::Commands(commands))) =
+            (spec.kind, value)
+        {
             for usage in commands.iter().filter(|usage| count(usage) > 0) {
                 let name = name.replace('*', &usage.name.to_lowercase());
                 *out += &format!("{name}:calls={}\r\n", count(usage));
             }
             continue;
         }
-        let shown = match value.map(Value::figure) {
+        let shown = match value.map(FigureValue::figure) {
             Some(Figure::Text(text)) => text,
             Some(figure) => figure.to_json().to_string(),
             None if matches!(spec.kind, Kind::Text(_) | Kind::Time(_)) => continue,

@@ -3,7 +3,7 @@
 //! In: words. Out: figures, the table of commands, or the words themselves.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
-use crate::command::server::figures::{Kind, Sample, Value};
+use crate::command::server::figures::{FigureValue, Kind, Sample};
 use crate::command::spec::{ANY, Command, Dialects, Flag, Group};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 
@@ -113,7 +113,9 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         if !spec.in_stats {
             continue;
         }
-        if let (Kind::CommandCounter(count), Some(Value::Commands(commands))) = (spec.kind, value) {
+        if let (Kind::CommandCounter(count), Some(FigureValue::Commands(commands))) =
+            (spec.kind, value)
+        {
             for usage in commands.iter() {
                 let name = spec.name.replace('*', &usage.name.to_lowercase());
                 call.replies
@@ -121,7 +123,7 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
             }
             shown += commands.len() as u64;
         } else {
-            let figure = value.map_or(Figure::Absent, Value::figure);
+            let figure = value.map_or(Figure::Absent, FigureValue::figure);
             call.replies.reply(Reply::Stat(spec.name, &figure));
             shown += 1;
         }

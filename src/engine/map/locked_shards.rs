@@ -237,7 +237,7 @@ mod tests {
         let table = Table::new();
         let key = Key::parse(b"a").expect("a key");
         let put = |value: &[u8], expires_at| {
-            let value = Value::parse_until(value, expires_at).expect("a value");
+            let value = Value::with_expiry(value, expires_at).expect("a value");
             LockedShards::lock(&table, &[key]).put(key, value).is_new()
         };
         assert!(put(b"1", None));

@@ -171,7 +171,7 @@ mod tests {
     fn entry(key: &str, expires_at: Option<UnixMs>) -> Entry {
         Entry::new(
             Key::parse(key.as_bytes()).expect("a key"),
-            Value::parse_until(b"", expires_at).expect("a value"),
+            Value::with_expiry(b"", expires_at).expect("a value"),
         )
     }
 

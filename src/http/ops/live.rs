@@ -23,10 +23,10 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::command::Service;
-use crate::command::figures::{FIGURES, FigureSpec, Kind, Sample, Value, latencies_of_all};
+use crate::command::figures::{FIGURES, FigureSpec, FigureValue, Kind, Sample, latencies_of_all};
 use crate::http::descriptions::OTHER_SITE;
 use crate::http::problem::Problem;
-use crate::metrics::recent_requests::{self, OPERATIONS_MAX};
+use crate::metrics::recent_requests::{self, RECENT_REQUESTS_MAX};
 use crate::model::{UnixMs, now_ms};
 use crate::protocol::Figure;
 
@@ -119,8 +119,8 @@ struct Operation {
     microseconds: f64,
 }
 
-impl From<recent_requests::Operation> for Operation {
-    fn from(request: recent_requests::Operation) -> Self {
+impl From<recent_requests::RecentRequest> for Operation {
+    fn from(request: recent_requests::RecentRequest) -> Self {
         Self {
             time_ms: request.time_ms,
             command: request.command,
@@ -310,13 +310,13 @@ impl Feed {
     fn keep(&self, told: &SomeOperations) {
         let mut state = self.state();
         state.recent.extend(told.operations.iter().cloned());
-        let excess = state.recent.len().saturating_sub(OPERATIONS_MAX);
+        let excess = state.recent.len().saturating_sub(RECENT_REQUESTS_MAX);
         state.recent.drain(..excess);
         state.skipped += told.skipped + excess as u64;
     }
 
     async fn run(self: Arc<Self>, service: Arc<Service>) {
-        let _watch = service.operations.watch();
+        let _watch = service.recent_requests.watch();
         let mut ticks = tokio::time::interval(TICK);
         let mut before = Sample::of(&service);
         for tick in (0..TICKS_PER_SECOND).cycle() {
@@ -324,7 +324,7 @@ impl Feed {
             if self.has_ended() {
                 return;
             }
-            let (operations, skipped) = service.operations.take();
+            let (operations, skipped) = service.recent_requests.take();
             if !operations.is_empty() {
                 let told = SomeOperations {
                     operations: operations.into_iter().map(Operation::from).collect(),
@@ -376,28 +376,36 @@ fn figures(before: &Sample, now: &Sample) -> Map<String, Json> {
 }
 
 /// Renders one figure: a counter as its growth per second, a share and a quantile as those of what came since, all else as it is.
-fn since(kind: Kind, then: Option<&Value>, now: Option<&Value>, seconds: f64) -> Json {
+fn since(kind: Kind, then: Option<&FigureValue>, now: Option<&FigureValue>, seconds: f64) -> Json {
     let rate = |then: u64, now: u64| real(now.saturating_sub(then)) / seconds;
     match (kind, then, now) {
-        (Kind::Counter(_), Some(Value::Count(then)), Some(Value::Count(now))) => {
+        (Kind::Counter(_), Some(FigureValue::Count(then)), Some(FigureValue::Count(now))) => {
             rate(*then, *now).into()
         }
         (Kind::Counter(_), ..) => Json::Null,
         (
             Kind::Share(_),
-            Some(Value::Share(part_then, whole_then)),
-            Some(Value::Share(part, whole)),
+            Some(FigureValue::Share(part_then, whole_then)),
+            Some(FigureValue::Share(part, whole)),
         ) => {
             let whole = whole.saturating_sub(*whole_then);
             let share = real(part.saturating_sub(*part_then)) / real(whole);
             (whole > 0).then_some(share).into()
         }
-        (Kind::Quantile(share), Some(Value::Commands(then)), Some(Value::Commands(now))) => {
+        (
+            Kind::Quantile(share),
+            Some(FigureValue::Commands(then)),
+            Some(FigureValue::Commands(now)),
+        ) => {
             let latencies = latencies_of_all(now).since(&latencies_of_all(then));
             let time = latencies.quantile(share);
             time.map(|time| time.as_secs_f64() * 1e6).into()
         }
-        (Kind::CommandCounter(count), Some(Value::Commands(then)), Some(Value::Commands(now))) => {
+        (
+            Kind::CommandCounter(count),
+            Some(FigureValue::Commands(then)),
+            Some(FigureValue::Commands(now)),
+        ) => {
             let rates = then.iter().zip(now.iter()).map(|(then, now)| {
                 let rate = rate(count(then), count(now));
                 (now.name.to_owned(), Json::from(rate))
@@ -405,7 +413,7 @@ fn since(kind: Kind, then: Option<&Value>, now: Option<&Value>, seconds: f64) ->
             let rates = rates.filter(|(_, rate)| rate.as_f64() > Some(0.0));
             rates.collect::<Map<_, _>>().into()
         }
-        _ => match now.map(Value::figure) {
+        _ => match now.map(FigureValue::figure) {
             Some(Figure::Count(count)) => count.into(),
             Some(Figure::Real(real)) => real.into(),
             Some(Figure::Text(text)) => text.into(),

@@ -14,11 +14,11 @@ use prometheus::proto::{
 };
 use prometheus::{Encoder as _, TextEncoder};
 
-use crate::command::figures::{FigureSpec, Kind, Sample, Value};
+use crate::command::figures::{FigureSpec, FigureValue, Kind, Sample};
 use crate::command::{Service, Usage};
 use crate::http::descriptions::OTHER_SITE;
 use crate::http::problem::Problem;
-use crate::metrics::histogram::Counts;
+use crate::metrics::histogram::LatencyCounts;
 use crate::protocol::Figure;
 
 /// Read the server's figures, for Prometheus.
@@ -49,7 +49,7 @@ pub async fn metrics(State(service): State<Arc<Service>>) -> Response {
 }
 
 /// Renders a figure; none if there is nothing to show, as a family without a metric is an error.
-fn family(spec: &FigureSpec, name: &str, value: &Value) -> Option<MetricFamily> {
+fn family(spec: &FigureSpec, name: &str, value: &FigureValue) -> Option<MetricFamily> {
     let is_counter = name.ends_with("_total");
     let number = if is_counter { counter } else { gauge };
     let mut kind = if is_counter {
@@ -59,14 +59,14 @@ fn family(spec: &FigureSpec, name: &str, value: &Value) -> Option<MetricFamily> 
     };
     let mut help = spec.help.to_owned();
     let metrics = match (spec.kind, value) {
-        (Kind::CommandCounter(count), Value::Commands(commands)) => {
+        (Kind::CommandCounter(count), FigureValue::Commands(commands)) => {
             by_command(commands, |usage| counter(real(count(usage))))
         }
-        (Kind::CommandLatencies, Value::Commands(commands)) => {
+        (Kind::CommandLatencies, FigureValue::Commands(commands)) => {
             kind = MetricType::HISTOGRAM;
             by_command(commands, |usage| histogram(&usage.latencies))
         }
-        (_, Value::Time(at)) => {
+        (_, FigureValue::Time(at)) => {
             help += " In seconds since 1970.";
             vec![number(real(*at) / 1000.0)]
         }
@@ -98,7 +98,7 @@ fn by_command(commands: &[Usage], metric: impl Fn(&Usage) -> Metric) -> Vec<Metr
         .collect()
 }
 
-fn histogram(latencies: &Counts) -> Metric {
+fn histogram(latencies: &LatencyCounts) -> Metric {
     let mut histogram = Histogram::default();
     histogram.set_sample_count(latencies.requests());
     histogram.set_sample_sum(latencies.sum().as_secs_f64());

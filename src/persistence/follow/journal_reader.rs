@@ -162,7 +162,7 @@ fn to_owned_changes(
         ParsedChange::Put(key, loaded) => {
             if key.starts_with(prefix) {
                 let pair = Key::parse(key.as_bytes()).and_then(|key| {
-                    Ok((key, Value::parse_until(&loaded.bytes, loaded.expires_at)?))
+                    Ok((key, Value::with_expiry(&loaded.bytes, loaded.expires_at)?))
                 });
                 let (key, value) = pair.map_err(io::Error::other)?;
                 give(OwnedChange::Put(Entry::new(key, value)));

@@ -291,7 +291,7 @@ fn validate<'a>(change: &'a ParsedChange<'a>) -> Result<ValidChange<'a>, String>
         Ok(match change {
             ParsedChange::Put(key, loaded) => ValidChange::Put(
                 Key::parse(key.as_bytes())?,
-                Value::parse_until(&loaded.bytes, loaded.expires_at)?,
+                Value::with_expiry(&loaded.bytes, loaded.expires_at)?,
             ),
             ParsedChange::Delete(keys) => {
                 let keys = keys.iter().map(|key| Key::parse(key.as_bytes()));

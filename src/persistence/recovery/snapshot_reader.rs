@@ -250,7 +250,7 @@ fn read_pair_line(line: &[u8], batch: &mut dyn Batch<'_>) -> Option<Position> {
         }
     };
     let key = Key::parse(key.as_bytes()).ok()?;
-    let value = Value::parse_until(&loaded.bytes, loaded.expires_at).ok()?;
+    let value = Value::with_expiry(&loaded.bytes, loaded.expires_at).ok()?;
     batch.put(key, value);
     Some(next)
 }

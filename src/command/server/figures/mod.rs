@@ -8,12 +8,12 @@ mod table;
 
 use std::time::Instant;
 
-use spec::Source;
-pub use spec::{FigureSpec, Kind, Value};
+use spec::FigureInputs;
+pub use spec::{FigureSpec, FigureValue, Kind};
 pub use table::{FIGURES, REDIS_VERSION};
 
 use crate::command::service::{Service, Usage};
-use crate::metrics::histogram::Counts;
+use crate::metrics::histogram::LatencyCounts;
 
 /// Values of all figures at one moment.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Sample {
     /// When they were read.
     pub at: Instant,
     /// One for each row of the table.
-    values: Vec<Option<Value>>,
+    values: Vec<Option<FigureValue>>,
 }
 
 impl Sample {
@@ -29,7 +29,7 @@ impl Sample {
     #[must_use]
     pub fn of(service: &Service) -> Self {
         let at = Instant::now();
-        let source = Source::of(service);
+        let source = FigureInputs::of(service);
         let values = FIGURES.iter().map(|spec| source.read(spec.kind));
         Self {
             at,
@@ -38,15 +38,15 @@ impl Sample {
     }
 
     /// Returns the rows of the table with their values, in the table's order.
-    pub fn rows(&self) -> impl Iterator<Item = (&'static FigureSpec, Option<&Value>)> {
+    pub fn rows(&self) -> impl Iterator<Item = (&'static FigureSpec, Option<&FigureValue>)> {
         FIGURES.iter().zip(self.values.iter().map(Option::as_ref))
     }
 }
 
 /// Adds up the execution times of all commands.
 #[must_use]
-pub fn latencies_of_all(commands: &[Usage]) -> Counts {
-    let mut all = Counts::default();
+pub fn latencies_of_all(commands: &[Usage]) -> LatencyCounts {
+    let mut all = LatencyCounts::default();
     for usage in commands {
         all.add(&usage.latencies);
     }

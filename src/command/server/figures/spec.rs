@@ -39,19 +39,19 @@ pub struct FigureSpec {
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// Number of events since the start. The live feed shows how many there were per second since the event before.
-    Counter(fn(&Source<'_>) -> Option<u64>),
+    Counter(fn(&FigureInputs<'_>) -> Option<u64>),
     /// Whole number.
-    Count(fn(&Source<'_>) -> Option<u64>),
+    Count(fn(&FigureInputs<'_>) -> Option<u64>),
     /// Number with a fraction.
-    Real(fn(&Source<'_>) -> Option<f64>),
+    Real(fn(&FigureInputs<'_>) -> Option<f64>),
     /// 1 or 0.
-    Flag(fn(&Source<'_>) -> Option<bool>),
+    Flag(fn(&FigureInputs<'_>) -> Option<bool>),
     /// Point in time: RFC 3339, and in `/metrics` seconds since 1970.
-    Time(fn(&Source<'_>) -> Option<UnixMs>),
+    Time(fn(&FigureInputs<'_>) -> Option<UnixMs>),
     /// Word or sentence. In `/metrics` it is a label of the constant 1.
-    Text(fn(&Source<'_>) -> Option<String>),
+    Text(fn(&FigureInputs<'_>) -> Option<String>),
     /// Counters of a part and of its whole, of which the live feed shows the share since the event before, and nothing else shows.
-    Share(fn(&Source<'_>) -> (u64, u64)),
+    Share(fn(&FigureInputs<'_>) -> (u64, u64)),
     /// Time in microseconds within which this share of all requests was executed: in the live feed of those since the event
     /// before, and nowhere else.
     Quantile(f64),
@@ -63,7 +63,7 @@ pub enum Kind {
 
 /// Value of a figure at one moment.
 #[derive(Debug, Clone)]
-pub enum Value {
+pub enum FigureValue {
     /// Value of a counter or a count.
     Count(u64),
     /// Number with a fraction.
@@ -98,33 +98,51 @@ impl FigureSpec {
     pub(super) const fn redis(
         section: &'static str,
         name: &'static str,
-        get: fn(&Source<'_>) -> Option<String>,
+        get: fn(&FigureInputs<'_>) -> Option<String>,
     ) -> Self {
         let spec = Self::text(name, get).info(section, name);
         spec.help("As in Redis's INFO.")
     }
 
-    pub(super) const fn counter(name: &'static str, get: fn(&Source<'_>) -> Option<u64>) -> Self {
+    pub(super) const fn counter(
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Option<u64>,
+    ) -> Self {
         Self::new(name, Kind::Counter(get))
     }
 
-    pub(super) const fn count(name: &'static str, get: fn(&Source<'_>) -> Option<u64>) -> Self {
+    pub(super) const fn count(
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Option<u64>,
+    ) -> Self {
         Self::new(name, Kind::Count(get))
     }
 
-    pub(super) const fn real(name: &'static str, get: fn(&Source<'_>) -> Option<f64>) -> Self {
+    pub(super) const fn real(
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Option<f64>,
+    ) -> Self {
         Self::new(name, Kind::Real(get))
     }
 
-    pub(super) const fn flag(name: &'static str, get: fn(&Source<'_>) -> Option<bool>) -> Self {
+    pub(super) const fn flag(
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Option<bool>,
+    ) -> Self {
         Self::new(name, Kind::Flag(get))
     }
 
-    pub(super) const fn time(name: &'static str, get: fn(&Source<'_>) -> Option<UnixMs>) -> Self {
+    pub(super) const fn time(
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Option<UnixMs>,
+    ) -> Self {
         Self::new(name, Kind::Time(get))
     }
 
-    pub(super) const fn text(name: &'static str, get: fn(&Source<'_>) -> Option<String>) -> Self {
+    pub(super) const fn text(
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Option<String>,
+    ) -> Self {
         Self::new(name, Kind::Text(get))
     }
 
@@ -159,7 +177,7 @@ impl FigureSpec {
     }
 }
 
-impl Value {
+impl FigureValue {
     /// Converts the value to what STATS and INFO show; `Absent` if it has a meaning between two samples only, or for each command.
     #[must_use]
     pub fn figure(&self) -> Figure {
@@ -176,7 +194,7 @@ impl Value {
 
 /// What getters read: the service, and what is costly to ask for more than once.
 #[derive(Debug)]
-pub struct Source<'a> {
+pub struct FigureInputs<'a> {
     pub(super) service: &'a Service,
     /// The data; none while it is being loaded.
     pub(super) engine: Option<&'a Engine>,
@@ -187,7 +205,7 @@ pub struct Source<'a> {
     pub(super) commands: Arc<[Usage]>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> FigureInputs<'a> {
     pub(super) fn of(service: &'a Service) -> Self {
         let engine = service.engine().ok().map(|engine| &**engine);
         Self {
@@ -208,19 +226,19 @@ impl<'a> Source<'a> {
         self.disk.as_ref()?.last_save.as_ref()
     }
 
-    pub(super) fn read(&self, kind: Kind) -> Option<Value> {
+    pub(super) fn read(&self, kind: Kind) -> Option<FigureValue> {
         match kind {
-            Kind::Counter(get) | Kind::Count(get) => get(self).map(Value::Count),
-            Kind::Real(get) => get(self).map(Value::Real),
-            Kind::Flag(get) => get(self).map(Value::Flag),
-            Kind::Time(get) => get(self).map(Value::Time),
-            Kind::Text(get) => get(self).map(Value::Text),
+            Kind::Counter(get) | Kind::Count(get) => get(self).map(FigureValue::Count),
+            Kind::Real(get) => get(self).map(FigureValue::Real),
+            Kind::Flag(get) => get(self).map(FigureValue::Flag),
+            Kind::Time(get) => get(self).map(FigureValue::Time),
+            Kind::Text(get) => get(self).map(FigureValue::Text),
             Kind::Share(get) => {
                 let (part, whole) = get(self);
-                Some(Value::Share(part, whole))
+                Some(FigureValue::Share(part, whole))
             }
             Kind::Quantile(_) | Kind::CommandCounter(_) | Kind::CommandLatencies => {
-                Some(Value::Commands(Arc::clone(&self.commands)))
+                Some(FigureValue::Commands(Arc::clone(&self.commands)))
             }
         }
     }
