@@ -28,9 +28,6 @@ pub(super) type Answer = Result<Outcome, ErrorReply>;
 /// Executes a command.
 pub(super) type Handler = fn(&mut Call<'_, '_>, &Arguments<'_>) -> Answer;
 
-/// A row of the table: everything that is to be known of a command, and its handler.
-pub(super) struct Row(pub Command, pub Handler);
-
 /// The way on after a handler.
 #[derive(Debug)]
 pub enum Outcome {

@@ -19,6 +19,7 @@ mod permission;
 mod prepare;
 mod refusals;
 mod replies;
+mod row;
 mod server;
 mod service;
 mod session;

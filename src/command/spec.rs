@@ -83,11 +83,17 @@ pub enum Flag {
 
 /// Set of flags, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FlagSet(u32);
+pub(super) struct FlagSet(u32);
 
 impl FlagSet {
-    const fn with(self, flag: Flag) -> Self {
-        Self(self.0 | 1 << flag as u32)
+    pub(super) const fn of(flags: &[Flag]) -> Self {
+        let (mut bits, mut place) = (0, 0);
+        // An iterator cannot be used in a constant.
+        while place < flags.len() {
+            bits |= 1 << flags[place] as u32;
+            place += 1;
+        }
+        Self(bits)
     }
 
     const fn has(self, flag: Flag) -> bool {
@@ -288,158 +294,15 @@ pub struct Command {
     pub batchable: Option<usize>,
     /// The dialects that have it: all, but where Redis means something else by the verb.
     pub dialects: Dialects,
-    flags: FlagSet,
+    pub(super) flags: FlagSet,
     /// Place of its first key, the place after its last one, and the distance between two: its key specs in one range, as the
     /// keys of every request are asked for before it runs.
-    first_key: usize,
-    keys_end: usize,
-    key_step: usize,
+    pub(super) first_key: usize,
+    pub(super) keys_end: usize,
+    pub(super) key_step: usize,
 }
 
 impl Command {
-    const fn new(
-        (access, group): (Access, Group),
-        name: &'static str,
-        usage: &'static str,
-        arity: RangeInclusive<usize>,
-    ) -> Self {
-        Self {
-            name,
-            usage,
-            summary: "",
-            example: "",
-            arity,
-            rest_at: None,
-            access,
-            group,
-            scope: Scope::Nothing,
-            batchable: None,
-            dialects: Dialects::All,
-            flags: FlagSet(0),
-            first_key: 0,
-            keys_end: 0,
-            key_step: 1,
-        }
-    }
-
-    /// Row of a command that reads pairs, of group `Generic`.
-    pub(super) const fn read(
-        name: &'static str,
-        usage: &'static str,
-        arity: RangeInclusive<usize>,
-    ) -> Self {
-        Self::new((Access::Read, Group::Generic), name, usage, arity)
-    }
-
-    /// Row of a command that changes pairs, of group `Generic`.
-    pub(super) const fn write(
-        name: &'static str,
-        usage: &'static str,
-        arity: RangeInclusive<usize>,
-    ) -> Self {
-        Self::new((Access::Write, Group::Generic), name, usage, arity)
-    }
-
-    /// Row of a command that controls the server, of group `Server`.
-    pub(super) const fn admin(
-        name: &'static str,
-        usage: &'static str,
-        arity: RangeInclusive<usize>,
-    ) -> Self {
-        Self::new((Access::Admin, Group::Server), name, usage, arity)
-    }
-
-    /// Row of a command that touches no pair, of group `Connection`.
-    pub(super) const fn connection(
-        name: &'static str,
-        usage: &'static str,
-        arity: RangeInclusive<usize>,
-    ) -> Self {
-        let class = (Access::Connection, Group::Connection);
-        Self::new(class, name, usage, arity)
-    }
-
-    /// Row of a command for channels, of group `PubSub`.
-    pub(super) const fn pubsub(
-        name: &'static str,
-        usage: &'static str,
-        arity: RangeInclusive<usize>,
-    ) -> Self {
-        Self::new((Access::PubSub, Group::PubSub), name, usage, arity)
-    }
-
-    /// The row with what the command does, in a sentence.
-    pub(super) const fn summary(mut self, summary: &'static str) -> Self {
-        self.summary = summary;
-        self
-    }
-
-    /// The row with a line that asks for the command.
-    pub(super) const fn example(mut self, line: &'static str) -> Self {
-        self.example = line;
-        self
-    }
-
-    /// The row in another group.
-    pub(super) const fn group(mut self, group: Group) -> Self {
-        self.group = group;
-        self
-    }
-
-    /// The row with these arguments as keys. Together the specs must be one range with one step, which a test checks.
-    pub(super) const fn on_keys(mut self, specs: &'static [KeySpec]) -> Self {
-        let mut place = 0;
-        while place < specs.len() {
-            let KeySpec {
-                first, last, step, ..
-            } = specs[place];
-            if place == 0 {
-                self.first_key = first;
-                self.key_step = step;
-            }
-            self.keys_end = match last {
-                Some(last) => last + 1,
-                None => usize::MAX,
-            };
-            place += 1;
-        }
-        self.on(Scope::Keys(specs))
-    }
-
-    /// The row with what the command acts on.
-    pub(super) const fn on(mut self, scope: Scope) -> Self {
-        self.scope = scope;
-        self
-    }
-
-    /// The row with these flags.
-    pub(super) const fn flags(mut self, flags: &[Flag]) -> Self {
-        let mut place = 0;
-        while place < flags.len() {
-            self.flags = self.flags.with(flags[place]);
-            place += 1;
-        }
-        self
-    }
-
-    /// The row of a command that, with so many arguments, does no more than read its key or store a value under it.
-    pub(super) const fn batchable(mut self, arguments: usize) -> Self {
-        self.batchable = Some(arguments);
-        self
-    }
-
-    /// The row with an argument that takes the rest of a line.
-    pub(super) const fn rest_at(mut self, place: usize) -> Self {
-        self.rest_at = Some(place);
-        self
-    }
-
-    /// The row, for some dialects only.
-    pub(super) const fn only(mut self, dialects: Dialects) -> Self {
-        self.dialects = dialects;
-        self
-    }
-
     /// Whether the row has a flag.
     #[must_use]
     pub const fn has(&self, flag: Flag) -> bool {

@@ -4,9 +4,10 @@
 
 use std::sync::LazyLock;
 
-use super::call::{Handler, Row};
+use super::call::Handler;
 use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, transaction};
 use super::lookup::CommandList;
+use super::row::Row;
 use super::server::{admin, client, command_docs, config, info, slowlog, stats};
 
 /// The families of commands, in the order of the chapters of protocol.md.
@@ -31,11 +32,11 @@ static FAMILIES: &[&[Row]] = &[
 
 /// All commands.
 pub static COMMANDS: LazyLock<CommandList> =
-    LazyLock::new(|| CommandList::new(rows().map(|Row(command, _)| command).collect()));
+    LazyLock::new(|| CommandList::new(rows().map(|row| &row.command).collect()));
 
 /// The handlers of all commands, in the same order.
 pub(super) static HANDLERS: LazyLock<Vec<Handler>> =
-    LazyLock::new(|| rows().map(|Row(_, handler)| *handler).collect());
+    LazyLock::new(|| rows().map(|row| row.handler).collect());
 
 fn rows() -> impl Iterator<Item = &'static Row> {
     FAMILIES.iter().copied().flatten()

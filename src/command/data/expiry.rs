@@ -3,55 +3,99 @@
 //! In: keys and moments. Out: what is left of their time. Promise: a moment is kept as one, not as a time from now, so that it
 //! means the same after a restart.
 
-use crate::command::call::{Answer, Arguments, Call, Row};
+use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::{
     MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, invalid_expiry, number_of,
 };
 use crate::command::data::strings::expire_entry;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadOnly, ReadWrite, Update};
-use crate::command::spec::{ANY, Command, KeySpec};
+use crate::command::spec::{ANY, KeySpec};
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, now_ms};
 use crate::protocol::{ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::write("EXPIRE", "<key> <seconds> [NX | XX | GT | LT]", 2..=ANY)
-        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
-        .example("EXPIRE nobody 60")
-        .summary("Expire a key after a number of seconds; answers 1 if the expiry was set, else 0."), expire),
-Row(Command::write("PEXPIRE", "<key> <ms> [NX | XX | GT | LT]", 2..=ANY)
-        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
-        .example("PEXPIRE session 99999999")
-        .summary("Expire a key after a number of milliseconds; answers 1 if the expiry was set, else 0."), pexpire),
-Row(Command::write("EXPIREAT", "<key> <unix seconds> [NX | XX | GT | LT]", 2..=ANY)
-        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
-        .example("EXPIREAT session 4102444800")
-        .summary("Expire a key at a time, in seconds since 1970; answers 1 if the expiry was set, else 0."), expireat),
-Row(Command::write("PEXPIREAT", "<key> <unix ms> [NX | XX | GT | LT]", 2..=ANY)
-        .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
-        .example("PEXPIREAT session 4102444800500")
-        .summary("Expire a key at a time, in milliseconds since 1970; answers 1 if the expiry was set, else 0."), pexpireat),
-Row(Command::read("TTL", "<key>", 1..=1)
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row::write(
+        "EXPIRE",
+        "<key> <seconds> [NX | XX | GT | LT]",
+        2..=ANY,
+        expire,
+    )
+    .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .example("EXPIRE nobody 60")
+    .summary("Expire a key after a number of seconds; answers 1 if the expiry was set, else 0."),
+    Row::write(
+        "PEXPIRE",
+        "<key> <ms> [NX | XX | GT | LT]",
+        2..=ANY,
+        pexpire,
+    )
+    .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .example("PEXPIRE session 99999999")
+    .summary(
+        "Expire a key after a number of milliseconds; answers 1 if the expiry was set, \
+         else 0.",
+    ),
+    Row::write(
+        "EXPIREAT",
+        "<key> <unix seconds> [NX | XX | GT | LT]",
+        2..=ANY,
+        expireat,
+    )
+    .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .example("EXPIREAT session 4102444800")
+    .summary(
+        "Expire a key at a time, in seconds since 1970; answers 1 if the expiry was \
+         set, else 0.",
+    ),
+    Row::write(
+        "PEXPIREAT",
+        "<key> <unix ms> [NX | XX | GT | LT]",
+        2..=ANY,
+        pexpireat,
+    )
+    .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .example("PEXPIREAT session 4102444800500")
+    .summary(
+        "Expire a key at a time, in milliseconds since 1970; answers 1 if the expiry \
+         was set, else 0.",
+    ),
+    Row::read("TTL", "<key>", 1..=1, ttl)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("TTL name")
-        .summary("Return the seconds until a key expires; -1 if it does not, -2 if there is no such key."), ttl),
-Row(Command::read("PTTL", "<key>", 1..=1)
+        .summary(
+            "Return the seconds until a key expires; -1 if it does not, -2 if there is no \
+             such key.",
+        ),
+    Row::read("PTTL", "<key>", 1..=1, pttl)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("PTTL name")
-        .summary("Return the milliseconds until a key expires; -1 if it does not, -2 if there is no such key."), pttl),
-Row(Command::read("EXPIRETIME", "<key>", 1..=1)
+        .summary(
+            "Return the milliseconds until a key expires; -1 if it does not, -2 if there is \
+             no such key.",
+        ),
+    Row::read("EXPIRETIME", "<key>", 1..=1, expiretime)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("EXPIRETIME name")
-        .summary("Return when a key expires, in seconds since 1970; -1 if it does not, -2 if there is no such key."), expiretime),
-Row(Command::read("PEXPIRETIME", "<key>", 1..=1)
+        .summary(
+            "Return when a key expires, in seconds since 1970; -1 if it does not, -2 if \
+             there is no such key.",
+        ),
+    Row::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("PEXPIRETIME name")
-        .summary("Return when a key expires, in milliseconds since 1970; -1 if it does not, -2 if there is no such key."), pexpiretime),
-Row(Command::write("PERSIST", "<key>", 1..=1)
+        .summary(
+            "Return when a key expires, in milliseconds since 1970; -1 if it does not, -2 \
+             if there is no such key.",
+        ),
+    Row::write("PERSIST", "<key>", 1..=1, persist)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
         .example("PERSIST name")
-        .summary("Remove the expiry of a key; answers 1 if it had one, else 0."), persist)];
+        .summary("Remove the expiry of a key; answers 1 if it had one, else 0."),
+];
 
 fn expire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     expire_at(call, words, SECONDS)

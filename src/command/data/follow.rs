@@ -3,34 +3,27 @@
 //! In: a prefix, and a revision to go on from. Out: the wish, which the connection meets. Promise: all changes come, in their
 //! order, or it is told plainly that some cannot.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
 use crate::command::following::refusal_of;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{Command, Flag, Group, Scope};
+use crate::command::row::Row;
+use crate::command::spec::{Flag, Group, Scope};
 use crate::model::Key;
 use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3)
-            .group(Group::PubSub)
-            .on(Scope::Prefix(0))
-            .flags(&[Flag::NotInMulti, Flag::SubscribedOk, Flag::Receives])
-            .example("FOLLOW user:")
-            .summary(
-                "Receive every change of keys with a prefix, from now on or after a revision.",
-            ),
-        follow,
-    ),
-    Row(
-        Command::connection("UNFOLLOW", "[<prefix>]", 0..=1)
-            .group(Group::PubSub)
-            .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
-            .example("UNFOLLOW")
-            .summary("End the following of a prefix, or of all."),
-        unfollow,
-    ),
+    Row::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3, follow)
+        .group(Group::PubSub)
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::SubscribedOk, Flag::Receives])
+        .example("FOLLOW user:")
+        .summary("Receive every change of keys with a prefix, from now on or after a revision."),
+    Row::connection("UNFOLLOW", "[<prefix>]", 0..=1, unfollow)
+        .group(Group::PubSub)
+        .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+        .example("UNFOLLOW")
+        .summary("End the following of a prefix, or of all."),
 ];
 
 fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

@@ -2,133 +2,103 @@
 //!
 //! In: keys. Out: how many there were, or what they are called now. Promise: several keys are one step.
 
-use crate::command::call::{Answer, Arguments, Call, Row, keys_of, stream};
+use crate::command::call::{Answer, Arguments, Call, keys_of, stream};
 use crate::command::data::listings::{Count, Deletion};
 use crate::command::data::options::number_of;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{
     Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update,
 };
-use crate::command::spec::{ANY, Command, Flag, Group, KeySpec, Scope};
+use crate::command::spec::{ANY, Flag, Group, KeySpec, Scope};
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX)
-            .on_keys(&[KeySpec::all(&[Remove, Delete])])
-            .example("DEL a")
-            .summary("Delete keys; answers the number of deleted keys."),
-        del,
-    ),
-    Row(
-        Command::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX)
-            .on_keys(&[KeySpec::all(&[Remove, Delete])])
-            .example("UNLINK a b")
-            .summary("The same as DEL; both free long values in the background."),
-        del,
-    ),
-    Row(
-        Command::write("DELPREFIX", "<prefix> [DRYRUN]", 1..=2)
-            .on(Scope::Prefix(0))
-            .flags(&[Flag::NotInMulti, Flag::Streams, Flag::Dangerous])
-            .example("DELPREFIX user:")
-            .summary("Delete all keys with a prefix, or only count them; answers their number."),
-        delprefix,
-    ),
-    Row(
-        Command::read("EXISTS", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX)
-            .on_keys(&[KeySpec::all(&[ReadOnly])])
-            .example("EXISTS c")
-            .summary("Count the given keys that exist."),
+    Row::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
+        .on_keys(&[KeySpec::all(&[Remove, Delete])])
+        .example("DEL a")
+        .summary("Delete keys; answers the number of deleted keys."),
+    Row::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
+        .on_keys(&[KeySpec::all(&[Remove, Delete])])
+        .example("UNLINK a b")
+        .summary("The same as DEL; both free long values in the background."),
+    Row::write("DELPREFIX", "<prefix> [DRYRUN]", 1..=2, delprefix)
+        .on(Scope::Prefix(0))
+        .flags(&[Flag::NotInMulti, Flag::Streams, Flag::Dangerous])
+        .example("DELPREFIX user:")
+        .summary("Delete all keys with a prefix, or only count them; answers their number."),
+    Row::read(
+        "EXISTS",
+        "<key> [<key> ...]",
+        1..=KEYS_PER_REQUEST_MAX,
         exists,
-    ),
-    Row(
-        Command::read("TOUCH", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX)
-            .on_keys(&[KeySpec::all(&[ReadOnly])])
-            .example("TOUCH a b")
-            .summary("The same as EXISTS; the time of the last access is not recorded."),
+    )
+    .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .example("EXISTS c")
+    .summary("Count the given keys that exist."),
+    Row::read(
+        "TOUCH",
+        "<key> [<key> ...]",
+        1..=KEYS_PER_REQUEST_MAX,
         exists,
-    ),
-    Row(
-        Command::read("TYPE", "<key>", 1..=1)
-            .on_keys(&[KeySpec::at(0, &[ReadOnly])])
-            .example("TYPE a")
-            .summary(
-                "Return the type of a value: \"string\", or \"none\" if there is no such key.",
-            ),
-        type_of,
-    ),
-    Row(
-        Command::write("RENAME", "<key> <new key>", 2..=2)
-            .on_keys(&[
-                KeySpec::at(0, &[ReadWrite, Access, Delete]),
-                KeySpec::at(1, &[Overwrite, Update]),
-            ])
-            .example("RENAME draft final")
-            .summary("Rename a key; a pair under the new key is overwritten."),
-        rename,
-    ),
-    Row(
-        Command::write("RENAMENX", "<key> <new key>", 2..=2)
-            .on_keys(&[
-                KeySpec::at(0, &[ReadWrite, Access, Delete]),
-                KeySpec::at(1, &[Overwrite, Insert]),
-            ])
-            .example("RENAMENX a b")
-            .summary(
-                "Rename a key if the new key does not exist; answers 1 if it was renamed, else 0.",
-            ),
-        renamenx,
-    ),
-    Row(
-        Command::write("COPY", "<key> <new key> [DB 0] [REPLACE]", 2..=ANY)
-            .on_keys(&[
-                KeySpec::at(0, &[ReadOnly, Access]),
-                KeySpec::at(1, &[Overwrite, Update]),
-            ])
-            .flags(&[Flag::GrowsMemory])
-            .example("COPY a b")
-            .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
-        copy,
-    ),
-    Row(
-        Command::write("CLEAR", "", 0..=0)
-            .group(Group::Server)
-            .on(Scope::Keyspace)
-            .flags(&[Flag::Dangerous])
-            .example("CLEAR")
-            .summary("Delete every key."),
-        clear,
-    ),
-    Row(
-        Command::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY)
-            .group(Group::Server)
-            .on(Scope::Keyspace)
-            .flags(&[Flag::Dangerous])
-            .example("FLUSHDB")
-            .summary("The same as CLEAR."),
-        flush,
-    ),
-    Row(
-        Command::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY)
-            .group(Group::Server)
-            .on(Scope::Keyspace)
-            .flags(&[Flag::Dangerous])
-            .example("FLUSHALL ASYNC")
-            .summary("The same as CLEAR."),
-        flush,
-    ),
-    Row(
-        Command::read("RANDOMKEY", "", 0..=0)
-            .on(Scope::Keyspace)
-            .flags(&[Flag::NotInMulti])
-            .example("RANDOMKEY")
-            .summary("Return a random key."),
-        randomkey,
-    ),
+    )
+    .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .example("TOUCH a b")
+    .summary("The same as EXISTS; the time of the last access is not recorded."),
+    Row::read("TYPE", "<key>", 1..=1, type_of)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly])])
+        .example("TYPE a")
+        .summary("Return the type of a value: \"string\", or \"none\" if there is no such key."),
+    Row::write("RENAME", "<key> <new key>", 2..=2, rename)
+        .on_keys(&[
+            KeySpec::at(0, &[ReadWrite, Access, Delete]),
+            KeySpec::at(1, &[Overwrite, Update]),
+        ])
+        .example("RENAME draft final")
+        .summary("Rename a key; a pair under the new key is overwritten."),
+    Row::write("RENAMENX", "<key> <new key>", 2..=2, renamenx)
+        .on_keys(&[
+            KeySpec::at(0, &[ReadWrite, Access, Delete]),
+            KeySpec::at(1, &[Overwrite, Insert]),
+        ])
+        .example("RENAMENX a b")
+        .summary(
+            "Rename a key if the new key does not exist; answers 1 if it was renamed, else 0.",
+        ),
+    Row::write("COPY", "<key> <new key> [DB 0] [REPLACE]", 2..=ANY, copy)
+        .on_keys(&[
+            KeySpec::at(0, &[ReadOnly, Access]),
+            KeySpec::at(1, &[Overwrite, Update]),
+        ])
+        .flags(&[Flag::GrowsMemory])
+        .example("COPY a b")
+        .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
+    Row::write("CLEAR", "", 0..=0, clear)
+        .group(Group::Server)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::Dangerous])
+        .example("CLEAR")
+        .summary("Delete every key."),
+    Row::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY, flush)
+        .group(Group::Server)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::Dangerous])
+        .example("FLUSHDB")
+        .summary("The same as CLEAR."),
+    Row::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY, flush)
+        .group(Group::Server)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::Dangerous])
+        .example("FLUSHALL ASYNC")
+        .summary("The same as CLEAR."),
+    Row::read("RANDOMKEY", "", 0..=0, randomkey)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::NotInMulti])
+        .example("RANDOMKEY")
+        .summary("Return a random key."),
 ];
 
 fn del(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

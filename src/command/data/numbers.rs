@@ -5,61 +5,47 @@
 
 use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 
-use crate::command::call::{Answer, Arguments, Call, Row};
+use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadWrite, Update};
-use crate::command::spec::{Command, Flag, Group, KeySpec};
+use crate::command::spec::{Flag, Group, KeySpec};
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::write("INCR", "<key>", 1..=1)
-            .group(Group::String)
-            .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
-            .flags(&[Flag::GrowsMemory])
-            .example("INCR name")
-            .summary("Add 1 to an integer; answers the sum."),
-        incr,
-    ),
-    Row(
-        Command::write("DECR", "<key>", 1..=1)
-            .group(Group::String)
-            .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
-            .flags(&[Flag::GrowsMemory])
-            .example("DECR stock")
-            .summary("Subtract 1 from an integer; answers the difference."),
-        decr,
-    ),
-    Row(
-        Command::write("INCRBY", "<key> <number>", 2..=2)
-            .group(Group::String)
-            .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
-            .flags(&[Flag::GrowsMemory])
-            .example("INCRBY visits 40")
-            .summary("Add to an integer; answers the sum."),
-        incrby,
-    ),
-    Row(
-        Command::write("DECRBY", "<key> <number>", 2..=2)
-            .group(Group::String)
-            .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
-            .flags(&[Flag::GrowsMemory])
-            .example("DECRBY stock 3")
-            .summary("Subtract from an integer; answers the difference."),
-        decrby,
-    ),
-    Row(
-        Command::write("INCRBYFLOAT", "<key> <decimal>", 2..=2)
-            .group(Group::String)
-            .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
-            .flags(&[Flag::GrowsMemory])
-            .example("INCRBYFLOAT total 0.2")
-            .summary("Add to a decimal number; answers the sum."),
-        incrbyfloat,
-    ),
+    Row::write("INCR", "<key>", 1..=1, incr)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
+        .example("INCR name")
+        .summary("Add 1 to an integer; answers the sum."),
+    Row::write("DECR", "<key>", 1..=1, decr)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
+        .example("DECR stock")
+        .summary("Subtract 1 from an integer; answers the difference."),
+    Row::write("INCRBY", "<key> <number>", 2..=2, incrby)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
+        .example("INCRBY visits 40")
+        .summary("Add to an integer; answers the sum."),
+    Row::write("DECRBY", "<key> <number>", 2..=2, decrby)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
+        .example("DECRBY stock 3")
+        .summary("Subtract from an integer; answers the difference."),
+    Row::write("INCRBYFLOAT", "<key> <decimal>", 2..=2, incrbyfloat)
+        .group(Group::String)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .flags(&[Flag::GrowsMemory])
+        .example("INCRBYFLOAT total 0.2")
+        .summary("Add to a decimal number; answers the sum."),
 ];
 
 /// The most digits of a number, as in Redis, and the highest power of ten in it: a number in a few bytes must not become one of

@@ -10,26 +10,30 @@ use futures_util::future::BoxFuture;
 use memchr::{memchr2_iter, memmem};
 
 use super::options::number_of;
-use crate::command::call::{Answer, Arguments, Call, Row, stream};
+use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
-use crate::command::spec::{ANY, Command, Flag, Scope};
+use crate::command::row::Row;
+use crate::command::spec::{ANY, Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::Cursor;
 use crate::model::entry::Entry;
 use crate::model::{Key, is_text};
 use crate::protocol::{ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::read(
+pub(in crate::command) const ROWS: &[Row] = &[Row::read(
     "PAGE",
     "<cursor> [PREFIX <prefix>] [SEARCH <text>] [LIMIT <number>]",
-    1..=ANY)
+    1..=ANY,
+    page,
+)
 .on(Scope::Keyspace)
 .flags(&[Flag::NotInMulti, Flag::Streams])
 .example("PAGE 0 PREFIX user: LIMIT 2")
 .summary(
-    "List some pairs, with size and expiry, and the cursor of the next page; 0 begins and ends.",
-), page)];
+    "List some pairs, with size and expiry, and the cursor of the next page; 0 \
+     begins and ends.",
+)];
 
 /// The number of pairs of a page unless it is given, and the most that can be: a page is made in memory.
 pub const PAGE_PAIRS: usize = 50;

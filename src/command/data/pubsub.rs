@@ -7,88 +7,84 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::channels::{CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, join, leave};
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
+use crate::command::row::Row;
 use crate::command::session::Session;
-use crate::command::spec::{ChannelUse, Command, Flag, Scope};
+use crate::command::spec::{ChannelUse, Flag, Scope};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::pubsub(
-            "SUBSCRIBE",
-            "<channel> [<channel> ...]",
-            1..=SUBSCRIPTIONS_MAX,
-        )
-        .on(Scope::Channels(ChannelUse::Subscribe))
-        .flags(&[
-            Flag::LoadingOk,
-            Flag::NotInMulti,
-            Flag::SubscribedOk,
-            Flag::Receives,
-        ])
-        .example("SUBSCRIBE news")
-        .summary("Subscribe to channels."),
+    Row::pubsub(
+        "SUBSCRIBE",
+        "<channel> [<channel> ...]",
+        1..=SUBSCRIPTIONS_MAX,
         subscribe,
-    ),
-    Row(
-        Command::pubsub("UNSUBSCRIBE", "[<channel> ...]", 0..=SUBSCRIPTIONS_MAX)
-            .on(Scope::Channels(ChannelUse::Unsubscribe))
-            .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
-            .example("UNSUBSCRIBE")
-            .summary("Unsubscribe from channels, or from all."),
+    )
+    .on(Scope::Channels(ChannelUse::Subscribe))
+    .flags(&[
+        Flag::LoadingOk,
+        Flag::NotInMulti,
+        Flag::SubscribedOk,
+        Flag::Receives,
+    ])
+    .example("SUBSCRIBE news")
+    .summary("Subscribe to channels."),
+    Row::pubsub(
+        "UNSUBSCRIBE",
+        "[<channel> ...]",
+        0..=SUBSCRIPTIONS_MAX,
         unsubscribe,
-    ),
-    Row(
-        Command::pubsub(
-            "PSUBSCRIBE",
-            "<pattern> [<pattern> ...]",
-            1..=SUBSCRIPTIONS_MAX,
-        )
-        .on(Scope::Channels(ChannelUse::SubscribePatterns))
-        .flags(&[
-            Flag::LoadingOk,
-            Flag::NotInMulti,
-            Flag::SubscribedOk,
-            Flag::Receives,
-        ])
-        .example("PSUBSCRIBE news:*")
-        .summary("Subscribe to the channels whose names match patterns."),
+    )
+    .on(Scope::Channels(ChannelUse::Unsubscribe))
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+    .example("UNSUBSCRIBE")
+    .summary("Unsubscribe from channels, or from all."),
+    Row::pubsub(
+        "PSUBSCRIBE",
+        "<pattern> [<pattern> ...]",
+        1..=SUBSCRIPTIONS_MAX,
         psubscribe,
-    ),
-    Row(
-        Command::pubsub("PUNSUBSCRIBE", "[<pattern> ...]", 0..=SUBSCRIPTIONS_MAX)
-            .on(Scope::Channels(ChannelUse::Unsubscribe))
-            .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
-            .example("PUNSUBSCRIBE news:*")
-            .summary("Unsubscribe from patterns, or from all."),
+    )
+    .on(Scope::Channels(ChannelUse::SubscribePatterns))
+    .flags(&[
+        Flag::LoadingOk,
+        Flag::NotInMulti,
+        Flag::SubscribedOk,
+        Flag::Receives,
+    ])
+    .example("PSUBSCRIBE news:*")
+    .summary("Subscribe to the channels whose names match patterns."),
+    Row::pubsub(
+        "PUNSUBSCRIBE",
+        "[<pattern> ...]",
+        0..=SUBSCRIPTIONS_MAX,
         punsubscribe,
-    ),
-    Row(
-        Command::pubsub("PUBLISH", "<channel> <message>", 2..=2)
-            .on(Scope::Channels(ChannelUse::Publish))
-            .flags(&[Flag::LoadingOk])
-            .rest_at(1)
-            .example("PUBLISH news hello there")
-            .summary(
-                "Send a message to the subscribers of a channel; answers the number of receivers.",
-            ),
-        publish,
-    ),
-    Row(
-        Command::pubsub(
-            "PUBSUB",
-            "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
-            1..=SUBSCRIPTIONS_MAX,
-        )
+    )
+    .on(Scope::Channels(ChannelUse::Unsubscribe))
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+    .example("PUNSUBSCRIBE news:*")
+    .summary("Unsubscribe from patterns, or from all."),
+    Row::pubsub("PUBLISH", "<channel> <message>", 2..=2, publish)
+        .on(Scope::Channels(ChannelUse::Publish))
         .flags(&[Flag::LoadingOk])
-        .example("PUBSUB NUMPAT")
-        .summary("List the channels that have subscribers, or count subscribers or patterns."),
+        .rest_at(1)
+        .example("PUBLISH news hello there")
+        .summary(
+            "Send a message to the subscribers of a channel; answers the number of receivers.",
+        ),
+    Row::pubsub(
+        "PUBSUB",
+        "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
+        1..=SUBSCRIPTIONS_MAX,
         pubsub,
-    ),
+    )
+    .flags(&[Flag::LoadingOk])
+    .example("PUBSUB NUMPAT")
+    .summary("List the channels that have subscribers, or count subscribers or patterns."),
 ];
 
 fn begin(

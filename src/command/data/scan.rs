@@ -3,57 +3,65 @@
 //! In: a prefix, a pattern or a place in a walk. Out: keys, pairs or counts. Promise: what is there from the beginning of a
 //! listing to its end is listed, and nobody waits for it.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row, stream};
+use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::data::listings::{Count, Matching, NamespaceRows, PairRows, RowKind};
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{ANY, Command, Dialects, Flag, Group, Scope};
+use crate::command::row::Row;
+use crate::command::spec::{ANY, Dialects, Flag, Group, Scope};
 use crate::engine::Scan;
 use crate::model::Key;
 use crate::protocol::{ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::read("ALL", "[<prefix>]", 0..=1)
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row::read("ALL", "[<prefix>]", 0..=1, all)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Line)
         .example("ALL")
-        .summary("List all pairs, or those whose key has a prefix."), all),
-Row(Command::read("KEYS", "[<prefix>]", 0..=1)
+        .summary("List all pairs, or those whose key has a prefix."),
+    Row::read("KEYS", "[<prefix>]", 0..=1, keys)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Line)
         .example("KEYS user:")
-        .summary("List all keys, or those with a prefix."), keys),
-Row(Command::read("KEYS", "<pattern>", 1..=1)
+        .summary("List all keys, or those with a prefix."),
+    Row::read("KEYS", "<pattern>", 1..=1, matching)
         .on(Scope::Pattern(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .only(Dialects::Resp)
         .example("KEYS user:")
-        .summary("List the keys that match a pattern; for Redis clients."), matching),
-Row(Command::read(
+        .summary("List the keys that match a pattern; for Redis clients."),
+    Row::read(
         "SCAN",
         "<cursor> [MATCH <pattern>] [COUNT <number>] [TYPE <type>]",
-        1..=ANY)
+        1..=ANY,
+        scan,
+    )
     .on(Scope::Keyspace)
     .flags(&[Flag::NotInMulti])
     .example("SCAN 0 MATCH user:* COUNT 100000")
-    .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."), scan),
-Row(Command::read("COUNT", "[<prefix>]", 0..=1)
+    .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."),
+    Row::read("COUNT", "[<prefix>]", 0..=1, count)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("COUNT")
-        .summary("Count all keys, or those with a prefix."), count),
-// It reads a counter, and looks at no key.
-    Row(Command::read("DBSIZE", "", 0..=0)
+        .summary("Count all keys, or those with a prefix."),
+    // It reads a counter, and looks at no key.
+    Row::read("DBSIZE", "", 0..=0, dbsize)
         .group(Group::Server)
         .example("DBSIZE")
-        .summary("Count all keys, under Redis's name."), dbsize),
-Row(Command::read("NAMESPACES", "[<prefix>]", 0..=1)
+        .summary("Count all keys, under Redis's name."),
+    Row::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("NAMESPACES")
-        .summary("List the namespaces below a prefix, each up to the next colon, with its number of keys."), namespaces)];
+        .summary(
+            "List the namespaces below a prefix, each up to the next colon, with its number \
+             of keys.",
+        ),
+];
 
 /// The most keys that SCAN looks at for one reply, whatever COUNT says: it is a hint, and a reply is made in memory.
 pub const SCAN_COUNT_MAX: usize = 10_000;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row, keys_of, stream};
+use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of, stream};
 use crate::command::data::listings::ValueArray;
 use crate::command::data::options::{
     Condition, ExpiryOption, MILLISECONDS, SECONDS, SetOptions, Unit, expiry_of, number_of,
@@ -15,10 +15,11 @@ use crate::command::data::transaction::long_reply;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{
     Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update, Variable,
 };
-use crate::command::spec::{ANY, Command, Flag, Group, KeySpec};
+use crate::command::spec::{ANY, Flag, Group, KeySpec};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::version::version_of;
 use crate::engine::{ReadOutcome, WriteTransaction};
@@ -26,137 +27,156 @@ use crate::model::entry::Entry;
 use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
 use crate::protocol::{ErrorReply, Reply, StoredPair};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::write("PUT", "<key> <value>", 2..=2)
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row::write("PUT", "<key> <value>", 2..=2, put)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .rest_at(1)
         .batchable(2)
         .example("PUT a 1")
-        .summary("Store a value under a key."), put),
-Row(Command::write(
+        .summary("Store a value under a key."),
+    Row::write(
         "SET",
-        "<key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | KEEPTTL]",
-        2..=ANY)
+        "<key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT \
+         <unix seconds> | PXAT <unix ms> | KEEPTTL]",
+        2..=ANY,
+        set,
+    )
     .group(Group::String)
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update, Variable])])
     .flags(&[Flag::GrowsMemory])
     .batchable(2)
     .example("SET name Grace NX")
-    .summary("Store a value of one word under a key, with Redis's options."), set),
-Row(Command::read("GET", "<key>", 1..=1)
+    .summary("Store a value of one word under a key, with Redis's options."),
+    Row::read("GET", "<key>", 1..=1, get)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(1)
         .example("GET a")
-        .summary("Read the value of a key."), get),
-Row(Command::write("SETNX", "<key> <value>", 2..=2)
+        .summary("Read the value of a key."),
+    Row::write("SETNX", "<key> <value>", 2..=2, setnx)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Insert])])
         .flags(&[Flag::GrowsMemory])
         .example("SETNX lock mine")
-        .summary("Store a value if the key does not exist; answers 1 if it was stored, else 0."), setnx),
-Row(Command::write("SETEX", "<key> <seconds> <value>", 3..=3)
+        .summary("Store a value if the key does not exist; answers 1 if it was stored, else 0."),
+    Row::write("SETEX", "<key> <seconds> <value>", 3..=3, setex)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .batchable(3)
         .example("SETEX session 999999 abc")
-        .summary("Store a value that expires after a number of seconds."), setex),
-Row(Command::write("PSETEX", "<key> <ms> <value>", 3..=3)
+        .summary("Store a value that expires after a number of seconds."),
+    Row::write("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .batchable(3)
         .example("PSETEX session 99999999 abc")
-        .summary("Store a value that expires after a number of milliseconds."), psetex),
-Row(Command::write("GETSET", "<key> <value>", 2..=2)
+        .summary("Store a value that expires after a number of milliseconds."),
+    Row::write("GETSET", "<key> <value>", 2..=2, getset)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .flags(&[Flag::GrowsMemory])
         .example("GETSET name Ada")
-        .summary("Store a value under a key; answers the previous value."), getset),
-Row(Command::write("GETDEL", "<key>", 1..=1)
+        .summary("Store a value under a key; answers the previous value."),
+    Row::write("GETDEL", "<key>", 1..=1, getdel)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Delete])])
         .example("GETDEL token")
-        .summary("Delete a key; answers its value."), getdel),
-Row(Command::write(
+        .summary("Delete a key; answers its value."),
+    Row::write(
         "GETEX",
         "<key> [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | PERSIST]",
-        1..=ANY)
+        1..=ANY,
+        getex,
+    )
     .group(Group::String)
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
     .example("GETEX session PERSIST")
-    .summary("Read the value of a key, and set or remove its expiry."), getex),
-Row(Command::write("DELIFEQ", "<key> <value>", 2..=2)
+    .summary("Read the value of a key, and set or remove its expiry."),
+    Row::write("DELIFEQ", "<key> <value>", 2..=2, delifeq)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
         .example("DELIFEQ lock mine")
-        .summary("Delete a key if it has this value; answers the number of deleted keys."), delifeq),
-Row(Command::write("DELEX", "<key> [IFEQ <value> | IFNE <value>]", 1..=ANY)
-        .group(Group::String)
-        .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
-        .example("DELEX state IFNE done")
-        .summary("Delete a key if a condition holds; answers the number of deleted keys."), delex),
-Row(Command::read("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX)
+        .summary("Delete a key if it has this value; answers the number of deleted keys."),
+    Row::write(
+        "DELEX",
+        "<key> [IFEQ <value> | IFNE <value>]",
+        1..=ANY,
+        delex,
+    )
+    .group(Group::String)
+    .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
+    .example("DELEX state IFNE done")
+    .summary("Delete a key if a condition holds; answers the number of deleted keys."),
+    Row::read("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
         .group(Group::String)
         .on_keys(&[KeySpec::all(&[ReadOnly, Access])])
         .example("MGET a b a")
-        .summary("Read the values of several keys, all at one moment."), mget),
-Row(Command::write(
+        .summary("Read the values of several keys, all at one moment."),
+    Row::write(
         "MSET",
         "<key> <value> [<key> <value> ...]",
-        2..=KEYS_PER_REQUEST_MAX)
+        2..=KEYS_PER_REQUEST_MAX,
+        mset,
+    )
     .group(Group::String)
     .on_keys(&[KeySpec::pairs(&[Overwrite, Update])])
     .flags(&[Flag::GrowsMemory])
     .example("MSET a 1 b 2")
-    .summary("Store several pairs, all or none."), mset),
-Row(Command::write(
+    .summary("Store several pairs, all or none."),
+    Row::write(
         "MSETNX",
         "<key> <value> [<key> <value> ...]",
-        2..=KEYS_PER_REQUEST_MAX)
+        2..=KEYS_PER_REQUEST_MAX,
+        msetnx,
+    )
     .group(Group::String)
     .on_keys(&[KeySpec::pairs(&[Overwrite, Insert])])
     .flags(&[Flag::GrowsMemory])
     .example("MSETNX a 1 b 2")
-    .summary("Store several pairs if none of the keys exists; answers 1 if they were stored, else 0."), msetnx),
-Row(Command::write("APPEND", "<key> <value>", 2..=2)
+    .summary(
+        "Store several pairs if none of the keys exists; answers 1 if they were stored, \
+         else 0.",
+    ),
+    Row::write("APPEND", "<key> <value>", 2..=2, append)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Insert])])
         .flags(&[Flag::GrowsMemory])
         .example("APPEND log one")
-        .summary("Append bytes to a value; answers its new length in bytes."), append),
-Row(Command::read("VERSION", "<key>", 1..=1)
+        .summary("Append bytes to a value; answers its new length in bytes."),
+    Row::read("VERSION", "<key>", 1..=1, version)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("VERSION name")
-        .summary("Read the version of a value: the same digits as long as the value is the same."), version),
-Row(Command::read("STRLEN", "<key>", 1..=1)
+        .summary("Read the version of a value: the same digits as long as the value is the same."),
+    Row::read("STRLEN", "<key>", 1..=1, strlen)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadOnly])])
         .batchable(1)
         .example("STRLEN name")
-        .summary("Return the length of a value in bytes."), strlen),
-Row(Command::read("GETRANGE", "<key> <first> <last>", 3..=3)
+        .summary("Return the length of a value in bytes."),
+    Row::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
         .example("GETRANGE text 0 3")
-        .summary("Read a range of a value's bytes; negative offsets count from the end."), getrange),
-Row(Command::read("SUBSTR", "<key> <first> <last>", 3..=3)
+        .summary("Read a range of a value's bytes; negative offsets count from the end."),
+    Row::read("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
         .example("SUBSTR text 5 6")
-        .summary("The older name of GETRANGE."), getrange),
-Row(Command::write("SETRANGE", "<key> <place> <value>", 3..=3)
+        .summary("The older name of GETRANGE."),
+    Row::write("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
         .group(Group::String)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .example("SETRANGE half 1 x")
-        .summary("Overwrite bytes of a value; answers its new length in bytes."), setrange)];
+        .summary("Overwrite bytes of a value; answers its new length in bytes."),
+];
 
 /// ValueArray are sent in pieces where those of one request are longer than this together.
 const COPIED_BYTES_MAX: usize = 64 << 10;

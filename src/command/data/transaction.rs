@@ -7,10 +7,11 @@
 
 use std::borrow::Cow;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row, keys_of};
+use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
 use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, WatchedKeys, WatchedState};
 use crate::command::spec::{Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::engine::{Engine, WriteTransaction};
@@ -18,48 +19,38 @@ use crate::model::Key;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::connection("MULTI", "", 0..=0)
-            .group(Group::Transactions)
-            .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti])
-            .example("MULTI")
-            .summary("Begin a transaction: the requests that follow are queued until EXEC."),
-        multi,
-    ),
-    Row(
-        Command::write("EXEC", "", 0..=0)
-            .group(Group::Transactions)
-            .on(Scope::Queued)
-            .flags(&[Flag::ImmediateInMulti])
-            .example("EXEC")
-            .summary("Execute all queued requests as one, or none if a watched key has changed."),
-        exec,
-    ),
-    Row(
-        Command::connection("DISCARD", "", 0..=0)
-            .group(Group::Transactions)
-            .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti])
-            .example("DISCARD")
-            .summary("Discard the queued requests, and unwatch all keys."),
-        discard,
-    ),
-    Row(
-        Command::read("WATCH", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX)
-            .group(Group::Transactions)
-            .on_keys(&[KeySpec::all(&[KeyFlag::ReadOnly])])
-            .flags(&[Flag::ImmediateInMulti])
-            .example("WATCH stock")
-            .summary("Watch keys: the next EXEC does nothing if one of them changes before."),
+    Row::connection("MULTI", "", 0..=0, multi)
+        .group(Group::Transactions)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti])
+        .example("MULTI")
+        .summary("Begin a transaction: the requests that follow are queued until EXEC."),
+    Row::write("EXEC", "", 0..=0, exec)
+        .group(Group::Transactions)
+        .on(Scope::Queued)
+        .flags(&[Flag::ImmediateInMulti])
+        .example("EXEC")
+        .summary("Execute all queued requests as one, or none if a watched key has changed."),
+    Row::connection("DISCARD", "", 0..=0, discard)
+        .group(Group::Transactions)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti])
+        .example("DISCARD")
+        .summary("Discard the queued requests, and unwatch all keys."),
+    Row::read(
+        "WATCH",
+        "<key> [<key> ...]",
+        1..=KEYS_PER_REQUEST_MAX,
         watch,
-    ),
-    Row(
-        Command::connection("UNWATCH", "", 0..=0)
-            .group(Group::Transactions)
-            .flags(&[Flag::LoadingOk])
-            .example("UNWATCH")
-            .summary("Unwatch all keys."),
-        unwatch,
-    ),
+    )
+    .group(Group::Transactions)
+    .on_keys(&[KeySpec::all(&[KeyFlag::ReadOnly])])
+    .flags(&[Flag::ImmediateInMulti])
+    .example("WATCH stock")
+    .summary("Watch keys: the next EXEC does nothing if one of them changes before."),
+    Row::connection("UNWATCH", "", 0..=0, unwatch)
+        .group(Group::Transactions)
+        .flags(&[Flag::LoadingOk])
+        .example("UNWATCH")
+        .summary("Unwatch all keys."),
 ];
 
 fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use futures_util::future::BoxFuture;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row, stream};
+use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{ANY, Command, Flag, Group, KeyFlag, KeySpec, Scope};
+use crate::command::row::Row;
+use crate::command::spec::{ANY, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::subcommands::other_subcommand;
 use crate::model::entry::Entry;
@@ -19,72 +20,59 @@ use crate::protocol::resp::whole_number;
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::admin("SAVE", "", 0..=0)
-            .on(Scope::Keyspace)
-            .flags(&[Flag::NotInMulti])
-            .example("SAVE")
-            .summary("Write all pairs to store.json now; answers when they are safely on disk."),
-        save,
-    ),
-    Row(
-        Command::admin("BGSAVE", "[SCHEDULE]", 0..=ANY)
-            .on(Scope::Keyspace)
-            .flags(&[Flag::NotInMulti])
-            .example("BGSAVE")
-            .summary("Begin to write all pairs to store.json; answers at once."),
-        bgsave,
-    ),
-    Row(
-        Command::admin("LASTSAVE", "", 0..=0)
-            .example("LASTSAVE")
-            .summary("Return when store.json was last written, in seconds since 1970."),
-        lastsave,
-    ),
-    Row(
-        Command::read("MEMORY", "USAGE <key> [SAMPLES <number>] | DOCTOR", 1..=ANY)
-            .group(Group::Server)
-            .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
-            .example("MEMORY USAGE name")
-            .summary("Count the bytes that a pair takes in memory."),
+    Row::admin("SAVE", "", 0..=0, save)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::NotInMulti])
+        .example("SAVE")
+        .summary("Write all pairs to store.json now; answers when they are safely on disk."),
+    Row::admin("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
+        .on(Scope::Keyspace)
+        .flags(&[Flag::NotInMulti])
+        .example("BGSAVE")
+        .summary("Begin to write all pairs to store.json; answers at once."),
+    Row::admin("LASTSAVE", "", 0..=0, lastsave)
+        .example("LASTSAVE")
+        .summary("Return when store.json was last written, in seconds since 1970."),
+    Row::read(
+        "MEMORY",
+        "USAGE <key> [SAMPLES <number>] | DOCTOR",
+        1..=ANY,
         memory,
-    ),
-    Row(
-        Command::read(
-            "OBJECT",
-            "ENCODING <key> | REFCOUNT <key> | IDLETIME <key> | FREQ <key>",
-            1..=ANY,
-        )
-        .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
-        .example("OBJECT ENCODING age")
-        .summary("Return how Redis would store a value."),
+    )
+    .group(Group::Server)
+    .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
+    .example("MEMORY USAGE name")
+    .summary("Count the bytes that a pair takes in memory."),
+    Row::read(
+        "OBJECT",
+        "ENCODING <key> | REFCOUNT <key> | IDLETIME <key> | FREQ <key>",
+        1..=ANY,
         object,
-    ),
-    Row(
-        Command::connection("TIME", "", 0..=0)
-            .group(Group::Server)
-            .flags(&[Flag::LoadingOk])
-            .example("TIME")
-            .summary(
-                "Return the time: seconds since 1970, and the microseconds of the current second.",
-            ),
-        time,
-    ),
-    Row(
-        Command::connection("WAIT", "<replicas> <ms>", 2..=2)
-            .group(Group::Generic)
-            .flags(&[Flag::LoadingOk])
-            .example("WAIT 1 100")
-            .summary("Count the replicas that have all changes: there are none."),
-        wait,
-    ),
-    Row(
-        Command::admin("SHUTDOWN", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", 0..=ANY)
-            .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous])
-            .example("SHUTDOWN ABORT")
-            .summary("Stop the server: it answers the requests it has received, saves, and exits."),
+    )
+    .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
+    .example("OBJECT ENCODING age")
+    .summary("Return how Redis would store a value."),
+    Row::connection("TIME", "", 0..=0, time)
+        .group(Group::Server)
+        .flags(&[Flag::LoadingOk])
+        .example("TIME")
+        .summary(
+            "Return the time: seconds since 1970, and the microseconds of the current second.",
+        ),
+    Row::connection("WAIT", "<replicas> <ms>", 2..=2, wait)
+        .group(Group::Generic)
+        .flags(&[Flag::LoadingOk])
+        .example("WAIT 1 100")
+        .summary("Count the replicas that have all changes: there are none."),
+    Row::admin(
+        "SHUTDOWN",
+        "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        0..=ANY,
         shutdown,
-    ),
+    )
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous])
+    .example("SHUTDOWN ABORT")
+    .summary("Stop the server: it answers the requests it has received, saves, and exits."),
 ];
 
 fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {

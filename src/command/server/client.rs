@@ -5,45 +5,66 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::Client;
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
 use crate::command::server::figures::REDIS_VERSION;
 use crate::command::service::Service;
 use crate::command::session::Session;
-use crate::command::spec::{ANY, Command, Flag};
+use crate::command::spec::{ANY, Flag};
 use crate::command::subcommands::other_subcommand;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::connection(
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row::connection(
         "CLIENT",
-        "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | LIST | INFO | KILL ... | NO-EVICT ON | NO-EVICT OFF",
-        1..=ANY)
+        "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | LIST | INFO | \
+         KILL ... | NO-EVICT ON | NO-EVICT OFF",
+        1..=ANY,
+        client,
+    )
     .flags(&[Flag::LoadingOk])
     .example("CLIENT GETNAME")
-    .summary("Name this connection, list connections, or close some."), client),
-Row(Command::connection("HELLO", "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]", 0..=ANY)
-        .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Secret, Flag::NoMonitor])
-        .example("HELLO 4")
-        .summary("Describe the server, and choose the version of RESP; for Redis clients."), hello),
-Row(Command::connection("AUTH", "[<user>] <password>", 1..=ANY)
+    .summary("Name this connection, list connections, or close some."),
+    Row::connection(
+        "HELLO",
+        "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]",
+        0..=ANY,
+        hello,
+    )
+    .flags(&[
+        Flag::LoadingOk,
+        Flag::NotInMulti,
+        Flag::Secret,
+        Flag::NoMonitor,
+    ])
+    .example("HELLO 4")
+    .summary("Describe the server, and choose the version of RESP; for Redis clients."),
+    Row::connection("AUTH", "[<user>] <password>", 1..=ANY, auth)
         .flags(&[Flag::LoadingOk, Flag::Secret, Flag::NoMonitor])
         .example("AUTH default any")
-        .summary("Authenticate with a password; none is required."), auth),
-Row(Command::connection("SELECT", "<number>", 1..=1)
+        .summary("Authenticate with a password; none is required."),
+    Row::connection("SELECT", "<number>", 1..=1, select)
         .flags(&[Flag::LoadingOk])
         .example("SELECT 0")
-        .summary("Select a database; there is one, with number 0."), select),
-Row(Command::admin("MONITOR", "", 0..=0)
-        .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Receives, Flag::NoMonitor])
+        .summary("Select a database; there is one, with number 0."),
+    Row::admin("MONITOR", "", 0..=0, monitor)
+        .flags(&[
+            Flag::LoadingOk,
+            Flag::NotInMulti,
+            Flag::Receives,
+            Flag::NoMonitor,
+        ])
         .example("MONITOR")
-        .summary("Receive every request that the server executes from now on."), monitor),
-Row(Command::connection("RESET", "", 0..=0)
+        .summary("Receive every request that the server executes from now on."),
+    Row::connection("RESET", "", 0..=0, reset)
         .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
         .example("RESET")
-        .summary("Return this connection to its initial state."), reset)];
+        .summary("Return this connection to its initial state."),
+];
 
 /// What CLIENT does.
 const OF_CLIENT: &[&str] = &[

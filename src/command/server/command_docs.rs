@@ -4,24 +4,29 @@
 //! does not hold.
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::lookup::CommandList;
 use crate::command::refusals::bad_argument;
 use crate::command::replies::Replies;
+use crate::command::row::Row;
 use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
 use crate::command::subcommands::other_subcommand;
 use crate::command::usage::{self, Argument, ArgumentType};
 use crate::protocol::{Dialect, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::connection(
-        "COMMAND",
-        "[COUNT | LIST [FILTERBY ACLCAT <category> | FILTERBY PATTERN <pattern>] | INFO [<name> ...] | DOCS [<name> ...] | GETKEYS <name> <argument> ... | GETKEYSANDFLAGS <name> <argument> ...]",
-        0..=ANY)
-    .group(Group::Server)
-    .flags(&[Flag::LoadingOk])
-    .example("COMMAND GETKEYS MSET a 1 b 2")
-    .summary("Describe the commands; for Redis clients."), command)];
+pub(in crate::command) const ROWS: &[Row] = &[Row::connection(
+    "COMMAND",
+    "[COUNT | LIST [FILTERBY ACLCAT <category> | FILTERBY PATTERN <pattern>] | INFO \
+     [<name> ...] | DOCS [<name> ...] | GETKEYS <name> <argument> ... | \
+     GETKEYSANDFLAGS <name> <argument> ...]",
+    0..=ANY,
+    command,
+)
+.group(Group::Server)
+.flags(&[Flag::LoadingOk])
+.example("COMMAND GETKEYS MSET a 1 b 2")
+.summary("Describe the commands; for Redis clients.")];
 
 /// The version of PyKV that has all of these commands first.
 const SINCE: &str = "0.1.0";

@@ -5,22 +5,26 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{ANY, Command, Flag};
+use crate::command::row::Row;
+use crate::command::spec::{ANY, Flag};
 use crate::command::subcommands::other_subcommand;
 use crate::config::{SETTINGS, Setting, Shown, Values};
 use crate::protocol::resp::whole_number;
 use crate::protocol::{ErrorReply, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(Command::admin(
+pub(in crate::command) const ROWS: &[Row] = &[Row::admin(
     "CONFIG",
-    "GET <pattern> [<pattern> ...] | SET <name> <value> [<name> <value> ...] | RESETSTAT | REWRITE",
-    1..=ANY)
+    "GET <pattern> [<pattern> ...] | SET <name> <value> [<name> <value> ...] | \
+     RESETSTAT | REWRITE",
+    1..=ANY,
+    config,
+)
 .flags(&[Flag::LoadingOk])
 .example("CONFIG SET slowlog-max-len 128")
-.summary("Show settings under Redis's names, and change some."), config)];
+.summary("Show settings under Redis's names, and change some.")];
 
 fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {

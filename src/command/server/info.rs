@@ -4,19 +4,18 @@
 //! not known is 0, and a text that is not known is left out.
 //! Source: <https://redis.io/docs/latest/commands/info/>.
 
-use crate::command::call::{Answer, Arguments, Call, Row};
+use crate::command::call::{Answer, Arguments, Call};
+use crate::command::row::Row;
 use crate::command::server::figures::{FigureValue, Kind, Sample};
-use crate::command::spec::{ANY, Command, Flag, Group};
+use crate::command::spec::{ANY, Flag, Group};
 use crate::protocol::{Figure, Reply};
 
-pub(in crate::command) const ROWS: &[Row] = &[Row(
-    Command::connection("INFO", "[<section> ...]", 0..=ANY)
+pub(in crate::command) const ROWS: &[Row] =
+    &[Row::connection("INFO", "[<section> ...]", 0..=ANY, info)
         .group(Group::Server)
         .flags(&[Flag::LoadingOk])
         .example("INFO replication cluster")
-        .summary("Show the server's figures, under the names that Redis's tools read."),
-    info,
-)];
+        .summary("Show the server's figures, under the names that Redis's tools read.")];
 
 /// The sections, and whether they are shown without being asked for.
 const SECTIONS: &[(&str, bool)] = &[

@@ -3,32 +3,28 @@
 //! In: requests that name many keys, and their times. Out: the last slow ones. Promise: a request of one key is not timed: two
 //! looks at the clock would cost it a tenth of its speed.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{ANY, Command, Flag};
+use crate::command::row::Row;
+use crate::command::spec::{ANY, Flag};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::admin("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY)
-            .flags(&[Flag::LoadingOk])
-            .example("SLOWLOG LEN")
-            .summary("Show the last slow requests, of those that act on any number of keys."),
-        slowlog,
-    ),
-    Row(
-        Command::admin(
-            "LATENCY",
-            "LATEST | HISTORY <event> | RESET | DOCTOR",
-            1..=ANY,
-        )
+    Row::admin("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY, slowlog)
         .flags(&[Flag::LoadingOk])
-        .example("LATENCY LATEST")
-        .summary("List latency events, under Redis's name; none is recorded."),
+        .example("SLOWLOG LEN")
+        .summary("Show the last slow requests, of those that act on any number of keys."),
+    Row::admin(
+        "LATENCY",
+        "LATEST | HISTORY <event> | RESET | DOCTOR",
+        1..=ANY,
         latency,
-    ),
+    )
+    .flags(&[Flag::LoadingOk])
+    .example("LATENCY LATEST")
+    .summary("List latency events, under Redis's name; none is recorded."),
 ];
 
 /// How many are told of unless more are asked for.

@@ -2,50 +2,36 @@
 //!
 //! In: words. Out: figures, the table of commands, or the words themselves.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, Row};
+use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::row::Row;
 use crate::command::server::figures::{FigureValue, Kind, Sample};
 use crate::command::spec::{ANY, Command, Dialects, Flag, Group};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row(
-        Command::connection("STATS", "", 0..=0)
-            .group(Group::Server)
-            .flags(&[Flag::NotInMulti])
-            .only(Dialects::Line)
-            .example("STATS")
-            .summary("Show the server's figures."),
-        stats,
-    ),
-    Row(
-        Command::connection("PING", "[<message>]", 0..=1)
-            .flags(&[Flag::SubscribedOk])
-            .example("PING")
-            .summary("Check that the server is there; answers with the message, if one is given."),
-        ping,
-    ),
-    Row(
-        Command::connection("ECHO", "<message>", 1..=1)
-            .example("ECHO \"hello there\"")
-            .summary("Return the message."),
-        echo,
-    ),
-    Row(
-        Command::connection("HELP", "[<command>]", 0..=1)
-            .group(Group::Server)
-            .flags(&[Flag::NotInMulti])
-            .only(Dialects::Line)
-            .example("HELP")
-            .summary("List the commands, or explain one."),
-        help,
-    ),
-    Row(
-        Command::connection("QUIT", "", 0..=ANY)
-            .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
-            .example("QUIT")
-            .summary("Answer, then close this connection."),
-        quit,
-    ),
+    Row::connection("STATS", "", 0..=0, stats)
+        .group(Group::Server)
+        .flags(&[Flag::NotInMulti])
+        .only(Dialects::Line)
+        .example("STATS")
+        .summary("Show the server's figures."),
+    Row::connection("PING", "[<message>]", 0..=1, ping)
+        .flags(&[Flag::SubscribedOk])
+        .example("PING")
+        .summary("Check that the server is there; answers with the message, if one is given."),
+    Row::connection("ECHO", "<message>", 1..=1, echo)
+        .example("ECHO \"hello there\"")
+        .summary("Return the message."),
+    Row::connection("HELP", "[<command>]", 0..=1, help)
+        .group(Group::Server)
+        .flags(&[Flag::NotInMulti])
+        .only(Dialects::Line)
+        .example("HELP")
+        .summary("List the commands, or explain one."),
+    Row::connection("QUIT", "", 0..=ANY, quit)
+        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
+        .example("QUIT")
+        .summary("Answer, then close this connection."),
 ];
 
 fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

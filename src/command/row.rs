@@ -1,0 +1,152 @@
+//! A row of the table of commands, written as one chain of calls: a constructor for the access class, then what differs from the
+//! defaults.
+//!
+//! In: what each family of commands writes above its handlers. Out: a [`Command`] and its handler.
+
+use std::ops::RangeInclusive;
+
+use super::call::Handler;
+use super::spec::{Access, Command, Dialects, Flag, FlagSet, Group, KeySpec, Scope};
+
+/// A command and its handler.
+pub(super) struct Row {
+    pub command: Command,
+    pub handler: Handler,
+}
+
+type Arity = RangeInclusive<usize>;
+type Text = &'static str;
+
+impl Row {
+    /// Begins the row of a command that reads pairs, of group `Generic`.
+    pub const fn read(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        Self::new(
+            (Access::Read, Group::Generic),
+            (name, usage),
+            arity,
+            handler,
+        )
+    }
+
+    /// Begins the row of a command that changes pairs, of group `Generic`.
+    pub const fn write(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        Self::new(
+            (Access::Write, Group::Generic),
+            (name, usage),
+            arity,
+            handler,
+        )
+    }
+
+    /// Begins the row of a command that controls the server, of group `Server`.
+    pub const fn admin(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        Self::new(
+            (Access::Admin, Group::Server),
+            (name, usage),
+            arity,
+            handler,
+        )
+    }
+
+    /// Begins the row of a command that touches no pair, of group `Connection`.
+    pub const fn connection(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        let class = (Access::Connection, Group::Connection);
+        Self::new(class, (name, usage), arity, handler)
+    }
+
+    /// Begins the row of a command for channels, of group `PubSub`.
+    pub const fn pubsub(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        Self::new(
+            (Access::PubSub, Group::PubSub),
+            (name, usage),
+            arity,
+            handler,
+        )
+    }
+
+    const fn new(
+        (access, group): (Access, Group),
+        (name, usage): (Text, Text),
+        arity: Arity,
+        handler: Handler,
+    ) -> Self {
+        let command = Command {
+            name,
+            usage,
+            summary: "",
+            example: "",
+            arity,
+            rest_at: None,
+            access,
+            group,
+            scope: Scope::Nothing,
+            batchable: None,
+            dialects: Dialects::All,
+            flags: FlagSet::of(&[]),
+            first_key: 0,
+            keys_end: 0,
+            key_step: 1,
+        };
+        Self { command, handler }
+    }
+
+    /// Adds what the command does, in a sentence.
+    pub const fn summary(mut self, summary: Text) -> Self {
+        self.command.summary = summary;
+        self
+    }
+
+    /// Adds a line that calls the command.
+    pub const fn example(mut self, line: Text) -> Self {
+        self.command.example = line;
+        self
+    }
+
+    /// Moves the command to another group.
+    pub const fn group(mut self, group: Group) -> Self {
+        self.command.group = group;
+        self
+    }
+
+    /// Adds the specs of its keys. Together they must be one range with one step, which a test checks.
+    pub const fn on_keys(mut self, specs: &'static [KeySpec]) -> Self {
+        let (first, last) = (specs[0], specs[specs.len() - 1]);
+        self.command.first_key = first.first;
+        self.command.key_step = first.step;
+        self.command.keys_end = match last.last {
+            Some(last) => last + 1,
+            None => usize::MAX,
+        };
+        self.on(Scope::Keys(specs))
+    }
+
+    /// Adds what the command acts on.
+    pub const fn on(mut self, scope: Scope) -> Self {
+        self.command.scope = scope;
+        self
+    }
+
+    /// Sets flags.
+    pub const fn flags(mut self, flags: &[Flag]) -> Self {
+        self.command.flags = FlagSet::of(flags);
+        self
+    }
+
+    /// Lets a request with so many arguments share the locks of a batch: it only reads its key, or stores a value under it.
+    pub const fn batchable(mut self, arguments: usize) -> Self {
+        self.command.batchable = Some(arguments);
+        self
+    }
+
+    /// Gives the rest of a line to the argument at this place.
+    pub const fn rest_at(mut self, place: usize) -> Self {
+        self.command.rest_at = Some(place);
+        self
+    }
+
+    /// Limits the command to some dialects.
+    pub const fn only(mut self, dialects: Dialects) -> Self {
+        self.command.dialects = dialects;
+        self
+    }
+}
