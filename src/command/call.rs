@@ -1,8 +1,7 @@
-//! One execution of one command: what its handler works with, and what is done around every handler.
+//! A call: one execution of a command, with the checks and the observation around every handler.
 //!
-//! In: a row of the table and its arguments. Out: replies, or a stream of them. Promises: every command, alone or in a transaction,
-//! of whichever door, passes the same checks and is counted, shown to MONITOR, timed and noted in one place
-//! ([`Call::perform`]).
+//! In: a command and its arguments. Out: replies, or a stream of them. Promise: every command, alone or in a transaction and from
+//! any interface, is checked, shown to MONITOR, timed and observed in one place ([`Call::perform`]).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,20 +21,20 @@ use crate::metrics::counters::Tally;
 use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
-/// The result of a handler; an error is written as the reply.
+/// Result of a handler; an error is sent as the reply.
 pub(super) type Answer = Result<Outcome, ErrorReply>;
 
 /// Executes a command.
 pub(super) type Handler = fn(&mut Call<'_, '_>, &Arguments<'_>) -> Answer;
 
-/// The way on after a handler.
+/// What the caller has to do after a handler.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The reply has been written.
+    /// Nothing: the reply is in the sink.
     Done,
-    /// The reply comes from this stream.
+    /// Pull the reply from this stream.
     Stream(Stream),
-    /// The reply has been written; the connection is to be closed.
+    /// Close the connection, once the reply, which is in the sink, has been sent.
     Close,
 }
 
@@ -47,25 +46,25 @@ pub(super) struct Call<'a, 'e> {
     pub barrier: &'a mut Barrier,
     pub replies: &'a mut dyn Replies,
     pub command: &'static Command,
-    /// The place of the command in the table.
+    /// Place of the command in the table.
     pub place: usize,
-    /// The handlers of all commands.
+    /// Handlers of all commands. The table refers to the handlers, so that they cannot refer to the table.
     pub handlers: &'static [Handler],
     pub dialect: Dialect,
     /// The transaction that the call is part of, if any.
     pub transaction: Option<&'a mut WriteTransaction<'e>>,
-    /// The batch of requests that the call shares locks with, if any, and its place there.
+    /// The batch whose locks the call shares, if any, and its place there.
     pub locked: Option<(&'a mut Option<LockedBatch<'e>>, usize)>,
     pub status: Status,
-    /// The reply tells of a change, made or found unnecessary: it must not leave if the change is not durable.
+    /// True if the reply reports a change, made or found unnecessary: it must not be sent if the change cannot be made durable.
     pub tells_of_change: bool,
 }
 
 impl<'a> Call<'a, '_> {
-    /// Checks and runs the command, and notes it.
+    /// Checks, executes and observes the command.
     ///
     /// # Errors
-    /// The handler's; that of [`permission::check`]; `BUSY` while the data is being loaded, if the command needs it.
+    /// Those of the handler and of [`permission::check`]; `BUSY` while the data is being loaded, if the command needs it.
     pub fn perform(&mut self, arguments: &Arguments<'_>) -> Answer {
         permission::check(self.session, self.command, arguments)?;
         if self.command.needs_data() {
@@ -73,11 +72,11 @@ impl<'a> Call<'a, '_> {
         }
         self.tells_of_change = self.command.is_write();
         let handler = self.handlers[self.place];
-        let is_noted = self.command.is_timed() || self.service.recent_requests.is_watched();
+        let is_observed = self.command.is_timed() || self.service.recent_requests.is_watched();
         if self.service.clients.is_monitored() {
             self.show(arguments);
         }
-        if !is_noted {
+        if !is_observed {
             return handler(self, arguments);
         }
         let started = Instant::now();
@@ -114,16 +113,16 @@ impl<'a> Call<'a, '_> {
     /// Returns the client of the text port or the console.
     ///
     /// # Errors
-    /// `DENIED`: the request came through a door that keeps no connection.
+    /// `DENIED` for a request from an interface without connections, such as HTTP.
     pub fn client(&self) -> Result<Arc<Client>, ErrorReply> {
         let client = self.session.client.clone();
         client.ok_or_else(|| ErrorReply::new(ErrorCode::Denied, "this is no connection of its own"))
     }
 
-    /// Returns the data.
+    /// Returns the engine.
     ///
     /// # Errors
-    /// `BUSY` while it is being loaded.
+    /// `BUSY` while the data is being loaded.
     pub fn engine(&self) -> Result<&'a Arc<Engine>, ErrorReply> {
         self.service.engine()
     }
@@ -142,7 +141,7 @@ impl<'a> Call<'a, '_> {
         }
     }
 
-    /// Shows the value of a key, unless it is so long that it should not be copied.
+    /// Reads a key: passes its value to `show`, unless it is so long that it should not be copied.
     ///
     /// # Errors
     /// `BUSY` while the data is being loaded.
@@ -152,7 +151,7 @@ impl<'a> Call<'a, '_> {
         mut show: impl FnMut(&mut Self, Value<'_>),
     ) -> Result<ReadOutcome, ErrorReply> {
         if let Some((locked, place)) = self.locked.take() {
-            // Taken meanwhile, as `show` borrows all of the call.
+            // Taken out meanwhile, as `show` borrows the whole call.
             let read = locked
                 .as_ref()
                 .map(|locked| locked.read(place, key, |value| show(self, value)));
@@ -169,7 +168,7 @@ impl<'a> Call<'a, '_> {
             self.barrier.raise(barrier);
             return Ok(read);
         };
-        // Replies of a transaction are made under its locks, whole.
+        // The reply is written under the locks of the transaction, so a long value is copied, too.
         let entry = transaction.get(key);
         Ok(match entry {
             Some(entry) => {
@@ -183,7 +182,7 @@ impl<'a> Call<'a, '_> {
     /// Stores a value under a key; returns true if the key did not exist.
     ///
     /// # Errors
-    /// `DISK` while the disk refuses changes, `BUSY` while the data is being loaded. Nothing has changed then.
+    /// `DISK` while the disk refuses changes, `BUSY` while the data is being loaded. Nothing changes then.
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Result<bool, ErrorReply> {
         if let Some(transaction) = &mut self.transaction {
             return Ok(transaction.put(key, value));
@@ -194,10 +193,11 @@ impl<'a> Call<'a, '_> {
         Ok(self.engine()?.put(key, value, self.barrier)?)
     }
 
-    /// Reads and changes keys in one atomic step.
+    /// Reads and changes keys atomically.
     ///
     /// # Errors
-    /// Those of `decide`, `DISK`, `TOO_LARGE`, `BUSY`. Nothing has changed then.
+    /// Those of `decide`; `DISK` while the disk refuses changes, `TOO_LARGE` if the changes are too long for one record of the
+    /// journal, `BUSY` while the data is being loaded. Nothing changes then.
     pub fn change<R>(
         &mut self,
         keys: &[Key<'_>],
@@ -213,21 +213,21 @@ impl<'a> Call<'a, '_> {
         }
         self.release_locks();
         let mut transaction = self.engine()?.begin(keys);
-        // A decision tells of the keys even where it changes nothing.
+        // The reply depends on what was read even if nothing changes.
         self.barrier.raise(transaction.seen());
         let found = decide(&mut transaction)?;
         transaction.commit(self.barrier)?;
         Ok(found)
     }
 
-    /// Gives up the locks that the call shares, as it takes its own.
+    /// Releases the locks that the call shares with a batch, before it takes its own.
     pub fn release_locks(&mut self) {
         if let Some(locked) = self.locked.take().and_then(|(locked, _)| locked.take()) {
             self.barrier.raise(locked.finish());
         }
     }
 
-    /// Returns the error for arguments that do not fit together.
+    /// Returns the error `ARGS`, for arguments that are unknown or contradict each other.
     pub fn syntax_error(&self) -> ErrorReply {
         let message = match self.dialect {
             Dialect::Line => {
@@ -248,7 +248,7 @@ pub(super) fn stream(source: impl Source + 'static) -> Answer {
 /// Parses arguments as keys.
 ///
 /// # Errors
-/// `TOO_LARGE` and `TEXT`, of the first that is none.
+/// `TOO_LARGE` for a key over the limit, `TEXT` for one that is not UTF-8.
 pub(super) fn keys_of<'a>(arguments: &'a Arguments<'_>) -> Result<Vec<Key<'a>>, ErrorReply> {
     arguments
         .iter()

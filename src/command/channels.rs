@@ -11,22 +11,23 @@ use super::clients::{Client, OutboxMessage};
 use super::glob::Pattern;
 use crate::model::KEY_BYTES_MAX;
 
-/// The longest name of a channel, as of a key.
+/// Maximum length of a channel's name in bytes: that of a key.
 pub const CHANNEL_BYTES_MAX: usize = KEY_BYTES_MAX;
-/// The most channels and patterns that one client listens to: each is kept in memory.
+/// Maximum number of subscriptions of one client, to bound their memory.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-/// The subscribers of one channel or pattern, by client id.
+/// Subscribers of one channel or pattern, by client number.
 pub(super) type Subscribers = BTreeMap<u64, Arc<Client>>;
 
-/// The subscribers of all channels and patterns.
+/// Subscribers of all channels and patterns.
 #[derive(Debug, Default)]
 pub struct Channels {
     pub(super) channels: RwLock<HashMap<Box<[u8]>, Subscribers>>,
     pub(super) patterns: RwLock<HashMap<Pattern, Subscribers>>,
 }
 
-pub(super) fn join<N: Hash + Eq>(
+/// Adds a subscriber to a channel or pattern.
+pub(super) fn add_subscriber<N: Hash + Eq>(
     all: &RwLock<HashMap<N, Subscribers>>,
     name: N,
     client: &Arc<Client>,
@@ -36,7 +37,8 @@ pub(super) fn join<N: Hash + Eq>(
     subscribers.insert(client.id, Arc::clone(client));
 }
 
-pub(super) fn leave<N: Hash + Eq>(
+/// Removes a subscriber from a channel or pattern.
+pub(super) fn remove_subscriber<N: Hash + Eq>(
     all: &RwLock<HashMap<N, Subscribers>>,
     name: &N,
     client: &Client,
@@ -51,7 +53,7 @@ pub(super) fn leave<N: Hash + Eq>(
 }
 
 impl Channels {
-    /// Sends a message; returns the number of its receivers.
+    /// Posts a message to all subscribers of a channel. Returns the number of receivers.
     pub(super) fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
         let (channel, payload): (Arc<[u8]>, Arc<[u8]>) = (channel.into(), payload.into());
         let mut receivers = 0;
@@ -61,11 +63,8 @@ impl Channels {
             client.post(OutboxMessage::Published(pattern, channel, payload));
         };
         let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        for client in channels
-            .get(&*channel)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-        {
+        let subscribers = channels.get(&*channel);
+        for client in subscribers.into_iter().flat_map(BTreeMap::values) {
             post(client, None);
         }
         let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
-//! Who is connected, and what comes to a client by itself.
+//! The connected clients, and the outbox of each.
 //!
-//! In: connections, and messages for them. Out: the list of clients; for each a mailbox that its connection empties. Promise:
-//! nobody waits for a client that does not read: one whose mailbox overflows is disconnected, as what it missed could not be
-//! told otherwise.
+//! In: connections, and messages for them. Out: the list of clients; for each an outbox, which its connection sends. Promise: no
+//! sender waits for a client that does not read; a client whose outbox overflows is disconnected, as it could not otherwise know
+//! that it has missed messages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -19,20 +19,20 @@ use futures_util::task::AtomicWaker;
 use crate::model::now_ms;
 use crate::protocol::Reply;
 
-/// The most bytes that wait for one client, as in Redis for those that subscribe.
+/// Maximum length of an outbox in bytes, Redis's limit for subscribers.
 pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 
-/// What comes to a client by itself.
+/// A push from other clients.
 #[derive(Debug)]
 pub enum OutboxMessage {
-    /// Published to a channel; the pattern by which it came here, if any.
+    /// A published message: the pattern that matched, if any, channel and payload.
     Published(Option<Box<[u8]>>, Arc<[u8]>, Arc<[u8]>),
-    /// A request of somebody, for MONITOR.
+    /// A request of any client, for MONITOR.
     Request(Arc<str>),
 }
 
 impl OutboxMessage {
-    /// Returns the message as a push.
+    /// Returns the message as a reply.
     #[must_use]
     pub fn reply(&self) -> Reply<'_> {
         match self {
@@ -56,37 +56,37 @@ impl OutboxMessage {
     }
 }
 
-/// One client of the text port, as others see it.
+/// The part of a connection's state that other connections access.
 #[derive(Debug)]
 pub struct Client {
-    /// Its number; no other has had it.
+    /// Number of the client, never reused.
     pub id: u64,
     pub(super) address: SocketAddr,
     pub(super) local_address: SocketAddr,
-    pub(super) since: Instant,
-    /// When it was last heard of, in seconds of the clock of all clients.
-    heard_seconds: AtomicU64,
+    pub(super) connected_at: Instant,
+    /// Time at which it last sent something, in seconds of [`Clients::seconds`].
+    active_seconds: AtomicU64,
     pub(super) names: Mutex<Names>,
-    /// The place in the table of its last command, counted from 1.
+    /// Place in the table of its last command, counted from 1; 0 before the first.
     pub(super) command: AtomicUsize,
-    /// How many requests wait for EXEC; -1 without a transaction.
+    /// Number of queued requests; -1 without a transaction.
     pub(super) queued: AtomicI64,
-    /// How many channels, and how many patterns it listens to.
+    /// Numbers of subscribed channels and patterns.
     pub(super) subscriptions: (AtomicUsize, AtomicUsize),
-    /// 2 or 3.
+    /// Version of RESP: 2 or 3.
     pub(super) resp: AtomicUsize,
-    /// Whether it has to go, and whether only what it has sent already is to be answered.
+    /// True if it is to be disconnected at once.
     is_killed: AtomicBool,
+    /// True if it is to be disconnected once the requests that it has sent are answered.
     is_draining: AtomicBool,
     outbox: Mutex<Outbox>,
-    /// How many messages wait.
+    /// Number of messages in the outbox, to be read without its lock.
     waiting: AtomicUsize,
-    /// Wakes its connection, to look at all these. (One waker for all: each that a connection waited for by itself would cost
-    /// it some locks for every request.)
+    /// Waker of its connection, for all of these: a separate one for each would cost the connection a lock for every request.
     waker: AtomicWaker,
 }
 
-/// What a client has said of itself.
+/// Names that a client has given itself.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Names {
     pub(super) name: String,
@@ -101,14 +101,14 @@ struct Outbox {
 }
 
 impl Client {
-    /// Lets it have a message, as soon as its connection comes to it.
+    /// Appends a message to the outbox; disconnects the client if the outbox overflows.
     pub(super) fn post(&self, message: OutboxMessage) {
         let mut outbox = self.outbox();
         outbox.bytes += message.bytes();
         if outbox.bytes > OUTBOX_BYTES_MAX {
             outbox.messages.clear();
             drop(outbox);
-            self.end();
+            self.kill();
             return;
         }
         outbox.messages.push_back(message);
@@ -117,37 +117,38 @@ impl Client {
         self.waker.wake();
     }
 
-    /// It has to go.
-    pub fn end(&self) {
+    /// Disconnects the client at once.
+    pub fn kill(&self) {
         self.is_killed.store(true, Release);
         self.waker.wake();
     }
 
-    /// Only what it has sent already is to be answered.
+    /// Disconnects the client once the requests that it has sent are answered.
     fn drain(&self) {
         self.is_draining.store(true, Release);
         self.waker.wake();
     }
 
-    /// Has this task woken when there is something to look at; whether its client has to go.
-    pub fn listen(&self, context: &Context<'_>) -> bool {
+    /// Registers the task of the connection, to be woken for messages and disconnection. Returns true if the client is to be
+    /// disconnected at once.
+    pub fn poll_killed(&self, context: &Context<'_>) -> bool {
         self.waker.register(context.waker());
         self.is_killed.load(Acquire)
     }
 
-    /// Whether only what it has sent already is to be answered.
+    /// Returns true if only the requests that it has sent already are to be answered.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Acquire)
     }
 
-    /// Whether there is outbox. One that was sent before this client's next request was, is seen.
+    /// Returns true if the outbox has messages, including all that were posted before the client sent its next request.
     #[must_use]
     pub fn has_messages(&self) -> bool {
         self.waiting.load(Acquire) > 0
     }
 
-    /// The next message.
+    /// Removes the first message from the outbox.
     #[must_use]
     pub fn take_message(&self) -> Option<OutboxMessage> {
         let mut outbox = self.outbox();
@@ -160,7 +161,7 @@ impl Client {
         Some(message)
     }
 
-    /// Forgets what has not been sent.
+    /// Empties the outbox.
     pub(super) fn clear_outbox(&self) {
         *self.outbox() = Outbox::default();
         self.waiting.store(0, Relaxed);
@@ -179,30 +180,30 @@ impl Client {
     }
 }
 
-/// All clients, by number, and those of them that watch all requests.
+/// All clients, by number, and those that use MONITOR.
 #[derive(Debug, Default)]
 pub struct Clients {
     last_id: AtomicU64,
     all: RwLock<BTreeMap<u64, Arc<Client>>>,
     monitors: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// How many watch: looked at for every request.
+    /// Number of monitors, which every request reads without a lock.
     monitor_count: AtomicUsize,
-    /// Seconds since the start: to ask the system for the time at each request would cost more than it is worth.
+    /// Seconds since the start, counted by [`Clients::tick`]: reading the clock for each request would be slower.
     seconds: AtomicU64,
-    /// Whether the server is stopping; set under the lock of `all`.
+    /// True during the shutdown; set under the lock of `all`.
     is_stopping: AtomicBool,
 }
 
 impl Clients {
-    /// A client has come.
-    pub fn enter(&self, address: SocketAddr, local_address: SocketAddr) -> Arc<Client> {
+    /// Adds a client that has connected.
+    pub fn add(&self, address: SocketAddr, local_address: SocketAddr) -> Arc<Client> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let client = Arc::new(Client {
             id: self.last_id.fetch_add(1, Relaxed) + 1,
             address,
             local_address,
-            since: Instant::now(),
-            heard_seconds: AtomicU64::new(self.seconds.load(Relaxed)),
+            connected_at: Instant::now(),
+            active_seconds: AtomicU64::new(self.seconds.load(Relaxed)),
             names: Mutex::default(),
             command: AtomicUsize::default(),
             queued: AtomicI64::new(-1),
@@ -218,25 +219,25 @@ impl Clients {
         client
     }
 
-    /// A second has gone by.
+    /// Advances the clock by one second.
     pub fn tick(&self) {
         self.seconds.fetch_add(1, Relaxed);
     }
 
-    /// A client has sent something.
-    pub fn heard_of(&self, client: &Client) {
+    /// Notes that a client has sent something.
+    pub fn note_activity(&self, client: &Client) {
         let seconds = self.seconds.load(Relaxed);
-        client.heard_seconds.store(seconds, Relaxed);
+        client.active_seconds.store(seconds, Relaxed);
     }
 
-    /// For how long nothing has come from a client.
+    /// Returns the seconds since a client last sent something.
     pub(super) fn idle_seconds(&self, client: &Client) -> u64 {
-        let heard = client.heard_seconds.load(Relaxed);
-        self.seconds.load(Relaxed).saturating_sub(heard)
+        let active = client.active_seconds.load(Relaxed);
+        self.seconds.load(Relaxed).saturating_sub(active)
     }
 
-    /// The server is stopping: of every client, also of those that may still come, only what it has sent is to be answered.
-    pub fn stop(&self) {
+    /// Begins the shutdown: disconnects every client, also those added later, once the requests that it has sent are answered.
+    pub fn drain_all(&self) {
         let all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         self.is_stopping.store(true, Relaxed);
         for client in all.values() {
@@ -244,54 +245,52 @@ impl Clients {
         }
     }
 
-    /// Every client has to go.
-    pub fn end(&self) {
+    /// Disconnects every client at once.
+    pub fn kill_all(&self) {
         for client in self.all() {
-            client.end();
+            client.kill();
         }
     }
 
-    /// It has gone.
-    pub fn leave(&self, client: &Client) {
+    /// Removes a client that has disconnected.
+    pub fn remove(&self, client: &Client) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         all.remove(&client.id);
         drop(all);
         self.end_monitoring(client.id);
     }
 
-    /// Those that are there, oldest first.
+    /// Returns all clients, the oldest first.
     pub(super) fn all(&self) -> Vec<Arc<Client>> {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         all.values().cloned().collect()
     }
 
+    /// Begins to show all requests to a client.
     pub(super) fn monitor(&self, client: &Arc<Client>) {
-        let mut monitors = self
-            .monitors
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let monitors = self.monitors.write();
+        let mut monitors = monitors.unwrap_or_else(PoisonError::into_inner);
         monitors.insert(client.id, Arc::clone(client));
         self.monitor_count.store(monitors.len(), Relaxed);
     }
 
+    /// Ends showing requests to a client.
     pub(super) fn end_monitoring(&self, id: u64) {
         if self.is_monitored() {
-            let mut monitors = self
-                .monitors
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let monitors = self.monitors.write();
+            let mut monitors = monitors.unwrap_or_else(PoisonError::into_inner);
             monitors.remove(&id);
             self.monitor_count.store(monitors.len(), Relaxed);
         }
     }
 
-    /// Whether anybody watches all requests.
+    /// Returns true if any client uses MONITOR.
     #[must_use]
     pub fn is_monitored(&self) -> bool {
         self.monitor_count.load(Relaxed) > 0
     }
 
-    /// Shows a request to those who watch, as Redis writes it; one of HTTP has no address.
+    /// Posts a request to all monitors, in Redis's format; a request of HTTP has no address.
     pub fn show_request<'a>(
         &self,
         from: Option<SocketAddr>,

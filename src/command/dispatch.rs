@@ -1,7 +1,7 @@
-//! The dispatcher: the one way from a request to its replies, for every door.
+//! The dispatcher: executes requests, for every interface.
 //!
 //! In: prepared requests of a session. Out: replies in a sink, or a stream of them. Promises: every request is answered and counted
-//! once; a request of a transaction or a batch passes the same checks as one alone.
+//! once; a request of a transaction or a batch passes the same checks as a single one.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,8 +14,7 @@ use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
 use super::session::Session;
-use super::spec::Arguments;
-use super::spec::Command;
+use super::spec::{Arguments, Command};
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::Tally;
@@ -24,29 +23,29 @@ use crate::protocol::{Dialect, ErrorReply, Reply};
 /// The result of one request.
 #[derive(Debug)]
 pub struct Executed {
-    /// The way on.
+    /// What the caller has to do next.
     pub outcome: Outcome,
     /// The result in one word.
     pub status: Status,
-    /// The reply tells of a change, made or found unnecessary: it must not leave if the change cannot be made durable.
+    /// True if the reply reports a change, made or found unnecessary: it must not be sent if the change cannot be made durable.
     pub tells_of_change: bool,
 }
 
 /// Executes the requests of one session.
 #[derive(Debug)]
 pub struct Dispatcher<'a> {
-    /// The data and everything else that sessions share.
+    /// State that all sessions share.
     pub service: &'a Service,
-    /// The state of the client.
+    /// State of the client.
     pub session: &'a mut Session,
-    /// Counts what is executed.
+    /// Counts of the executed requests.
     pub tally: &'a mut Tally,
-    /// Raised to the last change that a reply tells of.
+    /// The last change that a reply depends on.
     pub barrier: &'a mut Barrier,
 }
 
 impl Dispatcher<'_> {
-    /// Executes one request. `locked` is the batch whose locks it shares, if any, and its place there.
+    /// Executes a request. `locked` is the batch whose locks it shares, if any, and its place there.
     pub fn execute(
         &mut self,
         dialect: Dialect,
@@ -94,8 +93,8 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Executes requests as one transaction, as EXEC does. If one of them is refused, nothing has changed, and its error is the
-    /// only reply. `is_too_long` refuses replies of so many bytes.
+    /// Executes requests as one transaction, as EXEC does. If one of them is refused, nothing changes, and its error is the only
+    /// reply. `is_too_long` returns the error for replies of that many bytes, if they are over the limit.
     pub fn execute_all(
         &mut self,
         dialect: Dialect,
@@ -104,7 +103,7 @@ impl Dispatcher<'_> {
         is_too_long: impl Fn(usize) -> Option<ErrorReply>,
         replies: &mut dyn Replies,
     ) -> Executed {
-        let parts: Result<Vec<TransactionRequest<'_>>, ErrorReply> = requests
+        let admitted: Result<Vec<TransactionRequest<'_>>, ErrorReply> = requests
             .iter()
             .map(|request| {
                 let arguments = batch.arguments(request);
@@ -134,7 +133,8 @@ impl Dispatcher<'_> {
             status: Status::Ok,
             tells_of_change: false,
         };
-        let done = parts.and_then(|parts| transaction::execute(&mut call, &parts, is_too_long));
+        let done =
+            admitted.and_then(|requests| transaction::execute(&mut call, &requests, is_too_long));
         let tells_of_change = call.tells_of_change;
         match done {
             Ok(()) => Executed {
@@ -156,8 +156,11 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Counts a request and checks what does not depend on the data: that the command exists and takes as many arguments, and
-    /// that it is allowed while subscribed.
+    /// Counts a request and checks what does not depend on the data: that the command exists, takes that many arguments and is
+    /// allowed while subscribed.
+    ///
+    /// # Errors
+    /// The error found by the preparation, or `ARGS`.
     fn admit(
         &mut self,
         dialect: Dialect,
@@ -171,7 +174,7 @@ impl Dispatcher<'_> {
         let (place, command) = match (&request.error, request.place.zip(request.command())) {
             (None, Some((place, command))) => (usize::from(place), command),
             (Some(error), _) => return Err((**error).clone()),
-            (None, None) => unreachable!("what is not in the table has an error"),
+            (None, None) => unreachable!("a request for no command has an error"),
         };
         if let Some(client) = &self.session.client {
             client.command.store(place + 1, Relaxed);

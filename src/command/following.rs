@@ -1,7 +1,7 @@
 //! The prefixes that a client follows, and their changes.
 //!
-//! In: prefixes, and what the journal tells of them. Out: changes, as pushes. Promise: a client that does not read its changes
-//! holds nobody up; what it misses is told by an error.
+//! In: prefixes, and their changes in the journal. Out: pushes. Promise: a client that does not read its changes delays no other;
+//! if it falls too far behind, following ends with an error.
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ use super::stream::{Pull, Pulled, Source, Stream};
 use crate::engine::{Changes, FollowError, Follower, OwnedChange};
 use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Reply};
 
-/// The most prefixes that one connection follows: for each the journal is read.
+/// Maximum number of prefixes that one connection follows, as the journal is read for each.
 pub const FOLLOWED_MAX: usize = 16;
 
-/// The prefixes that one client follows.
+/// Prefixes that one client follows.
 #[derive(Default)]
 pub struct Following {
-    /// One for each of `told`, in the same order.
+    /// One for each of `prefixes`, in the same order.
     followers: Vec<Follower>,
-    /// The prefix, and the dialect of its changes.
-    told: Vec<(String, Dialect)>,
+    /// Each prefix with the dialect of its changes.
+    prefixes: Vec<(String, Dialect)>,
 }
 
 impl fmt::Debug for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Following").field(&self.told).finish()
+        f.debug_tuple("Following").field(&self.prefixes).finish()
     }
 }
 
@@ -37,62 +37,58 @@ impl Following {
     /// Returns true if nothing is followed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.prefixes.is_empty()
     }
 
     /// Checks that one more prefix may be followed.
     ///
     /// # Errors
-    /// `ARGS`: it is followed already. `TOO_LARGE`: [`FOLLOWED_MAX`] are.
+    /// `ARGS` if the prefix is followed already, `TOO_LARGE` if [`FOLLOWED_MAX`] are.
     pub(super) fn admit(&self, prefix: &str) -> Result<(), ErrorReply> {
-        if self.told.iter().any(|(followed, _)| followed == prefix) {
+        if self.prefixes.iter().any(|(followed, _)| followed == prefix) {
             return Err(bad_argument(format!(
                 "'{prefix}' is followed already; UNFOLLOW it first"
             )));
         }
-        if self.told.len() == FOLLOWED_MAX {
+        if self.prefixes.len() == FOLLOWED_MAX {
             let message = format!("one connection may follow {FOLLOWED_MAX} prefixes");
             return Err(ErrorReply::new(ErrorCode::TooLarge, message));
         }
         Ok(())
     }
 
-    /// Adds a prefix; its changes are written in `dialect`.
+    /// Adds a prefix, whose changes are encoded in `dialect`.
     pub(super) fn add(&mut self, prefix: &str, dialect: Dialect, follower: Follower) {
         self.followers.push(follower);
-        self.told.push((prefix.to_owned(), dialect));
+        self.prefixes.push((prefix.to_owned(), dialect));
     }
 
-    /// Removes a prefix, or all; returns those that were followed.
+    /// Removes a prefix, or all. Returns the removed ones.
     pub(super) fn remove(&mut self, prefix: Option<&str>) -> Vec<String> {
+        let is_meant = |followed: &String| prefix.is_none_or(|prefix| followed == prefix);
         let mut removed = Vec::new();
-        let mut place = 0;
-        while place < self.told.len() {
-            if prefix.is_none_or(|prefix| self.told[place].0 == prefix) {
-                removed.push(self.remove_at(place).0);
-            } else {
-                place += 1;
-            }
+        while let Some(place) = self.prefixes.iter().position(|(one, _)| is_meant(one)) {
+            removed.push(self.remove_at(place).0);
         }
         removed
     }
 
     fn remove_at(&mut self, place: usize) -> (String, Dialect) {
         drop(self.followers.remove(place));
-        self.told.remove(place)
+        self.prefixes.remove(place)
     }
 
-    /// Waits for changes of any prefix. May be dropped at any time without losing one.
+    /// Waits for changes of any prefix. Cancel safe: dropping the future loses no change.
     pub async fn next(&mut self) -> Followed {
         Follower::next_of(&mut self.followers).await
     }
 
-    /// Returns the changes as a stream of pushes, and its dialect. An error ends following the prefix.
+    /// Converts changes to a stream of pushes, and returns its dialect. An error ends following the prefix.
     pub fn pushes(&mut self, (place, changes): Followed) -> (Stream, Dialect) {
         match changes {
             Ok(changes) => {
                 let pushes = Pushes(Box::new(changes.into_iter()));
-                (Stream::new(pushes), self.told[place].1)
+                (Stream::new(pushes), self.prefixes[place].1)
             }
             Err(error) => {
                 let (prefix, dialect) = self.remove_at(place);
@@ -106,7 +102,7 @@ impl Following {
     }
 }
 
-/// Changes that are still to be written.
+/// Changes that have not been sent.
 struct Pushes(Box<dyn Iterator<Item = (u64, OwnedChange)> + Send>);
 
 impl Source for Pushes {
@@ -148,7 +144,7 @@ impl Source for End {
     }
 }
 
-/// Returns the reply for a prefix that cannot be followed.
+/// Converts the error of a prefix that cannot be followed to a reply.
 pub(super) fn refusal_of(error: &FollowError) -> ErrorReply {
     let code = match error {
         FollowError::Off => ErrorCode::Denied,

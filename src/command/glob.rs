@@ -1,24 +1,24 @@
-//! Patterns of names, as in Redis: `*` any bytes, `?` any one, `[a-z]` one of these, `[^a]` one of the others, `\` the next one
-//! as it stands.
+//! Glob patterns, as in Redis: `*` matches any bytes, `?` any one byte, `[a-z]` a byte of the class, `[^a]` a byte outside it, `\`
+//! the next byte literally.
 //!
-//! In: a pattern, and bytes. Out: whether they match. Promise: the time grows with the product of both lengths at most, and a
-//! pattern is short, so that none holds the server up.
+//! In: a pattern, and bytes. Out: a match or none. Promise: the time grows at most with the product of both lengths, and patterns
+//! are short, so that no pattern blocks the server.
 //! Source: <https://redis.io/docs/latest/commands/keys/>.
 
 use crate::protocol::{ErrorCode, ErrorReply};
 
-/// The longest pattern: each of its bytes may be compared with each of a name.
+/// Maximum length of a pattern in bytes: each of them may be compared with each byte of a name.
 pub const PATTERN_BYTES_MAX: usize = 1024;
 
-/// A pattern.
+/// A glob pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(Box<[u8]>);
 
 impl Pattern {
-    /// Takes bytes of a client's as a pattern. Every byte sequence is one: what is not closed ends with it.
+    /// Parses a pattern. Any bytes are one: an open class ends with the pattern.
     ///
     /// # Errors
-    /// `TOO_LARGE`: it is longer than [`PATTERN_BYTES_MAX`].
+    /// `TOO_LARGE` if it is longer than [`PATTERN_BYTES_MAX`].
     pub fn parse(pattern: &[u8]) -> Result<Self, ErrorReply> {
         if pattern.len() <= PATTERN_BYTES_MAX {
             return Ok(Self::new(pattern));
@@ -30,31 +30,31 @@ impl Pattern {
         ))
     }
 
-    /// The pattern of bytes that are known to be short enough.
+    /// Makes a pattern of bytes that are known to be within the limit.
     #[must_use]
     pub fn new(pattern: &[u8]) -> Self {
         Self(pattern.into())
     }
 
-    /// The pattern as it was given.
+    /// Returns the bytes of the pattern.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// What every name that matches begins with.
+    /// Returns the prefix of all names that match.
     #[must_use]
     pub fn prefix(&self) -> &[u8] {
         let end = self.0.iter().position(|byte| b"*?[\\".contains(byte));
         &self.0[..end.unwrap_or(self.0.len())]
     }
 
-    /// Whether these bytes match.
+    /// Returns true if these bytes match.
     #[must_use]
     pub fn matches(&self, bytes: &[u8]) -> bool {
         let pattern = &*self.0;
         let (mut at, mut seen) = (0, 0);
-        // Where to go on if the last star is to take one byte more.
+        // The position after the last star and the end of what it matches, to backtrack to.
         let mut star = None;
         loop {
             if at < pattern.len() && pattern[at] == b'*' {
@@ -64,7 +64,7 @@ impl Pattern {
             }
             let step = match bytes.get(seen) {
                 None if at == pattern.len() => return true,
-                // Nothing but stars stands for nothing, and no star stands here.
+                // Only a star matches the empty rest, and here is none.
                 None => return false,
                 Some(_) if at == pattern.len() => None,
                 Some(byte) => Self::one(&pattern[at..], *byte),
@@ -83,7 +83,7 @@ impl Pattern {
         }
     }
 
-    /// How long the beginning of the pattern is that stands for one byte, if it stands for this one.
+    /// Returns the length of the pattern's first element, which matches one byte, if it matches this one.
     fn one(pattern: &[u8], byte: u8) -> Option<usize> {
         match pattern {
             [b'?', ..] => Some(1),
@@ -97,7 +97,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a class, from after its bracket on, holds a byte; and how long it is.
+    /// Returns true if a class, given without its opening bracket, contains a byte; and the length of the class.
     fn class(class: &[u8], byte: u8) -> (bool, usize) {
         let is_negated = class.first() == Some(&b'^');
         let mut at = usize::from(is_negated);

@@ -1,6 +1,6 @@
-//! The list of all commands, and the look-up of a verb.
+//! The list of all commands, and the look-up of a command by its name.
 //!
-//! In: rows. Out: a row, or its place in the list, which counters use as an index.
+//! In: names. Out: a command, or its place in the list, which counters use as an index.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -8,7 +8,7 @@ use std::ops::Deref;
 use super::spec::Command;
 use crate::protocol::Dialect;
 
-/// Length of the longest verb that is looked up.
+/// Length of the longest name that is looked up.
 const VERB_BYTES_MAX: usize = 16;
 
 type Places = HashMap<&'static [u8], usize, ahash::RandomState>;
@@ -17,12 +17,12 @@ type Places = HashMap<&'static [u8], usize, ahash::RandomState>;
 #[derive(Debug)]
 pub struct CommandList {
     commands: Vec<&'static Command>,
-    /// Places by verb: of the commands of the line dialect, and of those of RESP.
+    /// Places by name: of the commands of the line dialect, and of those of RESP.
     places: [Places; 2],
 }
 
 impl CommandList {
-    /// The list of these commands.
+    /// Makes the list of these commands.
     pub(super) fn new(commands: Vec<&'static Command>) -> Self {
         let places = [Dialect::Line, Dialect::Resp2].map(|dialect| {
             let known = commands.iter().enumerate();
@@ -34,7 +34,7 @@ impl CommandList {
         Self { commands, places }
     }
 
-    /// Returns the place in the list of a verb in any case, if a dialect has it.
+    /// Returns the place in the list of a command by its name in any case, if the dialect has it.
     #[must_use]
     pub fn place_of(&self, verb: &[u8], dialect: Dialect) -> Option<usize> {
         let mut upper = [0; VERB_BYTES_MAX];
@@ -46,7 +46,7 @@ impl CommandList {
             .copied()
     }
 
-    /// Returns the command of a verb in any case, if a dialect has it.
+    /// Returns a command by its name in any case, if the dialect has it.
     #[must_use]
     pub fn find(&self, verb: &[u8], dialect: Dialect) -> Option<&'static Command> {
         Some(self.commands[self.place_of(verb, dialect)?])

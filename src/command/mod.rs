@@ -1,6 +1,6 @@
 //! The meaning of requests: the table of commands, and the dispatcher that executes them on the engine.
 //!
-//! In: `Request`s of any dialect and door. Out: replies, written to a sink as they come, or a stream that is pulled from.
+//! In: `Request`s of any dialect and interface. Out: replies, written to a sink, or a stream that is pulled from.
 //! `table` lists every command; it drives dispatch, arity errors, HELP, COMMAND, counters, the locks of a transaction, the
 //! client's completion and the checks that protocol.md and README.md know every command. A family of commands is one file of
 //! `data` or `server`, its rows above its handlers; a new command is one row, one handler, one example in protocol.md.

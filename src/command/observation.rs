@@ -1,7 +1,7 @@
-//! What is noted of an executed request: SLOWLOG, the live feed, latencies.
+//! Observation of executed requests: SLOWLOG, the live feed, latencies.
 //!
-//! In: a request, the time that it took, its status. Out: entries of the slow log and of the recent requests. Promise: a request is
-//! noted once, whichever door it came through, and its time is that of the whole of it.
+//! In: a request, its duration and its status. Out: entries of the slow log and of the recent requests. Promise: a request is
+//! observed once, from any interface, and its duration includes a streamed reply.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use super::service::Service;
 use super::spec::Command;
 use crate::protocol::ErrorCode;
 
-/// The result of a request, in one word.
+/// Result of a request, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Done.
+    /// The request was executed.
     Ok,
     /// Its key does not exist.
     NotFound,
     /// Its condition did not hold.
     Unmet,
-    /// Refused, or failed.
+    /// It was refused, or failed.
     Refused(ErrorCode),
 }
 
@@ -37,7 +37,7 @@ impl Status {
     }
 }
 
-/// Notes an executed request.
+/// Adds an executed request to the slow log and the recent requests, where it belongs there.
 pub(super) fn note<W: AsRef<[u8]>>(
     service: &Service,
     client: Option<&Client>,
@@ -59,7 +59,7 @@ pub(super) fn note<W: AsRef<[u8]>>(
     }
 }
 
-/// A request whose reply is still under way.
+/// A request whose reply is not complete.
 #[derive(Debug)]
 pub(super) struct Observed {
     client: Option<Arc<Client>>,
@@ -70,7 +70,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Copies the arguments: the request's own are gone once its reply has begun.
+    /// Begins the observation. The arguments are copied, as the input buffer is reused before the reply is complete.
     pub(super) fn new<W: AsRef<[u8]>>(
         client: Option<Arc<Client>>,
         (place, command): (usize, &'static Command),
@@ -86,7 +86,7 @@ impl Observed {
         }
     }
 
-    /// Notes the request, whose last reply has been written.
+    /// Ends the observation: the reply is complete.
     pub(super) fn end(self, service: &Service, status: Status) {
         let took = self.started.elapsed();
         service.stats.add_latency(self.place, took);

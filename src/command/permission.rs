@@ -1,14 +1,13 @@
-//! Permission to execute a request: the one place where it is checked, for every door, in transactions and batches too.
+//! Permission to execute a request: checked here only, for every interface, in transactions and batches too.
 
 use super::session::Session;
-use super::spec::Arguments;
-use super::spec::Command;
+use super::spec::{Arguments, Command};
 use crate::protocol::ErrorReply;
 
-/// Checks that the session may execute a command with these arguments. There are no users yet: everybody may do everything.
+/// Checks that the session may execute a command with these arguments. As there are no users yet, everything is permitted.
 ///
 /// # Errors
-/// None yet.
+/// None, until there are users.
 pub(super) fn check(
     _session: &Session,
     _command: &Command,

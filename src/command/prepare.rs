@@ -1,51 +1,51 @@
-//! A batch: the requests that have arrived together, looked up in the table and taken apart, before any is executed.
+//! Preparation of the requests that have arrived together: look-up of their commands and decoding of their arguments, before any
+//! is executed.
 //!
-//! In: requests of either dialect. Out: for each its row of the table and its arguments. Promises: nothing is copied but the
-//! text of a string with escapes, and no request has an allocation of its own; what is wrong with one is told once it is
-//! executed.
+//! In: requests of any dialect. Out: for each its command and its arguments. Promises: only the text of a string with escapes is
+//! copied, and no request has an allocation of its own; the error of a request is kept until it is executed.
 
 use std::borrow::Cow;
 
 use super::limits::BATCHABLE_BYTES_MAX;
 use super::refusals::bad_argument;
-use super::spec::Arguments;
-use super::spec::Command;
+use super::spec::{Arguments, Command};
 use super::table::COMMANDS;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 
-/// A request that has been looked up, and its arguments taken apart: it can be executed.
+/// A request that can be executed: its command and its arguments are known.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The place of its command in the table, if there is one.
+    /// Place of its command in the table, if there is such a command.
     pub(super) place: Option<u16>,
-    /// Where its arguments stand among those of the batch.
+    /// Range of its arguments among those of the batch.
     start: u32,
     end: u32,
-    /// Whether it can be one of a run, and changes its key there.
+    /// Access to its key, if it can share the locks of a batch.
     role: Option<BatchRole>,
-    /// What is wrong with it. Apart, as it is rare.
+    /// The error that it is answered with. Boxed, as it is rare and would triple the size of a request.
     pub(super) error: Option<Box<ErrorReply>>,
 }
 
-/// What a request does in a run.
+/// Access to the key of a request that shares the locks of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchRole {
-    /// It reads its key.
+    /// Reads the value.
     Read,
-    /// It puts a value under its key.
+    /// Stores a value.
     Write,
 }
 
-/// Requests that have arrived together.
+/// Arguments of the requests that have arrived together.
 #[derive(Debug, Default)]
 pub struct RequestBatch<'a> {
     words: Words<'a>,
-    /// The verb before, and its place: a pipeline mostly asks the same again.
+    /// The previous verb, whether it was RESP, and its place: most pipelines repeat one command, and comparing two verbs is faster
+    /// than a look-up.
     last: Option<(&'a [u8], bool, u16)>,
 }
 
 impl<'a> RequestBatch<'a> {
-    /// An empty one, with room for about so many requests.
+    /// Makes an empty batch with room for about that many requests.
     #[must_use]
     pub fn of_about(requests: usize) -> Self {
         const WORDS_EXPECTED: usize = 3;
@@ -55,7 +55,7 @@ impl<'a> RequestBatch<'a> {
         }
     }
 
-    /// Looks a request up that is not a Redis client's, and takes its arguments apart.
+    /// Prepares a request of the line dialect.
     #[must_use]
     pub fn prepare(&mut self, request: &Request<'a>) -> Prepared {
         let start = self.words.len();
@@ -73,8 +73,7 @@ impl<'a> RequestBatch<'a> {
         self.prepared(Some(place), start, error)
     }
 
-    /// Looks a request of a Redis client up, whose words, the verb first, `read` puts behind those that are there; `None` if it
-    /// has none.
+    /// Prepares a request in RESP, whose words, the verb first, `read` appends to those of the batch; `None` if it has no words.
     pub fn prepare_resp<R>(
         &mut self,
         read: impl FnOnce(&mut Words<'a>) -> R,
@@ -131,19 +130,19 @@ impl<'a> RequestBatch<'a> {
         }
     }
 
-    /// The arguments of a request.
+    /// Returns the arguments of a request.
     #[must_use]
     pub(super) fn arguments(&self, request: &Prepared) -> &Arguments<'a> {
         &self.words[request.start as usize..request.end as usize]
     }
 
-    /// How many words there are.
+    /// Returns the number of words.
     #[must_use]
     pub fn words(&self) -> usize {
         self.words.len()
     }
 
-    /// The keys that a request names.
+    /// Returns the keys of a request.
     pub fn keys(&self, request: &Prepared) -> impl Iterator<Item = &[u8]> {
         let is_whole = request.error.is_none();
         let command = request.command().filter(|_| is_whole);
@@ -153,7 +152,7 @@ impl<'a> RequestBatch<'a> {
             .flat_map(|command| command.keys(arguments))
     }
 
-    /// The first argument of a request that can be one of a run: its key.
+    /// Returns the key of a request that can share the locks of a batch: its first argument.
     #[must_use]
     pub fn key(&self, request: &Prepared) -> &[u8] {
         &self.arguments(request)[0]
@@ -172,19 +171,19 @@ fn role_of(command: &Command, arguments: &Arguments<'_>) -> Option<BatchRole> {
 }
 
 impl Prepared {
-    /// What it does in a run, if it can be one of it.
+    /// Returns the access to its key, if it can share the locks of a batch.
     #[must_use]
     pub fn role(&self) -> Option<BatchRole> {
         self.role
     }
 
-    /// Its row of the table, if it has one.
+    /// Returns its command, if there is such a command.
     pub(super) fn command(&self) -> Option<&'static Command> {
         self.place.map(|place| COMMANDS[usize::from(place)])
     }
 }
 
-/// As Redis says it: the verb and the first of its arguments, cut off after 128 bytes of them.
+/// Returns Redis's error for an unknown command: the verb and its first arguments, cut off after 128 bytes.
 fn unknown_to_redis(verb: &[u8], words: &Arguments<'_>) -> ErrorReply {
     let shown = |bytes: &[u8]| {
         let bytes = &bytes[..bytes.len().min(128)];
@@ -197,7 +196,7 @@ fn unknown_to_redis(verb: &[u8], words: &Arguments<'_>) -> ErrorReply {
         }
         arguments += &format!("'{}' ", shown(argument));
     }
-    // No command is called by anything that is not text.
+    // A verb that is not UTF-8 is shown as one replacement character.
     let verb = std::str::from_utf8(verb).unwrap_or("\u{fffd}");
     let verb = shown(verb.as_bytes());
     ErrorReply::new(
@@ -206,7 +205,7 @@ fn unknown_to_redis(verb: &[u8], words: &Arguments<'_>) -> ErrorReply {
     )
 }
 
-/// That a command does not take so many arguments.
+/// Returns the error for a wrong number of arguments, `given`.
 pub(super) fn wrong_arity(command: &Command, given: usize, dialect: Dialect) -> ErrorReply {
     let name = command.name;
     if dialect.is_resp() {

@@ -1,10 +1,10 @@
-//! Errors of the layers below, and of arguments, as replies.
+//! Conversion of errors to replies: those of the layers below, and of arguments.
 
 use crate::engine::EngineError;
 use crate::persistence::DiskFault;
 use crate::protocol::{ErrorCode, ErrorReply};
 
-/// Returns the error for an argument that is not valid.
+/// Returns the error `ARGS`, for an argument that is not valid.
 pub(super) fn bad_argument(message: impl Into<String>) -> ErrorReply {
     ErrorReply::new(ErrorCode::Args, message)
 }

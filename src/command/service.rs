@@ -1,7 +1,7 @@
-//! What commands work on: the same for every connection, of every dialect.
+//! State that all sessions share.
 //!
-//! In: the data, once it is loaded. Out: the engine, the counters. Promise: until then every request for data is told how far
-//! the load is.
+//! In: the engine, once the data is loaded. Out: the engine, counters, clients, channels, settings. Promise: until the data is
+//! loaded, every request for it is refused with the progress of the load.
 
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Arc, OnceLock};
@@ -18,27 +18,27 @@ use crate::metrics::recent_requests::RecentRequests;
 use crate::model::now_ms;
 use crate::protocol::{ErrorCode, ErrorReply};
 
-/// What commands work on: the same for every connection, of every dialect.
+/// State that all sessions share.
 #[derive(Debug)]
 pub struct Service {
     /// All commands.
     pub commands: &'static CommandList,
-    /// The data, once it is loaded.
+    /// The engine; empty until the data is loaded.
     engine: OnceLock<Arc<Engine>>,
     progress: Arc<Progress>,
-    /// The counters.
+    /// Counters.
     pub stats: Stats,
-    /// Who is connected.
+    /// Connected clients.
     pub clients: Clients,
-    /// Who listens to what.
+    /// Channels and their subscribers.
     pub channels: Channels,
-    /// What people watch.
+    /// Recent requests, for the live feed.
     pub recent_requests: Arc<RecentRequests>,
-    /// What took long.
+    /// Slow requests.
     pub(super) slowlog: Slowlog,
     /// Settings in force.
     pub setup: Setup,
-    /// Whether a save that BGSAVE has begun is going on.
+    /// True while a save runs that BGSAVE has begun.
     pub(super) saving: Arc<AtomicBool>,
 }
 
@@ -49,12 +49,12 @@ pub struct Usage {
     pub name: &'static str,
     /// Number of requests.
     pub requests: u64,
-    /// Execution times; of requests that still run there is none yet.
+    /// Execution times of the completed requests.
     pub latencies: LatencyCounts,
 }
 
 impl Service {
-    /// A service whose data is still being loaded, and how far that is; its counters are at nought.
+    /// Makes a service whose data is being loaded, with this progress; its counters are zero.
     #[must_use]
     pub fn new(commands: &'static CommandList, progress: Arc<Progress>, setup: Setup) -> Self {
         Self {
@@ -71,12 +71,12 @@ impl Service {
         }
     }
 
-    /// Whether a save that BGSAVE has begun is going on.
+    /// Returns true while a save runs that BGSAVE has begun.
     pub(super) fn is_saving(&self) -> bool {
         self.saving.load(Acquire)
     }
 
-    /// When store.json was last written, or the server was started, in seconds since 1970.
+    /// Returns the time of the last successful save, or else of the start, in seconds since 1970.
     pub(super) fn last_save_seconds(&self) -> u64 {
         let engine = self.engine.get();
         let save = engine.and_then(|engine| engine.disk().last_save);
@@ -87,15 +87,15 @@ impl Service {
         )
     }
 
-    /// Takes the data, once it is loaded: from now on every request is served.
+    /// Sets the engine, once the data is loaded: from now on requests for data are executed.
     pub fn begin(&self, engine: Arc<Engine>) {
         self.engine.set(engine).expect("the data is loaded once");
     }
 
-    /// The data.
+    /// Returns the engine.
     ///
     /// # Errors
-    /// `BUSY`, while it is being loaded, with how far that is.
+    /// `BUSY`, with the progress, while the data is being loaded.
     pub fn engine(&self) -> Result<&Arc<Engine>, ErrorReply> {
         self.engine.get().ok_or_else(|| {
             let percent = self.progress.percent();
@@ -116,7 +116,7 @@ impl Service {
         for (place, command) in self.commands.iter().enumerate() {
             let requests = self.stats.of_command(place);
             let latencies = self.stats.latencies_of(place);
-            // A word that means one thing on a line and another to Redis is counted as one; its two rows are neighbours.
+            // A name with one meaning on a line and another in RESP is counted once; its two rows are neighbours.
             match usage.last_mut().filter(|usage| usage.name == command.name) {
                 Some(of_name) => {
                     of_name.requests += requests;
@@ -132,18 +132,18 @@ impl Service {
         usage
     }
 
-    /// Has the pairs of these keys fetched from memory, all at once: they are about to be looked up.
+    /// Prefetches the pairs of these keys, which are about to be looked up.
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
         if let Some(engine) = self.engine.get() {
             engine.prefetch(keys);
         }
     }
 
-    /// Waits until what a batch has made or seen is as safe as promised; see [`Engine::wait_until_durable`]. While the data is being loaded,
-    /// nothing has been.
+    /// Waits until the changes on which a batch of replies depends are durable; see [`Engine::wait_until_durable`]. While the data
+    /// is being loaded there are none.
     ///
     /// # Errors
-    /// `DISK`.
+    /// `DISK` if they cannot be made durable.
     pub async fn commit(&self, barrier: Barrier) -> Result<(), ErrorReply> {
         match self.engine.get() {
             Some(engine) => Ok(engine.wait_until_durable(barrier).await?),
@@ -151,10 +151,10 @@ impl Service {
         }
     }
 
-    /// Saves all pairs, and waits for it; see [`Engine::save`].
+    /// Saves all pairs, and waits for the end of the save; see [`Engine::save`].
     ///
     /// # Errors
-    /// `DISK`, or `BUSY` while the data is being loaded.
+    /// `DISK` if the save fails, `BUSY` while the data is being loaded.
     pub async fn save(&self) -> Result<(), ErrorReply> {
         Ok(self.engine()?.save().await?)
     }

@@ -1,63 +1,63 @@
-//! What the server remembers of one client from request to request.
+//! The session: the state of one client between its requests.
 //!
-//! In: what its requests ask for. Out: the same, for the requests after. Promise: what waits for EXEC is bounded.
+//! In: queued requests, watched keys, subscriptions, the dialect. Out: the same, for later requests. Promise: the queue of a
+//! transaction is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::channels::{Channels, leave};
+use super::channels::{Channels, remove_subscriber};
 use super::clients::Client;
 use super::following::Following;
 use super::glob::Pattern;
 use super::refusals::bad_argument;
 use super::replies::Replies;
-use super::spec::Arguments;
-use super::spec::{Command, Flag, Scope};
+use super::spec::{Arguments, Command, Flag, Scope};
 use crate::engine::MissingKeyWatch;
 use crate::model::entry::Entry;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
-/// The most requests that wait for EXEC, and the most bytes of them: as many words, and as long, as one request may be.
+/// Maximum number of queued requests of a transaction: the maximum number of words of one request.
 pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
-/// The most bytes of requests that wait for EXEC.
+/// Maximum length of the queued requests of a transaction in bytes: that of one request.
 pub const QUEUED_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
-/// One client's.
+/// State of one client.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// The client, if it is one of the text port.
+    /// The client, if it is connected to the text port or the console.
     pub(super) client: Option<Arc<Client>>,
-    /// Whether it has asked for RESP3.
+    /// True after `HELLO 3`.
     pub(super) is_resp3: bool,
     transaction: Option<Transaction>,
-    /// The keys that EXEC depends on, and what they were.
+    /// Keys on which EXEC depends.
     pub(super) watched: WatchedKeys,
-    /// The channels and the patterns that it listens to.
+    /// Subscribed channels and patterns.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
-    /// The prefixes that it follows.
+    /// Followed prefixes.
     pub following: Following,
-    /// The number of arguments that MONITOR and SLOWLOG show; all, if it is none.
+    /// Number of arguments that MONITOR and SLOWLOG show; `None` for all.
     pub visible_arguments: Option<usize>,
-    /// Whether what comes by itself comes as lines: it was asked for on one.
-    pub(super) gets_lines: bool,
+    /// True if pushes are sent in the line dialect: the client subscribed in it.
+    pub(super) pushes_lines: bool,
 }
 
-/// The watched keys, and the state of each when it was first watched.
+/// Watched keys, and the state of each when it was first watched.
 pub(super) type WatchedKeys = BTreeMap<String, WatchedState>;
 
-/// Requests that wait for EXEC.
+/// Requests between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     pub(super) requests: Vec<QueuedRequest>,
     bytes: usize,
-    /// Whether one of them was refused, so that none will be done.
+    /// True if a request was refused, so that EXEC executes none.
     pub(super) is_aborted: bool,
 }
 
-/// One of them.
+/// A request that is executed by EXEC.
 #[derive(Debug)]
 pub(super) struct QueuedRequest {
     pub(super) place: usize,
@@ -65,28 +65,28 @@ pub(super) struct QueuedRequest {
     pub(super) words: Vec<Box<[u8]>>,
 }
 
-/// What a watched key was.
+/// State of a key when it was first watched.
 #[derive(Debug)]
 pub(super) enum WatchedState {
-    /// This entry; it is kept, so that no other can have its place in memory.
-    There(Entry),
-    /// Not there.
+    /// The key existed. Its entry is kept, so that its address, by which it is compared, is not reused.
+    Existing(Entry),
+    /// The key did not exist.
     Missing(MissingKeyWatch),
 }
 
 impl WatchedState {
-    /// Whether nothing has happened to the key.
-    pub(super) fn is_still(&self, now: Option<&Entry>) -> bool {
-        match (self, now) {
-            (Self::There(was), Some(now)) => was.is_same(now),
-            (Self::Missing(absence), None) => !absence.has_appeared(),
+    /// Returns true if the key, whose entry is now `entry`, has not changed.
+    pub(super) fn is_unchanged(&self, entry: Option<&Entry>) -> bool {
+        match (self, entry) {
+            (Self::Existing(watched), Some(entry)) => watched.is_same(entry),
+            (Self::Missing(watch), None) => !watch.has_appeared(),
             _ => false,
         }
     }
 }
 
 impl Session {
-    /// That of a client that has just come.
+    /// Makes the session of a client that has just connected.
     #[must_use]
     pub fn of(client: Arc<Client>) -> Self {
         client.queued.store(-1, Relaxed);
@@ -97,10 +97,10 @@ impl Session {
         }
     }
 
-    /// The dialect of what comes by itself.
+    /// Returns the dialect of pushes.
     #[must_use]
     pub fn outbox_dialect(&self) -> Dialect {
-        if self.gets_lines {
+        if self.pushes_lines {
             Dialect::Line
         } else {
             self.resp()
@@ -113,32 +113,32 @@ impl Session {
         &arguments[..arguments.len().min(visible)]
     }
 
-    /// How many channels and patterns it listens to.
+    /// Returns the number of subscribed channels and patterns.
     pub(super) fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
     }
 
-    /// Whether a command is refused for now: an answer in RESP2 could not be told from a message.
+    /// Returns true if a command is refused while the client is subscribed: in RESP2 its reply could not be told from a message.
     pub(super) fn blocks_while_subscribed(&self, command: &Command, dialect: Dialect) -> bool {
-        let listens = self.subscriptions() > 0 || !self.following.is_empty();
-        dialect == Dialect::Resp2 && listens && !command.has(Flag::SubscribedOk)
+        let is_subscribed = self.subscriptions() > 0 || !self.following.is_empty();
+        dialect == Dialect::Resp2 && is_subscribed && !command.has(Flag::SubscribedOk)
     }
 
-    /// Removes all subscriptions of the client, which has gone.
+    /// Removes all subscriptions of the client.
     pub fn unsubscribe_all(&mut self, channels: &Channels) {
         let Some(client) = self.client.clone() else {
             return;
         };
         for channel in std::mem::take(&mut self.channels) {
-            leave(&channels.channels, &channel, &client);
+            remove_subscriber(&channels.channels, &channel, &client);
         }
         for pattern in std::mem::take(&mut self.patterns) {
-            leave(&channels.patterns, &Pattern::new(&pattern), &client);
+            remove_subscriber(&channels.patterns, &Pattern::new(&pattern), &client);
         }
         self.count_subscriptions();
     }
 
-    /// Shows the number of its subscriptions to others.
+    /// Publishes the numbers of subscriptions, for CLIENT LIST.
     pub(super) fn count_subscriptions(&self) {
         if let Some(client) = &self.client {
             let (channels, patterns) = &client.subscriptions;
@@ -157,7 +157,7 @@ impl Session {
         }
     }
 
-    /// The dialect of its requests that are not lines.
+    /// Returns the version of RESP of its requests and replies in RESP.
     #[must_use]
     pub fn resp(&self) -> Dialect {
         if self.is_resp3 {
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// Begins a transaction, unless there is one.
+    /// Begins a transaction. Returns false if there is one already, which continues.
     pub(super) fn begin(&mut self) -> bool {
         let is_first = self.transaction.is_none();
         self.transaction.get_or_insert_default();
@@ -175,25 +175,28 @@ impl Session {
         is_first
     }
 
-    /// Ends the transaction, if there is one.
+    /// Ends the transaction, if there is one, and returns it.
     pub(super) fn end(&mut self) -> Option<Transaction> {
         let transaction = self.transaction.take();
         self.count_queued();
         transaction
     }
 
-    /// Whether requests wait for EXEC.
+    /// Returns true between MULTI and EXEC.
     #[must_use]
     pub fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
     }
 
-    /// Whether this request waits for EXEC.
+    /// Returns true if a request for this command is queued until EXEC.
     pub(super) fn is_queueing(&self, command: &Command) -> bool {
         self.is_in_transaction() && !command.has(Flag::ImmediateInMulti)
     }
 
-    /// Lets a request wait for EXEC.
+    /// Queues a request until EXEC.
+    ///
+    /// # Errors
+    /// `ARGS` for a command that is not allowed in a transaction, `TOO_LARGE` if the queue is full. The transaction is aborted then.
     pub(super) fn queue(
         &mut self,
         (place, command): (usize, &'static Command),
@@ -232,7 +235,8 @@ impl Session {
         Ok(())
     }
 
-    /// A request was refused before it was done; what its client is told. A refused EXEC ends the transaction.
+    /// Handles the refusal of a request before its execution: aborts the transaction, if there is one; a refused EXEC ends it.
+    /// Returns the error for the client.
     pub(super) fn refused(&mut self, command: Option<&Command>, error: ErrorReply) -> ErrorReply {
         if command.is_some_and(|command| command.scope == Scope::Queued) {
             self.end();
@@ -244,7 +248,7 @@ impl Session {
         error
     }
 
-    /// A request of a transaction, if there is one, was refused.
+    /// Aborts the transaction, if there is one: EXEC will execute nothing.
     pub fn abort_transaction(&mut self) {
         if let Some(transaction) = &mut self.transaction {
             transaction.is_aborted = true;

@@ -1,6 +1,7 @@
-//! The latest slow requests, for SLOWLOG.
+//! The slow log: the latest slow requests, for SLOWLOG.
 //!
-//! In: executed requests and their times. Out: those over a threshold, a bounded number of them, each cut to a bounded length.
+//! In: executed requests and their durations. Out: those over a threshold. Promise: their number and the length of each are
+//! bounded.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,8 +13,9 @@ use super::spec::Command;
 use crate::config::Setup;
 use crate::model::now_ms;
 
-/// How many words of a slow request are kept, and how many bytes of each, as in Redis.
+/// Number of words that are kept of a slow request, as in Redis.
 const WORDS_KEPT: usize = 32;
+/// Number of bytes that are kept of a word, as in Redis.
 const WORD_BYTES_KEPT: usize = 128;
 
 /// The latest slow requests.
@@ -25,12 +27,13 @@ pub struct Slowlog {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     next_id: u64,
-    /// The last one first.
-    pub(super) requests: VecDeque<Slow>,
+    /// The latest first.
+    pub(super) requests: VecDeque<SlowRequest>,
 }
 
+/// A slow request, cut off to a bounded length.
 #[derive(Debug)]
-pub(super) struct Slow {
+pub(super) struct SlowRequest {
     pub(super) id: u64,
     pub(super) at_seconds: u64,
     pub(super) us: u64,
@@ -44,7 +47,7 @@ impl Slowlog {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a request, if it was slow.
+    /// Adds a request, if it was slow.
     pub(super) fn note<W: AsRef<[u8]>>(
         &self,
         setup: &Setup,
@@ -66,7 +69,7 @@ impl Slowlog {
             let mut log = self.log();
             let id = log.next_id;
             log.next_id += 1;
-            log.requests.push_front(Slow {
+            log.requests.push_front(SlowRequest {
                 id,
                 at_seconds: now_ms() / 1000,
                 us,

@@ -1,7 +1,7 @@
-//! The row of the table of commands: everything that is to be known of a command but its code.
+//! The specification of a command: everything but its handler.
 //!
-//! In: what each family of commands writes above its handlers. Out: answers to whoever parses, checks, locks, times, documents
-//! or completes a request. Promise: a property of a command stands in its row, and no other file lists commands by name.
+//! In: a row of the table. Out: the properties by which requests are parsed, checked, locked, timed, documented and completed.
+//! Promise: a property of a command stands in its row, and no other file lists commands by name.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -12,13 +12,13 @@ use crate::protocol::Dialect;
 /// Class of a command, by which it is permitted or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reads pairs, and changes none.
+    /// Reads pairs and changes none.
     Read,
-    /// Changes pairs; refused while the disk takes no changes.
+    /// Changes pairs; refused while the disk refuses changes.
     Write,
     /// Controls the server, or shows what other clients do.
     Admin,
-    /// Concerns the client's own connection, or tells facts about the server; touches no pair.
+    /// Acts on the client's own connection, or describes the server; touches no pair.
     Connection,
     /// Sends or receives messages of channels.
     PubSub,
@@ -27,22 +27,22 @@ pub enum Access {
 /// Chapter of Redis's documentation, by which `redis-cli` sorts its help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// The connection of the client.
+    /// Commands on the connection of the client.
     Connection,
-    /// Keys, whatever their values are.
+    /// Commands on keys of any type.
     Generic,
-    /// Channels and their messages.
+    /// Commands on channels and their messages.
     PubSub,
-    /// The server.
+    /// Commands on the server.
     Server,
-    /// Values.
+    /// Commands on values.
     String,
     /// Transactions.
     Transactions,
 }
 
 impl Group {
-    /// Name in COMMAND DOCS.
+    /// Returns the name in COMMAND DOCS.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,26 +56,26 @@ impl Group {
     }
 }
 
-/// Property of a command that a row has or has not.
+/// Property that a command either has or lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flag {
-    /// Runs before the data is loaded, too. All other commands are refused until then.
+    /// Executes before the data is loaded. All other commands are refused until then.
     LoadingOk,
     /// Refused between MULTI and EXEC.
     NotInMulti,
-    /// Runs at once between MULTI and EXEC, and is not queued.
+    /// Executes at once between MULTI and EXEC, instead of being queued.
     ImmediateInMulti,
     /// Allowed while a RESP2 client is subscribed: its reply can be told from a message.
     SubscribedOk,
-    /// Turns the connection into a receiver: messages follow the reply until the client ends them. Never slow-logged.
+    /// Turns the connection into a receiver: messages follow the reply until the client ends them. Never in the slow log.
     Receives,
-    /// Looks at one part of the data after the other, and sends its reply meanwhile: it has no bounded length or duration.
+    /// Visits the data part by part and sends its reply meanwhile: neither its length nor its duration is bounded.
     Streams,
-    /// May add pairs, or lengthen a value.
+    /// May add pairs or lengthen a value.
     GrowsMemory,
-    /// Deletes many keys or stops the server: a client for people asks before it sends it.
+    /// Deletes many keys or stops the server: an interactive client asks for confirmation.
     Dangerous,
-    /// May have a password among its arguments: they are kept in no history, and shown to nobody.
+    /// May have a password among its arguments, which no history and no log may keep.
     Secret,
     /// Not shown by MONITOR.
     NoMonitor,
@@ -101,32 +101,32 @@ impl FlagSet {
     }
 }
 
-/// What a command does with the keys of a spec, in Redis's terms.
+/// Effect of a command on the keys of a spec, in Redis's terms.
 /// Source: <https://redis.io/docs/latest/develop/reference/key-specs/#logical-operation-flags>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyFlag {
-    /// Reads the value, or what is known of it.
+    /// Reads the value or its metadata.
     ReadOnly,
     /// Changes a part of the pair.
     ReadWrite,
-    /// Stores a value without regard to the one before.
+    /// Stores a value whatever the previous one was.
     Overwrite,
     /// Deletes the pair.
     Remove,
     /// Returns or copies the value, or uses it to decide.
     Access,
-    /// Changes what an existing key holds.
+    /// Changes the value of an existing key.
     Update,
-    /// Adds data, and changes none that is there.
+    /// Adds data without changing any.
     Insert,
     /// Deletes data.
     Delete,
-    /// Does less than the other flags say with some arguments.
+    /// Has fewer effects than the other flags say, depending on the arguments.
     Variable,
 }
 
 impl KeyFlag {
-    /// Name in COMMAND INFO and COMMAND GETKEYSANDFLAGS.
+    /// Returns the name in COMMAND INFO and COMMAND GETKEYSANDFLAGS.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -143,7 +143,7 @@ impl KeyFlag {
     }
 }
 
-/// Arguments that are keys, and what happens to them.
+/// Positions of keys among the arguments, and the effect of the command on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySpec {
     /// Place of the first key among the arguments.
@@ -152,12 +152,12 @@ pub struct KeySpec {
     pub last: Option<usize>,
     /// Distance from one key to the next.
     pub step: usize,
-    /// What happens to them.
+    /// Effect on the keys.
     pub flags: &'static [KeyFlag],
 }
 
 impl KeySpec {
-    /// One key, at this place among the arguments.
+    /// Returns the spec of one key, at this place among the arguments.
     pub(super) const fn at(place: usize, flags: &'static [KeyFlag]) -> Self {
         Self {
             first: place,
@@ -167,27 +167,29 @@ impl KeySpec {
         }
     }
 
-    /// Every argument.
+    /// Returns the spec of arguments that are all keys.
     pub(super) const fn all(flags: &'static [KeyFlag]) -> Self {
+        let (first, last, step) = (0, None, 1);
         Self {
-            first: 0,
-            last: None,
-            step: 1,
+            first,
+            last,
+            step,
             flags,
         }
     }
 
-    /// Every other argument, from the first on; a value follows each.
+    /// Returns the spec of arguments that are keys and values in turn.
     pub(super) const fn pairs(flags: &'static [KeyFlag]) -> Self {
+        let (first, last, step) = (0, None, 2);
         Self {
-            first: 0,
-            last: None,
-            step: 2,
+            first,
+            last,
+            step,
             flags,
         }
     }
 
-    /// The arguments that are its keys.
+    /// Returns the arguments that are its keys.
     pub fn keys<'a, W: AsRef<[u8]>>(
         &self,
         arguments: &'a [W],
@@ -197,7 +199,7 @@ impl KeySpec {
     }
 }
 
-/// Every `step`th argument from `first` on, before `end`.
+/// Returns every `step`th argument from `first` on, before `end`.
 fn every<W: AsRef<[u8]>>(
     step: usize,
     arguments: &[W],
@@ -209,7 +211,7 @@ fn every<W: AsRef<[u8]>>(
     found.map(AsRef::as_ref)
 }
 
-/// What a command does with the channels that it names.
+/// Effect of a command on the channels that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelUse {
     /// Publishes to the channel that is the first argument.
@@ -222,12 +224,12 @@ pub enum ChannelUse {
     Unsubscribe,
 }
 
-/// What of the data, or which channels, a command acts on.
+/// Keys or channels that a command acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// No pair and no channel.
     Nothing,
-    /// The keys that its arguments name.
+    /// The keys among its arguments.
     Keys(&'static [KeySpec]),
     /// Every key.
     Keyspace,
@@ -235,7 +237,7 @@ pub enum Scope {
     Prefix(usize),
     /// The keys that match the pattern at this place.
     Pattern(usize),
-    /// The keys of the requests that wait for it: EXEC.
+    /// The keys of the queued requests: EXEC.
     Queued,
     /// Channels.
     Channels(ChannelUse),
@@ -244,9 +246,9 @@ pub enum Scope {
 /// Dialects that have a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialects {
-    /// All.
+    /// Every dialect.
     All,
-    /// Lines.
+    /// The line dialect.
     Line,
     /// RESP2 and RESP3.
     Resp,
@@ -265,63 +267,63 @@ impl Dialects {
 /// The arguments of a request, decoded.
 pub(super) type Arguments<'a> = [Cow<'a, [u8]>];
 
-/// No upper limit to the number of arguments: the command checks its options itself.
+/// The upper limit of the arity of a command that checks its options itself.
 pub(super) const ANY: usize = usize::MAX;
 
-/// One row of the table.
+/// Specification of a command.
 #[derive(Debug)]
 pub struct Command {
-    /// The verb.
+    /// Name, in upper case.
     pub name: &'static str,
-    /// Its arguments, as people are shown them, and from which those of COMMAND DOCS are parsed; empty if it has none.
+    /// Arguments as HELP shows them; COMMAND DOCS parses its arguments from them. Empty if there are none.
     pub usage: &'static str,
-    /// What it does, in a sentence.
+    /// Effect, in a sentence.
     pub summary: &'static str,
-    /// A line that asks for it, as protocol.md shows it with its answer.
+    /// Request line that protocol.md shows together with its reply.
     pub example: &'static str,
-    /// Number of arguments; checked once, before the handler runs, so that no handler needs to.
+    /// Number of arguments; checked once, before the handler is called, so that no handler needs to.
     pub arity: RangeInclusive<usize>,
-    /// Place of the argument that takes the rest of a line, if one does.
+    /// Place of the argument that takes the rest of a line, if any.
     pub rest_at: Option<usize>,
     /// Class by which it is permitted or refused.
     pub access: Access,
     /// Chapter of Redis's documentation.
     pub group: Group,
-    /// What it acts on.
+    /// Keys or channels that it acts on.
     pub scope: Scope,
-    /// Number of arguments with which it does no more than read its key, or store a value under it: it can share the locks of
-    /// a batch then.
+    /// Number of arguments with which it only reads its key or stores a value under it, so that it can share the locks of a
+    /// batch.
     pub batchable: Option<usize>,
-    /// The dialects that have it: all, but where Redis means something else by the verb.
+    /// Dialects that have it: all, except where the same name means something else in Redis.
     pub dialects: Dialects,
     pub(super) flags: FlagSet,
-    /// Place of its first key, the place after its last one, and the distance between two: its key specs in one range, as the
-    /// keys of every request are asked for before it runs.
+    /// First place, end and step of all key specs together: the keys of every request are looked up before it is executed, and
+    /// one range is faster to visit than a list of specs.
     pub(super) first_key: usize,
     pub(super) keys_end: usize,
     pub(super) key_step: usize,
 }
 
 impl Command {
-    /// Whether the row has a flag.
+    /// Returns true if the command has a flag.
     #[must_use]
     pub const fn has(&self, flag: Flag) -> bool {
         self.flags.has(flag)
     }
 
-    /// Whether the command changes pairs.
+    /// Returns true if the command changes pairs.
     #[must_use]
     pub fn is_write(&self) -> bool {
         self.access == Access::Write
     }
 
-    /// Whether the command is refused until the data is loaded.
+    /// Returns true if the command is refused until the data is loaded.
     #[must_use]
     pub fn needs_data(&self) -> bool {
         !self.has(Flag::LoadingOk)
     }
 
-    /// The specs of the keys that the command names.
+    /// Returns the specs of its keys.
     #[must_use]
     pub fn key_specs(&self) -> &'static [KeySpec] {
         match self.scope {
@@ -330,7 +332,7 @@ impl Command {
         }
     }
 
-    /// The arguments that are keys.
+    /// Returns the arguments that are keys.
     pub fn keys<'a, W: AsRef<[u8]>>(
         &self,
         arguments: &'a [W],
@@ -338,13 +340,13 @@ impl Command {
         every(self.key_step, arguments, self.first_key, self.keys_end)
     }
 
-    /// Whether the arguments are pairs of a key and a value.
+    /// Returns true if the arguments are keys and values in turn.
     #[must_use]
     pub fn takes_pairs(&self) -> bool {
         self.key_step == 2
     }
 
-    /// Whether the command may look at any key there is.
+    /// Returns true if the command may access any key.
     #[must_use]
     pub fn is_on_keyspace(&self) -> bool {
         matches!(
@@ -353,7 +355,7 @@ impl Command {
         )
     }
 
-    /// Whether the argument at this place is a key, or a prefix of keys: a prompt can complete it.
+    /// Returns true if the argument at this place is a key or a prefix of keys, which a prompt can complete.
     #[must_use]
     pub fn completes_key_at(&self, place: usize) -> bool {
         match self.scope {
@@ -365,14 +367,14 @@ impl Command {
         }
     }
 
-    /// Whether the argument at this place must be a number: a prompt can mark one that is not.
+    /// Returns true if the argument at this place must be a number, so that a prompt can mark one that is not.
     #[must_use]
     pub fn takes_number_at(&self, place: usize) -> bool {
         usage::is_number_at(self.usage, place)
     }
 
-    /// Whether the command may take long, as it acts on any number of keys: SLOWLOG measures it then. A command of one key is
-    /// not measured, as reading the clock twice costs a GET a tenth of its speed.
+    /// Returns true if the command acts on any number of keys, and SLOWLOG therefore times it. A command on one key is not timed,
+    /// as reading the clock twice costs a GET a tenth of its speed.
     #[must_use]
     pub fn is_timed(&self) -> bool {
         match self.scope {
@@ -384,7 +386,7 @@ impl Command {
         }
     }
 
-    /// Name and arguments, as HELP shows them.
+    /// Returns name and arguments, as HELP shows them.
     #[must_use]
     pub fn synopsis(&self) -> String {
         if self.usage.is_empty() {

@@ -1,8 +1,8 @@
-//! Long replies: sources that are pulled from, as fast as their reader takes them.
+//! Long replies: sources that an interface pulls from, as fast as its client reads.
 //!
-//! In: a door's pulls. Out: replies, until its sink is full or the reply has ended. Promises: a source holds a bounded part of its
-//! reply and no lock between two pulls; it lets other tasks run while it works; a request is observed (SLOWLOG, live feed,
-//! latency) from its start to the end of its last reply.
+//! In: pulls. Out: replies, until the sink is full or the reply is complete. Promises: a source holds a bounded part of its reply
+//! and no lock between two pulls; it yields to other tasks while it works; a request is observed (SLOWLOG, live feed, latency)
+//! from its start to the end of its reply.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::protocol::{ErrorReply, Reply};
 
-/// The door's side of a pull.
+/// What a source works with during a pull.
 pub struct Pull<'a> {
-    /// The data.
+    /// State that all sessions share.
     pub service: &'a Service,
-    /// The last change that the replies tell of.
+    /// The last change that the replies depend on.
     pub barrier: &'a mut Barrier,
-    /// The sink.
+    /// Sink of the replies.
     pub replies: &'a mut dyn Replies,
 }
 
@@ -36,30 +36,31 @@ pub enum Pulled {
 
 /// A long reply.
 pub trait Source: Send {
-    /// Writes replies until the sink is full or the reply is complete.
+    /// Appends replies to the sink until it is full or the reply is complete.
     ///
-    /// An error is the last reply of the request; the dispatcher writes it.
+    /// # Errors
+    /// Any, as the last reply of the request; [`Stream::pull`] appends it.
     fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>>;
 }
 
-/// A long reply under way, and the request that it answers.
+/// A long reply, and the observation of its request.
 pub struct Stream {
     source: Box<dyn Source>,
     observed: Option<Box<Observed>>,
     tells_of_change: bool,
 }
 
-/// The end of a pull.
+/// Result of a pull.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamPulled {
-    /// The reply is complete.
+    /// True if the reply is complete.
     pub has_ended: bool,
-    /// Its last replies, of this pull, tell of a change; they must not leave if the change cannot be made durable.
+    /// True if the replies of this pull report a change: they must not be sent if it cannot be made durable.
     pub tells_of_change: bool,
 }
 
 impl Stream {
-    /// A reply that comes from a source.
+    /// Makes the stream of a source.
     pub(super) fn new(source: impl Source + 'static) -> Self {
         Self {
             source: Box::new(source),
@@ -68,13 +69,13 @@ impl Stream {
         }
     }
 
-    /// Observes the request from now to the end of the reply.
+    /// Observes the request until the end of the reply.
     pub(super) fn observe(&mut self, observed: Observed, tells_of_change: bool) {
         self.observed = Some(Box::new(observed));
         self.tells_of_change = tells_of_change;
     }
 
-    /// Writes the next replies; see [`Source::pull`].
+    /// Appends the next replies to a sink; see [`Source::pull`].
     pub async fn pull(
         &mut self,
         service: &Service,
@@ -82,37 +83,31 @@ impl Stream {
         barrier: &mut Barrier,
         replies: &mut dyn Replies,
     ) -> StreamPulled {
-        let pulled = {
-            let mut pull = Pull {
-                service,
-                barrier,
-                replies,
-            };
-            self.source.pull(&mut pull).await
+        let mut pull = Pull {
+            service,
+            barrier,
+            replies,
         };
-        let error = match pulled {
+        let status = match self.source.pull(&mut pull).await {
             Ok(Pulled::More) => {
                 return StreamPulled {
                     has_ended: false,
                     tells_of_change: false,
                 };
             }
-            Ok(Pulled::End) => None,
-            Err(error) => Some(error),
+            Ok(Pulled::End) => Status::Ok,
+            Err(error) => {
+                tally.errors += 1;
+                replies.reply(Reply::Error(&error));
+                Status::Refused(error.code)
+            }
         };
-        if let Some(error) = &error {
-            tally.errors += 1;
-            replies.reply(Reply::Error(error));
-        }
         if let Some(observed) = self.observed.take() {
-            let status = error
-                .as_ref()
-                .map_or(Status::Ok, |error| Status::Refused(error.code));
             observed.end(service, status);
         }
         StreamPulled {
             has_ended: true,
-            tells_of_change: self.tells_of_change && error.is_none(),
+            tells_of_change: self.tells_of_change && status == Status::Ok,
         }
     }
 }

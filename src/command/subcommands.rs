@@ -1,15 +1,17 @@
-//! Commands with subcommands: their HELP, and what is said of other words.
+//! Subcommands: HELP, and the errors for unknown ones, with Redis's texts.
+//!
+//! In: the words of a request that the handler does not know. Out: the list of subcommands, or an error.
 
 use super::call::{Answer, Arguments, Call, Outcome};
 use super::refusals::bad_argument;
 use super::spec::Command;
 use crate::protocol::{ErrorReply, Reply};
 
-/// Answers a word that is not one of the command's subcommands with these arguments: HELP, or the error that Redis gives.
-/// `known` are the subcommands that take other arguments.
+/// Handles a subcommand that the command does not have, or not with these arguments: lists the subcommands for HELP. `known` are
+/// the subcommands that take other arguments.
 ///
 /// # Errors
-/// `ARGS`, unless the word is HELP.
+/// `ARGS` unless the subcommand is HELP.
 pub(super) fn other_subcommand(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
@@ -33,7 +35,7 @@ pub(super) fn other_subcommand(
 
 fn list_subcommands(call: &mut Call<'_, '_>) -> Answer {
     let Command { name, usage, .. } = call.command;
-    // In brackets where the command can also stand alone.
+    // In brackets where the subcommand is optional.
     let usage = usage
         .strip_prefix('[')
         .and_then(|usage| usage.strip_suffix(']'))
@@ -50,7 +52,7 @@ fn list_subcommands(call: &mut Call<'_, '_>) -> Answer {
     Ok(Outcome::Done)
 }
 
-/// Returns the error that Redis gives for some subcommands.
+/// Returns the error that Redis gives for some subcommands, where it does not say which of the two is wrong.
 pub(super) fn doubtful_subcommand(call: &Call<'_, '_>, word: &[u8]) -> ErrorReply {
     let (word, name) = (String::from_utf8_lossy(word), call.command.name);
     bad_argument(format!(

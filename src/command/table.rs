@@ -1,6 +1,6 @@
 //! The table of commands: the rows of all families in one list.
 //!
-//! In: the rows that stand above the handlers. Out: their commands, and their handlers in the same order.
+//! In: the rows that stand above the handlers. Out: the specifications, and the handlers in the same order.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::lookup::CommandList;
 use super::row::Row;
 use super::server::{admin, client, command_docs, config, info, slowlog, stats};
 
-/// The families of commands, in the order of the chapters of protocol.md.
+/// Families of commands, in the order of the chapters of protocol.md.
 static FAMILIES: &[&[Row]] = &[
     strings::ROWS,
     numbers::ROWS,
@@ -30,11 +30,11 @@ static FAMILIES: &[&[Row]] = &[
     slowlog::ROWS,
 ];
 
-/// All commands.
+/// Specifications of all commands.
 pub static COMMANDS: LazyLock<CommandList> =
     LazyLock::new(|| CommandList::new(rows().map(|row| &row.command).collect()));
 
-/// The handlers of all commands, in the same order.
+/// Handlers of all commands, in the same order.
 pub(super) static HANDLERS: LazyLock<Vec<Handler>> =
     LazyLock::new(|| rows().map(|row| row.handler).collect());
 

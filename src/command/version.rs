@@ -1,4 +1,4 @@
-//! Versions of values: equal if and only if the values are, today and after a restart.
+//! Versions of values: equal if and only if the values are, also across restarts.
 
 /// Returns the version of a value: its BLAKE3 hash, as 64 hexadecimal digits.
 #[must_use]

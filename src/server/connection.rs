@@ -66,7 +66,7 @@ pub async fn serve(
     (address, local_address): (SocketAddr, SocketAddr),
     service: Arc<Service>,
 ) {
-    let client = service.clients.enter(address, local_address);
+    let client = service.clients.add(address, local_address);
     let _presence = service.stats.connected();
     let mut connection = Connection {
         transport,
@@ -83,7 +83,7 @@ pub async fn serve(
     {
         let mut run = pin!(connection.run());
         poll_fn(|context| {
-            if client.listen(context) {
+            if client.poll_killed(context) {
                 return Poll::Ready(());
             }
             // A client that has gone is no fault of the server's, and nobody is there to be told.
@@ -92,7 +92,7 @@ pub async fn serve(
         .await;
     }
     connection.session.unsubscribe_all(&service.channels);
-    service.clients.leave(&client);
+    service.clients.remove(&client);
     service.stats.add(&mut connection.tally);
 }
 
@@ -275,7 +275,7 @@ impl Connection {
             });
             match received {
                 Ok(count) => {
-                    self.service.clients.heard_of(&self.client);
+                    self.service.clients.note_activity(&self.client);
                     self.has_drained |= is_draining && count > 0;
                     return Ok(count > 0);
                 }

@@ -113,7 +113,7 @@ impl Server {
             () = acceptor.accept_all(&self.text) => {}
             () = acceptor.shutdown.cancelled() => {}
         }
-        acceptor.service.clients.stop();
+        acceptor.service.clients.drain_all();
         acceptor.accept_waiting(&self.text).await;
         drop(self.text);
         acceptor.close().await;
@@ -190,7 +190,7 @@ impl Acceptor {
             let (left, seconds) = (self.connections.len(), SHUTDOWN_WAIT.as_secs());
             tracing::warn!("{left} connections did not end in {seconds} s and are cut off");
             // Nobody changes anything once the last save begins.
-            self.service.clients.end();
+            self.service.clients.kill_all();
             // A task ends where it waits next; only one of HTTP may not.
             let _ = tokio::time::timeout(CUT_OFF_WAIT, self.connections.wait()).await;
         }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
-use crate::command::channels::{CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, join, leave};
+use crate::command::channels::{
+    CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, add_subscriber, remove_subscriber,
+};
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
 use crate::command::row::Row;
@@ -100,7 +102,7 @@ fn begin(
             format!("one client may have {SUBSCRIPTIONS_MAX} subscriptions"),
         ));
     }
-    call.session.gets_lines = !call.dialect.is_resp();
+    call.session.pushes_lines = !call.dialect.is_resp();
     for name in words {
         join(&call.service.channels, call.session, name, &client);
         let count = call.session.subscriptions();
@@ -132,7 +134,7 @@ fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         Subscription::Begun,
         |all, session, name, client| {
             session.channels.insert(name.into());
-            join(&all.channels, name.into(), client);
+            add_subscriber(&all.channels, name.into(), client);
         },
     )
 }
@@ -147,7 +149,7 @@ fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         Subscription::PatternBegun,
         |all, session, name, client| {
             session.patterns.insert(name.into());
-            join(&all.patterns, Pattern::new(name), client);
+            add_subscriber(&all.patterns, Pattern::new(name), client);
         },
     )
 }
@@ -157,7 +159,7 @@ fn unsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
     end(call, &names, Subscription::Ended, |all, session, name| {
         session.channels.remove(name);
-        leave(&all.channels, &name.into(), &client);
+        remove_subscriber(&all.channels, &name.into(), &client);
     })
 }
 
@@ -170,7 +172,7 @@ fn punsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         Subscription::PatternEnded,
         |all, session, name| {
             session.patterns.remove(name);
-            leave(&all.patterns, &Pattern::new(name), &client);
+            remove_subscriber(&all.patterns, &Pattern::new(name), &client);
         },
     )
 }

@@ -82,7 +82,7 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let found = call.change(&keys, |transaction| {
         let found = keys.iter().map(|key| {
             let was = match transaction.get(*key) {
-                Some(entry) => WatchedState::There(entry),
+                Some(entry) => WatchedState::Existing(entry),
                 None => WatchedState::Missing(transaction.watch_missing_key(*key)),
             };
             (key.as_str().to_owned(), was)
@@ -133,7 +133,7 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.barrier.raise(locks.seen());
     let has_changed = watched.iter().any(|(key, was)| {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
-        !was.is_still(locks.get(key).as_ref())
+        !was.is_unchanged(locks.get(key).as_ref())
     });
     if has_changed {
         call.status = Status::Unmet;

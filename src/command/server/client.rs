@@ -160,7 +160,7 @@ fn described(service: &Service, client: &Client) -> String {
         client.address,
         client.local_address,
         names.name,
-        client.since.elapsed().as_secs(),
+        client.connected_at.elapsed().as_secs(),
         service.clients.idle_seconds(client),
         client.resp.load(Relaxed),
         names.library,
@@ -266,7 +266,7 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
 fn end(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> Answer {
     let own = call.client()?.id;
     for client in clients.iter().filter(|client| client.id != own) {
-        client.end();
+        client.kill();
     }
     call.replies.reply(reply);
     Ok(if clients.iter().any(|client| client.id == own) {
@@ -278,7 +278,7 @@ fn end(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> An
 
 fn monitor(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
-    call.session.gets_lines = !call.dialect.is_resp();
+    call.session.pushes_lines = !call.dialect.is_resp();
     call.service.clients.monitor(&client);
     call.done(Reply::Ok)
 }
