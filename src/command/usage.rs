@@ -1,12 +1,12 @@
-//! The arguments of a command in the form of Redis's documentation, parsed from its usage.
+//! Parser of the usage of a command.
 //!
-//! In: the usage of a row, such as `<key> [NX | XX] [EX <seconds>]`. Out: a tree of arguments, as COMMAND DOCS sends it.
-//! Promise: the usage of every row is understood, which a test checks.
+//! In: a usage, such as `<key> [NX | XX] [EX <seconds>]`. Out: a tree of arguments, as COMMAND DOCS sends it. Promise: the usage of
+//! every row can be parsed, which a test checks.
 //!
 //! ```text
 //! usage    = sequence *( "|" sequence )           alternatives
 //! sequence = *( word [ name ] / name / "[" usage "]" / "..." )
-//! name     = "<" text ">"                         what the client fills in; a word before it is its token
+//! name     = "<" text ">"                         a placeholder; a word before it is its token
 //! word     = literal text                         a token by itself
 //! ...      = the argument before, or all of the brackets, may be repeated
 //! ```
@@ -23,14 +23,14 @@ pub(super) enum ArgumentType {
     Key,
     OneOf,
     Pattern,
-    /// Nothing but its token.
+    /// A token without a value.
     PureToken,
     String,
     UnixTime,
 }
 
 impl ArgumentType {
-    /// Type of the argument that a usage calls by this name.
+    /// Returns the type of an argument by its name in the usage.
     fn of(name: &str) -> Self {
         match name {
             "key" | "new key" => Self::Key,
@@ -43,7 +43,7 @@ impl ArgumentType {
         }
     }
 
-    /// Name in COMMAND DOCS.
+    /// Returns the name in COMMAND DOCS.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Block => "block",
@@ -59,17 +59,17 @@ impl ArgumentType {
     }
 }
 
-/// One argument, or several in one.
+/// An argument, or a group of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Argument {
     pub(super) name: String,
     pub(super) kind: ArgumentType,
-    /// The word that stands before it.
+    /// The literal word before it.
     pub(super) token: Option<&'static str>,
     pub(super) is_optional: bool,
-    /// Whether it may be repeated.
+    /// True if it may be repeated.
     pub(super) is_multiple: bool,
-    /// Those of a block, in order, or of a choice.
+    /// Arguments of a block, in order, or alternatives of a choice.
     pub(super) parts: Vec<Argument>,
 }
 
@@ -85,7 +85,7 @@ impl Argument {
         }
     }
 
-    /// Several arguments as one, under the name of the first.
+    /// Groups arguments in a block with the name of the first; a single argument stays as it is.
     fn block(mut parts: Vec<Self>) -> Self {
         if parts.len() == 1 {
             return parts.remove(0);
@@ -98,7 +98,7 @@ impl Argument {
     }
 }
 
-/// Symbol of a usage.
+/// Token of a usage, in the parser's sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Symbol {
     Open,
@@ -136,14 +136,14 @@ fn symbols(usage: &'static str) -> impl Iterator<Item = Symbol> {
     })
 }
 
-/// Returns the arguments that a usage shows.
+/// Parses a usage.
 pub(super) fn arguments(usage: &'static str) -> Vec<Argument> {
     let mut symbols = symbols(usage).peekable();
     let (arguments, _) = alternatives(&mut symbols);
     arguments
 }
 
-/// Returns whether the argument at this place is a number in every request that the usage allows.
+/// Returns true if the argument at this place is a number in every request that the usage allows.
 pub(super) fn is_number_at(usage: &'static str, place: usize) -> bool {
     let arguments = arguments(usage);
     let is_fixed = |argument: &Argument| {
@@ -158,7 +158,7 @@ pub(super) fn is_number_at(usage: &'static str, place: usize) -> bool {
     }) && before.into_iter().all(is_fixed)
 }
 
-/// Returns the arguments up to the end or a closing bracket, and whether all of them together may be repeated.
+/// Parses up to the end or a closing bracket. Returns the arguments, and true if all of them together may be repeated.
 fn alternatives(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argument>, bool) {
     let (first, is_repeated) = sequence(symbols);
     if symbols.peek() != Some(&Symbol::Or) {
@@ -183,7 +183,7 @@ fn sequence(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argume
                     symbols.next();
                     Argument::new(name, ArgumentType::of(name), Some(word))
                 }
-                // Arguments that have no name.
+                // `KILL ...`: arguments without names.
                 Some(Symbol::Dots) => Argument::new("argument", ArgumentType::String, Some(word)),
                 _ => Argument::new(word, ArgumentType::PureToken, Some(word)),
             }),
@@ -206,7 +206,7 @@ fn sequence(symbols: &mut Peekable<impl Iterator<Item = Symbol>>) -> (Vec<Argume
     (found, false)
 }
 
-/// Adds what stood in brackets. Where it repeats what stands before, as in `<key> [<key> ...]`, both are one.
+/// Adds the arguments in brackets. If they repeat those before, as in `<key> [<key> ...]`, both are one argument.
 fn optional(found: &mut Vec<Argument>, inside: Vec<Argument>, is_repeated: bool) {
     let mut argument = Argument::block(inside);
     argument.is_multiple |= is_repeated;
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::command::COMMANDS;
 
-    /// Writes arguments as redis-cli shows them.
+    /// Formats arguments as redis-cli does.
     fn shown(arguments: &[Argument], separator: &str) -> String {
         let all = arguments.iter().map(|argument| {
             let inside = match argument.kind {
@@ -311,7 +311,7 @@ mod tests {
         );
     }
 
-    /// Every word and name of the usage is somewhere in the tree.
+    /// Collects all tokens and names of a tree.
     fn leaves(arguments: &[Argument]) -> Vec<String> {
         let mut found = Vec::new();
         for argument in arguments {

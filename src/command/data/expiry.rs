@@ -1,12 +1,10 @@
-//! When pairs cease to be.
+//! Expiry of keys: EXPIRE, TTL, PERSIST and their relatives.
 //!
-//! In: keys and moments. Out: what is left of their time. Promise: a moment is kept as one, not as a time from now, so that it
-//! means the same after a restart.
+//! In: keys, and times or durations. Out: times or durations. Promise: an expiry is stored as an absolute time, so that it is the
+//! same after a restart.
 
 use crate::command::call::{Answer, Arguments, Call};
-use crate::command::data::options::{
-    MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, invalid_expiry, number_of,
-};
+use crate::command::data::options::{Unit, invalid_expiry, number_of};
 use crate::command::data::strings::expire_entry;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
@@ -98,40 +96,40 @@ pub(in crate::command) const ROWS: &[Row] = &[
 ];
 
 fn expire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    expire_at(call, words, SECONDS)
+    expire_at(call, words, Unit::Seconds)
 }
 
 fn pexpire(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    expire_at(call, words, MILLISECONDS)
+    expire_at(call, words, Unit::Milliseconds)
 }
 
 fn expireat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    expire_at(call, words, UNIX_SECONDS)
+    expire_at(call, words, Unit::UnixSeconds)
 }
 
 fn pexpireat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    expire_at(call, words, UNIX_MILLISECONDS)
+    expire_at(call, words, Unit::UnixMilliseconds)
 }
 
-/// Under which conditions a key gets another expiry.
+/// Conditions on the present expiry of a key, under which it gets another.
 #[derive(Default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four words of the protocol, each of which is there or not"
+    reason = "four options of the protocol, which can be combined"
 )]
 struct ExpiryConditions {
-    /// It has none.
+    /// The key does not expire.
     nx: bool,
-    /// It has one.
+    /// The key expires.
     xx: bool,
-    /// It has an earlier one.
+    /// The key expires earlier.
     gt: bool,
-    /// It has a later one, or none.
+    /// The key expires later, or not at all.
     lt: bool,
 }
 
 impl ExpiryConditions {
-    fn read(words: &Arguments<'_>) -> Result<Self, ErrorReply> {
+    fn parse(words: &Arguments<'_>) -> Result<Self, ErrorReply> {
         let mut conditions = Self::default();
         for word in words {
             match &*word.to_ascii_uppercase() {
@@ -159,7 +157,7 @@ impl ExpiryConditions {
         Ok(conditions)
     }
 
-    fn hold(&self, old: Option<UnixMs>, new: UnixMs) -> bool {
+    fn are_met(&self, old: Option<UnixMs>, new: UnixMs) -> bool {
         (!self.nx || old.is_none())
             && (!self.xx || old.is_some())
             && (!self.gt || old.is_some_and(|old| new > old))
@@ -169,14 +167,14 @@ impl ExpiryConditions {
 
 fn expire_at(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answer {
     let key = Key::parse(&words[0])?;
-    let conditions = ExpiryConditions::read(&words[2..])?;
-    let expires_at = unit.moment(number_of(&words[1])?);
+    let conditions = ExpiryConditions::parse(&words[2..])?;
+    let expires_at = unit.time(number_of(&words[1])?);
     let expires_at = expires_at.ok_or_else(|| invalid_expiry(call))?;
     call.status = call.change(&[key], |transaction| {
         let Some(entry) = transaction.get(key) else {
             return Ok(Status::NotFound);
         };
-        if !conditions.hold(entry.expires_at(), expires_at) {
+        if !conditions.are_met(entry.expires_at(), expires_at) {
             return Ok(Status::Unmet);
         }
         expire_entry(transaction, &entry, Some(expires_at))?;
@@ -201,25 +199,25 @@ fn persist(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn ttl(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    tell(call, words, |at| (at.saturating_sub(now_ms()) + 500) / 1000)
+    show_expiry(call, words, |at| (at.saturating_sub(now_ms()) + 500) / 1000)
 }
 
 fn pttl(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    tell(call, words, |at| at.saturating_sub(now_ms()))
+    show_expiry(call, words, |at| at.saturating_sub(now_ms()))
 }
 
 fn expiretime(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    tell(call, words, |at| (at + 500) / 1000)
+    show_expiry(call, words, |at| (at + 500) / 1000)
 }
 
 fn pexpiretime(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    tell(call, words, |at| at)
+    show_expiry(call, words, |at| at)
 }
 
-fn tell(
+fn show_expiry(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
-    shown: impl FnOnce(UnixMs) -> u64,
+    convert: impl FnOnce(UnixMs) -> u64,
 ) -> Answer {
     let key = Key::parse(&words[0])?;
     let expires_at = call.change(&[key], |transaction| {
@@ -228,6 +226,6 @@ fn tell(
     call.done(Reply::Signed(match expires_at {
         None => -2,
         Some(None) => -1,
-        Some(Some(at)) => i64::try_from(shown(at)).unwrap_or(i64::MAX),
+        Some(Some(at)) => i64::try_from(convert(at)).unwrap_or(i64::MAX),
     }))
 }

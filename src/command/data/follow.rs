@@ -1,7 +1,7 @@
-//! Changes as they come: FOLLOW, for who keeps a copy, a cache or a screen true.
+//! FOLLOW: the changes of keys with a prefix, for copies, caches and displays.
 //!
-//! In: a prefix, and a revision to go on from. Out: the wish, which the connection meets. Promise: all changes come, in their
-//! order, or it is told plainly that some cannot.
+//! In: a prefix, and a revision to continue after. Out: an entry of the session's [`Following`](super::super::following::Following),
+//! whose changes the connection sends. Promise: all changes are sent, in order, or an error says that some are missing.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
@@ -36,7 +36,7 @@ fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         _ => return Err(call.syntax_error()),
     };
-    // Changes are pushed to a connection.
+    // Changes need a connection to be pushed to.
     call.client()?;
     let prefix = key.as_str();
     call.session.following.admit(prefix)?;

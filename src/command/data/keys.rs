@@ -1,6 +1,6 @@
-//! Keys as wholes, whatever their values.
+//! Commands on whole pairs: DEL, EXISTS, RENAME, COPY, CLEAR and their relatives.
 //!
-//! In: keys. Out: how many there were, or what they are called now. Promise: several keys are one step.
+//! In: keys. Out: counts and statuses. Promise: a request on several keys is atomic, except DELPREFIX, which deletes in chunks.
 
 use crate::command::call::{Answer, Arguments, Call, keys_of, stream};
 use crate::command::data::listings::{Count, Deletion};
@@ -128,9 +128,9 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = call.engine()?.scan(prefix);
     if is_dry_run {
         call.tells_of_change = false;
-        return stream(Count::new(scan));
+        return stream(Count(scan));
     }
-    stream(Deletion::new(scan))
+    stream(Deletion(scan))
 }
 
 fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -225,7 +225,7 @@ fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn flush(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    // What was there is freed in the background either way.
+    // Memory is freed in the background either way.
     let is_known = |word: &[u8]| matches!(&*word.to_ascii_uppercase(), b"ASYNC" | b"SYNC");
     if words.len() > 1 || words.iter().any(|word| !is_known(word)) {
         return Err(call.syntax_error());

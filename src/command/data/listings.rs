@@ -1,8 +1,8 @@
 //! Sources of the long replies of commands on many keys.
 //!
-//! In: a scan, or entries. Out: rows, counts, arrays. Promises: entries of one shard of the table are held at a time, and none is
-//! copied; other tasks run between two shards. An array, whose length stands before it, is an exception: what it lists
-//! is collected first, at 8 bytes a key.
+//! In: a scan, or entries. Out: rows, counts, arrays. Promises: the entries of one shard of the table are held at a time, and none
+//! is copied; the task yields between two shards. An array is an exception: as its length is sent first, its entries are
+//! collected before, at 8 bytes a key.
 
 use futures_util::future::BoxFuture;
 
@@ -13,10 +13,10 @@ use crate::engine::{DELETE_CHUNK_KEYS, Scan};
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
-/// ValueArray longer than this are not copied.
+/// Maximum length of a value that is copied to the sink, in bytes.
 pub(in crate::command) const COPIED_BYTES_MAX: usize = 64 << 10;
 
-/// Returns the entries of one shard more; none after the last.
+/// Returns the entries of the next shard; `None` after the last.
 async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
     let entries = scan.next();
     pull.barrier.raise(scan.seen());
@@ -24,7 +24,7 @@ async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
     entries
 }
 
-/// The kind of the rows of a listing.
+/// Kind of the rows of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum RowKind {
     /// Key and value.
@@ -33,11 +33,11 @@ pub(in crate::command) enum RowKind {
     Key,
 }
 
-/// A row for each pair of a scan, then their number.
+/// One row for each pair of a scan, then their number.
 pub(in crate::command) struct PairRows {
     scan: Scan,
     row: RowKind,
-    /// Those of the last shard that have not been written.
+    /// Entries of the last shard that have not been written.
     entries: std::vec::IntoIter<Entry>,
     count: u64,
 }
@@ -84,21 +84,13 @@ impl Source for PairRows {
 }
 
 /// The number of pairs of a scan.
-pub(in crate::command) struct Count {
-    scan: Scan,
-}
-
-impl Count {
-    pub(in crate::command) fn new(scan: Scan) -> Self {
-        Self { scan }
-    }
-}
+pub(in crate::command) struct Count(pub Scan);
 
 impl Source for Count {
     fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
         Box::pin(async move {
             let mut count = 0;
-            while let Some(entries) = next_of(&mut self.scan, pull).await {
+            while let Some(entries) = next_of(&mut self.0, pull).await {
                 count += entries.len() as u64;
             }
             pull.replies.reply(Reply::Count(count));
@@ -111,7 +103,7 @@ impl Source for Count {
 pub(in crate::command) struct Matching {
     scan: Scan,
     pattern: Pattern,
-    /// Those that have not been written, once all have been found.
+    /// Entries that have not been written, once all have been found.
     found: Option<std::vec::IntoIter<Entry>>,
 }
 
@@ -192,7 +184,7 @@ pub(in crate::command) struct NamespaceRows {
     scan: Scan,
     namespaces: Namespaces,
     is_resp: bool,
-    /// Those that have not been written, once all have been counted.
+    /// Rows that have not been written, once all have been counted.
     rows: Option<std::collections::btree_map::IntoIter<String, u64>>,
     count: u64,
 }
@@ -240,28 +232,18 @@ impl Source for NamespaceRows {
     }
 }
 
-/// The deletion of the pairs of a scan, some keys at a time, each time as one change.
-pub(in crate::command) struct Deletion {
-    scan: Scan,
-}
-
-impl Deletion {
-    pub(in crate::command) fn new(scan: Scan) -> Self {
-        Self { scan }
-    }
-}
+/// The deletion of the pairs of a scan, in chunks, each of which is one change, then their number.
+pub(in crate::command) struct Deletion(pub Scan);
 
 impl Source for Deletion {
     fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
         Box::pin(async move {
             let mut deleted = 0;
-            while let Some(entries) = next_of(&mut self.scan, pull).await {
+            while let Some(entries) = next_of(&mut self.0, pull).await {
                 for entries in entries.chunks(DELETE_CHUNK_KEYS) {
-                    let done = pull.service.engine().and_then(|engine| {
-                        let count = engine.delete(entries, pull.barrier)?;
-                        Ok(count)
-                    });
-                    deleted += done.map_err(|mut error| {
+                    let engine = pull.service.engine();
+                    let count = engine.and_then(|engine| Ok(engine.delete(entries, pull.barrier)?));
+                    deleted += count.map_err(|mut error| {
                         error.message += &format!("; {deleted} keys were deleted before");
                         error
                     })?;

@@ -1,4 +1,4 @@
-//! Commands on keys and values, on transactions, and on what clients hear of changes.
+//! Commands on keys and values, transactions, channels and changes.
 //!
 //! One file for each family: its rows of the table above its handlers.
 

@@ -1,31 +1,31 @@
-//! Namespaces: what keys begin with up to the next colon, and how many keys each has.
+//! Namespaces: prefixes of keys up to a colon, and their numbers of keys.
 //!
-//! In: the entries below a prefix, some at a time. Out: the namespaces, by name. Promise: they take a bounded memory.
+//! In: the entries below a prefix, in parts. Out: the namespaces, by name. Promise: their memory is bounded.
 
 use std::collections::BTreeMap;
 
 use crate::model::entry::Entry;
 
-/// The most namespaces that are told of at once: they are counted in memory.
+/// Maximum number of namespaces in a reply, as they are counted in memory.
 pub const NAMESPACES_MAX: usize = 100_000;
 
 /// The namespaces below a prefix.
 #[derive(Debug)]
 pub struct Namespaces {
     prefix: String,
-    /// How many keys each has.
+    /// Number of keys of each namespace.
     pub by_name: BTreeMap<String, u64>,
-    /// How many keys below the prefix are in none.
+    /// Number of keys below the prefix that are in no namespace.
     pub others: u64,
 }
 
-/// There are more than [`NAMESPACES_MAX`].
+/// More than [`NAMESPACES_MAX`] namespaces are below a prefix.
 #[derive(Debug, thiserror::Error)]
 #[error("there are more than {NAMESPACES_MAX} namespaces below '{0}'")]
 pub struct TooManyNamespaces(String);
 
 impl Namespaces {
-    /// None yet, below this prefix.
+    /// Makes an empty count of the namespaces below this prefix.
     #[must_use]
     pub fn below(prefix: &str) -> Self {
         Self {
@@ -35,10 +35,10 @@ impl Namespaces {
         }
     }
 
-    /// Counts entries, whose keys begin with the prefix.
+    /// Counts entries, whose keys must begin with the prefix.
     ///
     /// # Errors
-    /// `TooManyNamespaces`.
+    /// [`TooManyNamespaces`] if they have more than [`NAMESPACES_MAX`] namespaces.
     pub fn count(&mut self, entries: &[Entry]) -> Result<(), TooManyNamespaces> {
         for entry in entries {
             let key = entry.key().as_str();

@@ -1,7 +1,7 @@
-//! Values that are numbers: counting up and down.
+//! Arithmetic on values: INCR, DECR, INCRBYFLOAT and their relatives.
 //!
-//! In: what is to be added. Out: the sum, which is the value then. Promises: it is one step; a sum that cannot be is refused;
-//! decimal fractions are added as they are written, so that 0.1 and 0.2 are 0.3.
+//! In: keys and numbers to add. Out: the sums. Promises: an addition is atomic; on overflow nothing changes; decimal fractions are
+//! added exactly, so that 0.1 and 0.2 are 0.3.
 
 use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 
@@ -48,11 +48,11 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Add to a decimal number; answers the sum."),
 ];
 
-/// The most digits of a number, as in Redis, and the highest power of ten in it: a number in a few bytes must not become one of
-/// millions of digits.
+/// Maximum number of digits of a number, as in Redis.
 const DIGITS_MAX: usize = 5119;
+/// Maximum exponent of a number: `1e999999999` has few bytes, but its sum would have a billion digits.
 const EXPONENT_MAX: i64 = 4932;
-/// How many digits after the point are kept, as in Redis.
+/// Number of digits after the point that are kept, as in Redis.
 const FRACTION_DIGITS: i64 = 17;
 
 fn incr(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -69,11 +69,8 @@ fn incrby(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn decrby(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let number = number_of(&words[1])?.checked_neg();
-    add(
-        call,
-        words,
-        number.ok_or_else(|| bad_argument("decrement would overflow"))?,
-    )
+    let number = number.ok_or_else(|| bad_argument("decrement would overflow"))?;
+    add(call, words, number)
 }
 
 fn add(call: &mut Call<'_, '_>, words: &Arguments<'_>, number: i64) -> Answer {
@@ -86,7 +83,7 @@ fn add(call: &mut Call<'_, '_>, words: &Arguments<'_>, number: i64) -> Answer {
     call.done(Reply::Number(sum))
 }
 
-/// Puts another number in the place of the first argument's, and keeps its expiry.
+/// Replaces the value of the first argument, and keeps its expiry.
 fn replace<R>(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
@@ -106,8 +103,7 @@ fn incrbyfloat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let sum = replace(call, words, |old| {
         let before = old.map_or(Ok(BigDecimal::zero()), decimal_of)?;
         let sum = before + decimal_of(&words[1])?;
-        let is_huge = sum.digits().cast_signed() - sum.fractional_digit_count() > EXPONENT_MAX;
-        if is_huge {
+        if sum.digits().cast_signed() - sum.fractional_digit_count() > EXPONENT_MAX {
             return Err(bad_argument("increment would produce NaN or Infinity"));
         }
         let sum = sum.with_scale_round(FRACTION_DIGITS, RoundingMode::HalfEven);

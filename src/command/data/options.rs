@@ -1,6 +1,6 @@
-//! The options of SET, GETEX and EXPIRE: words after the arguments, in any order, as Redis reads them.
+//! Options of SET, GETEX and EXPIRE: words after the arguments, in any order, as in Redis.
 //!
-//! In: the words. Out: what they ask for. Promise: options that contradict each other are refused, and nothing has happened.
+//! In: words. Out: options. Promise: options that contradict each other are refused.
 //! Source: <https://redis.io/docs/latest/commands/set/>.
 
 use std::borrow::Cow;
@@ -11,73 +11,64 @@ use crate::model::{EXPIRES_AT_MAX, UnixMs, now_ms};
 use crate::protocol::ErrorReply;
 use crate::protocol::resp::whole_number;
 
-/// How a moment is told.
+/// Form of a time in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::command) struct Unit {
-    /// How many milliseconds it counts at a time.
-    pub milliseconds: i64,
-    /// Whether it counts from 1970, and not from now.
-    pub is_absolute: bool,
+pub(in crate::command) enum Unit {
+    /// Seconds from now.
+    Seconds,
+    /// Milliseconds from now.
+    Milliseconds,
+    /// Seconds since 1970.
+    UnixSeconds,
+    /// Milliseconds since 1970.
+    UnixMilliseconds,
 }
-
-pub(in crate::command) const SECONDS: Unit = Unit {
-    milliseconds: 1000,
-    is_absolute: false,
-};
-pub(in crate::command) const MILLISECONDS: Unit = Unit {
-    milliseconds: 1,
-    is_absolute: false,
-};
-pub(in crate::command) const UNIX_SECONDS: Unit = Unit {
-    milliseconds: 1000,
-    is_absolute: true,
-};
-pub(in crate::command) const UNIX_MILLISECONDS: Unit = Unit {
-    milliseconds: 1,
-    is_absolute: true,
-};
 
 impl Unit {
     fn named(word: &[u8]) -> Option<Self> {
         match word {
-            b"EX" => Some(SECONDS),
-            b"PX" => Some(MILLISECONDS),
-            b"EXAT" => Some(UNIX_SECONDS),
-            b"PXAT" => Some(UNIX_MILLISECONDS),
+            b"EX" => Some(Self::Seconds),
+            b"PX" => Some(Self::Milliseconds),
+            b"EXAT" => Some(Self::UnixSeconds),
+            b"PXAT" => Some(Self::UnixMilliseconds),
             _ => None,
         }
     }
 
-    /// So many milliseconds since 1970; `None` is no moment that there is, or one after the year 9999. One that is long past is
-    /// told as 0.
-    pub fn moment(self, number: i64) -> Option<UnixMs> {
-        let base = if self.is_absolute { 0 } else { now_ms() };
-        let moment = number.checked_mul(self.milliseconds)?;
-        let moment = moment.checked_add(i64::try_from(base).ok()?)?;
-        let moment = u64::try_from(moment).unwrap_or(0);
-        (moment <= EXPIRES_AT_MAX).then_some(moment)
+    /// Converts a number of this unit to a time; `None` on overflow, or after the year 9999. A time before 1970 becomes 0.
+    pub fn time(self, number: i64) -> Option<UnixMs> {
+        let (milliseconds, base) = match self {
+            Self::Seconds => (1000, now_ms()),
+            Self::Milliseconds => (1, now_ms()),
+            Self::UnixSeconds => (1000, 0),
+            Self::UnixMilliseconds => (1, 0),
+        };
+        let time = number.checked_mul(milliseconds)?;
+        let time = time.checked_add(i64::try_from(base).ok()?)?;
+        let time = u64::try_from(time).unwrap_or(0);
+        (time <= EXPIRES_AT_MAX).then_some(time)
     }
 }
 
-/// What becomes of the expiry of a pair.
+/// Option for the expiry of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum ExpiryOption<'a> {
-    /// What the command does by itself.
+    /// No option: the default of the command.
     Default,
-    /// It expires then.
+    /// Sets the expiry.
     At(Unit, &'a [u8]),
-    /// It stays as it is.
+    /// Keeps the expiry: KEEPTTL.
     Keep,
-    /// It does not expire any more.
+    /// Removes the expiry: PERSIST.
     Persist,
 }
 
 impl ExpiryOption<'_> {
-    /// The moment that is asked for, if one is.
+    /// Returns the new expiry, if the option sets one.
     ///
     /// # Errors
-    /// It is not a number, or not in the future, or too far in it.
-    pub fn moment(self, call: &Call<'_, '_>) -> Result<Option<UnixMs>, ErrorReply> {
+    /// `ARGS` if it is not a positive number, or after the year 9999.
+    pub fn time(self, call: &Call<'_, '_>) -> Result<Option<UnixMs>, ErrorReply> {
         match self {
             Self::At(unit, word) => expiry_of(call, unit, word).map(Some),
             _ => Ok(None),
@@ -85,15 +76,18 @@ impl ExpiryOption<'_> {
     }
 }
 
-/// A moment that must be asked for by a positive number.
+/// Parses an expiry, which must be a positive number.
+///
+/// # Errors
+/// `ARGS` if it is not, or after the year 9999.
 pub(in crate::command) fn expiry_of(
     call: &Call<'_, '_>,
     unit: Unit,
     word: &[u8],
 ) -> Result<UnixMs, ErrorReply> {
     let number = number_of(word)?;
-    let moment = unit.moment(number).filter(|_| number > 0);
-    moment.ok_or_else(|| invalid_expiry(call))
+    let time = unit.time(number).filter(|_| number > 0);
+    time.ok_or_else(|| invalid_expiry(call))
 }
 
 pub(in crate::command) fn invalid_expiry(call: &Call<'_, '_>) -> ErrorReply {
@@ -101,16 +95,16 @@ pub(in crate::command) fn invalid_expiry(call: &Call<'_, '_>) -> ErrorReply {
     bad_argument(format!("invalid expire time in '{name}' command"))
 }
 
-/// Under which condition a value is stored.
+/// Condition under which a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Condition<'a> {
-    /// Under none.
+    /// No condition.
     Always,
-    /// There is no such key.
+    /// The key does not exist.
     Missing,
-    /// There is such a key.
-    There,
-    /// It has this value.
+    /// The key exists.
+    Existing,
+    /// The key has this value.
     Equal(&'a [u8]),
 }
 
@@ -118,26 +112,26 @@ pub(in crate::command) enum Condition<'a> {
 pub(in crate::command) struct SetOptions<'a> {
     pub condition: Condition<'a>,
     pub expiry: ExpiryOption<'a>,
-    /// Whether the old value is asked for.
+    /// True if the previous value is returned: GET.
     pub gets_old: bool,
 }
 
 impl<'a> SetOptions<'a> {
-    /// Those of SET.
+    /// Parses the options of SET.
     ///
     /// # Errors
-    /// Words that are no options, or contradict each other.
+    /// `ARGS` for unknown options, and those that contradict each other.
     pub fn of_set(call: &Call<'_, '_>, words: &'a [Cow<'_, [u8]>]) -> Result<Self, ErrorReply> {
-        Self::read(call, words, |options, word, next| {
+        Self::parse(call, words, |options, word, next| {
             match word {
                 b"NX" if options.condition == Condition::Always => {
                     options.condition = Condition::Missing;
                 }
                 b"XX" if options.condition == Condition::Always => {
-                    options.condition = Condition::There;
+                    options.condition = Condition::Existing;
                 }
                 b"NX" => return options.condition == Condition::Missing,
-                b"XX" => return options.condition == Condition::There,
+                b"XX" => return options.condition == Condition::Existing,
                 b"IFEQ" if options.condition == Condition::Always => match next() {
                     Some(value) => options.condition = Condition::Equal(value),
                     None => return false,
@@ -150,18 +144,18 @@ impl<'a> SetOptions<'a> {
         })
     }
 
-    /// Those of GETEX.
+    /// Parses the options of GETEX.
     ///
     /// # Errors
-    /// Words that are no options, or contradict each other.
+    /// `ARGS` for unknown options, and those that contradict each other.
     pub fn of_getex(call: &Call<'_, '_>, words: &'a [Cow<'_, [u8]>]) -> Result<Self, ErrorReply> {
-        Self::read(call, words, |options, word, _| {
+        Self::parse(call, words, |options, word, _| {
             word == b"PERSIST" && options.set_expiry(ExpiryOption::Persist)
         })
     }
 
-    /// Reads options; `take` takes those that are not a time.
-    fn read(
+    /// Parses options: times here, the others in `take`, which returns false for a wrong one.
+    fn parse(
         call: &Call<'_, '_>,
         words: &'a [Cow<'_, [u8]>],
         take: impl Fn(&mut Self, &[u8], &mut dyn FnMut() -> Option<&'a [u8]>) -> bool,
@@ -191,7 +185,7 @@ impl<'a> SetOptions<'a> {
     fn set_expiry(&mut self, expiry: ExpiryOption<'a>) -> bool {
         let fits = match (self.expiry, expiry) {
             (ExpiryOption::Default, _) => true,
-            // The last one of a kind counts.
+            // As in Redis, an option may be repeated, and the last one counts.
             (ExpiryOption::At(before, _), ExpiryOption::At(unit, _)) => before == unit,
             (before, expiry) => before == expiry,
         };
@@ -200,6 +194,10 @@ impl<'a> SetOptions<'a> {
     }
 }
 
+/// Parses an integer.
+///
+/// # Errors
+/// `ARGS` if it is not one, or over 64 bits.
 pub(in crate::command) fn number_of(bytes: &[u8]) -> Result<i64, ErrorReply> {
     whole_number(bytes).ok_or_else(|| bad_argument("value is not an integer or out of range"))
 }

@@ -1,8 +1,8 @@
-//! PAGE: pairs page by page, for whoever looks through them.
+//! PAGE: pairs page by page, for browsing.
 //!
 //! In: a cursor, a prefix, a text to search for. Out: the beginnings of pairs, and the cursor of the next page. Promises: a walk
 //! from cursor to cursor shows every pair that exists from its start to its end; no request searches for longer than
-//! [`SEARCH_TIME_MAX`], however many pairs there are and however few match.
+//! [`SEARCH_TIME_MAX`], whatever the number of pairs and matches.
 
 use std::time::{Duration, Instant};
 
@@ -35,15 +35,15 @@ pub(in crate::command) const ROWS: &[Row] = &[Row::read(
      begins and ends.",
 )];
 
-/// The number of pairs of a page unless it is given, and the most that can be: a page is made in memory.
+/// Default number of pairs of a page.
 pub const PAGE_PAIRS: usize = 50;
-/// The most pairs of a page.
+/// Maximum number of pairs of a page, which is collected in memory.
 pub const PAGE_PAIRS_MAX: usize = 1_000;
-/// The most bytes of a value that are shown: GET reads the rest.
+/// Maximum number of bytes of a value that are shown; GET reads the rest.
 const SHOWN_BYTES_MAX: usize = 256;
-/// The longest search of one request: a page has to come at once, and other clients have their turn.
+/// Maximum duration of a search, so that a person sees a page at once.
 const SEARCH_TIME_MAX: Duration = Duration::from_millis(40);
-/// The number of pairs that are searched before other tasks run.
+/// Maximum number of pairs that are searched before the task yields.
 const PAIRS_AT_A_TIME: usize = 1_000;
 
 fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -75,7 +75,7 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     })
 }
 
-/// A page that is to be made.
+/// The source of a page.
 struct PageSource {
     cursor: Cursor,
     prefix: Box<[u8]>,
@@ -108,7 +108,7 @@ fn show(entry: &Entry, replies: &mut dyn Replies) {
     let bytes = entry.value_bytes();
     let is_text = is_text(bytes);
     let mut end = bytes.len().min(SHOWN_BYTES_MAX);
-    // Back to the start of a character; the first byte of one is never 10xxxxxx (RFC 3629, section 3).
+    // Do not cut a character: bytes after its first one are 10xxxxxx (RFC 3629, section 3).
     while is_text && end < bytes.len() && bytes[end] & 0b1100_0000 == 0b1000_0000 {
         end -= 1;
     }
@@ -121,11 +121,11 @@ fn show(entry: &Entry, replies: &mut dyn Replies) {
     replies.reply(Reply::Value(&bytes[..end]));
 }
 
-/// The pairs of a page.
+/// Result of a search.
 struct FoundPage {
     entries: Vec<Entry>,
     next: Option<Cursor>,
-    /// The number of pairs that were searched.
+    /// Number of pairs that were searched.
     searched: u64,
 }
 
@@ -135,9 +135,10 @@ impl PageSource {
         let began = Instant::now();
         let (mut entries, mut searched): (Vec<Entry>, u64) = (Vec::new(), 0);
         let mut next = Some(self.cursor);
-        // A whole key that is typed into a search is found at once, however many pairs there are; the walk then skips it.
-        let is_filtered = !(self.prefix.is_empty() && self.search.is_empty());
-        let typed = [&*self.prefix, self.search.text()];
+        // The prefix and the text may be whole keys: look these up first, so that they are found at once in any amount of data.
+        // The walk skips them later.
+        let is_filtered = !(self.prefix.is_empty() && self.search.text.is_empty());
+        let typed = [&*self.prefix, &*self.search.text];
         if self.cursor == 0 && is_filtered {
             for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
                 let mut transaction = engine.begin(&[key]);
@@ -149,7 +150,8 @@ impl PageSource {
                 entries.extend(found);
             }
         }
-        // Every request gets on; few pairs are searched at a time while many match, so that no page is much too long.
+        // Every request advances at least once. Few pairs are searched at a time while many match, so that no page is much longer
+        // than its limit.
         let mut least = self.limit.min(PAIRS_AT_A_TIME);
         while let Some(position) = next
             && (position == self.cursor
@@ -182,10 +184,10 @@ impl PageSource {
     }
 }
 
-/// A text to search for in keys and values; case does not matter for the letters A to Z.
+/// A text to search for in keys and values, ignoring the case of the letters A to Z.
 struct Search {
     text: Box<[u8]>,
-    /// Only a text with letters is compared in both cases.
+    /// True if the text has letters; without any, a faster exact search does.
     has_letters: bool,
 }
 
@@ -195,14 +197,6 @@ impl Search {
             text: text.into(),
             has_letters: text.iter().any(u8::is_ascii_alphabetic),
         }
-    }
-
-    fn text(&self) -> &[u8] {
-        &self.text
-    }
-
-    fn is_empty(&self) -> bool {
-        self.text.is_empty()
     }
 
     fn matches(&self, entry: &Entry) -> bool {

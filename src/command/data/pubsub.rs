@@ -1,7 +1,7 @@
-//! Channels: what is published to one comes to all who have subscribed to it, or to a pattern of its name.
+//! Publish/subscribe: SUBSCRIBE, PUBLISH and their relatives.
 //!
-//! In: subscriptions, and messages. Out: messages in mailboxes. Promises: each subscriber gets the messages of a channel in
-//! their order; nothing is kept for those who come later.
+//! In: subscriptions, and messages. Out: messages in the outboxes of subscribers. Promises: each subscriber receives the messages
+//! of a channel in order; no message is kept for later subscribers.
 //! Source: <https://redis.io/docs/latest/develop/pubsub/>.
 
 use std::collections::BTreeMap;
@@ -89,11 +89,12 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("List the channels that have subscribers, or count subscribers or patterns."),
 ];
 
+/// Subscribes to channels or patterns, by `add`.
 fn begin(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
-    way: Subscription,
-    join: impl Fn(&Channels, &mut Session, &[u8], &Arc<Client>),
+    event: Subscription,
+    add: impl Fn(&Channels, &mut Session, &[u8], &Arc<Client>),
 ) -> Answer {
     let client = call.client()?;
     if call.session.subscriptions() + words.len() > SUBSCRIPTIONS_MAX {
@@ -104,10 +105,10 @@ fn begin(
     }
     call.session.pushes_lines = !call.dialect.is_resp();
     for name in words {
-        join(&call.service.channels, call.session, name, &client);
+        add(&call.service.channels, call.session, name, &client);
         let count = call.session.subscriptions();
-        call.replies
-            .reply(Reply::Subscription(way, Some(name), count));
+        let reply = Reply::Subscription(event, Some(name), count);
+        call.replies.reply(reply);
     }
     call.session.count_subscriptions();
     Ok(Outcome::Done)
@@ -128,56 +129,45 @@ fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
 
 fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     words.iter().try_for_each(|name| check_channel(name))?;
-    begin(
-        call,
-        words,
-        Subscription::Begun,
-        |all, session, name, client| {
-            session.channels.insert(name.into());
-            add_subscriber(&all.channels, name.into(), client);
-        },
-    )
+    let add = |all: &Channels, session: &mut Session, name: &[u8], client: &Arc<Client>| {
+        session.channels.insert(name.into());
+        add_subscriber(&all.channels, name.into(), client);
+    };
+    begin(call, words, Subscription::Begun, add)
 }
 
 fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     for pattern in words {
         Pattern::parse(pattern)?;
     }
-    begin(
-        call,
-        words,
-        Subscription::PatternBegun,
-        |all, session, name, client| {
-            session.patterns.insert(name.into());
-            add_subscriber(&all.patterns, Pattern::new(name), client);
-        },
-    )
+    let add = |all: &Channels, session: &mut Session, name: &[u8], client: &Arc<Client>| {
+        session.patterns.insert(name.into());
+        add_subscriber(&all.patterns, Pattern::new(name), client);
+    };
+    begin(call, words, Subscription::PatternBegun, add)
 }
 
 fn unsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let names = named_or(words, call.session.channels.iter());
     let client = call.client()?;
-    end(call, &names, Subscription::Ended, |all, session, name| {
+    let remove = |all: &Channels, session: &mut Session, name: &[u8]| {
         session.channels.remove(name);
         remove_subscriber(&all.channels, &name.into(), &client);
-    })
+    };
+    end(call, &names, Subscription::Ended, remove)
 }
 
 fn punsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let names = named_or(words, call.session.patterns.iter());
     let client = call.client()?;
-    end(
-        call,
-        &names,
-        Subscription::PatternEnded,
-        |all, session, name| {
-            session.patterns.remove(name);
-            remove_subscriber(&all.patterns, &Pattern::new(name), &client);
-        },
-    )
+    let remove = |all: &Channels, session: &mut Session, name: &[u8]| {
+        session.patterns.remove(name);
+        remove_subscriber(&all.patterns, &Pattern::new(name), &client);
+    };
+    end(call, &names, Subscription::PatternEnded, remove)
 }
 
-/// Those that are named, or all that there are.
+/// Returns the given names, or all if none is given.
 fn named_or<'a>(words: &Arguments<'_>, all: impl Iterator<Item = &'a Box<[u8]>>) -> Vec<Box<[u8]>> {
     if words.is_empty() {
         all.cloned().collect()
@@ -186,21 +176,22 @@ fn named_or<'a>(words: &Arguments<'_>, all: impl Iterator<Item = &'a Box<[u8]>>)
     }
 }
 
+/// Unsubscribes from channels or patterns, by `remove`.
 fn end(
     call: &mut Call<'_, '_>,
     names: &[Box<[u8]>],
-    way: Subscription,
-    leave: impl Fn(&Channels, &mut Session, &[u8]),
+    event: Subscription,
+    remove: impl Fn(&Channels, &mut Session, &[u8]),
 ) -> Answer {
     for name in names {
-        leave(&call.service.channels, call.session, name);
+        remove(&call.service.channels, call.session, name);
         let count = call.session.subscriptions();
-        call.replies
-            .reply(Reply::Subscription(way, Some(name), count));
+        let reply = Reply::Subscription(event, Some(name), count);
+        call.replies.reply(reply);
     }
     if names.is_empty() {
         let count = call.session.subscriptions();
-        call.replies.reply(Reply::Subscription(way, None, count));
+        call.replies.reply(Reply::Subscription(event, None, count));
     }
     call.session.count_subscriptions();
     Ok(Outcome::Done)
@@ -210,7 +201,7 @@ fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     check_channel(&words[0])?;
     let receivers = call.service.channels.publish(&words[0], &words[1]);
     if call.dialect == Dialect::Resp3 && call.transaction.is_none() {
-        // As in Redis, what it has sent to itself comes before the answer.
+        // As in Redis, messages to the publisher itself are sent before the reply.
         let client = call.client()?;
         while let Some(message) = client.take_message() {
             call.replies.reply(message.reply());
@@ -221,13 +212,11 @@ fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let channels = &call.service.channels;
+    let all = channels.channels.read();
+    let all = all.unwrap_or_else(PoisonError::into_inner);
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {
         (b"CHANNELS", [] | [_]) => {
             let pattern = Pattern::parse(words.get(1).map_or(b"*", |pattern| pattern))?;
-            let all = channels
-                .channels
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
             let found: Vec<_> = all.keys().filter(|name| pattern.matches(name)).collect();
             call.replies.reply(Reply::Array(found.len()));
             for name in found {
@@ -236,10 +225,6 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             Ok(Outcome::Done)
         }
         (b"NUMSUB", names) => {
-            let all = channels
-                .channels
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
             call.replies.reply(Reply::Array(2 * names.len()));
             for name in names {
                 let count = all.get(&**name).map_or(0, BTreeMap::len);
@@ -249,6 +234,7 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             Ok(Outcome::Done)
         }
         (b"NUMPAT", []) => {
+            drop(all);
             let (_, patterns) = channels.counts();
             call.done(Reply::Count(patterns as u64))
         }

@@ -1,7 +1,7 @@
-//! Many keys at a time.
+//! Commands on many keys: ALL, KEYS, SCAN, COUNT, NAMESPACES and their relatives.
 //!
-//! In: a prefix, a pattern or a place in a walk. Out: keys, pairs or counts. Promise: what is there from the beginning of a
-//! listing to its end is listed, and nobody waits for it.
+//! In: a prefix, a pattern or a cursor. Out: keys, pairs or counts. Promise: every pair that exists from the start of a listing to
+//! its end is listed, and no other client waits for the listing.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::data::listings::{Count, Matching, NamespaceRows, PairRows, RowKind};
@@ -48,7 +48,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .flags(&[Flag::NotInMulti, Flag::Streams])
         .example("COUNT")
         .summary("Count all keys, or those with a prefix."),
-    // It reads a counter, and looks at no key.
+    // No scope: it reads a counter, and accesses no key.
     Row::read("DBSIZE", "", 0..=0, dbsize)
         .group(Group::Server)
         .example("DBSIZE")
@@ -63,9 +63,9 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
 ];
 
-/// The most keys that SCAN looks at for one reply, whatever COUNT says: it is a hint, and a reply is made in memory.
+/// Maximum number of keys that SCAN visits for one reply, which is collected in memory. COUNT is a hint.
 pub const SCAN_COUNT_MAX: usize = 10_000;
-/// How many it looks at unless it is told, as in Redis.
+/// Default of COUNT, as in Redis.
 const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -83,7 +83,7 @@ fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return dbsize(call, words);
     }
     let scan = scan_of(call, words)?;
-    stream(Count::new(scan))
+    stream(Count(scan))
 }
 
 fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -103,7 +103,7 @@ fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     stream(NamespaceRows::new(scan, prefix.as_str(), is_resp))
 }
 
-/// Returns the prefix that the first argument is; without one, that of every key.
+/// Parses the first argument as a prefix; without one, returns the empty prefix.
 fn prefix_of<'a>(words: &'a Arguments<'_>) -> Result<Key<'a>, ErrorReply> {
     Ok(Key::parse(words.first().map_or(&b""[..], |prefix| prefix))?)
 }
@@ -114,7 +114,7 @@ fn scan_of(call: &Call<'_, '_>, words: &Arguments<'_>) -> Result<Scan, ErrorRepl
 
 fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let pattern = Pattern::parse(&words[0])?;
-    // No key begins with what is no text, and none has more bytes than a key may.
+    // A prefix that cannot be a key narrows nothing: scan all keys, of which none matches.
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
     let scan = call.engine()?.scan(prefix);

@@ -1,15 +1,13 @@
-//! ValueArray as wholes and in parts: each command a few lines on the engine.
+//! Commands on values: PUT, SET, GET, APPEND and their relatives.
 //!
-//! In: keys and values. Out: the same. Promise: what a command finds and what it changes is one step.
-
-use std::borrow::Cow;
+//! In: keys, values, options. Out: values and counts. Promise: what a request reads and what it changes is atomic.
 
 use futures_util::future::BoxFuture;
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of, stream};
-use crate::command::data::listings::ValueArray;
+use crate::command::data::listings::{COPIED_BYTES_MAX, ValueArray};
 use crate::command::data::options::{
-    Condition, ExpiryOption, MILLISECONDS, SECONDS, SetOptions, Unit, expiry_of, number_of,
+    Condition, ExpiryOption, SetOptions, Unit, expiry_of, number_of,
 };
 use crate::command::data::transaction::long_reply;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
@@ -178,9 +176,6 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Overwrite bytes of a value; answers its new length in bytes."),
 ];
 
-/// ValueArray are sent in pieces where those of one request are longer than this together.
-const COPIED_BYTES_MAX: usize = 64 << 10;
-
 fn put(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let value = Value::parse(&words[1])?;
@@ -197,14 +192,14 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let key = Key::parse(&words[0])?;
     let options = SetOptions::of_set(call, &words[2..])?;
-    let expires_at = options.expiry.moment(call)?;
+    let expires_at = options.expiry.time(call)?;
     let value = Value::with_expiry(&words[1], expires_at)?;
     let (stored, old) = call.change(&[key], |transaction| {
         let old = transaction.get(key);
         let holds = match options.condition {
             Condition::Always => true,
             Condition::Missing => old.is_none(),
-            Condition::There => old.is_some(),
+            Condition::Existing => old.is_some(),
             Condition::Equal(expected) => old
                 .as_ref()
                 .is_some_and(|old| old.value_bytes() == expected),
@@ -258,7 +253,7 @@ fn version(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
 }
 
-/// The version of a long value, which is hashed on a thread of its own.
+/// The version of a long value, hashed on a thread for blocking work.
 struct LongVersion(Entry);
 
 impl Source for LongVersion {
@@ -266,9 +261,7 @@ impl Source for LongVersion {
         Box::pin(async move {
             let entry = self.0.clone();
             let hashing = tokio::task::spawn_blocking(move || version_of(entry.value_bytes()));
-            let version = hashing
-                .await
-                .expect("it does not panic, and nobody aborts it");
+            let version = hashing.await.expect("it is not aborted and cannot panic");
             pull.replies.reply(Reply::Value(version.as_bytes()));
             Ok(Pulled::End)
         })
@@ -289,11 +282,11 @@ fn setnx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn setex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    put_until(call, words, SECONDS)
+    put_until(call, words, Unit::Seconds)
 }
 
 fn psetex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    put_until(call, words, MILLISECONDS)
+    put_until(call, words, Unit::Milliseconds)
 }
 
 fn put_until(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answer {
@@ -326,7 +319,7 @@ fn getdel(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     show_old(call, old.as_ref())
 }
 
-/// Answers the value that a key had.
+/// Replies with the previous value of a key.
 fn show_old(call: &mut Call<'_, '_>, old: Option<&Entry>) -> Answer {
     call.count_read(old.is_some());
     let reply = old.map(|old| Reply::Found(old.value()));
@@ -344,7 +337,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if !is_there {
         return show_old(call, None);
     }
-    let expires_at = options.expiry.moment(call)?;
+    let expires_at = options.expiry.time(call)?;
     let old = call.change(&[key], |transaction| {
         let old = transaction.get(key);
         if let Some(old) = &old {
@@ -355,7 +348,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     show_old(call, old.as_ref())
 }
 
-/// Gives a pair another expiry, or none; a moment that has passed deletes it.
+/// Sets or removes the expiry of a pair; deletes the pair if the expiry has passed.
 pub(in crate::command) fn expire_entry(
     transaction: &mut WriteTransaction<'_>,
     entry: &Entry,
@@ -387,13 +380,12 @@ fn delex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
 }
 
-fn delete_if(call: &mut Call<'_, '_>, key: &[u8], is_meant: impl FnOnce(&[u8]) -> bool) -> Answer {
+fn delete_if(call: &mut Call<'_, '_>, key: &[u8], holds: impl FnOnce(&[u8]) -> bool) -> Answer {
     let key = Key::parse(key)?;
     let is_deleted = call.change(&[key], |transaction| {
-        let is_meant = transaction
-            .get(key)
-            .is_some_and(|entry| is_meant(entry.value_bytes()));
-        Ok(is_meant && transaction.delete(key))
+        let entry = transaction.get(key);
+        let holds = entry.is_some_and(|entry| holds(entry.value_bytes()));
+        Ok(holds && transaction.delete(key))
     })?;
     call.done(Reply::Count(is_deleted.into()))
 }
@@ -423,16 +415,6 @@ fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     Ok(Outcome::Done)
 }
 
-/// Keys and the values that follow them.
-type Pairs<'a> = Vec<(Key<'a>, Value<'a>)>;
-
-fn pairs_of<'a>(words: &'a [Cow<'_, [u8]>]) -> Result<Pairs<'a>, ErrorReply> {
-    words
-        .chunks_exact(2)
-        .map(|pair| Ok((Key::parse(&pair[0])?, Value::parse(&pair[1])?)))
-        .collect()
-}
-
 fn mset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     put_all(call, words, false)?;
     call.done(Reply::Ok)
@@ -448,7 +430,10 @@ fn put_all(
     words: &Arguments<'_>,
     only_if_missing: bool,
 ) -> Result<bool, ErrorReply> {
-    let pairs = pairs_of(words)?;
+    let pairs = words
+        .chunks_exact(2)
+        .map(|pair| Ok((Key::parse(&pair[0])?, Value::parse(&pair[1])?)));
+    let pairs: Vec<(Key<'_>, Value<'_>)> = pairs.collect::<Result<_, ErrorReply>>()?;
     let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
     call.change(&keys, |transaction| {
         if only_if_missing && keys.iter().any(|key| transaction.get(*key).is_some()) {
@@ -466,7 +451,8 @@ fn append(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     call.done(Reply::Count(bytes as u64))
 }
 
-/// Puts another value in the place of one, which is empty if it is not there, and keeps its expiry; its bytes then.
+/// Changes the value of a key, or the empty value if there is none, and keeps its expiry. `change` returns the new value, or `None`
+/// to keep the old one. Returns the length of the value afterwards, in bytes.
 fn rewrite(
     call: &mut Call<'_, '_>,
     key: &[u8],
@@ -510,7 +496,7 @@ fn getrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     Ok(Outcome::Done)
 }
 
-/// The bytes between two places, both included, which count from the end where they are below nought.
+/// Returns the range of bytes from one offset to another, inclusive; negative offsets count from the end.
 fn range_of(length: usize, first: i64, last: i64) -> std::ops::Range<usize> {
     if first < 0 && last < 0 && first > last {
         return 0..0;
@@ -540,7 +526,7 @@ fn setrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             return Ok(None);
         }
         let end = place.saturating_add(patch.len());
-        // Before room is made for it.
+        // Checked before memory is allocated.
         if end > VALUE_BYTES_MAX {
             return Err(PairError::ValueTooLarge(end).into());
         }

@@ -1,8 +1,8 @@
-//! Several requests as one: MULTI ... EXEC, and WATCH for what they depend on.
+//! Transactions: MULTI, EXEC, and WATCH for optimistic locking.
 //!
-//! In: requests, queued in the session or collected by a door. Out: their replies as one array. Promises: the requests are isolated
-//! from those of others and are one record of the journal, so that no crash leaves a part of them; they are not executed if a
-//! watched key has changed.
+//! In: requests, queued in the session or passed by an interface. Out: their replies as one array. Promises: the requests are
+//! isolated from those of other clients and are one record of the journal, so that a crash leaves all or none of them; they are
+//! not executed if a watched key has changed.
 //! Source: <https://redis.io/docs/latest/develop/using-commands/transactions/>.
 
 use std::borrow::Cow;
@@ -81,17 +81,17 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let found = call.change(&keys, |transaction| {
         let found = keys.iter().map(|key| {
-            let was = match transaction.get(*key) {
+            let state = match transaction.get(*key) {
                 Some(entry) => WatchedState::Existing(entry),
                 None => WatchedState::Missing(transaction.watch_missing_key(*key)),
             };
-            (key.as_str().to_owned(), was)
+            (key.as_str().to_owned(), state)
         });
         Ok(found.collect::<Vec<_>>())
     })?;
-    for (key, was) in found {
-        // One that is watched already keeps what it was when that began: if it has changed since, that is not forgotten.
-        call.session.watched.entry(key).or_insert(was);
+    for (key, state) in found {
+        // A key that is watched already keeps its older state, so that a change since then is not missed.
+        call.session.watched.entry(key).or_insert(state);
     }
     call.done(Reply::Ok)
 }
@@ -101,10 +101,10 @@ fn unwatch(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.done(Reply::Ok)
 }
 
-/// The most bytes of the replies of a transaction: they are made in memory, under the locks of all its keys.
+/// Maximum length of the replies of a transaction in bytes: they are collected in memory, under the locks of all its keys.
 pub const REPLY_BYTES_MAX: usize = QUEUED_BYTES_MAX;
 
-/// Returns the error for replies of so many bytes, if they are over [`REPLY_BYTES_MAX`].
+/// Returns the error `TOO_LARGE` for replies of that many bytes, if they are over [`REPLY_BYTES_MAX`].
 pub(in crate::command) fn long_reply(bytes: usize) -> Option<ErrorReply> {
     (bytes > REPLY_BYTES_MAX).then(|| {
         ErrorReply::new(
@@ -124,25 +124,22 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         let error = bad_argument("Transaction discarded because of previous errors.");
         return Err(error.with_prefix("EXECABORT"));
     }
-    let parts: Vec<TransactionRequest<'_>> = transaction
-        .requests
-        .iter()
-        .map(TransactionRequest::from)
-        .collect();
-    let mut locks = lock(call.engine()?, &parts, &watched);
+    let requests = transaction.requests.iter().map(TransactionRequest::from);
+    let requests: Vec<TransactionRequest<'_>> = requests.collect();
+    let mut locks = lock(call.engine()?, &requests, &watched);
     call.barrier.raise(locks.seen());
-    let has_changed = watched.iter().any(|(key, was)| {
+    let has_changed = watched.iter().any(|(key, state)| {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
-        !was.is_unchanged(locks.get(key).as_ref())
+        !state.is_unchanged(locks.get(key).as_ref())
     });
     if has_changed {
         call.status = Status::Unmet;
         return call.done(Reply::NoArray);
     }
     let start = call.replies.bytes();
-    call.replies.reply(Reply::Array(parts.len()));
+    call.replies.reply(Reply::Array(requests.len()));
     let long_reply = |bytes| long_reply(bytes - start);
-    let outcome = run(call, &mut locks, &parts, &long_reply, OnError::GoOn);
+    let outcome = execute_under(&mut locks, call, &requests, &long_reply, OnError::Continue);
     finish(call, locks, start, outcome)
 }
 
@@ -167,34 +164,35 @@ impl<'a> From<&'a QueuedRequest> for TransactionRequest<'a> {
 /// Executes requests as one transaction, up to the first that is refused.
 ///
 /// # Errors
-/// That of the request that is refused, of `is_too_long`, `DISK`, `TOO_LARGE`, `BUSY`. Nothing has changed then.
+/// The error of the refused request, or of `is_too_long`; `DISK` while the disk refuses changes, `TOO_LARGE` if the changes are too
+/// long for one record of the journal, `BUSY` while the data is being loaded. Nothing changes then.
 pub(in crate::command) fn execute(
     call: &mut Call<'_, '_>,
-    parts: &[TransactionRequest<'_>],
+    requests: &[TransactionRequest<'_>],
     is_too_long: impl Fn(usize) -> Option<ErrorReply>,
 ) -> Result<(), ErrorReply> {
-    let mut locks = lock(call.engine()?, parts, &WatchedKeys::new());
+    let mut locks = lock(call.engine()?, requests, &WatchedKeys::new());
     call.barrier.raise(locks.seen());
     let start = call.replies.bytes();
     let is_too_long = |bytes| is_too_long(bytes - start);
-    let outcome = run(call, &mut locks, parts, &is_too_long, OnError::Stop);
+    let outcome = execute_under(&mut locks, call, requests, &is_too_long, OnError::Stop);
     finish(call, locks, start, outcome).map(drop)
 }
 
-/// Locks the shards of all keys that the requests name, or all shards if one of them may name any key.
+/// Locks the shards of all keys of the requests and of the watched keys, or all shards if a request may access any key.
 fn lock<'e>(
     engine: &'e Engine,
-    parts: &[TransactionRequest<'_>],
+    requests: &[TransactionRequest<'_>],
     watched: &WatchedKeys,
 ) -> WriteTransaction<'e> {
-    if parts.iter().any(|part| part.command.is_on_keyspace()) {
+    if requests.iter().any(|one| one.command.is_on_keyspace()) {
         return engine.begin_on_all();
     }
-    let named = parts
+    let named = requests
         .iter()
-        .flat_map(|part| part.command.keys(&part.arguments));
+        .flat_map(|one| one.command.keys(&one.arguments));
     let watched = watched.keys().map(String::as_bytes);
-    // An argument that is no key is refused by its command.
+    // An argument that is not a valid key is refused by its command.
     let keys: Vec<Key<'_>> = named
         .chain(watched)
         .filter_map(|word| Key::parse(word).ok())
@@ -202,33 +200,34 @@ fn lock<'e>(
     engine.begin(&keys)
 }
 
-/// The way on after a request that is refused.
+/// Handling of a refused request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnError {
-    /// Its error is its reply.
-    GoOn,
+    /// Its error is its reply, and the next request is executed.
+    Continue,
     /// Its error is that of the transaction.
     Stop,
 }
 
-fn run(
-    call: &mut Call<'_, '_>,
+/// Executes the requests under the locks of a transaction, and appends their replies.
+fn execute_under(
     locks: &mut WriteTransaction<'_>,
-    parts: &[TransactionRequest<'_>],
+    call: &mut Call<'_, '_>,
+    requests: &[TransactionRequest<'_>],
     is_too_long: &dyn Fn(usize) -> Option<ErrorReply>,
     on_error: OnError,
 ) -> Answer {
     let mut outcome = Outcome::Done;
     let mut tells_of_change = false;
-    for part in parts {
+    for request in requests {
         let mut inner = Call {
             service: call.service,
             session: call.session,
             tally: call.tally,
             barrier: call.barrier,
             replies: call.replies,
-            command: part.command,
-            place: part.place,
+            command: request.command,
+            place: request.place,
             handlers: call.handlers,
             dialect: call.dialect,
             transaction: Some(&mut *locks),
@@ -236,7 +235,7 @@ fn run(
             status: Status::Ok,
             tells_of_change: false,
         };
-        let answer = inner.perform(&part.arguments);
+        let answer = inner.perform(&request.arguments);
         tells_of_change |= inner.tells_of_change && answer.is_ok();
         match answer {
             Ok(Outcome::Close) => outcome = Outcome::Close,
@@ -256,7 +255,7 @@ fn run(
     Ok(outcome)
 }
 
-/// Records what the requests have changed, or takes their replies and changes back.
+/// Commits the changes of the requests. On an error, their own or that of the commit, removes their replies and drops the changes.
 fn finish(
     call: &mut Call<'_, '_>,
     locks: WriteTransaction<'_>,

@@ -1,6 +1,6 @@
-//! Commands on the data as a whole, and on what it costs: saves, memory, the clock, the end.
+//! Administration: saves, memory use, the clock, the shutdown.
 //!
-//! In: a wish. Out: that it is being met, or figures. Promise: nothing is lost by any of them.
+//! In: requests. Out: statuses and numbers. Promise: none of these commands loses data.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Release};
@@ -103,7 +103,7 @@ fn bgsave(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return Err(bad_argument("Background save already in progress"));
     }
     tokio::spawn(async move {
-        // How it ended is told by LASTSAVE, STATS and INFO.
+        // LASTSAVE, STATS and INFO show the result.
         let _ = engine.save().await;
         saving.store(false, Release);
     });
@@ -111,11 +111,13 @@ fn bgsave(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn lastsave(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    let seconds = call.service.last_save_seconds();
-    call.done(Reply::Count(seconds))
+    call.done(Reply::Count(call.service.last_save_seconds()))
 }
 
-/// The pair of a key that a subcommand names.
+/// Returns the pair of a key.
+///
+/// # Errors
+/// `TOO_LARGE` or `TEXT` if it is not a valid key, `BUSY` while the data is being loaded.
 fn entry_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Entry>, ErrorReply> {
     let key = Key::parse(key)?;
     call.change(&[key], |transaction| Ok(transaction.get(key)))
@@ -143,16 +145,13 @@ fn memory(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
 }
 
-/// What OBJECT tells.
-const OF_OBJECT: &[&str] = &["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"];
-
 fn object(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let (word, [key]) = (&*words[0].to_ascii_uppercase(), &words[1..]) else {
-        return other_subcommand(call, words, OF_OBJECT);
+    let (word @ (b"ENCODING" | b"REFCOUNT" | b"IDLETIME" | b"FREQ"), [key]) =
+        (&*words[0].to_ascii_uppercase(), &words[1..])
+    else {
+        let known = ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"];
+        return other_subcommand(call, words, &known);
     };
-    if !matches!(word, b"ENCODING" | b"REFCOUNT" | b"IDLETIME" | b"FREQ") {
-        return other_subcommand(call, words, OF_OBJECT);
-    }
     let Some(entry) = entry_of(call, key)? else {
         return call.done(Reply::NotFound);
     };
@@ -167,7 +166,7 @@ fn object(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
 }
 
-/// What Redis would make of a value that is set.
+/// Returns the encoding in which Redis would store a value.
 fn encoding_of(value: &[u8]) -> &'static [u8] {
     const EMBEDDED_BYTES_MAX: usize = 44;
     if whole_number(value).is_some() {
@@ -191,10 +190,9 @@ fn time(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 
 fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     number_of(&words[0])?;
-    if number_of(&words[1])
-        .map_err(|_| bad_argument("timeout is not an integer or out of range"))?
-        < 0
-    {
+    let timeout = number_of(&words[1])
+        .map_err(|_| bad_argument("timeout is not an integer or out of range"))?;
+    if timeout < 0 {
         return Err(bad_argument("timeout is negative"));
     }
     call.done(Reply::Count(0))
@@ -203,7 +201,7 @@ fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn shutdown(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     for word in words {
         match &*word.to_ascii_uppercase() {
-            // What is not saved stays in the journal until the next start.
+            // Without a save, changes stay in the journal, so that NOSAVE loses nothing, either.
             b"NOSAVE" | b"SAVE" | b"NOW" | b"FORCE" => {}
             b"ABORT" => return Err(bad_argument("No shutdown in progress.")),
             _ => return Err(call.syntax_error()),
@@ -211,7 +209,7 @@ fn shutdown(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     call.service.setup.shutdown.cancel();
     if !call.dialect.is_resp() {
-        // Redis says nothing, and its clients wait for nothing.
+        // Redis does not reply, and its clients expect no reply.
         call.replies.reply(Reply::Ok);
     }
     Ok(Outcome::Close)

@@ -1,6 +1,6 @@
-//! Commands on connections: this one, and the others.
+//! Commands on connections: CLIENT, HELLO, AUTH, SELECT, MONITOR, RESET.
 //!
-//! In: what a client says of itself, or asks about others. Out: names, lists, and ends of connections.
+//! In: names, filters, the version of RESP. Out: descriptions of connections, and disconnected clients.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -66,8 +66,8 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Return this connection to its initial state."),
 ];
 
-/// What CLIENT does.
-const OF_CLIENT: &[&str] = &[
+/// Subcommands of CLIENT that do not take any arguments.
+const SUBCOMMANDS: &[&str] = &[
     "ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "KILL", "NO-EVICT", "NO-TOUCH",
 ];
 
@@ -107,7 +107,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Ok)
         }
         (b"INFO", []) => {
-            let text = described(call.service, &client) + "\n";
+            let text = describe(call.service, &client) + "\n";
             call.done(Reply::Text(&text))
         }
         (b"LIST", filters) => list(call, filters),
@@ -115,7 +115,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"KILL", filters) if !filters.is_empty() => kill(call, &client, filters),
         (b"NO-EVICT" | b"NO-TOUCH", [word]) if is_switch(word) => call.done(Reply::Ok),
         (b"NO-EVICT" | b"NO-TOUCH", [_]) => Err(call.syntax_error()),
-        _ => other_subcommand(call, words, OF_CLIENT),
+        _ => other_subcommand(call, words, SUBCOMMANDS),
     }
 }
 
@@ -127,17 +127,17 @@ fn is_switch(word: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"ON") || word.eq_ignore_ascii_case(b"OFF")
 }
 
-/// The longest name that a client may have: it is kept in memory, and listed in a line.
+/// Maximum length of a name in bytes: it is kept in memory.
 const NAME_BYTES_MAX: usize = 1024;
 
-/// A name that leaves a line of names readable.
-pub(in crate::command) fn printable(bytes: &[u8]) -> Option<String> {
+/// Parses a name; `None` if it is too long, or has spaces or control characters, which would break the lines of CLIENT LIST.
+fn printable(bytes: &[u8]) -> Option<String> {
     let is_printable = bytes.iter().all(u8::is_ascii_graphic) && bytes.len() <= NAME_BYTES_MAX;
     is_printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// A line of CLIENT LIST, with the fields of Redis that there is something to tell of.
-fn described(service: &Service, client: &Client) -> String {
+/// Formats a line of CLIENT LIST, with those fields of Redis that have a meaning here.
+fn describe(service: &Service, client: &Client) -> String {
     let names = client.names();
     let (channels, patterns) = &client.subscriptions;
     let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
@@ -177,17 +177,15 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
             all.retain(|client| is_of_kind(client, &kind));
         }
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let ids: Vec<u64> = ids
-                .iter()
-                .map(|id| id_of(id).ok_or_else(|| bad_argument("Invalid client ID")))
-                .collect::<Result<_, _>>()?;
+            let ids: Option<Vec<u64>> = ids.iter().map(|id| id_of(id)).collect();
+            let ids = ids.ok_or_else(|| bad_argument("Invalid client ID"))?;
             all.retain(|client| ids.contains(&client.id));
         }
         _ => return Err(call.syntax_error()),
     }
     let lines = all
         .iter()
-        .map(|client| described(call.service, client) + "\n");
+        .map(|client| describe(call.service, client) + "\n");
     let text: String = lines.collect();
     call.done(Reply::Text(&text))
 }
@@ -209,21 +207,21 @@ fn kind_of(word: &[u8]) -> Result<String, ErrorReply> {
 
 fn is_of_kind(client: &Client, kind: &str) -> bool {
     let (channels, patterns) = &client.subscriptions;
-    let listens = channels.load(Relaxed) + patterns.load(Relaxed) > 0;
+    let is_subscribed = channels.load(Relaxed) + patterns.load(Relaxed) > 0;
     match kind {
-        "normal" => !listens,
-        "pubsub" => listens,
+        "normal" => !is_subscribed,
+        "pubsub" => is_subscribed,
         _ => false,
     }
 }
 
 fn kill_address(call: &mut Call<'_, '_>, address: &[u8]) -> Answer {
-    let all = call.service.clients.all();
-    let meant = all
-        .iter()
-        .find(|client| client.address.to_string().as_bytes() == address);
-    let meant = meant.ok_or_else(|| bad_argument("No such client"))?;
-    end(call, &[Arc::clone(meant)], Reply::Ok)
+    let mut all = call.service.clients.all();
+    all.retain(|client| client.address.to_string().as_bytes() == address);
+    if all.is_empty() {
+        return Err(bad_argument("No such client"));
+    }
+    disconnect(call, &all, Reply::Ok)
 }
 
 fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answer {
@@ -259,11 +257,11 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
     }
     all.retain(|client| client.id != own.id || !skips_own);
     let count = all.len() as u64;
-    end(call, &all, Reply::Count(count))
+    disconnect(call, &all, Reply::Count(count))
 }
 
-/// Ends connections; this one after its reply.
-fn end(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> Answer {
+/// Disconnects clients; this one after its reply.
+fn disconnect(call: &mut Call<'_, '_>, clients: &[Arc<Client>], reply: Reply<'_>) -> Answer {
     let own = call.client()?.id;
     for client in clients.iter().filter(|client| client.id != own) {
         client.kill();
@@ -362,7 +360,7 @@ fn hello(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     Ok(Outcome::Done)
 }
 
-/// As Redis does without a password: its one user is let in with any.
+/// Checks the user of AUTH as Redis does without a password: the only user is authenticated by any password.
 fn check_user(user: &[u8]) -> Result<(), ErrorReply> {
     if user == b"default" {
         return Ok(());

@@ -1,7 +1,7 @@
-//! COMMAND: the table of commands in the form that Redis's clients read.
+//! COMMAND: the table of commands, for Redis clients.
 //!
-//! In: the table. Out: rows of it, as COMMAND INFO and COMMAND DOCS of Redis 7 send them. Promise: nothing is sent that a row
-//! does not hold.
+//! In: the table. Out: its rows, as COMMAND INFO and COMMAND DOCS of Redis 7 send them. Promise: all that is sent comes from the
+//! rows.
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
@@ -28,10 +28,10 @@ pub(in crate::command) const ROWS: &[Row] = &[Row::connection(
 .example("COMMAND GETKEYS MSET a 1 b 2")
 .summary("Describe the commands; for Redis clients.")];
 
-/// The version of PyKV that has all of these commands first.
+/// First version of PyKV with these commands.
 const SINCE: &str = "0.1.0";
 
-/// The commands that Redis's clients can call.
+/// Returns the commands that RESP has.
 fn known(commands: &CommandList) -> Vec<&'static Command> {
     let all = commands.iter().copied();
     all.filter(|command| command.dialects != Dialects::Line)
@@ -120,7 +120,7 @@ fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Number of words with the name; as a negative number, the least.
+/// Returns the number of words of a request, with the name; the negative minimum if the number varies.
 fn arity(command: &Command) -> i64 {
     let least = signed(*command.arity.start() + 1);
     if command.arity.start() == command.arity.end() {
@@ -130,7 +130,7 @@ fn arity(command: &Command) -> i64 {
     }
 }
 
-/// Flags in Redis's words: those of them that mean something to this server.
+/// Returns the flags under Redis's names, as far as they have a meaning here.
 fn flags(command: &Command) -> Vec<&'static str> {
     let flags = [
         (command.access == Access::Read, "readonly"),
@@ -147,7 +147,7 @@ fn flags(command: &Command) -> Vec<&'static str> {
     flags.map(|(_, name)| name).collect()
 }
 
-/// Categories by which Redis's ACLs permit commands. As in Redis, what is for administrators is dangerous.
+/// Returns the categories by which Redis's ACLs permit commands. As in Redis, `@admin` implies `@dangerous`.
 fn categories(command: &Command) -> Vec<&'static str> {
     let (access, group) = (command.access, command.group);
     let is_on_data = matches!(access, Access::Read | Access::Write);
@@ -195,17 +195,17 @@ fn describe_one(replies: &mut dyn Replies, command: &Command) {
         replies.reply(Reply::Signed(place));
     }
     statuses(replies, categories(command).into_iter());
-    // Tips.
+    // No tips.
     replies.reply(Reply::Array(0));
     replies.reply(Reply::Array(command.key_specs().len()));
     for spec in command.key_specs() {
         describe_keys(replies, spec);
     }
-    // Subcommands are no commands of their own.
+    // No subcommands: they have no rows of their own.
     replies.reply(Reply::Array(0));
 }
 
-/// First key, last key and step, counted with the name; as a negative number, the last key counts from the end.
+/// Returns first key, last key and step, counted with the name; a negative last key counts from the end.
 fn key_places(specs: &[KeySpec]) -> [i64; 3] {
     match (specs.first(), specs.last()) {
         (Some(first), Some(last)) => [
@@ -217,7 +217,7 @@ fn key_places(specs: &[KeySpec]) -> [i64; 3] {
     }
 }
 
-/// The specification of keys of Redis 7: where to begin, and how many there are from there on.
+/// Writes a key spec of Redis 7: where the keys begin, and their range from there on.
 /// Source: <https://redis.io/docs/latest/develop/reference/key-specs/>.
 fn describe_keys(replies: &mut dyn Replies, spec: &KeySpec) {
     let last = spec.last.map_or(-1, |last| signed(last - spec.first));
@@ -269,7 +269,7 @@ fn document_one(replies: &mut dyn Replies, command: &Command) {
         text(replies, field);
         text(replies, value);
     }
-    // Also if there are none: redis-cli would show "(null)" without the field.
+    // Also without arguments: redis-cli would show "(null)" without the field.
     text(replies, "arguments");
     document_arguments(replies, command, &usage::arguments(command.usage));
 }
@@ -281,7 +281,7 @@ fn document_arguments(replies: &mut dyn Replies, command: &Command, arguments: &
     }
 }
 
-/// One argument. Source: <https://redis.io/docs/latest/develop/reference/command-arguments/>.
+/// Writes an argument. Source: <https://redis.io/docs/latest/develop/reference/command-arguments/>.
 fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Argument) {
     let marks = [
         (argument.is_optional, "optional"),
@@ -305,7 +305,7 @@ fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Ar
         text(replies, value);
     }
     if is_key {
-        // The keys of one spec have one name; a second spec is of the second name.
+        // All keys of a spec have the same name; the keys of a second spec have another.
         let is_second = command.key_specs().len() > 1 && argument.name != "key";
         text(replies, "key_spec_index");
         replies.reply(Reply::Count(u64::from(is_second)));
@@ -324,7 +324,7 @@ fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Ar
     }
 }
 
-/// Answers with each key of a request, written by `write_key` together with its spec.
+/// Replies with each key of a request, written by `write_key` together with its spec.
 fn keys_of(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,

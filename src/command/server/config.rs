@@ -1,7 +1,6 @@
 //! CONFIG: the settings under Redis's names.
 //!
-//! In: names and patterns. Out: values. Promise: a value that is set holds at once; a setting that cannot be set is refused, not
-//! ignored.
+//! In: names and patterns. Out: values. Promise: a value takes effect at once; a setting that cannot be set is refused, not ignored.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -88,7 +87,7 @@ fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
             value.ok_or_else(|| failed(&name, "argument couldn't be parsed into an integer"))?;
         changes.push((at(&call.service.setup), value));
     }
-    // All of them, or none.
+    // Only after all have been checked, so that all take effect or none.
     for (place, value) in changes {
         place.store(value, Relaxed);
     }

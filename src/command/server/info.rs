@@ -1,7 +1,7 @@
-//! INFO: the server's figures under the names that Redis's tools read.
+//! INFO: the server's figures under Redis's names.
 //!
-//! In: a sample of the figures. Out: text, `name:value` line by line, by section. Promise: every figure is true; a number that is
-//! not known is 0, and a text that is not known is left out.
+//! In: a sample of the figures. Out: text, one `name:value` per line, by section. Promise: an unknown number is 0, and an unknown
+//! text is left out.
 //! Source: <https://redis.io/docs/latest/commands/info/>.
 
 use crate::command::call::{Answer, Arguments, Call};
@@ -17,7 +17,7 @@ pub(in crate::command) const ROWS: &[Row] =
         .example("INFO replication cluster")
         .summary("Show the server's figures, under the names that Redis's tools read.")];
 
-/// The sections, and whether they are shown without being asked for.
+/// Sections; true for those that are shown by default.
 const SECTIONS: &[(&str, bool)] = &[
     ("Server", true),
     ("Clients", true),
@@ -33,7 +33,7 @@ const SECTIONS: &[(&str, bool)] = &[
 ];
 
 fn info(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    // Counters of this batch first: the figures are of now.
+    // Add the counters of this batch first, so that the figures are current.
     call.service.stats.add(call.tally);
     let asked = |name: &str, is_default: bool| {
         let is_meant = |word: &[u8]| match &*word.to_ascii_lowercase() {

@@ -1,4 +1,4 @@
-//! Commands on the server itself, and on connections.
+//! Commands on the server and on connections.
 //!
 //! One file for each family: its rows of the table above its handlers.
 

@@ -1,7 +1,6 @@
-//! Requests that took long, and what else is told of the time that things take.
+//! SLOWLOG and LATENCY.
 //!
-//! In: requests that name many keys, and their times. Out: the last slow ones. Promise: a request of one key is not timed: two
-//! looks at the clock would cost it a tenth of its speed.
+//! In: the slow log. Out: its latest requests.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
@@ -27,7 +26,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("List latency events, under Redis's name; none is recorded."),
 ];
 
-/// How many are told of unless more are asked for.
+/// Default number of shown requests, as in Redis.
 const SHOWN: i64 = 10;
 
 fn slowlog(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

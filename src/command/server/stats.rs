@@ -1,6 +1,6 @@
-//! Commands on the server itself: STATS, PING, ECHO, HELP, QUIT.
+//! STATS, PING, ECHO, HELP, QUIT.
 //!
-//! In: words. Out: figures, the table of commands, or the words themselves.
+//! In: words. Out: figures, the table of commands, or the words.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::row::Row;
@@ -36,7 +36,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
 
 fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if call.dialect == Dialect::Resp2 && call.session.subscriptions() > 0 {
-        // Among messages, an answer looks like one.
+        // In RESP2 the reply to a subscriber has the form of a message, as in Redis.
         let message = words.first().map_or(&b""[..], |message| message);
         call.replies.reply(Reply::Array(2));
         call.replies.reply(Reply::Value(b"pong"));
@@ -49,8 +49,7 @@ fn ping(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn echo(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    call.replies.reply(Reply::Value(&words[0]));
-    Ok(Outcome::Done)
+    call.done(Reply::Value(&words[0]))
 }
 
 fn quit(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -59,18 +58,13 @@ fn quit(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn help(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let spoken: Vec<&Command> = call
-        .service
-        .commands
-        .iter()
-        .copied()
-        .filter(|command| command.dialects != Dialects::Resp)
-        .collect();
+    let commands = call.service.commands;
     let Some(asked) = words.first() else {
-        return explain(call, &spoken);
+        let mut all = commands.to_vec();
+        all.retain(|command| command.dialects != Dialects::Resp);
+        return explain(call, &all);
     };
     let asked = String::from_utf8_lossy(asked);
-    let commands = call.service.commands;
     let Some(command) = commands.find(asked.as_bytes(), Dialect::Line) else {
         let asked: String = asked.chars().take(40).collect();
         return Err(ErrorReply::new(
@@ -90,9 +84,9 @@ fn explain(call: &mut Call<'_, '_>, commands: &[&Command]) -> Answer {
 }
 
 fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    // Counters of this batch first, those of this request included: the figures are of now.
+    // Add the counters of this batch first, this request included, so that the figures are current.
     call.service.stats.add(call.tally);
-    // As for every read of the data: it is refused while the data is being loaded.
+    // Refused while the data is being loaded, as every read of the data is.
     call.engine()?;
     let mut shown = 0;
     for (spec, value) in Sample::of(call.service).rows() {

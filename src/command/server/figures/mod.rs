@@ -1,7 +1,7 @@
-//! Figures of the server: the values of all rows of their table at one moment.
+//! Figures of the server: the values of all rows of their table at one time.
 //!
 //! In: the service. Out: a [`Sample`], which STATS, INFO, `/metrics` and the live feed render. Promises: a figure is one row of
-//! [`FIGURES`], which names every place where it shows; to take a sample costs the same however much data there is.
+//! [`FIGURES`], which names every place where it is shown; the cost of a sample does not depend on the amount of data.
 
 mod spec;
 mod table;
@@ -15,10 +15,10 @@ pub use table::{FIGURES, REDIS_VERSION};
 use crate::command::service::{Service, Usage};
 use crate::metrics::histogram::LatencyCounts;
 
-/// Values of all figures at one moment.
+/// Values of all figures at one time.
 #[derive(Debug)]
 pub struct Sample {
-    /// When they were read.
+    /// Time at which they were read.
     pub at: Instant,
     /// One for each row of the table.
     values: Vec<Option<FigureValue>>,

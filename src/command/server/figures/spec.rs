@@ -1,6 +1,6 @@
-//! The row type of the table of figures, and what the getters of rows read.
+//! The row type of the table of figures, and the inputs of its getters.
 //!
-//! In: the service. Out: the value of one figure. Promise: what is costly to ask for is asked for once for all figures.
+//! In: the service. Out: the value of one figure. Promise: inputs that are expensive to read are read once for all figures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::UnixMs;
 use crate::persistence::{Disk, SaveReport};
 use crate::protocol::Figure;
 
-/// Description of a figure: what it measures, how it is read, and where it shows.
+/// Specification of a figure: what it measures, how it is read, and where it is shown.
 #[derive(Debug)]
 pub struct FigureSpec {
     /// Name, unique in the table; STATS shows the figure under it. A `*` in a name stands for a command in lower case.
@@ -38,7 +38,7 @@ pub struct FigureSpec {
 /// Kind of value, with the function that reads it. `None` is a value that is not known, or not yet.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// Number of events since the start. The live feed shows how many there were per second since the event before.
+    /// Number of events since the start. The live feed shows their rate per second since its previous event.
     Counter(fn(&FigureInputs<'_>) -> Option<u64>),
     /// Whole number.
     Count(fn(&FigureInputs<'_>) -> Option<u64>),
@@ -50,10 +50,10 @@ pub enum Kind {
     Time(fn(&FigureInputs<'_>) -> Option<UnixMs>),
     /// Word or sentence. In `/metrics` it is a label of the constant 1.
     Text(fn(&FigureInputs<'_>) -> Option<String>),
-    /// Counters of a part and of its whole, of which the live feed shows the share since the event before, and nothing else shows.
+    /// Counters of a part and of its whole. The live feed shows the share since its previous event, and nothing else does.
     Share(fn(&FigureInputs<'_>) -> (u64, u64)),
-    /// Time in microseconds within which this share of all requests was executed: in the live feed of those since the event
-    /// before, and nowhere else.
+    /// Quantile of the execution times in microseconds. The live feed shows that of the requests since its previous event, and
+    /// nothing else does.
     Quantile(f64),
     /// Counter for each command.
     CommandCounter(fn(&Usage) -> u64),
@@ -61,7 +61,7 @@ pub enum Kind {
     CommandLatencies,
 }
 
-/// Value of a figure at one moment.
+/// Value of a figure at one time.
 #[derive(Debug, Clone)]
 pub enum FigureValue {
     /// Value of a counter or a count.
@@ -94,7 +94,7 @@ impl FigureSpec {
         }
     }
 
-    /// A field of INFO that has no other place: a figure in Redis's form, or one that is constant here.
+    /// Begins the row of a field that only INFO shows: in Redis's format, or constant here.
     pub(super) const fn redis(
         section: &'static str,
         name: &'static str,
@@ -178,7 +178,7 @@ impl FigureSpec {
 }
 
 impl FigureValue {
-    /// Converts the value to what STATS and INFO show; `Absent` if it has a meaning between two samples only, or for each command.
+    /// Converts the value to a figure of STATS and INFO; `Absent` if it needs two samples, or has a value for each command.
     #[must_use]
     pub fn figure(&self) -> Figure {
         match self {
@@ -192,11 +192,11 @@ impl FigureValue {
     }
 }
 
-/// What getters read: the service, and what is costly to ask for more than once.
+/// Inputs of the getters: the service, and what is expensive to read more than once.
 #[derive(Debug)]
 pub struct FigureInputs<'a> {
     pub(super) service: &'a Service,
-    /// The data; none while it is being loaded.
+    /// The engine; `None` while the data is being loaded.
     pub(super) engine: Option<&'a Engine>,
     pub(super) disk: Option<Disk>,
     pub(super) memory_bytes: Option<u64>,

@@ -1,8 +1,8 @@
 //! The table of figures. To add a figure is to add its row.
 //!
 //! STATS shows its figures in the order of the table, and INFO those of each section. A new figure of STATS stands after the
-//! others and before `command_*`, so that those who read by position are not misled.
-//! INFO's fields are those of <https://redis.io/docs/latest/commands/info/>, with Redis's meaning; what PyKV has nothing of is 0.
+//! others and before `command_*`, so that programs which read by position still work.
+//! INFO's fields are those of <https://redis.io/docs/latest/commands/info/>, with Redis's meaning; features that PyKV lacks show 0.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -321,7 +321,7 @@ pub static FIGURES: &[FigureSpec] = &[
         .stats()
         .metric("pykv_keys_expiring")
         .live("keys_expiring"),
-    // What there is nothing of.
+    // Features that PyKV lacks.
     FigureSpec::redis("Replication", "role", |_| text("master")),
     FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
     FigureSpec::redis("Cluster", "cluster_enabled", |_| text(0)),
@@ -343,12 +343,12 @@ fn text(value: impl ToString + Copy) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Redis's word for a state of the disk.
+/// Returns Redis's word for the state of the disk.
 fn status(is_well: bool) -> Option<String> {
     text(if is_well { "ok" } else { "err" })
 }
 
-/// Formats bytes as Redis does for people.
+/// Formats a number of bytes as Redis's `_human` fields do.
 fn human(bytes: u64) -> String {
     #[expect(
         clippy::cast_precision_loss,
