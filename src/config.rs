@@ -1,7 +1,7 @@
 //! Settings of the server: one table, behind the flags, the environment variables, `--help` and CONFIG.
 //!
-//! In: the command line and the environment. Out: a [`Config`], or the text that says what is wrong with it; and the [`Setup`] of a
-//! server that runs. To add a setting is to add its row to [`SETTINGS`], and to read it with [`Config::get`] where it is used.
+//! In: the command line and the environment. Out: a [`Config`], or an error for the user; and the [`Setup`] of a running server. To
+//! add a setting, add its row to [`SETTINGS`], and read it with [`Config::get`] where it is used.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -19,24 +19,24 @@ use tokio_util::sync::CancellationToken;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 
-/// Description of a setting.
+/// Specification of a setting.
 #[derive(Debug)]
 pub struct Setting {
     /// Name, unique in the table.
     pub name: &'static str,
-    /// The flag `--name`; none for a setting that the command line does not set.
+    /// The flag `--name`; `None` for a setting that the command line does not set.
     pub flag: Option<Flag>,
-    /// Default; empty where the value is found out at the start.
+    /// Default; empty if the value is determined at the start.
     pub default: &'static str,
-    /// Values that are allowed.
+    /// Allowed values.
     pub values: Values,
     /// Meaning, as `--help` shows it.
     pub help: &'static str,
-    /// Names under which CONFIG shows it, which are Redis's.
+    /// Redis's names, under which CONFIG shows it.
     pub config: &'static [(&'static str, Shown)],
 }
 
-/// Flag of a setting, whose name is that of the setting.
+/// Flag of a setting, with the name of the setting.
 #[derive(Debug)]
 pub struct Flag {
     /// Name of the value in `--help`.
@@ -45,18 +45,18 @@ pub struct Flag {
     pub variable: &'static str,
 }
 
-/// Values that are allowed for a setting.
+/// Allowed values of a setting.
 #[derive(Debug)]
 pub enum Values {
     /// Whole numbers, both limits included.
     Number(RangeInclusive<i64>),
-    /// What this parser takes.
+    /// Values that this parser accepts.
     Parsed(fn() -> ValueParser),
-    /// The default and no other.
+    /// Only the default.
     Constant,
 }
 
-/// Value that CONFIG GET shows, and whether CONFIG SET sets it.
+/// Source of the value that CONFIG GET shows.
 #[derive(Debug)]
 pub enum Shown {
     /// The default.
@@ -235,7 +235,7 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 impl Setting {
-    /// The flag, for the parser of the command line.
+    /// Converts the flag for the parser of the command line.
     fn arg(&self, flag: &Flag) -> Arg {
         let arg = Arg::new(self.name)
             .long(self.name)
@@ -252,7 +252,7 @@ impl Setting {
 }
 
 impl Shown {
-    /// The value that CONFIG GET shows.
+    /// Returns the value that CONFIG GET shows.
     #[must_use]
     pub fn text(&self, setting: &Setting, setup: &Setup) -> String {
         match self {
@@ -275,7 +275,7 @@ Examples:
 Then, in another terminal: pykv-cli, or: nc 127.0.0.1 7878
 ";
 
-/// What can be done with a data folder that no server uses.
+/// Action on a data folder that no server uses.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Action {
     /// Say what is wrong with a data folder, with file and line, and what is lost by it; change nothing. Exit status: 0 it is
@@ -293,10 +293,10 @@ pub enum Action {
     },
 }
 
-/// What the command line and the environment ask for: the values of all settings that have a flag.
+/// Values of all settings that have a flag, from the command line and the environment.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What to do instead of serving.
+    /// Action instead of serving.
     pub action: Option<Action>,
     matches: ArgMatches,
 }
@@ -322,16 +322,16 @@ impl Config {
             .arg_required_else_help(false)
     }
 
-    /// Reads the command line of this process, and its environment. Where they are wrong, or ask for help, it says so and exits.
+    /// Parses the command line and the environment of this process. Prints errors and help, and exits then.
     #[must_use]
     pub fn parse() -> Self {
         Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Reads a command line, whose first word is the name of the program, and the environment.
+    /// Parses a command line, whose first word is the name of the program, and the environment.
     ///
     /// # Errors
-    /// A text for the user, if a word is no flag or action, or a value is not allowed, or if the words ask for help.
+    /// A text for the user: for an unknown flag or action, a value that is not allowed, or the help if it is requested.
     pub fn try_parse_from(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
@@ -353,7 +353,7 @@ impl Config {
         value.expect("every flag has a default").clone()
     }
 
-    /// Returns how the data folder is to be used.
+    /// Returns the options of the store.
     #[must_use]
     pub fn store(&self) -> Options {
         Options {
@@ -365,16 +365,16 @@ impl Config {
     }
 }
 
-/// Settings in force while a server runs, and what it has found out at its start.
+/// Settings of a running server, and facts determined at its start.
 #[derive(Debug)]
 pub struct Setup {
-    /// What the server was started with.
+    /// Command line and environment.
     pub config: Config,
-    /// Address of the text port, as the system has given it.
+    /// Address of the text port, with the port that the system has chosen.
     pub address: SocketAddr,
-    /// Maximum number of clients of the text port at one time.
+    /// Maximum number of clients of the text port.
     pub connections_max: usize,
-    /// Execution time in microseconds from which on a request is slow; below 0 none is.
+    /// Execution time in microseconds from which on a request is slow; negative if none is.
     pub slowlog_threshold_us: AtomicI64,
     /// Maximum number of requests in the slow log.
     pub slowlog_len_max: AtomicI64,
@@ -383,7 +383,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Settings of a server that is about to run; those that can be set later have their defaults.
+    /// Makes the settings of a server that is being started; those that can be set later have their defaults.
     #[must_use]
     pub fn new(
         config: Config,
@@ -412,7 +412,7 @@ impl Setup {
 pub struct Address(pub String);
 
 impl Address {
-    /// The host, without the brackets of an IPv6 address.
+    /// Returns the host, without the brackets of an IPv6 address.
     #[must_use]
     pub fn host(&self) -> &str {
         self.0
@@ -437,7 +437,7 @@ impl FromStr for Address {
     }
 }
 
-/// Where HTTP is served, if at all.
+/// Address of HTTP; `None` for `off`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAddress(pub Option<Address>);
 

@@ -1,8 +1,8 @@
 //! `pykv-server`: flags, signals, exit status.
 //!
-//! In: the command line. Out: two lines on standard output once it serves, logs on standard error, and an exit status:
-//! 0 after a clean shutdown, 1 if it could not start or save, 2 for invalid flags. Promise: it accepts connections before the
-//! data is loaded, and a stop does not wait for the load.
+//! In: the command line. Out: two lines on standard output once the data is loaded, logs on standard error, and an exit status: 0
+//! after a clean shutdown, 1 if the server could not start or save, 2 for invalid flags. Promise: connections are accepted while the
+//! data is being loaded, and a shutdown does not wait for the load.
 
 use std::env;
 use std::error::Error;
@@ -29,9 +29,9 @@ use pykv::http::{self, HTTP_CONNECTIONS_MAX};
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
 
-/// Attempts to save at a stop.
+/// Maximum number of attempts of the last save.
 const LAST_SAVES_MAX: usize = 3;
-/// Interval between two logs of a load's progress.
+/// Interval between two logs of the progress of the load.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[global_allocator]
@@ -39,7 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    // `check` and `repair` report on standard output; logs would only repeat it.
+    // `check` and `repair` report on standard output, which logs would only repeat.
     let level = if config.action.is_none() {
         LevelFilter::INFO
     } else {
@@ -67,7 +67,7 @@ fn serve(config: &Config) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let ended = runtime.block_on(run(config));
-    // A load that nobody waits for any more must not keep the process.
+    // A load that is still running must not delay the end of the process.
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,7 +83,7 @@ fn fail(error: &dyn Error) -> ExitCode {
 
 async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let files = raise_file_limit()?;
-    // Listen before the load: a port that is taken would waste a long one.
+    // Listen before the load, so that a port in use is reported at once.
     let text = listen(&config.get::<Address>("listen"), "--listen").await?;
     let http = match config.get::<HttpAddress>("http").0 {
         Some(address) => Some((listen(&address, "--http").await?, address)),
@@ -101,7 +101,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let server = Server::new(Arc::clone(&service), text, connections_max(files));
     let http_address = http.as_ref().map(|(http, _)| http.local_addr());
     let addresses = (server.address()?, http_address.transpose()?);
-    // From here on connections are accepted, and answered with the progress of the load.
+    // From here on connections are accepted, and requests are answered with the progress of the load.
     let http = {
         let (service, shutdown) = (Arc::clone(&service), shutdown.clone());
         async move {
@@ -134,7 +134,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads the data on a thread of its own, and logs the progress once a second.
+/// Loads the data on a blocking thread, and logs the progress once a second.
 async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, Box<dyn Error>> {
     let started = Instant::now();
     let told = Arc::clone(&progress);
@@ -151,7 +151,7 @@ async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, 
     }
 }
 
-/// Saves what has changed. A failed save is repeated, as a new one succeeds once a passing fault is over.
+/// Saves all changes. A failed save is repeated, as the fault may be temporary.
 async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
     engine.save_at_full_speed();
     let mut saved = Ok(());
@@ -198,14 +198,14 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// Number of open files that are not clients': the listeners, the journals, a snapshot, the terminal.
+/// Number of file descriptors that are not clients': the listeners, the journals, a snapshot, the terminal.
 const OTHER_FILES: usize = 100;
-/// Number of open files that all limits together need.
+/// Number of file descriptors for the maximum number of clients.
 const FILES_WANTED: usize = FILES_MAX + HTTP_CONNECTIONS_MAX + OTHER_FILES;
 
-/// Returns the number of clients that can be served where the system allows so many open files.
+/// Returns the maximum number of clients with that many file descriptors.
 fn connections_max(files: usize) -> usize {
-    // With fewer, a quarter is kept free, as without a free one a client could not even be refused.
+    // Keep a quarter free: without a free descriptor a client could not even be refused.
     if files >= FILES_WANTED {
         CONNECTIONS_MAX
     } else {
@@ -213,7 +213,7 @@ fn connections_max(files: usize) -> usize {
     }
 }
 
-/// Raises the soft limit of open files as far as needed and allowed. Returns it.
+/// Raises the soft limit of file descriptors as far as needed and allowed. Returns it.
 fn raise_file_limit() -> io::Result<usize> {
     let files = rlimit::increase_nofile_limit(FILES_WANTED as u64)?;
     let files = usize::try_from(files).unwrap_or(usize::MAX);

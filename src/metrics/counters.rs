@@ -1,7 +1,7 @@
-//! Counters of what the server has done since it started.
+//! Counters since the start of the server.
 //!
 //! In: a `Tally` of each batch of requests. Out: totals, latencies, and the rate of requests. Promises: every request is counted
-//! once, in the row of its command; a total never decreases.
+//! once, for its command; a total never decreases.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::histogram::{Latencies, LatencyCounts};
 
-/// The time over which the rate of requests is measured.
+/// Time over which the rate of requests is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// The counts of one batch of requests. They are added to the totals at once: the cache lines of those are shared by all
-/// connections, and are touched once a batch.
+/// Counts of one batch of requests. They are added to the totals at once, as all connections share the cache lines of the totals.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Requests of each command, by its place in the table of commands.
@@ -27,13 +26,13 @@ pub struct Tally {
     pub misses: u64,
     /// Requests answered with an error.
     pub errors: u64,
-    /// The time at which the batch began. Each of its requests takes until its end, as their replies leave together. With `None`
-    /// they are not timed.
+    /// Start of the batch; `None` if it is not timed. The latency of each of its requests is that of the batch, as their replies are
+    /// sent together.
     pub since: Option<Instant>,
 }
 
 impl Tally {
-    /// Begins the tally of a batch, and its time.
+    /// Begins the tally of a batch that is timed from now.
     #[must_use]
     pub fn begin() -> Self {
         Self {
@@ -59,7 +58,7 @@ impl Tally {
         self.commands[place] += 1;
     }
 
-    /// Takes back one request of the command at this place, which [`Stats::count`] counts.
+    /// Takes back one request of the command at this place, which [`Stats::count`] counts instead.
     pub fn uncount(&mut self, place: usize) {
         self.commands[place] -= 1;
     }
@@ -91,7 +90,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Makes counters that are zero, for a table of so many commands.
+    /// Makes counters of zero for a table of that many commands.
     #[must_use]
     pub fn new(commands: usize) -> Self {
         let started = Instant::now();
@@ -113,7 +112,7 @@ impl Stats {
         }
     }
 
-    /// Adds the counts of a batch, and sets them to zero in the tally.
+    /// Moves the counts of a batch to the totals.
     pub fn add(&self, tally: &mut Tally) {
         let took = tally.since.map(|since| since.elapsed());
         let totals = self.commands.iter().zip(&self.latencies);
@@ -149,7 +148,7 @@ impl Stats {
         latencies.get_or_init(Latencies::default).add(took, 1);
     }
 
-    /// Counts a connection, for as long as the return value is kept.
+    /// Counts a connection as open until the returned guard is dropped.
     #[must_use]
     pub fn connected(&self) -> Presence<'_> {
         self.connections.fetch_add(1, Relaxed);
@@ -157,7 +156,7 @@ impl Stats {
         Presence(self)
     }
 
-    /// Samples the number of requests. Called once a second, for `requests_per_second`.
+    /// Samples the number of requests for `requests_per_second`. To be called once a second.
     pub fn sample(&self) {
         let now = Instant::now();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +171,7 @@ impl Stats {
     pub fn requests_per_second(&self) -> f64 {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, requests) = samples[0];
-        // In its first second a server has not done anything "per second".
+        // In the first second after the start the rate would be extrapolated.
         let seconds = since.elapsed().as_secs_f64().max(1.0);
         #[expect(
             clippy::cast_precision_loss,
@@ -194,7 +193,7 @@ impl Stats {
         self.commands[place].load(Relaxed)
     }
 
-    /// Returns the latencies of the command at this place of the table, as far as its requests were timed.
+    /// Returns the latencies of the timed requests of the command at this place of the table.
     #[must_use]
     pub fn latencies_of(&self, place: usize) -> LatencyCounts {
         let latencies = self.latencies[place].get();
@@ -238,7 +237,7 @@ impl Stats {
     }
 }
 
-/// A connection that is counted as open until this is dropped.
+/// Guard of a connection that is counted as open.
 #[derive(Debug)]
 pub struct Presence<'a>(&'a Stats);
 

@@ -1,17 +1,17 @@
-//! A histogram of latencies, from which any quantile can be read to a quarter of its value.
+//! A histogram of latencies, with a relative error of a quarter.
 //!
-//! In: the time that a batch took, and its number of requests. Out: counts by time. Promises: to record takes two atomic
+//! In: the latency of a batch, and its number of requests. Out: counts by latency, quantiles. Promises: recording takes two atomic
 //! additions and no lock; a count never decreases.
 
 use std::iter::repeat_with;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The resolution, in parts of a microsecond: most requests of a pipeline take less than one.
+/// Resolution in parts of a microsecond: most requests of a pipeline take less than one.
 const PER_MICROSECOND: u64 = 16;
-/// The number of slots between a time and its double, all of the same width.
+/// Number of slots between a latency and its double, all of the same width.
 const SLOTS_PER_DOUBLING: usize = 4;
-/// The number of doublings from one part of a microsecond up to the longest time with a slot of its own, 2^24 us or 17 seconds.
+/// Number of doublings from one part of a microsecond to the longest latency with a slot of its own, 2^24 us or 17 s.
 const DOUBLINGS: usize = 28;
 const SLOTS: usize = SLOTS_PER_DOUBLING * (DOUBLINGS - 1);
 
@@ -32,14 +32,14 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Records so many requests that took this long each.
+    /// Records that many requests with this latency.
     pub fn add(&self, took: Duration, requests: u64) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.slots[slot_of(ns)].fetch_add(requests, Relaxed);
         self.sum_ns.fetch_add(ns.saturating_mul(requests), Relaxed);
     }
 
-    /// Returns the counts at this moment.
+    /// Returns the counts at this time.
     #[must_use]
     pub fn counts(&self) -> LatencyCounts {
         LatencyCounts {
@@ -49,7 +49,7 @@ impl Latencies {
     }
 }
 
-/// Counts of requests by the time they took, up to one moment, or between two.
+/// Counts of requests by latency, since the start or between two times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LatencyCounts {
     slots: Vec<u64>,
@@ -63,14 +63,14 @@ impl LatencyCounts {
         self.slots.iter().sum()
     }
 
-    /// Returns the sum of their times.
+    /// Returns the sum of the latencies.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
-    /// Returns cumulative counts: the number of requests that took up to 1 us, 2 us, 4 us, and so on, each after its time in
-    /// microseconds.
+    /// Returns cumulative counts for 1 us, 2 us, 4 us and so on: pairs of a latency in microseconds and the number of requests with at
+    /// most this latency.
     pub fn up_to(&self) -> impl Iterator<Item = (u64, u64)> {
         let first = slot_of(1000) + 1;
         let mut seen: u64 = self.slots.iter().take(first).sum();
@@ -85,8 +85,7 @@ impl LatencyCounts {
             .map(|(power, count)| (1 << power, count))
     }
 
-    /// Returns a quantile, rounded up to the end of its slot: the time within which this share of the requests was done. `None` if
-    /// there were no requests.
+    /// Returns a quantile of the latency, rounded up to the end of its slot; `None` if there were no requests.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         #[expect(
@@ -104,7 +103,7 @@ impl LatencyCounts {
         Some(end_of(slot))
     }
 
-    /// Adds the counts of others.
+    /// Adds other counts.
     pub fn add(&mut self, others: &Self) {
         self.slots
             .resize(self.slots.len().max(others.slots.len()), 0);
@@ -126,7 +125,7 @@ impl LatencyCounts {
     }
 }
 
-/// Returns the slot of a time, which includes its end. Below four parts of a microsecond each part has a slot; from there on each
+/// Returns the slot of a latency. A slot includes its end. Below four parts of a microsecond each part has a slot; above, each
 /// doubling has four.
 fn slot_of(ns: u64) -> usize {
     let ns = ns.saturating_sub(1);
@@ -140,7 +139,7 @@ fn slot_of(ns: u64) -> usize {
     usize::try_from(slot).map_or(SLOTS - 1, |slot| slot.min(SLOTS - 1))
 }
 
-/// Returns the longest time that belongs to a slot.
+/// Returns the longest latency of a slot.
 fn end_of(slot: usize) -> Duration {
     let next = slot as u64 + 1;
     let per_doubling = SLOTS_PER_DOUBLING as u64;

@@ -1,6 +1,6 @@
-//! Resources of this process, as the operating system counts them.
+//! Resources of this process, as counted by the operating system.
 //!
-//! In: nothing. Out: memory and processor time. Promise: a number that the system does not give is none, not 0.
+//! In: nothing. Out: memory and processor time. Promise: a number that the system does not provide is `None`, not 0.
 
 use std::time::Duration;
 

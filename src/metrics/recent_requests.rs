@@ -1,7 +1,7 @@
-//! Recent requests, for people who watch the server: command, key, outcome, execution time.
+//! Recent requests, for people who watch the server: command, key, status, execution time.
 //!
-//! In: requests, while somebody watches. Out: the latest of them, and the number of those that were dropped. Promises: no request
-//! waits for a watcher; while nobody watches, a request costs one load of an atomic number.
+//! In: requests, while there are watchers. Out: the latest of them, and the number of dropped ones. Promises: no request waits for a
+//! watcher; without watchers a request costs one load of an atomic number.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::model::{UnixMs, now_ms};
 
-/// Capacity of the buffer: a person cannot read more in the quarter of a second between two takes.
+/// Capacity of the buffer: a person cannot read more in the quarter of a second between two reads of it.
 pub const RECENT_REQUESTS_MAX: usize = 100;
 /// Maximum length of a shown key, in characters.
 const KEY_CHARACTERS_MAX: usize = 120;
@@ -21,7 +21,7 @@ pub struct RecentRequest {
     pub time_ms: UnixMs,
     /// Name of the command.
     pub command: &'static str,
-    /// First key, cut off after 120 characters; none if the request names none.
+    /// First key, cut off after 120 characters; `None` if the request has no key.
     pub key: Option<String>,
     /// `OK`, `NOT_FOUND`, or the code of the error.
     pub status: &'static str,
@@ -29,14 +29,14 @@ pub struct RecentRequest {
     pub microseconds: f64,
 }
 
-/// Requests that have not been taken yet.
+/// Requests that no watcher has read.
 #[derive(Debug, Default)]
 struct Buffer {
     requests: Vec<RecentRequest>,
     skipped: u64,
 }
 
-/// Buffer of recent requests, filled while somebody watches.
+/// Buffer of recent requests, filled while there are watchers.
 #[derive(Debug, Default)]
 pub struct RecentRequests {
     watchers: AtomicUsize,
@@ -44,13 +44,13 @@ pub struct RecentRequests {
 }
 
 impl RecentRequests {
-    /// Returns true while somebody watches.
+    /// Returns true while there are watchers.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.watchers.load(Relaxed) > 0
     }
 
-    /// Starts watching, until the returned guard is dropped.
+    /// Adds a watcher, until the returned guard is dropped.
     #[must_use]
     pub fn watch(self: &Arc<Self>) -> WatchGuard {
         self.watchers.fetch_add(1, Relaxed);
@@ -79,7 +79,7 @@ impl RecentRequests {
         });
     }
 
-    /// Takes the requests of the buffer, and the number of dropped ones.
+    /// Empties the buffer. Returns its requests, and the number of dropped ones.
     #[must_use]
     pub fn take(&self) -> (Vec<RecentRequest>, u64) {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,7 +88,7 @@ impl RecentRequests {
     }
 }
 
-/// Returns the beginning of a key as text; bytes that are no UTF-8 are replaced.
+/// Returns the beginning of a key as text; bytes that are not UTF-8 are replaced.
 fn beginning(key: &[u8]) -> String {
     // A character has at most four bytes.
     let bytes = &key[..key.len().min(4 * KEY_CHARACTERS_MAX)];
@@ -100,7 +100,7 @@ fn beginning(key: &[u8]) -> String {
     shown
 }
 
-/// Guard of one watcher; the last one that is dropped empties the buffer.
+/// Guard of a watcher. The last one empties the buffer when it is dropped.
 #[derive(Debug)]
 pub struct WatchGuard(Arc<RecentRequests>);
 

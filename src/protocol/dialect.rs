@@ -1,10 +1,10 @@
-//! The encoding of a reply and the decoding of the arguments of a request, by dialect.
+//! The encoding of replies and the decoding of arguments, by dialect.
 //!
-//! In: a `Reply` and its dialect; a `Request`. Out: bytes; words. It stands apart from the types, which `line` and `resp` name.
+//! In: a `Reply` and its dialect; a `Request`. Out: bytes; words. Apart from the types, which `line` and `resp` depend on.
 
 use std::borrow::Cow;
 
-use super::{Arguments, Dialect, ErrorReply, Reply, Request, Words, line, resp};
+use super::{Dialect, ErrorReply, RawArguments, Reply, Request, Words, line, resp};
 
 impl Dialect {
     /// Appends a reply to a buffer.
@@ -18,29 +18,30 @@ impl Dialect {
 }
 
 impl<'a> Request<'a> {
-    /// The arguments, decoded; see [`Request::split_into`].
+    /// Returns the decoded arguments; see [`Request::split_into`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Request::split_into`].
     pub fn arguments(&self, rest_at: Option<usize>) -> Result<Words<'a>, ErrorReply> {
         let mut words = Words::new();
         self.split_into(rest_at, &mut words)?;
         Ok(words)
     }
 
-    /// Puts the arguments, decoded, behind those that are there. On a line, `rest_at` is the place of the argument that takes
-    /// the rest of the line, if the command has one.
+    /// Decodes the arguments and appends them to `words`. `rest_at` is the place of the argument that takes the rest of a line, if
+    /// the command has one.
     ///
     /// # Errors
-    /// `SYNTAX` or `TEXT`, with the column, where an argument is not a word and not a JSON string.
+    /// `SYNTAX`, with the column, for an argument that is neither a word nor a JSON string; `TEXT` for half of a surrogate pair;
+    /// `TOO_LARGE` for more than [`line::WORDS_MAX`] arguments.
     pub fn split_into(
         &self,
         rest_at: Option<usize>,
         words: &mut Words<'a>,
     ) -> Result<(), ErrorReply> {
         match &self.arguments {
-            Arguments::Line(text, start) => line::split_into(text, *start, rest_at, words),
-            Arguments::Split(arguments) => {
+            RawArguments::Line(text, start) => line::split_into(text, *start, rest_at, words),
+            RawArguments::Split(arguments) => {
                 words.extend(arguments.iter().map(|word| Cow::Borrowed(*word)));
                 Ok(())
             }

@@ -1,8 +1,8 @@
 //! The line dialect: `PUT name Ada\r\n` <-> `Request`, `Reply`.
 //!
-//! In: bytes as they arrive. Out: whole requests that borrow from those bytes, and replies as lines, each a word and JSON.
-//! Promises: one line, one request; nothing is copied but the text of a string with escapes; a mistake is told with its
-//! column, counted in characters from 1, and costs that line alone unless `Refusal::closes`.
+//! In: bytes as they arrive. Out: complete requests that borrow from those bytes, and replies as lines, each a word and JSON.
+//! Promises: one line is one request; only the text of a string with escapes is copied; an error names its column, counted in
+//! characters from 1, and concerns its line only unless `Refusal::closes`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,14 +16,14 @@ use super::{
 use crate::codec::json;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_text};
 
-/// The longest line whose last argument is written as it is: the longest value, and room for a verb and the longest key,
-/// each byte of which may take six as `\u00XX`. A client that never ends its line must not fill the memory.
+/// Maximum length in bytes of a line whose value is not a JSON string: the longest value, a verb, and the longest key, of which
+/// each byte may take six as `\u00XX`. A limit is needed, as a client may never end its line.
 pub const LINE_BYTES_MAX: usize = VALUE_BYTES_MAX + 6 * KEY_BYTES_MAX + 1024;
 
-/// The longest line of a PUT whose value is a JSON string: there each byte of the value, too, may take six.
+/// Maximum length in bytes of a PUT whose value is a JSON string, of which each byte may take six, too.
 pub const QUOTED_LINE_BYTES_MAX: usize = 6 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
 
-/// The most arguments of a line, twice as many as any command takes: each takes memory before the command is asked.
+/// Maximum number of arguments of a line, twice that of any command: each takes memory before the arity is checked.
 pub const WORDS_MAX: usize = 2 << 20;
 
 impl Refusal {
@@ -35,23 +35,23 @@ impl Refusal {
     }
 }
 
-/// What stands at the beginning of a buffer.
+/// The first line of a buffer.
 #[derive(Debug)]
 pub enum Frame<'a> {
-    /// No whole line yet.
+    /// The line is not complete.
     Partial,
-    /// A line without its end, and the bytes that it takes with it.
+    /// A line without its end, and its length with it.
     Line(&'a [u8], usize),
-    /// A line that is too long already, ended or not.
+    /// The line is too long, complete or not.
     TooLong(Refusal),
 }
 
-/// Takes the first line off `buffer`, of which the first `seen` bytes are known to hold no line feed.
+/// Finds the first line of `buffer`, whose first `seen` bytes are known to have no line feed.
 #[must_use]
 pub fn frame(buffer: &[u8], seen: usize) -> Frame<'_> {
     let end = memchr(b'\n', &buffer[seen..]).map(|at| seen + at);
     let line = &buffer[..end.unwrap_or(buffer.len())];
-    // Only a long line pays for the look at its head.
+    // The second check parses the head of the line, and is for long lines only.
     if line.len() > LINE_BYTES_MAX && line.len() > line_bytes_max(line) {
         let message = format!(
             "the line is longer than {} bytes; this connection is closed",
@@ -68,9 +68,9 @@ pub fn frame(buffer: &[u8], seen: usize) -> Frame<'_> {
     }
 }
 
-/// The limit of a line that begins like this one.
+/// Returns the maximum length of a line that begins like this one.
 fn line_bytes_max(line: &[u8]) -> usize {
-    // Up to here stands the longest key with every byte escaped, and the value has begun.
+    // Long enough for the longest key with every byte escaped, and the start of the value.
     let mut head = &line[..line.len().min(6 * KEY_BYTES_MAX + 1024)];
     while head.last().is_some_and(|byte| !byte.is_ascii()) {
         head = &head[..head.len() - 1];
@@ -93,12 +93,12 @@ fn line_bytes_max(line: &[u8]) -> usize {
     }
 }
 
-/// Reads a line as a request; `None` is a line without a word, which asks for nothing and is not answered.
+/// Parses a line as a request; `None` for a blank line, which is not answered.
 ///
 /// # Errors
-/// `TEXT` for bytes that are not UTF-8; `DENIED`, and the end of the connection, for what only a browser would send here.
+/// `TEXT` for bytes that are not UTF-8; `DENIED`, which closes the connection, for an HTTP request.
 pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
-    // Nearly all are ASCII, and this look costs a fifth of the other.
+    // Nearly all lines are ASCII, and this check takes a fifth of the time of the other.
     if !line.is_ascii()
         && let Err(error) = std::str::from_utf8(line)
     {
@@ -111,7 +111,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
         return Ok(None);
     }
     let verb = cursor.bare_word();
-    // A page in a browser can make it send an HTTP request here, whose body would then be read as commands.
+    // A malicious page can make a browser send an HTTP request here, whose body would be executed as commands.
     let is_host = verb
         .get(..5)
         .is_some_and(|head| head.eq_ignore_ascii_case(b"Host:"));
@@ -128,8 +128,11 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     }))
 }
 
-/// Splits a line from byte `start` on into its arguments, put behind the words that are there; the one at place `rest_at`, if
-/// any, takes the rest of the line.
+/// Splits a line from byte `start` on into its arguments, and appends them to `words`. The argument at place `rest_at`, if any,
+/// takes the rest of the line.
+///
+/// # Errors
+/// Those of [`Request::split_into`].
 pub(super) fn split_into<'a>(
     line: &'a [u8],
     start: usize,
@@ -146,7 +149,7 @@ pub(super) fn split_into<'a>(
             ));
         }
         if rest_at == Some(words.len() - first) {
-            words.push(cursor.verbatim()?);
+            words.push(cursor.rest_of_line()?);
         } else {
             words.push(cursor.word()?);
         }
@@ -154,12 +157,12 @@ pub(super) fn split_into<'a>(
     Ok(())
 }
 
-/// The column of byte `at`, counted in characters from 1.
+/// Returns the column of byte `at`, counted in characters from 1.
 fn column(line: &[u8], at: usize) -> usize {
     String::from_utf8_lossy(&line[..at]).chars().count() + 1
 }
 
-/// A place in a line, which is text.
+/// Position in a line, which is UTF-8.
 struct LineParser<'a> {
     line: &'a [u8],
     at: usize,
@@ -170,7 +173,7 @@ impl<'a> LineParser<'a> {
         &self.line[self.at..]
     }
 
-    /// Goes on to the next byte that is neither a space nor a tab; whether there is one.
+    /// Advances to the next byte that is neither a space nor a tab. Returns false at the end of the line.
     fn skip_blanks(&mut self) -> bool {
         while self.line.get(self.at).copied().is_some_and(is_blank) {
             self.at += 1;
@@ -185,7 +188,7 @@ impl<'a> LineParser<'a> {
         &rest[..end]
     }
 
-    /// A bare word or a JSON string.
+    /// Parses a bare word or a JSON string.
     fn word(&mut self) -> Result<Cow<'a, [u8]>, ErrorReply> {
         if !self.rest().starts_with(b"\"") {
             return Ok(Cow::Borrowed(self.bare_word()));
@@ -197,8 +200,8 @@ impl<'a> LineParser<'a> {
         Err(self.trailing_text("a blank must follow the string that ends there"))
     }
 
-    /// The rest of the line as it stands, or the one JSON string that it is.
-    fn verbatim(&mut self) -> Result<Cow<'a, [u8]>, ErrorReply> {
+    /// Parses the rest of the line: literally, or as one JSON string.
+    fn rest_of_line(&mut self) -> Result<Cow<'a, [u8]>, ErrorReply> {
         if !self.rest().starts_with(b"\"") {
             let rest = self.rest();
             self.at = self.line.len();
@@ -221,7 +224,7 @@ impl<'a> LineParser<'a> {
         )
     }
 
-    /// The JSON string that begins here (RFC 8259, section 7).
+    /// Parses a JSON string (RFC 8259, section 7).
     fn string(&mut self) -> Result<Cow<'a, [u8]>, ErrorReply> {
         let opening = self.at;
         let line = self.line;
@@ -252,11 +255,11 @@ impl<'a> LineParser<'a> {
             .map_err(|error| self.bad_string(opening, literal, &error))
     }
 
-    /// Says what is wrong with a string that begins and ends well.
+    /// Returns the error for a string that is terminated but not valid.
     fn bad_string(&self, opening: usize, literal: &[u8], error: &serde_json::Error) -> ErrorReply {
-        // serde_json counts bytes, up to and including the one at fault.
+        // serde_json counts bytes, up to and including the invalid one.
         let mut at = error.column().saturating_sub(1).min(literal.len());
-        // Back to where a character begins (RFC 3629, section 3).
+        // To the first byte of its character (RFC 3629, section 3).
         while literal.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
             at -= 1;
         }
@@ -281,16 +284,15 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// The place of the first blank. Eight bytes are looked at in one step: words are short, so that to call memchr for each would
-/// take longer.
+/// Returns the offset of the first blank. Eight bytes are compared in one step: words are so short that a call of memchr for each
+/// would take longer.
 fn blank_in(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
     let (eights, _) = bytes.as_chunks();
     let mut at = 0;
     for eight in eights {
-        // The high bits of the bytes below `!`: of a blank, or a control character, as hardly any word has. Up to the first of
-        // them they are right.
+        // Sets the high bit of each byte below `!`, which is a blank or a rare control character; exact up to the first such byte.
         let eight = u64::from_le_bytes(*eight);
         let low = eight.wrapping_sub(ONES * u64::from(b'!')) & !eight & HIGHS;
         if low != 0 {
@@ -303,7 +305,7 @@ fn blank_in(bytes: &[u8]) -> Option<usize> {
     Some(at + rest.iter().position(|byte| is_blank(*byte))?)
 }
 
-/// Writes a reply as a line to the end of a buffer.
+/// Appends a reply as a line to a buffer.
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
     match reply {
         Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"OK"),
@@ -337,8 +339,8 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         Reply::End(lines) | Reply::NamespacesEnd(lines, _) => write_number(out, "END ", lines),
         Reply::Pong => out.extend_from_slice(b"PONG"),
         Reply::Error(error) => out.extend_from_slice(error_line(error).as_bytes()),
-        Reply::Subscription(way, name, count) => {
-            let word = match way {
+        Reply::Subscription(event, name, count) => {
+            let word = match event {
                 Subscription::Begun => "SUBSCRIBED ",
                 Subscription::Ended => "UNSUBSCRIBED ",
                 Subscription::PatternBegun => "PSUBSCRIBED ",
@@ -404,7 +406,7 @@ fn write_number(out: &mut Vec<u8>, word: &str, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Writes a value with the word that goes before text; bytes that are no text stand as base64, and say so.
+/// Appends a value: text as a JSON string after `word_for_text`, other bytes as base64 after `BASE64`.
 fn write_value(out: &mut Vec<u8>, word_for_text: &str, value: &[u8]) {
     if !json::write_if_text(out, word_for_text, value) {
         out.extend_from_slice(b"BASE64 ");
@@ -412,7 +414,7 @@ fn write_value(out: &mut Vec<u8>, word_for_text: &str, value: &[u8]) {
     }
 }
 
-/// The opening of a reply line that carries one value, up to and with the opening quote; `"` and a line feed close it.
+/// Returns the beginning of a reply with one value, including the opening quote; the value, `"` and a line feed complete it.
 #[must_use]
 pub fn value_opening(key_in_item: Option<&str>, is_text: bool) -> Vec<u8> {
     let mut out = Vec::new();
@@ -428,7 +430,7 @@ pub fn value_opening(key_in_item: Option<&str>, is_text: bool) -> Vec<u8> {
 
 fn error_line(error: &ErrorReply) -> String {
     let mut line = String::from("ERR ");
-    // The text may quote what the client sent; a reply is one line whatever that was.
+    // The text may quote the request: escape control characters, so that the reply is one line.
     for character in error.to_string().chars() {
         if character.is_control() {
             let _ = write!(line, "\\u{:04x}", character as u32);
@@ -439,7 +441,7 @@ fn error_line(error: &ErrorReply) -> String {
     line
 }
 
-/// Writes an argument so that the server reads exactly this text: bare where that is safe, else as a JSON string.
+/// Encodes an argument of a request: bare if the server then reads exactly this text, else as a JSON string.
 #[must_use]
 pub fn quote(argument: &str) -> Cow<'_, str> {
     let bare = !argument.is_empty()

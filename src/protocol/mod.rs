@@ -1,8 +1,7 @@
-//! Requests and replies, free of dialect.
+//! Requests and replies, independent of the dialect.
 //!
-//! In: bytes, which `line` (the line dialect) and `resp` (RESP2, RESP3) parse into `Request`s. Out: `Reply`s, which the same
-//! two encode. A door without a byte dialect (HTTP) builds `Request`s from words and reads `Reply`s as they are.
-//! protocol.md is the specification of both.
+//! In: bytes, which `line` (the line dialect) and `resp` (RESP2, RESP3) parse into `Request`s. Out: `Reply`s, which the same two
+//! encode. HTTP, which has no dialect, makes `Request`s of words and reads `Reply`s as they are. protocol.md specifies both dialects.
 
 mod dialect;
 pub mod line;
@@ -13,35 +12,35 @@ use std::fmt;
 
 use crate::model::{PairError, UnixMs, Value};
 
-/// The closed list of errors: the first word after `ERR`.
+/// Error code: the first word after `ERR`. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// The line cannot be taken apart: a string that does not end, say.
+    /// The request cannot be parsed; a string is not terminated, for example.
     Syntax,
-    /// There is no such command.
+    /// The command does not exist.
     Unknown,
-    /// The command does not take these arguments, or not here.
+    /// The arguments are not valid, or the command is not allowed in this state.
     Args,
-    /// A key, a value or a line is over its limit.
+    /// A key, a value or a request is over its limit.
     TooLarge,
-    /// Bytes that are not UTF-8 where text is asked for.
+    /// Bytes that must be UTF-8 are not.
     Text,
-    /// A password is asked for first.
+    /// The client has to authenticate first.
     NoAuth,
-    /// This may not be done here, by anybody.
+    /// The request is not permitted.
     Denied,
-    /// The memory that the server may use is full.
+    /// The memory limit is reached.
     Full,
-    /// The disk does not take the change.
+    /// The disk refuses changes.
     Disk,
-    /// The server has no room for another connection, or is still loading its data.
+    /// There are too many connections, or the data is being loaded.
     Busy,
-    /// A fault of the server's own.
+    /// The server has failed.
     Internal,
 }
 
 impl ErrorCode {
-    /// The code as it stands on the wire.
+    /// Returns the code as it is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,19 +59,19 @@ impl ErrorCode {
     }
 }
 
-/// A refusal: a code for programs, one line of text for people.
+/// An error reply: a code for programs, one line of text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReply {
-    /// Which of the closed list.
+    /// Code.
     pub code: ErrorCode,
-    /// What is wrong, where, and what to do; one line.
+    /// Cause, place and remedy, in one line.
     pub message: String,
-    /// What a Redis client branches on, where it says more than the code.
+    /// First word of the error in RESP, if it is not that of the code.
     pub prefix: Option<&'static str>,
 }
 
 impl ErrorReply {
-    /// An error with its text.
+    /// Makes an error without a prefix.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -81,7 +80,7 @@ impl ErrorReply {
         }
     }
 
-    /// The same with the prefix that a Redis client branches on.
+    /// Sets the first word of the error in RESP.
     #[must_use]
     pub fn with_prefix(self, prefix: &'static str) -> Self {
         Self {
@@ -107,16 +106,16 @@ impl fmt::Display for ErrorReply {
     }
 }
 
-/// What is no request, and is answered with an error.
+/// The error for bytes that are not a request.
 #[derive(Debug)]
 pub struct Refusal {
-    /// What is said of it.
+    /// The reply.
     pub error: ErrorReply,
-    /// Whether no later byte can be trusted to begin a request.
+    /// True if the connection is to be closed, as the start of the next request is unknown.
     pub closes: bool,
 }
 
-/// One figure of STATS.
+/// A figure of STATS.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Figure {
     /// A whole number.
@@ -125,12 +124,12 @@ pub enum Figure {
     Real(f64),
     /// A word or a sentence.
     Text(String),
-    /// Not known, or not yet.
+    /// Not known.
     Absent,
 }
 
 impl Figure {
-    /// The figure as JSON.
+    /// Converts the figure to JSON, rounded to three digits after the point.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         match self {
@@ -142,37 +141,37 @@ impl Figure {
     }
 }
 
-/// One reply, free of dialect. A request is answered by one reply, by an aggregate (`Array`, `Map`) and its elements, or by
-/// rows (`Item`, `Key`, `Stat`, `Help`, `Namespace`) and an `End`.
+/// A reply, independent of the dialect. A request is answered by one reply, by an aggregate (`Array`, `Map`) and its elements, or
+/// by rows (`Item`, `Key`, `Stat`, `Help`, `Namespace`) and an `End`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reply<'a> {
-    /// Done.
+    /// Success.
     Ok,
-    /// A value has been stored. Dialects write it as [`Reply::Ok`].
+    /// A value was stored. Encoded as [`Reply::Ok`].
     Stored(StoredPair),
     /// Bytes.
     Value(&'a [u8]),
-    /// The value of a key. Dialects write its bytes.
+    /// The value of a key. Encoded as its bytes.
     Found(Value<'a>),
     /// The key does not exist.
     NotFound,
     /// A condition did not hold; nothing was changed.
     Unchanged,
-    /// As `Unchanged`, where an array was due.
+    /// As `Unchanged`, in place of an array.
     NoArray,
     /// A count.
     Count(u64),
     /// A number that may be negative, such as a time to live.
     Signed(i64),
-    /// A word of the server.
+    /// A word of the server's.
     Status(&'a str),
-    /// Text of the server, of one or several lines.
+    /// Text of the server's, of one or several lines.
     Text(&'a str),
     /// The head of an array of this many replies.
     Array(usize),
     /// The head of a map of this many pairs of replies.
     Map(usize),
-    /// The request waits for EXEC.
+    /// The request is queued until EXEC.
     Queued,
     /// A number that is the value of a key.
     Number(i64),
@@ -194,9 +193,9 @@ pub enum Reply<'a> {
     Subscription(Subscription, Option<&'a [u8]>, usize),
     /// A published message: the pattern that matched, if any, channel and payload.
     Message(Option<&'a [u8]>, &'a [u8], &'a [u8]),
-    /// Changes of keys with this prefix follow, after this revision.
+    /// Following of a prefix began, after this revision.
     Following(&'a str, u64),
-    /// Changes of keys with this prefix no longer follow.
+    /// Following of a prefix ended.
     Unfollowed(&'a str),
     /// A change and its revision.
     Change(u64, Changed<'a>),
@@ -204,20 +203,20 @@ pub enum Reply<'a> {
     Monitor(&'a str),
     /// The reply to PING.
     Pong,
-    /// Refused.
+    /// The request was refused, or failed.
     Error(&'a ErrorReply),
 }
 
-/// The pair that a request has stored.
+/// Metadata of a pair that a request has stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredPair {
-    /// The key did not exist before.
+    /// True if the key did not exist before.
     pub is_new: bool,
     /// Expiry, in milliseconds since 1970.
     pub expires_at: Option<UnixMs>,
 }
 
-/// The four kinds of subscription events.
+/// Kind of a subscription event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subscription {
     /// A channel was subscribed to.
@@ -241,13 +240,13 @@ pub enum Changed<'a> {
     Clear,
 }
 
-/// The arguments of a request, decoded.
+/// Decoded words of requests.
 pub type Words<'a> = Vec<Cow<'a, [u8]>>;
 
-/// The form of requests and replies: names of commands, encoding, texts of errors.
+/// Dialect of requests and replies: names of commands, encoding, texts of errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dialect {
-    /// The line dialect. Doors without a byte dialect use its names and error texts.
+    /// The line dialect, whose names and error texts HTTP uses, too.
     #[default]
     Line,
     /// RESP2.
@@ -264,24 +263,24 @@ impl Dialect {
     }
 }
 
-/// One whole request, borrowed from the buffer that it arrived in.
+/// A complete request, borrowed from the input buffer.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// What is asked for, as it was written: case does not matter.
+    /// Name of the command, in any case.
     pub verb: &'a [u8],
     arguments: RawArguments<'a>,
 }
 
 #[derive(Debug, Clone)]
 enum RawArguments<'a> {
-    /// The rest of a line and the byte at which it begins: where its last argument begins depends on the command.
+    /// A line, and the offset of its arguments: how they are split depends on the command.
     Line(&'a [u8], usize),
-    /// Split already, by whoever knows where each word ends.
+    /// Decoded words.
     Split(&'a [&'a [u8]]),
 }
 
 impl<'a> Request<'a> {
-    /// A request whose arguments are split already.
+    /// Makes a request of decoded words.
     #[must_use]
     pub fn split(verb: &'a str, arguments: &'a [&'a [u8]]) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! The dialects of Redis clients, RESP2 and RESP3: `*2\r\n$3\r\nGET\r\n$4\r\nname\r\n` <-> `Request`, `Reply`.
 //!
-//! In: bytes as they arrive, from a `*` on. Out: whole requests that borrow from those bytes, and replies. Promises: no byte of
-//! an unfinished request is looked at twice, however slowly it comes; a frame that is broken, or over a limit, is told of as
-//! Redis tells it, and ends the connection, as no later byte can be trusted.
+//! In: bytes as they arrive, from a `*` on. Out: complete requests that borrow from those bytes, and replies. Promises: parsing of
+//! a partial request continues where it stopped; a frame that is malformed or over a limit is answered with Redis's error and closes
+//! the connection, as the start of the next request is unknown.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use std::borrow::Cow;
@@ -15,46 +15,46 @@ use super::line::QUOTED_LINE_BYTES_MAX;
 use super::{Changed, ErrorCode, ErrorReply, Refusal, Reply, Subscription, Words};
 use crate::model::VALUE_BYTES_MAX;
 
-/// The most words of one request, as in Redis: what they take before they have come must not fill the memory.
+/// Maximum number of words of a request, as in Redis.
 pub const WORDS_MAX: usize = 1 << 20;
 
-/// The longest request, as on a line.
+/// Maximum length of a request in bytes: that of a line.
 pub const REQUEST_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
 
-/// The longest line with a number, as in Redis.
+/// Maximum length of a number and its sign in bytes, as in Redis.
 const NUMBER_BYTES_MAX: usize = 64 << 10;
 
-/// The most words of a request that is read at once, and the most digits of a number in it: should it turn out to be cut off,
-/// no more is read again.
+/// Maximum number of words of a request that [`read_whole`] parses: if it turns out to be incomplete, they are parsed again.
 const WHOLE_WORDS_MAX: usize = 16;
+/// Maximum number of digits of a number that [`read_whole`] parses.
 const SHORT_DIGITS_MAX: usize = 6;
 
-/// What stands at the beginning of a buffer.
+/// The first request of a buffer.
 #[derive(Debug)]
 pub enum Read {
-    /// No whole request yet.
+    /// The request is not complete.
     Partial,
-    /// A request, whose words, which may be none, have been put behind those that were there; and the bytes that it takes.
+    /// A request of this length in bytes. Its words, which may be none, have been appended to those given.
     Frame(usize),
-    /// No request can follow.
+    /// The bytes are not a request.
     Broken(Refusal),
 }
 
-/// How far the request at the beginning of the buffer has been read.
+/// Parser of the first request of a buffer, which keeps its progress.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// How many words are still to come, once the first line is there.
+    /// Number of words that are still expected; `None` before the first line is complete.
     due: Option<usize>,
     words: SmallVec<[Range<usize>; 4]>,
-    /// Where the next line begins.
+    /// Offset of the next line.
     at: usize,
-    /// Where a word ends that has come in part.
+    /// End of the word that has arrived in part.
     word_end: usize,
 }
 
 impl Reader {
-    /// Goes on reading the request at the beginning of `buffer`, which must begin with the bytes of the call before while that
-    /// was [`Read::Partial`].
+    /// Continues to parse the first request of `buffer`, which must begin with the buffer of the previous call if that has
+    /// returned [`Read::Partial`].
     pub fn read<'a>(&mut self, buffer: &'a [u8], words: &mut Words<'a>) -> Read {
         if self.due.is_none()
             && let Some(taken) = read_whole(buffer, words)
@@ -75,13 +75,13 @@ impl Reader {
         }
     }
 
-    /// How many bytes are still to come of a word that is there in part, behind so many bytes of its request.
+    /// Returns the number of missing bytes of the word that has arrived in part, in a request of which `received` bytes have arrived.
     #[must_use]
     pub fn missing(&self, received: usize) -> usize {
         self.word_end.saturating_sub(received)
     }
 
-    /// Reads what has come; whether the request is whole.
+    /// Parses what has arrived. Returns true if the request is complete.
     fn advance(&mut self, buffer: &[u8]) -> Result<bool, String> {
         let mut due = if let Some(due) = self.due {
             due
@@ -89,7 +89,7 @@ impl Reader {
             let Some((number, next)) = number(buffer, 1, "mbulk")? else {
                 return Ok(false);
             };
-            // A request of no words, or of fewer, asks for nothing.
+            // As in Redis, a request of no or a negative number of words is empty.
             let words = number.and_then(|words| usize::try_from(words.max(0)).ok());
             let words = words.filter(|words| *words <= WORDS_MAX);
             self.at = next;
@@ -133,8 +133,8 @@ impl Reader {
     }
 }
 
-/// Reads a request that is there in one piece, short and well-formed, as nearly all are; of any other the words are left as
-/// they were, and [`Reader`] says what it is.
+/// Parses a complete, short and well-formed request, as nearly all are. Leaves `words` unchanged for any other, which is left to
+/// [`Reader`].
 fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
     let first = words.len();
     let read = |words: &mut Words<'a>| {
@@ -162,7 +162,7 @@ fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
     taken
 }
 
-/// A number of a few digits on a line of its own, and where the next line begins.
+/// Parses a line with a number of a few digits. Returns the number and the offset of the next line.
 fn short_number(buffer: &[u8], start: usize) -> Option<(usize, usize)> {
     let line = buffer.get(start..)?;
     let (mut number, mut digits) = (0, 0);
@@ -177,18 +177,17 @@ fn short_number(buffer: &[u8], start: usize) -> Option<(usize, usize)> {
         number = 10 * number + usize::from(digit);
         digits += 1;
     }
-    // A zero before another digit is no number to Redis.
+    // Redis does not accept leading zeros.
     let is_plain = digits == 1 || (digits > 1 && line[0] != b'0');
     let is_ended = line[digits] == b'\r' && line.len() > digits + 1;
     (is_plain && is_ended).then_some((number, start + digits + 2))
 }
 
-/// The number on the line that begins at `start`, if the line is whole, and where the next one begins; no number where there
-/// is something else.
+/// Parses the line at `start`, if it is complete. Returns the number, `None` if it is not one, and the offset of the next line.
 fn number(buffer: &[u8], start: usize, what: &str) -> Result<Option<(Option<i64>, usize)>, String> {
     let line = &buffer[start..];
     let Some(end) = memchr(b'\r', &line[..line.len().min(NUMBER_BYTES_MAX)]) else {
-        // With the sign before it, which Redis counts.
+        // The sign counts, as in Redis.
         if line.len() >= NUMBER_BYTES_MAX {
             return Err(format!("too big {what} count string"));
         }
@@ -200,7 +199,7 @@ fn number(buffer: &[u8], start: usize, what: &str) -> Result<Option<(Option<i64>
     Ok(Some((whole_number(&line[..end]), start + end + 2)))
 }
 
-/// A whole number in the only way that Redis writes it: no blank, no plus, no zero before another digit.
+/// Parses an integer as strictly as Redis: no blank, no plus, no leading zero.
 #[must_use]
 pub fn whole_number(bytes: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -209,7 +208,7 @@ pub fn whole_number(bytes: &[u8]) -> Option<i64> {
     if is_plain { text.parse().ok() } else { None }
 }
 
-/// Writes a reply to the end of a buffer, in RESP2 or in RESP3.
+/// Appends a reply to a buffer, in RESP2 or RESP3.
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
     match reply {
         Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"+OK\r\n"),
@@ -225,7 +224,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         Reply::NoArray => out.extend_from_slice(b"*-1\r\n"),
         Reply::Value(value) => write_value(out, value),
         Reply::Found(value) => write_value(out, value.bytes()),
-        // The map that these rows are in needs no end.
+        // The rows are in a map, whose length was sent before them.
         Reply::NamespacesEnd(..) => {}
         Reply::Text(text) if is_resp3 => {
             write_number(out, b'=', text.len() as u64 + 4);
@@ -244,11 +243,11 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
             write_number(out, b':', keys);
         }
         Reply::Error(error) => write_error(out, error),
-        Reply::Subscription(way, name, count) => {
+        Reply::Subscription(event, name, count) => {
             write_push(out, 3, is_resp3);
             write_value(
                 out,
-                match way {
+                match event {
                     Subscription::Begun => b"subscribe",
                     Subscription::Ended => b"unsubscribe",
                     Subscription::PatternBegun => b"psubscribe",
@@ -284,7 +283,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         }
         Reply::Change(revision, changed) => write_change(out, revision, changed, is_resp3),
         Reply::Item(..) | Reply::Stat(..) | Reply::Help(..) | Reply::End(_) => {
-            unreachable!("no command that this dialect has answers with such lines")
+            unreachable!("no command of this dialect replies with these rows")
         }
     }
 }
@@ -316,7 +315,7 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3
     }
 }
 
-/// The opening of what comes without being asked for.
+/// Appends the head of a push.
 fn write_push(out: &mut Vec<u8>, words: usize, is_resp3: bool) {
     write_number(out, if is_resp3 { b'>' } else { b'*' }, words as u64);
 }
@@ -327,7 +326,7 @@ fn write_value(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The opening of a value of so many bytes; those, and `\r\n`, complete it.
+/// Appends the head of a value of that many bytes; the value and `\r\n` complete it.
 pub fn value_opening(out: &mut Vec<u8>, bytes: usize) {
     write_number(out, b'$', bytes as u64);
 }
@@ -347,14 +346,11 @@ fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
         _ => "ERR",
     });
     out.extend_from_slice(format!("-{prefix} ").as_bytes());
-    // The text may quote what the client sent; a reply is one line whatever that was.
+    // The text may quote the request: replace line breaks, so that the reply is one line.
     let line = error.message.bytes();
-    out.extend(line.map(|byte| {
-        if matches!(byte, b'\r' | b'\n') {
-            b' '
-        } else {
-            byte
-        }
+    out.extend(line.map(|byte| match byte {
+        b'\r' | b'\n' => b' ',
+        _ => byte,
     }));
     out.extend_from_slice(b"\r\n");
 }
@@ -363,7 +359,7 @@ fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
 mod tests {
     use super::*;
 
-    /// What a reader says of these bytes, given to it all at once.
+    /// Parses bytes that arrive at once.
     fn at_once(bytes: &[u8]) -> String {
         read(&mut Reader::default(), bytes)
     }
@@ -396,7 +392,7 @@ mod tests {
     fn a_request_of_exactly_the_limit_may_come_and_one_byte_more_may_not() {
         let longest = format!("$67108864\r\n{}\r\n", "x".repeat(67_108_864));
         let head = format!("*7\r\n{}", longest.repeat(6));
-        // What stands before the last word's own bytes: its `$`, six digits and `\r\n`.
+        // The head of the last word: `$`, six digits and `\r\n`.
         let room = 403_047_424 - head.len() - 9;
         assert_eq!(at_once(format!("{head}${room}\r\n").as_bytes()), "partial");
         assert_eq!(

@@ -1,11 +1,11 @@
-//! One client of the text port or the console: reads what has arrived, has it executed, makes it durable once, and sends all
-//! replies at once.
+//! The connection of one client of the text port or the console: reads and executes the requests that have arrived, waits once for
+//! their durability, and sends all replies at once.
 //!
 //! In: bytes. Out: bytes, the replies in the order of the requests. Promises:
-//! - no reply leaves before what it tells of is as durable as `--durability` promises;
-//! - the buffers hold what has arrived and not been executed, and what has been answered and not been sent, and are
-//!   bounded: a client that does not read is not read from, and a long reply is pulled as fast as it is read;
-//! - an idle client costs no buffer.
+//! - no reply is sent before the changes that it reports are as durable as `--durability` promises;
+//! - the buffers of requests and replies are bounded: while a client does not read, its requests are not read, either, and a long
+//!   reply is pulled as fast as the client reads it;
+//! - an idle client has no buffers.
 
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -26,41 +26,42 @@ use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
-/// How long a client that is not served has to show its dialect.
+/// Time for which a refused client is read from, to learn its dialect.
 const REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
-/// How long a shutdown goes on reading from one client: what has been received is answered, and a client that sends without
-/// end does not keep the server from stopping.
+/// Maximum time for which a shutdown reads from one client. What has been received is answered, but a client that keeps sending
+/// must not prevent the shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// One client.
+/// Connection of one client.
 struct Connection {
     transport: Transport,
     service: Arc<Service>,
     session: Session,
     client: Arc<Client>,
     input: RequestBuffer,
-    /// The end of reading what had arrived before a shutdown, once there is one, and whether there was anything.
+    /// Deadline of reading during a shutdown.
     drain_until: Option<Instant>,
+    /// True if something was read during a shutdown.
     has_drained: bool,
     output: Output,
-    /// The last change that the replies tell of.
+    /// The last change that the replies depend on.
     barrier: Barrier,
     tally: Tally,
 }
 
-/// Serves a client of the text port until it leaves, or the server stops.
+/// Serves a client of the text port until it disconnects or the server stops.
 pub async fn serve_socket(stream: TcpStream, service: Arc<Service>) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
-        // It has gone already.
+        // The client has disconnected.
         return;
     };
-    // Replies are written whole; nothing is gained by waiting for more.
+    // All replies of a batch are written at once, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     serve(Transport::Tcp(stream), (address, local_address), service).await;
 }
 
-/// Serves a client, with its address and the server's, until it leaves, or the server stops.
+/// Serves a client, with its address and the server's, until it disconnects or the server stops.
 pub async fn serve(
     transport: Transport,
     (address, local_address): (SocketAddr, SocketAddr),
@@ -86,7 +87,7 @@ pub async fn serve(
             if client.poll_killed(context) {
                 return Poll::Ready(());
             }
-            // A client that has gone is no fault of the server's, and nobody is there to be told.
+            // An error means that the client has disconnected, which needs no report.
             run.as_mut().poll(context).map(drop)
         })
         .await;
@@ -96,9 +97,9 @@ pub async fn serve(
     service.stats.add(&mut connection.tally);
 }
 
-/// Tells a client, with one reply, why it is not served, and closes.
+/// Sends a client the error for which it is not served, and closes.
 pub async fn refuse(stream: TcpStream, error: &ErrorReply) {
-    // Its dialect is known once it has sent something, which a person may not.
+    // The first byte shows the dialect, but a person may not have sent one.
     let mut first = [0];
     let heard = tokio::time::timeout(REFUSAL_WAIT, stream.peek(&mut first)).await;
     let dialect = if matches!(heard, Ok(Ok(1))) && first == *b"*" {
@@ -116,10 +117,10 @@ pub async fn refuse(stream: TcpStream, error: &ErrorReply) {
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
-        // Rare ways are boxed: this future is most of what an idle client costs.
+        // Futures of rare cases are boxed, as this future is most of the memory of an idle connection.
         loop {
             if self.client.has_messages() {
-                // Messages that were sent before the next request come before its reply.
+                // Messages that were posted before the next request was sent precede its reply.
                 Box::pin(self.send_outbox()).await?;
             }
             match self.execute() {
@@ -140,15 +141,15 @@ impl Connection {
         }
     }
 
-    /// Executes the whole requests in the input, until one has a long reply or the output is full.
+    /// Executes the complete requests in the input, until one has a long reply or the output is full.
     fn execute(&mut self) -> PipelineStop {
         loop {
             let Arrived {
-                items,
+                requests,
                 batch,
                 bytes,
             } = self.input.batch();
-            if items.is_empty() {
+            if requests.is_empty() {
                 self.input.advance(bytes, true);
                 return PipelineStop::Drained;
             }
@@ -162,7 +163,7 @@ impl Connection {
                 },
                 output: &mut self.output,
             };
-            if let Some((at, stop)) = pipeline.run(&items, &batch) {
+            if let Some((at, stop)) = pipeline.run(&requests, &batch) {
                 self.input.advance(at, false);
                 return stop;
             }
@@ -170,9 +171,9 @@ impl Connection {
         }
     }
 
-    /// Sends a long reply as it is pulled; its end stays in the output.
+    /// Pulls a long reply and sends it, except for its last part, which stays in the output.
     async fn pump(&mut self, mut stream: Stream) -> io::Result<()> {
-        // The replies before it do not wait for it.
+        // Earlier replies must not wait for it.
         self.flush().await?;
         loop {
             let start = self.output.bytes();
@@ -194,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// Makes what has been executed durable, then sends the replies.
+    /// Waits for durability, then sends the replies.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
@@ -208,7 +209,7 @@ impl Connection {
         Box::pin(self.send_tail()).await
     }
 
-    /// Waits until what has been executed is as durable as promised: then its replies may leave.
+    /// Waits until the changes are as durable as promised. If they cannot be made durable, replaces their replies with the error.
     async fn make_durable(&mut self) {
         match self.service.commit(self.barrier).await {
             Ok(()) => self.output.confirm_changes(),
@@ -218,7 +219,7 @@ impl Connection {
         self.tally.since = None;
     }
 
-    /// Sends the replies and the long value at their end.
+    /// Sends the replies and the long value after them.
     async fn send_tail(&mut self) -> io::Result<()> {
         let (mut bytes, tail) = self.output.take();
         match tail.map(|tail| *tail) {
@@ -241,7 +242,7 @@ impl Connection {
         self.transport.send(&bytes).await
     }
 
-    /// Reads what has arrived; returns false once nothing more can arrive. During a shutdown, only what has arrived already is read.
+    /// Reads what has arrived. Returns false at the end of the input; during a shutdown, as soon as nothing more has arrived.
     async fn fill(&mut self) -> io::Result<bool> {
         self.output.release_memory();
         loop {
@@ -288,7 +289,7 @@ impl Connection {
         }
     }
 
-    /// Waits as [`wake_up`] does, or for changes of what is followed.
+    /// Waits as [`wake_up`] does, and for changes of followed prefixes, which it returns.
     async fn wake_up_or_follow(&mut self) -> io::Result<Option<Followed>> {
         tokio::select! {
             woken = wake_up(&mut self.transport, &self.client) => woken.map(|()| None),
@@ -296,7 +297,7 @@ impl Connection {
         }
     }
 
-    /// Sends the changes of what is followed.
+    /// Sends the changes of a followed prefix.
     async fn send_changes(&mut self, followed: Followed) -> io::Result<()> {
         let (stream, dialect) = self.session.following.pushes(followed);
         self.output.dialect = dialect;
@@ -306,7 +307,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends the messages that other clients have sent.
+    /// Sends the messages of the outbox.
     async fn send_outbox(&mut self) -> io::Result<()> {
         self.output.dialect = self.session.outbox_dialect();
         while let Some(message) = self.client.take_message() {
@@ -320,10 +321,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers a last line that was never ended, and closes.
+    /// Closes the connection at the end of the input. An incomplete last line is answered with an error.
     async fn finish(&mut self) -> io::Result<()> {
         let is_blank = self.input.waiting().iter().all(u8::is_ascii_whitespace);
-        // A Redis client is told nothing of it, as Redis does not.
+        // As in Redis, an incomplete request in RESP is not answered.
         let is_line = self.input.waiting().first() != Some(&b'*');
         if !is_blank && is_line && !self.client.is_draining() {
             let error = ErrorReply::new(
@@ -337,7 +338,7 @@ impl Connection {
             self.flush().await?;
         }
         if self.has_drained {
-            // A client that has just sent may be sending still.
+            // The client may still be sending.
             self.transport.linger().await;
             return Ok(());
         }
@@ -347,7 +348,7 @@ impl Connection {
 
 /// Waits until bytes or messages have arrived, or the server stops.
 async fn wake_up(transport: &mut Transport, client: &Client) -> io::Result<()> {
-    // `serve` has the task woken for messages and stops.
+    // `serve` has registered the task to be woken for messages and shutdown.
     poll_fn(|context| {
         if client.has_messages() || client.is_draining() {
             return Poll::Ready(Ok(()));

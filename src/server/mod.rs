@@ -1,8 +1,8 @@
 //! The text port: accepts clients, limits their number, shuts down.
 //!
-//! In: a service and a listener. Out: a task for each client. Promises: clients are accepted before the data has been loaded, as
-//! after; a client over the limit is told so and closed, and no other client notices; a shutdown accepts nobody more and answers
-//! what has been received.
+//! In: a service and a listener. Out: a task for each client. Promises: clients are accepted even while the data is being loaded;
+//! a client over the limit receives an error and is closed, without effect on the others; a shutdown accepts no more clients and
+//! answers the requests that have been received.
 
 pub mod connection;
 pub mod output;
@@ -24,25 +24,25 @@ use crate::command::Service;
 use crate::config::Address;
 use crate::protocol::{ErrorCode, ErrorReply};
 
-/// The most clients of the text port at one time: each may hold a request of many megabytes, and a file descriptor.
+/// Maximum number of clients of the text port: each takes a file descriptor, and may buffer a request of many megabytes.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// The most clients that are being told that they are too many; one more is closed without a word.
+/// Maximum number of clients that are being refused with a reply; further ones are closed without it.
 const REFUSALS_MAX: usize = 500;
-/// How long a shutdown waits for clients that do not read what they asked for.
+/// Time for which a shutdown waits for clients that do not read their replies.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
-/// How long it then waits for the end of those that are cut off.
+/// Time for which a shutdown then waits for the connections that it has cut off.
 const CUT_OFF_WAIT: Duration = Duration::from_secs(1);
-/// How many clients the system accepts before the server does, at the most.
+/// Maximum number of clients in the system's queue, accepted by it but not by the server.
 const BACKLOG: usize = 1024;
-/// Large enough to reach the allocator's own store of memory; it is never touched.
+/// Size of an allocation that is large enough to reach the allocator's arenas; its memory is never touched.
 const ALLOCATOR_NUDGE_BYTES: usize = 1 << 20;
-/// How long the server waits when the system has no room for another connection.
+/// Pause after a failed accept, as when the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most open files that clients of the text port take.
+/// Maximum number of file descriptors of clients of the text port.
 pub const FILES_MAX: usize = CONNECTIONS_MAX + REFUSALS_MAX;
 
-/// Why an address cannot be listened on.
+/// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}; choose another with {flag}")]
 pub struct ListenError {
@@ -54,7 +54,7 @@ pub struct ListenError {
 /// Listens on an address.
 ///
 /// # Errors
-/// [`ListenError`]: it is taken, or not this machine's.
+/// [`ListenError`] if the address is in use, or not one of this machine.
 pub async fn listen(address: &Address, flag: &'static str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(&address.0)
         .await
@@ -65,7 +65,7 @@ pub async fn listen(address: &Address, flag: &'static str) -> Result<TcpListener
         })
 }
 
-/// A text port that is ready to accept.
+/// A text port that is ready to accept clients.
 pub struct Server {
     service: Arc<Service>,
     text: TcpListener,
@@ -73,7 +73,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A text port on a service, for so many clients at a time.
+    /// Makes the text port of a service, for at most `connections_max` clients.
     #[must_use]
     pub fn new(service: Arc<Service>, text: TcpListener, connections_max: usize) -> Self {
         Self {
@@ -86,21 +86,21 @@ impl Server {
     /// Returns the address that it listens on.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The error of the system call.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.text.local_addr()
     }
 
-    /// Serves until `shutdown`, then answers what has been received; all connections, and `beside`, the other doors, have ended
-    /// then or are cut off.
+    /// Serves until `shutdown`, then answers the requests that have been received. Returns once all connections and `http`, the other
+    /// interface, have ended or are cut off.
     pub async fn run(
         self,
         shutdown: CancellationToken,
-        beside: impl Future<Output = ()> + Send + 'static,
+        http: impl Future<Output = ()> + Send + 'static,
     ) {
         let connections = TaskTracker::new();
         connections.spawn(tick(Arc::clone(&self.service), shutdown.clone()));
-        connections.spawn(beside);
+        connections.spawn(http);
         let acceptor = Acceptor {
             service: self.service,
             connections,
@@ -120,7 +120,7 @@ impl Server {
     }
 }
 
-/// Where clients of the text port come in.
+/// Accepts clients of the text port.
 struct Acceptor {
     service: Arc<Service>,
     connections: TaskTracker,
@@ -143,7 +143,7 @@ impl Acceptor {
         }
     }
 
-    /// Lets in whom the system has accepted already: what they have sent has been received, too.
+    /// Accepts the clients in the system's queue, as their requests may have been received, too.
     async fn accept_waiting(&self, text: &TcpListener) {
         for _ in 0..BACKLOG {
             let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, text.accept()).await
@@ -173,7 +173,7 @@ impl Acceptor {
             "there are {} connections already; try again later",
             self.connections_max
         );
-        // The data is there; to a Redis client this is no LOADING.
+        // Not the prefix of BUSY in RESP, LOADING: the data may be loaded.
         let error = ErrorReply::new(ErrorCode::Busy, message).with_prefix("ERR");
         self.connections.spawn(async move {
             connection::refuse(stream, &error).await;
@@ -189,15 +189,15 @@ impl Acceptor {
         {
             let (left, seconds) = (self.connections.len(), SHUTDOWN_WAIT.as_secs());
             tracing::warn!("{left} connections did not end in {seconds} s and are cut off");
-            // Nobody changes anything once the last save begins.
+            // No client may change data once the last save begins.
             self.service.clients.kill_all();
-            // A task ends where it waits next; only one of HTTP may not.
+            // Tasks of the text port end at their next await; a task of HTTP may not.
             let _ = tokio::time::timeout(CUT_OFF_WAIT, self.connections.wait()).await;
         }
     }
 }
 
-/// What is done once a second.
+/// Does the periodic work, once a second: samples counters, expires keys, returns freed memory.
 async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -205,15 +205,15 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
             _ = seconds.tick() => {
                 service.stats.sample();
                 service.clients.tick();
-                // While the data is being loaded, what has expired in it is found by the load.
+                // The load drops expired keys itself.
                 if let Ok(engine) = service.engine() {
                     while engine.expire() {
-                        // Others have their turn in between.
+                        // Let other tasks run.
                         tokio::task::yield_now().await;
                     }
                 }
-                // The allocator gives freed memory back to the system only while it is asked for more: without this, a
-                // server that falls idle after some long values keeps their room for ever.
+                // The allocator returns freed memory to the system only during allocations: without this one, a server that
+                // becomes idle after some long values would keep their memory for ever.
                 drop(std::hint::black_box(Vec::<u8>::with_capacity(ALLOCATOR_NUDGE_BYTES)));
             }
             () = shutdown.cancelled() => return,

@@ -1,31 +1,31 @@
-//! The replies of one client that have not been sent, encoded.
+//! The output buffer of a connection: encoded replies that have not been sent.
 //!
-//! In: replies. Out: bytes of the client's dialect. Promises: a long value is not copied; replies that tell of a change are
-//! known until they leave, so that an error can take their place if the change cannot be made durable.
+//! In: replies. Out: bytes of the client's dialect. Promises: a long value is not copied; replies that report a change are marked
+//! until they are sent, so that an error can replace them if the change cannot be made durable.
 
 use crate::codec::json::Pieces;
 use crate::command::Replies;
 use crate::model::entry::{Entry, ValueBytes};
 use crate::protocol::{Dialect, ErrorReply, Reply, line, resp};
 
-/// The number of bytes at which replies are sent, however many requests are still to be executed.
+/// Length in bytes from which on replies are sent before more requests are executed.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
-/// The replies of one client that have not been sent.
+/// Output buffer of a connection.
 #[derive(Default)]
 pub struct Output {
     bytes: Vec<u8>,
-    /// The dialect of the replies that follow.
+    /// Dialect of the next replies.
     pub dialect: Dialect,
-    /// The replies that tell of a change: start, end, dialect.
+    /// Replies that report a change: start, end, dialect.
     changes: Vec<(usize, usize, Dialect)>,
-    /// The value that follows the bytes, and is sent before more replies are taken.
+    /// The value after the bytes. It has to be sent before more replies are appended.
     tail: Option<Box<LongValue>>,
 }
 
-/// A long value that is sent from where it lies.
+/// A long value, which is sent from the entry.
 pub enum LongValue {
-    /// The value itself, then CRLF.
+    /// The value, then CRLF.
     Bytes(Entry),
     /// The value as a JSON string, then its closing quote.
     Json(Pieces<ValueBytes>),
@@ -38,17 +38,17 @@ impl Output {
         self.bytes.is_empty()
     }
 
-    /// Makes room for so many bytes more.
+    /// Reserves memory for that many more bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.bytes.reserve(bytes);
     }
 
-    /// Marks the replies since `start` as telling of a change.
+    /// Marks the replies since `start` as reporting a change.
     pub fn note_change(&mut self, start: usize) {
         self.changes.push((start, self.bytes.len(), self.dialect));
     }
 
-    /// Puts an error in the place of every reply that tells of a change; returns their number.
+    /// Replaces every reply that reports a change with an error. Returns their number.
     pub fn refuse_changes(&mut self, error: &ErrorReply) -> u64 {
         let replies = std::mem::take(&mut self.bytes);
         let changes = std::mem::take(&mut self.changes);
@@ -62,29 +62,29 @@ impl Output {
         changes.len() as u64
     }
 
-    /// Takes the marks of changes off: they are durable.
+    /// Removes the marks of changes, which are durable.
     pub fn confirm_changes(&mut self) {
         self.changes.clear();
     }
 
-    /// Takes what is to be sent: bytes, and the value that follows them.
+    /// Takes the bytes and the value after them, to be sent.
     pub fn take(&mut self) -> (Vec<u8>, Option<Box<LongValue>>) {
         (std::mem::take(&mut self.bytes), self.tail.take())
     }
 
-    /// Returns the bytes that are to be sent, if no value follows them.
+    /// Returns the bytes, if no value follows them.
     #[must_use]
     pub fn plain_bytes(&self) -> Option<&[u8]> {
         self.tail.is_none().then_some(&*self.bytes)
     }
 
-    /// Empties it, after its bytes have been sent.
+    /// Removes the bytes, which have been sent.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(OUTPUT_BYTES_MAX);
     }
 
-    /// Gives the memory of a client that has nothing to be sent back.
+    /// Releases the memory of the empty buffer.
     pub fn release_memory(&mut self) {
         self.bytes = Vec::new();
     }

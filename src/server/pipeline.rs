@@ -1,7 +1,7 @@
-//! The execution of requests that have arrived together: each in its turn, and where possible several under the same locks.
+//! The execution of requests that have arrived together: in order, and where possible several under the same locks.
 //!
-//! In: requests that have been looked up. Out: their replies at the end of the output, and why it has stopped. Promises: the
-//! replies stand in the order of the requests; those that tell of a change are marked.
+//! In: prepared requests. Out: their replies in the output, and the reason for a stop. Promises: the replies are in the order of the
+//! requests; those that report a change are marked.
 
 use super::output::Output;
 use super::request_buffer::BufferedRequest;
@@ -11,12 +11,12 @@ use crate::command::{
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Reply};
 
-/// About as long as a short reply is: a guess, so that nothing is moved while they become more.
+/// Typical length of a reply in bytes: memory for all is reserved at once, so that the buffer is rarely moved while it grows.
 const REPLY_BYTES_EXPECTED: usize = 96;
 
-/// Why no further request is executed for now.
+/// Reason for which no further request is executed for now.
 pub enum PipelineStop {
-    /// No whole request is left.
+    /// No complete request is left.
     Drained,
     /// The output is full.
     Full,
@@ -26,34 +26,34 @@ pub enum PipelineStop {
     Close,
 }
 
-/// The execution of requests that have arrived together.
+/// Executes requests that have arrived together.
 pub struct Pipeline<'a> {
-    /// Executes them.
+    /// Dispatcher of the session.
     pub dispatcher: Dispatcher<'a>,
-    /// Takes their replies.
+    /// Sink of the replies.
     pub output: &'a mut Output,
 }
 
 impl Pipeline<'_> {
-    /// Executes requests until one has a long reply or the output is full. If it has stopped, returns the end of the last
-    /// executed request in the input, and why.
+    /// Executes requests until one has a long reply or the output is full. If it stops before the end, returns the end of the last
+    /// executed request in the input, and the reason.
     pub fn run(
         &mut self,
-        items: &[BufferedRequest],
+        requests: &[BufferedRequest],
         batch: &RequestBatch<'_>,
     ) -> Option<(usize, PipelineStop)> {
         let service = self.dispatcher.service;
-        self.output.reserve(items.len() * REPLY_BYTES_EXPECTED);
-        self.prefetch(items, batch);
+        self.output.reserve(requests.len() * REPLY_BYTES_EXPECTED);
+        self.prefetch(requests, batch);
         let mut place = 0;
-        while place < items.len() {
-            let (count, is_writing) = self.batchable(&items[place..]);
-            let items = &items[place..place + count.max(1)];
-            let mut locked = lock(service, items, batch, is_writing);
-            let stopped = items.iter().enumerate().find_map(|(place, item)| {
+        while place < requests.len() {
+            let (count, is_writing) = self.batchable(&requests[place..]);
+            let requests = &requests[place..place + count.max(1)];
+            let mut locked = lock(service, requests, batch, is_writing);
+            let stopped = requests.iter().enumerate().find_map(|(place, buffered)| {
                 let locked = (count > 1).then_some((&mut locked, place));
-                let stop = self.execute(item, batch, locked)?;
-                Some((item.end, stop))
+                let stop = self.execute(buffered, batch, locked)?;
+                Some((buffered.end, stop))
             });
             if let Some(locked) = locked {
                 self.dispatcher.barrier.raise(locked.finish());
@@ -61,52 +61,52 @@ impl Pipeline<'_> {
             if stopped.is_some() {
                 return stopped;
             }
-            place += items.len();
+            place += requests.len();
         }
         None
     }
 
-    /// Prefetches the pairs that are named by requests which cannot share locks.
-    fn prefetch(&self, items: &[BufferedRequest], batch: &RequestBatch<'_>) {
-        let requests = items.iter().flat_map(|item| &item.request);
-        let alone = requests.filter(|request| request.role().is_none());
+    /// Prefetches the pairs of the requests that cannot share locks; a locked batch prefetches its own.
+    fn prefetch(&self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) {
+        let prepared = requests.iter().flat_map(|buffered| &buffered.request);
+        let alone = prepared.filter(|request| request.role().is_none());
         let mut keys = alone.flat_map(|request| batch.keys(request)).peekable();
         if keys.peek().is_some() {
             self.dispatcher.service.prefetch(keys);
         }
     }
 
-    /// Returns the number of the next requests that can share locks, and whether one of them changes its key.
-    fn batchable(&self, items: &[BufferedRequest]) -> (usize, bool) {
+    /// Returns the number of the next requests that can share locks, and true if one of them is a write.
+    fn batchable(&self, requests: &[BufferedRequest]) -> (usize, bool) {
         if self.dispatcher.session.is_in_transaction() {
             return (0, false);
         }
         let mut is_writing = false;
-        let parts = items
+        let roles = requests
             .iter()
             .take(LOCKED_BATCH_REQUESTS_MAX)
-            .map_while(|item| {
-                let part = item.request.as_ref().ok()?.role()?;
-                is_writing |= part == BatchRole::Write;
-                Some(part)
+            .map_while(|buffered| {
+                let role = buffered.request.as_ref().ok()?.role()?;
+                is_writing |= role == BatchRole::Write;
+                Some(role)
             });
-        (parts.count(), is_writing)
+        (roles.count(), is_writing)
     }
 
-    /// Executes one request; returns why none may be executed after it for now, if so.
+    /// Executes one request. Returns the reason if no further one may be executed for now.
     fn execute(
         &mut self,
-        item: &BufferedRequest,
+        buffered: &BufferedRequest,
         batch: &RequestBatch<'_>,
         locked: Option<(&mut Option<LockedBatch<'_>>, usize)>,
     ) -> Option<PipelineStop> {
-        let dialect = if item.is_resp {
+        let dialect = if buffered.is_resp {
             self.dispatcher.session.resp()
         } else {
             Dialect::Line
         };
         self.output.dialect = dialect;
-        let request = match &item.request {
+        let request = match &buffered.request {
             Ok(request) => request,
             Err(refusal) => {
                 self.dispatcher.session.abort_transaction();
@@ -141,17 +141,17 @@ impl Pipeline<'_> {
     }
 }
 
-/// Locks the shards of these requests, if they are several and the data has been loaded.
+/// Locks the shards of several requests, if the data is loaded.
 fn lock<'s>(
     service: &'s Service,
-    items: &[BufferedRequest],
+    requests: &[BufferedRequest],
     batch: &RequestBatch<'_>,
     is_writing: bool,
 ) -> Option<LockedBatch<'s>> {
-    if items.len() < 2 {
+    if requests.len() < 2 {
         return None;
     }
-    let requests = items.iter().flat_map(|item| &item.request);
-    let keys = requests.map(|request| batch.key(request));
+    let prepared = requests.iter().flat_map(|buffered| &buffered.request);
+    let keys = prepared.map(|request| batch.key(request));
     Some(service.engine().ok()?.lock_batch(keys, is_writing))
 }

@@ -1,7 +1,7 @@
-//! What has arrived from one client, and has not been executed.
+//! The input buffer of a connection: bytes that have arrived and have not been executed.
 //!
-//! In: bytes, of any dialect. Out: batches of whole requests that borrow from those bytes, looked up in the table. Promises: no
-//! byte of an unfinished request is looked at twice, however slowly it comes; an empty input takes no memory.
+//! In: bytes, of any dialect. Out: batches of complete requests that borrow from those bytes, prepared for execution. Promises:
+//! parsing of a partial request continues where it stopped; an empty buffer takes no memory.
 
 use std::io;
 
@@ -11,59 +11,58 @@ use crate::command::{Prepared, RequestBatch};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, resp};
 
-/// The least room that is offered to what arrives.
+/// Minimum free memory for a read, in bytes.
 const ROOM_BYTES_MIN: usize = 16 << 10;
-/// The most room that is made for a value before it has come: many clients may say that they send a long one.
+/// Maximum memory reserved in bytes for a value that has not arrived: many clients may announce a long one.
 const ROOM_BYTES_MAX: usize = (1 << 20) + ROOM_BYTES_MIN;
-/// The most requests of one batch: what is fetched for them stays in the nearest cache until it is used.
+/// Maximum number of requests of a batch: their prefetched entries must stay in the L1 cache until they are used.
 const BATCH_REQUESTS_MAX: usize = 64;
-/// About as long as a short request is.
+/// Typical length of a request in bytes.
 const REQUEST_BYTES_EXPECTED: usize = 32;
-/// One request more is taken while there are fewer words.
+/// Number of words from which on a batch is complete.
 const BATCH_WORDS_MAX: usize = 4096;
 
-/// What has arrived.
+/// Input buffer of a connection.
 #[derive(Debug, Default)]
 pub struct RequestBuffer {
     bytes: BytesMut,
-    /// How much of it is known to hold no line feed.
+    /// Number of bytes that are known to have no line feed.
     seen: usize,
-    /// How far a request of a Redis client has come.
+    /// Progress of a partial request in RESP.
     resp: resp::Reader,
 }
 
-/// Whole requests.
+/// A batch of complete requests.
 #[derive(Debug, Default)]
 pub struct Arrived<'a> {
-    /// In the order in which they came.
-    pub items: Vec<BufferedRequest>,
+    /// The requests, in the order of their arrival.
+    pub requests: Vec<BufferedRequest>,
     /// Their arguments.
     pub batch: RequestBatch<'a>,
-    /// How many bytes they take together, with what asks for nothing.
+    /// Their total length in bytes, including blank lines.
     pub bytes: usize,
 }
 
-/// One request.
+/// A complete request.
 #[derive(Debug)]
 pub struct BufferedRequest {
-    /// What is asked for, or why it is none.
+    /// The request, or the error for bytes that are not one.
     pub request: Result<Prepared, Box<Refusal>>,
-    /// Whether it is one of a Redis client.
+    /// True if it is in RESP.
     pub is_resp: bool,
-    /// Where it ends.
+    /// Offset of its end in the buffer.
     pub end: usize,
 }
 
 impl RequestBuffer {
-    /// The whole requests at the beginning, up to the first that is none and ends the connection; some of them, if there are
-    /// many.
+    /// Prepares the first complete requests, up to one whose refusal closes the connection, and to the limits of a batch.
     pub fn batch(&mut self) -> Arrived<'_> {
-        // A guess, so that nothing is moved while they become more.
+        // An estimate, so that the vectors are rarely moved while they grow.
         let expected = (self.bytes.len() / REQUEST_BYTES_EXPECTED + 1).min(BATCH_REQUESTS_MAX);
-        let mut items = Vec::with_capacity(expected);
+        let mut requests = Vec::with_capacity(expected);
         let mut batch = RequestBatch::of_about(expected);
         let mut bytes = 0;
-        while items.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
+        while requests.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];
             let is_resp = waiting.first() == Some(&b'*');
             let (request, taken) = if is_resp {
@@ -96,7 +95,7 @@ impl RequestBuffer {
                 Err(refusal) => Err(Box::new(refusal)),
             };
             let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
-            items.push(BufferedRequest {
+            requests.push(BufferedRequest {
                 request,
                 is_resp,
                 end: bytes,
@@ -106,44 +105,44 @@ impl RequestBuffer {
             }
         }
         Arrived {
-            items,
+            requests,
             batch,
             bytes,
         }
     }
 
-    /// All that is there, whole requests or not.
+    /// Returns the bytes that have not been executed.
     #[must_use]
     pub fn waiting(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Forgets what has been executed: a batch, or the first requests of it.
+    /// Removes the executed bytes: those of a batch, or of its first requests.
     pub fn advance(&mut self, bytes: usize, is_whole_batch: bool) {
         self.bytes.advance(bytes);
         if !is_whole_batch {
-            // What was looked at beyond is looked at again.
+            // The rest of the batch is parsed again.
             self.seen = 0;
             self.resp = resp::Reader::default();
         }
     }
 
-    /// Takes what has come, by a call that puts it at the end of a buffer.
+    /// Reads bytes by `read`, which appends them to the buffer.
     ///
     /// # Errors
-    /// Those of the call.
+    /// Those of `read`.
     pub fn fill(
         &mut self,
         read: impl FnOnce(&mut BytesMut) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        // Room for a whole value at once: what is there need not be moved when more comes.
+        // Room for the whole value at once, so that the buffer is not moved while it arrives.
         let missing = self.resp.missing(self.bytes.len());
         self.bytes
             .reserve(missing.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX));
         read(&mut self.bytes)
     }
 
-    /// Keeps nothing for a client that may be silent for hours.
+    /// Releases the memory of an empty buffer, as the client may be idle for hours.
     pub fn release_memory(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = BytesMut::new();

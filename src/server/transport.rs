@@ -1,7 +1,7 @@
-//! The two ways in which bytes of a client arrive and leave: a TCP socket, and a channel inside the process.
+//! The transport of a connection: a TCP socket, or a channel inside the process.
 //!
-//! In: bytes of the client. Out: bytes for it. Promise: whoever does not take what is sent is waited for, and no more than
-//! a bounded number of bytes is held for it.
+//! In: bytes of the client. Out: bytes for it. Promise: sending waits for a client that does not read, so that a bounded number of
+//! bytes is buffered for it.
 
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
@@ -13,20 +13,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// The size of the scratch buffer for input that is discarded while closing.
+/// Size in bytes of the scratch buffer for input that is discarded while closing.
 const SCRATCH_BYTES: usize = 16 << 10;
-/// How long a connection that is closed on a client's mistake is still read from, so that its last reply is not lost with
-/// what the client had sent on.
+/// Maximum time for which a closing connection is read from.
 const LINGER: Duration = Duration::from_secs(2);
-/// The number of messages that a channel holds in each direction.
+/// Capacity of a channel in each direction, in messages.
 const CHANNEL_MESSAGES: usize = 4;
 
-/// The connection to one client.
+/// Transport of one connection.
 #[derive(Debug)]
 pub enum Transport {
-    /// A socket.
+    /// A TCP socket.
     Tcp(TcpStream),
-    /// A channel.
+    /// A channel inside the process.
     Channel(Channel),
 }
 
@@ -35,7 +34,7 @@ pub enum Transport {
 pub struct Channel {
     incoming: mpsc::Receiver<Bytes>,
     outgoing: mpsc::Sender<Bytes>,
-    /// The rest of the last message that has arrived.
+    /// Unread bytes of the last message.
     rest: Bytes,
     has_ended: bool,
 }
@@ -43,9 +42,9 @@ pub struct Channel {
 /// The client's end of a channel.
 #[derive(Debug)]
 pub struct Peer {
-    /// Bytes for the server.
+    /// Bytes to the server.
     pub requests: mpsc::Sender<Bytes>,
-    /// Bytes of the server.
+    /// Bytes from the server.
     pub replies: mpsc::Receiver<Bytes>,
 }
 
@@ -64,7 +63,10 @@ pub fn channel() -> (Transport, Peer) {
 }
 
 impl Transport {
-    /// Returns once [`Self::try_read`] may find bytes, or the end.
+    /// Polls until [`Self::try_read`] may find bytes, or the end.
+    ///
+    /// # Errors
+    /// Those of the socket.
     pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
@@ -80,10 +82,10 @@ impl Transport {
         }
     }
 
-    /// Appends bytes that have arrived to a buffer; 0 bytes are the end.
+    /// Appends bytes that have arrived to a buffer, and returns their number; 0 is the end.
     ///
     /// # Errors
-    /// `WouldBlock`, if nothing has arrived; those of the socket.
+    /// `WouldBlock` if nothing has arrived; those of the socket.
     pub fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => try_read_socket(stream, buffer),
@@ -91,10 +93,10 @@ impl Transport {
         }
     }
 
-    /// The same, including bytes of which the runtime has not been told yet: after a shutdown nothing waits for it.
+    /// Does the same, and finds also bytes whose arrival the runtime has not noticed: a shutdown must not wait for it.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Self::try_read`].
     pub fn try_read_all(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => {
@@ -118,10 +120,10 @@ impl Transport {
         }
     }
 
-    /// Sends bytes; returns once the client, or the system on its behalf, has taken them.
+    /// Sends bytes. Returns once the client, or the buffer of its socket, has taken them.
     ///
     /// # Errors
-    /// Those of the socket; `BrokenPipe` if the other end of the channel is gone.
+    /// Those of the socket; `BrokenPipe` if the other end of the channel is closed.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
@@ -132,7 +134,7 @@ impl Transport {
     /// Sends buffers one after the other, on a socket without copying them.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Self::send`].
     pub async fn send_all(&mut self, buffers: [&[u8]; 3]) -> io::Result<()> {
         let [first, second, third] = buffers;
         let mut whole = Buf::chain(first, Buf::chain(second, third));
@@ -152,13 +154,13 @@ impl Transport {
     pub async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
-            // It ends when the channel is dropped.
+            // A channel ends when it is dropped.
             Self::Channel(_) => Ok(()),
         }
     }
 
-    /// Ends the sending direction, and discards what still arrives for a while: a socket that is closed with bytes unread
-    /// resets the connection, which would take the last reply away from the client.
+    /// Ends the sending direction, and discards input for a while: closing a socket with unread input resets the connection, and the
+    /// client could lose the last reply.
     pub async fn linger(&mut self) {
         let _ = self.shutdown().await;
         if let Self::Tcp(stream) = self {
@@ -170,8 +172,8 @@ impl Transport {
     }
 }
 
-/// Reads what has arrived. Once that is less than there is room for, nothing is left, and the runtime is told so without
-/// another read: half of the reads of a client that waits for each reply would find nothing.
+/// Reads what has arrived. A read that does not fill the buffer has emptied the socket; the runtime is then told so without another
+/// read, as half of the reads from a client that waits for each reply would find nothing.
 fn try_read_socket(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
     let room = buffer.capacity() - buffer.len();
     let mut last = None;

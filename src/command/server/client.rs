@@ -66,7 +66,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Return this connection to its initial state."),
 ];
 
-/// Subcommands of CLIENT that do not take any arguments.
+/// Subcommands that can have a wrong number of arguments.
 const SUBCOMMANDS: &[&str] = &[
     "ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "KILL", "NO-EVICT", "NO-TOUCH",
 ];
