@@ -64,7 +64,9 @@ pub fn input_of(sent: &str) -> RequestBuffer {
 /// Takes requests as a connection does, up to the reply, which nobody is sent; what that would have to wait for.
 pub fn execute(service: &Service, sent: &str) -> Barrier {
     let mut input = input_of(sent);
-    let Arrived { items, batch, .. } = input.batch();
+    let Arrived {
+        requests, batch, ..
+    } = input.batch();
     let (mut output, mut barrier) = (Output::default(), Barrier::default());
     let stopped = Pipeline {
         dispatcher: Dispatcher {
@@ -75,8 +77,8 @@ pub fn execute(service: &Service, sent: &str) -> Barrier {
         },
         output: &mut output,
     }
-    .run(&items, &batch);
-    assert!(stopped.is_none() && output.bytes() >= items.len() * 3);
+    .run(&requests, &batch);
+    assert!(stopped.is_none() && output.bytes() >= requests.len() * 3);
     black_box(&output);
     barrier
 }

@@ -139,7 +139,7 @@ fn work(case: usize, batches: usize) {
             Some(service) => drop(black_box(execute(service, sent))),
             None => {
                 let mut input = input_of(sent);
-                assert_eq!(black_box(input.batch()).items.len(), PIPELINE);
+                assert_eq!(black_box(input.batch()).requests.len(), PIPELINE);
             }
         }
     }

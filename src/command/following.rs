@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use futures_util::future::BoxFuture;
-
 use super::refusals::bad_argument;
 use super::stream::{Pull, Pulled, Source, Stream};
 use crate::engine::{Changes, FollowError, Follower, OwnedChange};
@@ -106,25 +104,23 @@ impl Following {
 struct Pushes(Box<dyn Iterator<Item = (u64, OwnedChange)> + Send>);
 
 impl Source for Pushes {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            while !pull.replies.is_full() {
-                let Some((revision, change)) = self.0.next() else {
-                    return Ok(Pulled::End);
-                };
-                let changed = match &change {
-                    OwnedChange::Put(entry) => Changed::Put(
-                        entry.key().as_str(),
-                        entry.value_bytes(),
-                        entry.expires_at(),
-                    ),
-                    OwnedChange::Delete(key) => Changed::Delete(key),
-                    OwnedChange::Clear => Changed::Clear,
-                };
-                pull.replies.reply(Reply::Change(revision, changed));
-            }
-            Ok(Pulled::More)
-        })
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        while !pull.replies.is_full() {
+            let Some((revision, change)) = self.0.next() else {
+                return Ok(Pulled::End);
+            };
+            let changed = match &change {
+                OwnedChange::Put(entry) => Changed::Put(
+                    entry.key().as_str(),
+                    entry.value_bytes(),
+                    entry.expires_at(),
+                ),
+                OwnedChange::Delete(key) => Changed::Delete(key),
+                OwnedChange::Clear => Changed::Clear,
+            };
+            pull.replies.reply(Reply::Change(revision, changed));
+        }
+        Ok(Pulled::More)
     }
 }
 
@@ -135,12 +131,10 @@ struct End {
 }
 
 impl Source for End {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            pull.replies.reply(Reply::Error(&self.error));
-            pull.replies.reply(Reply::Unfollowed(&self.prefix));
-            Ok(Pulled::End)
-        })
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        pull.replies.reply(Reply::Error(&self.error));
+        pull.replies.reply(Reply::Unfollowed(&self.prefix));
+        Ok(Pulled::End)
     }
 }
 

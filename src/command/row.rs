@@ -38,6 +38,21 @@ impl Row {
         )
     }
 
+    /// Begins the row of a command that reads values, of group `String`.
+    pub const fn read_string(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        Self::new((Access::Read, Group::String), (name, usage), arity, handler)
+    }
+
+    /// Begins the row of a command that changes values, of group `String`.
+    pub const fn write_string(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
+        Self::new(
+            (Access::Write, Group::String),
+            (name, usage),
+            arity,
+            handler,
+        )
+    }
+
     /// Begins the row of a command that controls the server, of group `Server`.
     pub const fn admin(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
         Self::new(

@@ -40,12 +40,32 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// Any, as the last reply of the request; [`Stream::pull`] appends it.
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>>;
+    fn pull(
+        &mut self,
+        pull: &mut Pull<'_>,
+    ) -> impl Future<Output = Result<Pulled, ErrorReply>> + Send;
+}
+
+/// A [`Source`] of any type: a stream does not depend on the type of its source.
+trait AnySource: Send {
+    fn pull_boxed<'a>(
+        &'a mut self,
+        pull: &'a mut Pull<'_>,
+    ) -> BoxFuture<'a, Result<Pulled, ErrorReply>>;
+}
+
+impl<S: Source> AnySource for S {
+    fn pull_boxed<'a>(
+        &'a mut self,
+        pull: &'a mut Pull<'_>,
+    ) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
+        Box::pin(self.pull(pull))
+    }
 }
 
 /// A long reply, and the observation of its request.
 pub struct Stream {
-    source: Box<dyn Source>,
+    source: Box<dyn AnySource>,
     observed: Option<Box<Observed>>,
     tells_of_change: bool,
 }
@@ -88,7 +108,7 @@ impl Stream {
             barrier,
             replies,
         };
-        let status = match self.source.pull(&mut pull).await {
+        let status = match self.source.pull_boxed(&mut pull).await {
             Ok(Pulled::More) => {
                 return StreamPulled {
                     has_ended: false,

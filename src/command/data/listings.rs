@@ -4,8 +4,6 @@
 //! is copied; the task yields between two shards. An array is an exception: as its length is sent first, its entries are
 //! collected before, at 8 bytes a key.
 
-use futures_util::future::BoxFuture;
-
 use super::namespaces::Namespaces;
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
@@ -54,32 +52,30 @@ impl PairRows {
 }
 
 impl Source for PairRows {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            while !pull.replies.is_full() {
-                let Some(entry) = self.entries.next() else {
-                    let Some(entries) = next_of(&mut self.scan, pull).await else {
-                        pull.replies.reply(Reply::End(self.count));
-                        return Ok(Pulled::End);
-                    };
-                    self.entries = entries.into_iter();
-                    continue;
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        while !pull.replies.is_full() {
+            let Some(entry) = self.entries.next() else {
+                let Some(entries) = next_of(&mut self.scan, pull).await else {
+                    pull.replies.reply(Reply::End(self.count));
+                    return Ok(Pulled::End);
                 };
-                self.count += 1;
-                let key = entry.key();
-                match self.row {
-                    RowKind::Key => pull.replies.reply(Reply::Key(key.as_str())),
-                    RowKind::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
-                        pull.replies.long_item(entry);
-                    }
-                    RowKind::Item => {
-                        let item = Reply::Item(key.as_str(), entry.value());
-                        pull.replies.reply(item);
-                    }
+                self.entries = entries.into_iter();
+                continue;
+            };
+            self.count += 1;
+            let key = entry.key();
+            match self.row {
+                RowKind::Key => pull.replies.reply(Reply::Key(key.as_str())),
+                RowKind::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
+                    pull.replies.long_item(entry);
+                }
+                RowKind::Item => {
+                    let item = Reply::Item(key.as_str(), entry.value());
+                    pull.replies.reply(item);
                 }
             }
-            Ok(Pulled::More)
-        })
+        }
+        Ok(Pulled::More)
     }
 }
 
@@ -87,15 +83,13 @@ impl Source for PairRows {
 pub(in crate::command) struct Count(pub Scan);
 
 impl Source for Count {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            let mut count = 0;
-            while let Some(entries) = next_of(&mut self.0, pull).await {
-                count += entries.len() as u64;
-            }
-            pull.replies.reply(Reply::Count(count));
-            Ok(Pulled::End)
-        })
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let mut count = 0;
+        while let Some(entries) = next_of(&mut self.0, pull).await {
+            count += entries.len() as u64;
+        }
+        pull.replies.reply(Reply::Count(count));
+        Ok(Pulled::End)
     }
 }
 
@@ -118,27 +112,25 @@ impl Matching {
 }
 
 impl Source for Matching {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            let found = if let Some(found) = &mut self.found {
-                found
-            } else {
-                let mut found = Vec::new();
-                while let Some(mut entries) = next_of(&mut self.scan, pull).await {
-                    entries.retain(|entry| self.pattern.matches(entry.key_bytes()));
-                    found.append(&mut entries);
-                }
-                pull.replies.reply(Reply::Array(found.len()));
-                self.found.insert(found.into_iter())
-            };
-            while !pull.replies.is_full() {
-                let Some(entry) = found.next() else {
-                    return Ok(Pulled::End);
-                };
-                pull.replies.reply(Reply::Key(entry.key().as_str()));
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let found = if let Some(found) = &mut self.found {
+            found
+        } else {
+            let mut found = Vec::new();
+            while let Some(mut entries) = next_of(&mut self.scan, pull).await {
+                entries.retain(|entry| self.pattern.matches(entry.key_bytes()));
+                found.append(&mut entries);
             }
-            Ok(Pulled::More)
-        })
+            pull.replies.reply(Reply::Array(found.len()));
+            self.found.insert(found.into_iter())
+        };
+        while !pull.replies.is_full() {
+            let Some(entry) = found.next() else {
+                return Ok(Pulled::End);
+            };
+            pull.replies.reply(Reply::Key(entry.key().as_str()));
+        }
+        Ok(Pulled::More)
     }
 }
 
@@ -158,24 +150,22 @@ impl ValueArray {
 }
 
 impl Source for ValueArray {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            if !self.has_begun {
-                self.has_begun = true;
-                pull.replies.reply(Reply::Array(self.entries.len()));
-            }
-            while !pull.replies.is_full() {
-                match self.entries.next() {
-                    None => return Ok(Pulled::End),
-                    Some(None) => pull.replies.reply(Reply::NotFound),
-                    Some(Some(entry)) if entry.value_bytes().len() > COPIED_BYTES_MAX => {
-                        pull.replies.long_value(entry);
-                    }
-                    Some(Some(entry)) => pull.replies.reply(Reply::Found(entry.value())),
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        if !self.has_begun {
+            self.has_begun = true;
+            pull.replies.reply(Reply::Array(self.entries.len()));
+        }
+        while !pull.replies.is_full() {
+            match self.entries.next() {
+                None => return Ok(Pulled::End),
+                Some(None) => pull.replies.reply(Reply::NotFound),
+                Some(Some(entry)) if entry.value_bytes().len() > COPIED_BYTES_MAX => {
+                    pull.replies.long_value(entry);
                 }
+                Some(Some(entry)) => pull.replies.reply(Reply::Found(entry.value())),
             }
-            Ok(Pulled::More)
-        })
+        }
+        Ok(Pulled::More)
     }
 }
 
@@ -202,33 +192,31 @@ impl NamespaceRows {
 }
 
 impl Source for NamespaceRows {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            if self.rows.is_none() {
-                while let Some(entries) = next_of(&mut self.scan, pull).await {
-                    self.namespaces.count(&entries).map_err(|error| {
-                        let message = format!("{error}; SCAN lists the keys");
-                        ErrorReply::new(ErrorCode::TooLarge, message)
-                    })?;
-                }
-                let by_name = std::mem::take(&mut self.namespaces.by_name);
-                self.count = by_name.len() as u64;
-                if self.is_resp {
-                    pull.replies.reply(Reply::Map(by_name.len()));
-                }
-                self.rows = Some(by_name.into_iter());
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        if self.rows.is_none() {
+            while let Some(entries) = next_of(&mut self.scan, pull).await {
+                self.namespaces.count(&entries).map_err(|error| {
+                    let message = format!("{error}; SCAN lists the keys");
+                    ErrorReply::new(ErrorCode::TooLarge, message)
+                })?;
             }
-            let rows = self.rows.get_or_insert_default();
-            while !pull.replies.is_full() {
-                let Some((name, keys)) = rows.next() else {
-                    let end = Reply::NamespacesEnd(self.count, self.namespaces.others);
-                    pull.replies.reply(end);
-                    return Ok(Pulled::End);
-                };
-                pull.replies.reply(Reply::Namespace(&name, keys));
+            let by_name = std::mem::take(&mut self.namespaces.by_name);
+            self.count = by_name.len() as u64;
+            if self.is_resp {
+                pull.replies.reply(Reply::Map(by_name.len()));
             }
-            Ok(Pulled::More)
-        })
+            self.rows = Some(by_name.into_iter());
+        }
+        let rows = self.rows.get_or_insert_default();
+        while !pull.replies.is_full() {
+            let Some((name, keys)) = rows.next() else {
+                let end = Reply::NamespacesEnd(self.count, self.namespaces.others);
+                pull.replies.reply(end);
+                return Ok(Pulled::End);
+            };
+            pull.replies.reply(Reply::Namespace(&name, keys));
+        }
+        Ok(Pulled::More)
     }
 }
 
@@ -236,21 +224,19 @@ impl Source for NamespaceRows {
 pub(in crate::command) struct Deletion(pub Scan);
 
 impl Source for Deletion {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            let mut deleted = 0;
-            while let Some(entries) = next_of(&mut self.0, pull).await {
-                for entries in entries.chunks(DELETE_CHUNK_KEYS) {
-                    let engine = pull.service.engine();
-                    let count = engine.and_then(|engine| Ok(engine.delete(entries, pull.barrier)?));
-                    deleted += count.map_err(|mut error| {
-                        error.message += &format!("; {deleted} keys were deleted before");
-                        error
-                    })?;
-                }
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let mut deleted = 0;
+        while let Some(entries) = next_of(&mut self.0, pull).await {
+            for entries in entries.chunks(DELETE_CHUNK_KEYS) {
+                let engine = pull.service.engine();
+                let count = engine.and_then(|engine| Ok(engine.delete(entries, pull.barrier)?));
+                deleted += count.map_err(|mut error| {
+                    error.message += &format!("; {deleted} keys were deleted before");
+                    error
+                })?;
             }
-            pull.replies.reply(Reply::Count(deleted));
-            Ok(Pulled::End)
-        })
+        }
+        pull.replies.reply(Reply::Count(deleted));
+        Ok(Pulled::End)
     }
 }

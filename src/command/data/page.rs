@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use memchr::{memchr2_iter, memmem};
 
 use super::options::number_of;
@@ -84,23 +83,21 @@ struct PageSource {
 }
 
 impl Source for PageSource {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            let FoundPage {
-                entries,
-                next,
-                searched,
-            } = self.find(pull).await?;
-            let replies = &mut *pull.replies;
-            replies.reply(Reply::Array(3));
-            replies.reply(Reply::Value(next.unwrap_or(0).to_string().as_bytes()));
-            replies.reply(Reply::Count(searched));
-            replies.reply(Reply::Array(entries.len()));
-            for entry in &entries {
-                show(entry, replies);
-            }
-            Ok(Pulled::End)
-        })
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let FoundPage {
+            entries,
+            next,
+            searched,
+        } = self.find(pull).await?;
+        let replies = &mut *pull.replies;
+        replies.reply(Reply::Array(3));
+        replies.reply(Reply::Value(next.unwrap_or(0).to_string().as_bytes()));
+        replies.reply(Reply::Count(searched));
+        replies.reply(Reply::Array(entries.len()));
+        for entry in &entries {
+            show(entry, replies);
+        }
+        Ok(Pulled::End)
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! In: keys, values, options. Out: values and counts. Promise: what a request reads and what it changes is atomic.
 
-use futures_util::future::BoxFuture;
-
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of, stream};
 use crate::command::data::listings::{COPIED_BYTES_MAX, ValueArray};
 use crate::command::data::options::{
@@ -17,7 +15,7 @@ use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{
     Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update, Variable,
 };
-use crate::command::spec::{ANY, Flag, Group, KeySpec};
+use crate::command::spec::{ANY, Flag, KeySpec};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::version::version_of;
 use crate::engine::{ReadOutcome, WriteTransaction};
@@ -26,112 +24,98 @@ use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
 use crate::protocol::{ErrorReply, Reply, StoredPair};
 
 pub(in crate::command) const ROWS: &[Row] = &[
-    Row::write("PUT", "<key> <value>", 2..=2, put)
-        .group(Group::String)
+    Row::write_string("PUT", "<key> <value>", 2..=2, put)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .rest_at(1)
         .batchable(2)
         .example("PUT a 1")
         .summary("Store a value under a key."),
-    Row::write(
+    Row::write_string(
         "SET",
         "<key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT \
          <unix seconds> | PXAT <unix ms> | KEEPTTL]",
         2..=ANY,
         set,
     )
-    .group(Group::String)
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update, Variable])])
     .flags(&[Flag::GrowsMemory])
     .batchable(2)
     .example("SET name Grace NX")
     .summary("Store a value of one word under a key, with Redis's options."),
-    Row::read("GET", "<key>", 1..=1, get)
-        .group(Group::String)
+    Row::read_string("GET", "<key>", 1..=1, get)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(1)
         .example("GET a")
         .summary("Read the value of a key."),
-    Row::write("SETNX", "<key> <value>", 2..=2, setnx)
-        .group(Group::String)
+    Row::write_string("SETNX", "<key> <value>", 2..=2, setnx)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Insert])])
         .flags(&[Flag::GrowsMemory])
         .example("SETNX lock mine")
         .summary("Store a value if the key does not exist; answers 1 if it was stored, else 0."),
-    Row::write("SETEX", "<key> <seconds> <value>", 3..=3, setex)
-        .group(Group::String)
+    Row::write_string("SETEX", "<key> <seconds> <value>", 3..=3, setex)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .batchable(3)
         .example("SETEX session 999999 abc")
         .summary("Store a value that expires after a number of seconds."),
-    Row::write("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
-        .group(Group::String)
+    Row::write_string("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .batchable(3)
         .example("PSETEX session 99999999 abc")
         .summary("Store a value that expires after a number of milliseconds."),
-    Row::write("GETSET", "<key> <value>", 2..=2, getset)
-        .group(Group::String)
+    Row::write_string("GETSET", "<key> <value>", 2..=2, getset)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .flags(&[Flag::GrowsMemory])
         .example("GETSET name Ada")
         .summary("Store a value under a key; answers the previous value."),
-    Row::write("GETDEL", "<key>", 1..=1, getdel)
-        .group(Group::String)
+    Row::write_string("GETDEL", "<key>", 1..=1, getdel)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Delete])])
         .example("GETDEL token")
         .summary("Delete a key; answers its value."),
-    Row::write(
+    Row::write_string(
         "GETEX",
         "<key> [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | PERSIST]",
         1..=ANY,
         getex,
     )
-    .group(Group::String)
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
     .example("GETEX session PERSIST")
     .summary("Read the value of a key, and set or remove its expiry."),
-    Row::write("DELIFEQ", "<key> <value>", 2..=2, delifeq)
-        .group(Group::String)
+    Row::write_string("DELIFEQ", "<key> <value>", 2..=2, delifeq)
         .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
         .example("DELIFEQ lock mine")
         .summary("Delete a key if it has this value; answers the number of deleted keys."),
-    Row::write(
+    Row::write_string(
         "DELEX",
         "<key> [IFEQ <value> | IFNE <value>]",
         1..=ANY,
         delex,
     )
-    .group(Group::String)
     .on_keys(&[KeySpec::at(0, &[Remove, Access, Delete])])
     .example("DELEX state IFNE done")
     .summary("Delete a key if a condition holds; answers the number of deleted keys."),
-    Row::read("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
-        .group(Group::String)
+    Row::read_string("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
         .on_keys(&[KeySpec::all(&[ReadOnly, Access])])
         .example("MGET a b a")
         .summary("Read the values of several keys, all at one moment."),
-    Row::write(
+    Row::write_string(
         "MSET",
         "<key> <value> [<key> <value> ...]",
         2..=KEYS_PER_REQUEST_MAX,
         mset,
     )
-    .group(Group::String)
     .on_keys(&[KeySpec::pairs(&[Overwrite, Update])])
     .flags(&[Flag::GrowsMemory])
     .example("MSET a 1 b 2")
     .summary("Store several pairs, all or none."),
-    Row::write(
+    Row::write_string(
         "MSETNX",
         "<key> <value> [<key> <value> ...]",
         2..=KEYS_PER_REQUEST_MAX,
         msetnx,
     )
-    .group(Group::String)
     .on_keys(&[KeySpec::pairs(&[Overwrite, Insert])])
     .flags(&[Flag::GrowsMemory])
     .example("MSETNX a 1 b 2")
@@ -139,37 +123,31 @@ pub(in crate::command) const ROWS: &[Row] = &[
         "Store several pairs if none of the keys exists; answers 1 if they were stored, \
          else 0.",
     ),
-    Row::write("APPEND", "<key> <value>", 2..=2, append)
-        .group(Group::String)
+    Row::write_string("APPEND", "<key> <value>", 2..=2, append)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Insert])])
         .flags(&[Flag::GrowsMemory])
         .example("APPEND log one")
         .summary("Append bytes to a value; answers its new length in bytes."),
-    Row::read("VERSION", "<key>", 1..=1, version)
-        .group(Group::String)
+    Row::read_string("VERSION", "<key>", 1..=1, version)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("VERSION name")
         .summary("Read the version of a value: the same digits as long as the value is the same."),
-    Row::read("STRLEN", "<key>", 1..=1, strlen)
-        .group(Group::String)
+    Row::read_string("STRLEN", "<key>", 1..=1, strlen)
         .on_keys(&[KeySpec::at(0, &[ReadOnly])])
         .batchable(1)
         .example("STRLEN name")
         .summary("Return the length of a value in bytes."),
-    Row::read("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
-        .group(Group::String)
+    Row::read_string("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
         .example("GETRANGE text 0 3")
         .summary("Read a range of a value's bytes; negative offsets count from the end."),
-    Row::read("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
-        .group(Group::String)
+    Row::read_string("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
         .example("SUBSTR text 5 6")
         .summary("The older name of GETRANGE."),
-    Row::write("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
-        .group(Group::String)
+    Row::write_string("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
         .flags(&[Flag::GrowsMemory])
         .example("SETRANGE half 1 x")
@@ -257,14 +235,12 @@ fn version(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 struct LongVersion(Entry);
 
 impl Source for LongVersion {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            let entry = self.0.clone();
-            let hashing = tokio::task::spawn_blocking(move || version_of(entry.value_bytes()));
-            let version = hashing.await.expect("it is not aborted and cannot panic");
-            pull.replies.reply(Reply::Value(version.as_bytes()));
-            Ok(Pulled::End)
-        })
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let entry = self.0.clone();
+        let hashing = tokio::task::spawn_blocking(move || version_of(entry.value_bytes()));
+        let version = hashing.await.expect("it is not aborted and cannot panic");
+        pull.replies.reply(Reply::Value(version.as_bytes()));
+        Ok(Pulled::End)
     }
 }
 

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 
-use futures_util::future::BoxFuture;
-
 use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
@@ -83,12 +81,10 @@ fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 struct Save;
 
 impl Source for Save {
-    fn pull<'a>(&'a mut self, pull: &'a mut Pull<'_>) -> BoxFuture<'a, Result<Pulled, ErrorReply>> {
-        Box::pin(async move {
-            pull.service.save().await?;
-            pull.replies.reply(Reply::Ok);
-            Ok(Pulled::End)
-        })
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        pull.service.save().await?;
+        pull.replies.reply(Reply::Ok);
+        Ok(Pulled::End)
     }
 }
 
