@@ -1,8 +1,8 @@
 //! `pykv-server`: flags, signals, exit status.
 //!
 //! In: the command line. Out: two lines on standard output once the data is loaded, logs on standard error, and an exit status: 0
-//! after a clean shutdown, 1 if the server could not start or save, 2 for invalid flags. Promise: connections are accepted while the
-//! data is being loaded, and a shutdown does not wait for the load.
+//! after a clean shutdown, 1 if the server could not start or save, 2 for invalid flags. Promise: connections are accepted while
+//! the data is being loaded, and a shutdown does not wait for the load.
 
 use std::env;
 use std::error::Error;

@@ -57,7 +57,7 @@ pub(super) struct Call<'a, 'e> {
     pub locked: Option<(&'a mut Option<LockedBatch<'e>>, usize)>,
     pub status: Status,
     /// True if the reply reports a change, made or found unnecessary: it must not be sent if the change cannot be made durable.
-    pub tells_of_change: bool,
+    pub reports_change: bool,
 }
 
 impl<'a> Call<'a, '_> {
@@ -70,7 +70,7 @@ impl<'a> Call<'a, '_> {
         if self.command.needs_data() {
             self.engine()?;
         }
-        self.tells_of_change = self.command.is_write();
+        self.reports_change = self.command.is_write();
         let handler = self.handlers[self.place];
         let is_observed = self.command.is_timed() || self.service.recent_requests.is_watched();
         if self.service.clients.is_monitored() {
@@ -86,7 +86,7 @@ impl<'a> Call<'a, '_> {
         if let Ok(Outcome::Stream(stream)) = &mut answer {
             let row = (self.place, self.command);
             let observed = Observed::new(client.cloned(), row, visible, started);
-            stream.observe(observed, self.tells_of_change);
+            stream.observe(observed, self.reports_change);
             self.tally.uncount(self.place);
             self.service.stats.count(self.place);
             return answer;

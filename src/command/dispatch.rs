@@ -28,7 +28,7 @@ pub struct Executed {
     /// The result in one word.
     pub status: Status,
     /// True if the reply reports a change, made or found unnecessary: it must not be sent if the change cannot be made durable.
-    pub tells_of_change: bool,
+    pub reports_change: bool,
 }
 
 /// Executes the requests of one session.
@@ -55,9 +55,9 @@ impl Dispatcher<'_> {
         replies: &mut dyn Replies,
     ) -> Executed {
         let arguments = batch.arguments(request);
-        let (mut status, mut tells_of_change) = (Status::Ok, false);
+        let (mut status, mut reports_change) = (Status::Ok, false);
         let answer = match self.admit(dialect, request, arguments) {
-            Err(error) => Err(self.session.refused(request.command(), error)),
+            Err(error) => Err(self.session.note_refusal(request.command(), error)),
             Ok((place, command)) if self.session.is_queueing(command) => {
                 let queued = self.session.queue((place, command), arguments, replies);
                 queued.map(|()| Outcome::Done)
@@ -76,10 +76,10 @@ impl Dispatcher<'_> {
                     transaction: None,
                     locked,
                     status,
-                    tells_of_change,
+                    reports_change,
                 };
                 let answer = call.perform(arguments);
-                (status, tells_of_change) = (call.status, call.tells_of_change);
+                (status, reports_change) = (call.status, call.reports_change);
                 answer
             }
         };
@@ -87,7 +87,7 @@ impl Dispatcher<'_> {
             Ok(outcome) => Executed {
                 outcome,
                 status,
-                tells_of_change,
+                reports_change,
             },
             Err(error) => self.refuse(&error, replies),
         }
@@ -131,16 +131,16 @@ impl Dispatcher<'_> {
             transaction: None,
             locked: None,
             status: Status::Ok,
-            tells_of_change: false,
+            reports_change: false,
         };
         let done =
             admitted.and_then(|requests| transaction::execute(&mut call, &requests, is_too_long));
-        let tells_of_change = call.tells_of_change;
+        let reports_change = call.reports_change;
         match done {
             Ok(()) => Executed {
                 outcome: Outcome::Done,
                 status: Status::Ok,
-                tells_of_change,
+                reports_change,
             },
             Err(error) => self.refuse(&error, replies),
         }
@@ -152,7 +152,7 @@ impl Dispatcher<'_> {
         Executed {
             outcome: Outcome::Done,
             status: Status::Refused(error.code),
-            tells_of_change: false,
+            reports_change: false,
         }
     }
 

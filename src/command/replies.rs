@@ -21,7 +21,7 @@ pub trait Replies: Send {
     fn is_full(&self) -> bool;
 
     /// Sets the dialect of the replies that follow.
-    fn speak(&mut self, dialect: Dialect);
+    fn set_dialect(&mut self, dialect: Dialect);
 
     /// Returns the length of the replies in bytes.
     fn bytes(&self) -> usize;

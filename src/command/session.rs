@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// Begins a transaction. Returns false if there is one already, which continues.
-    pub(super) fn begin(&mut self) -> bool {
+    pub(super) fn begin_transaction(&mut self) -> bool {
         let is_first = self.transaction.is_none();
         self.transaction.get_or_insert_default();
         self.count_queued();
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Ends the transaction, if there is one, and returns it.
-    pub(super) fn end(&mut self) -> Option<Transaction> {
+    pub(super) fn end_transaction(&mut self) -> Option<Transaction> {
         let transaction = self.transaction.take();
         self.count_queued();
         transaction
@@ -196,7 +196,7 @@ impl Session {
     /// Queues a request until EXEC.
     ///
     /// # Errors
-    /// `ARGS` for a command that is not allowed in a transaction, `TOO_LARGE` if the queue is full. The transaction is aborted then.
+    /// `ARGS` for a command that is not allowed in a transaction, `TOO_LARGE` if the queue is full. Either aborts the transaction.
     pub(super) fn queue(
         &mut self,
         (place, command): (usize, &'static Command),
@@ -237,9 +237,13 @@ impl Session {
 
     /// Handles the refusal of a request before its execution: aborts the transaction, if there is one; a refused EXEC ends it.
     /// Returns the error for the client.
-    pub(super) fn refused(&mut self, command: Option<&Command>, error: ErrorReply) -> ErrorReply {
+    pub(super) fn note_refusal(
+        &mut self,
+        command: Option<&Command>,
+        error: ErrorReply,
+    ) -> ErrorReply {
         if command.is_some_and(|command| command.scope == Scope::Queued) {
-            self.end();
+            self.end_transaction();
             self.watched.clear();
             let message = format!("Transaction discarded because of: {}", error.message);
             return bad_argument(message).with_prefix("EXECABORT");

@@ -67,7 +67,7 @@ impl<S: Source> AnySource for S {
 pub struct Stream {
     source: Box<dyn AnySource>,
     observed: Option<Box<Observed>>,
-    tells_of_change: bool,
+    reports_change: bool,
 }
 
 /// Result of a pull.
@@ -76,7 +76,7 @@ pub struct StreamPulled {
     /// True if the reply is complete.
     pub has_ended: bool,
     /// True if the replies of this pull report a change: they must not be sent if it cannot be made durable.
-    pub tells_of_change: bool,
+    pub reports_change: bool,
 }
 
 impl Stream {
@@ -85,14 +85,14 @@ impl Stream {
         Self {
             source: Box::new(source),
             observed: None,
-            tells_of_change: false,
+            reports_change: false,
         }
     }
 
     /// Observes the request until the end of the reply.
-    pub(super) fn observe(&mut self, observed: Observed, tells_of_change: bool) {
+    pub(super) fn observe(&mut self, observed: Observed, reports_change: bool) {
         self.observed = Some(Box::new(observed));
-        self.tells_of_change = tells_of_change;
+        self.reports_change = reports_change;
     }
 
     /// Appends the next replies to a sink; see [`Source::pull`].
@@ -112,7 +112,7 @@ impl Stream {
             Ok(Pulled::More) => {
                 return StreamPulled {
                     has_ended: false,
-                    tells_of_change: false,
+                    reports_change: false,
                 };
             }
             Ok(Pulled::End) => Status::Ok,
@@ -127,7 +127,7 @@ impl Stream {
         }
         StreamPulled {
             has_ended: true,
-            tells_of_change: self.tells_of_change && status == Status::Ok,
+            reports_change: self.reports_change && status == Status::Ok,
         }
     }
 }

@@ -134,17 +134,17 @@ impl Door {
     pub async fn ask(&mut self, name: &str, words: &[&[u8]]) -> Result<Answer, Problem> {
         let mut kept = Kept::default();
         let executed = self.execute(name, words, &mut kept);
-        let mut tells_of_change = executed.tells_of_change;
+        let mut reports_change = executed.reports_change;
         if let Outcome::Stream(mut stream) = executed.outcome {
             loop {
                 let pulled = self.pull(&mut stream, &mut kept).await;
                 if pulled.has_ended {
-                    tells_of_change = pulled.tells_of_change;
+                    reports_change = pulled.reports_change;
                     break;
                 }
             }
         }
-        self.commit(tells_of_change, &mut kept).await;
+        self.commit(reports_change, &mut kept).await;
         if let Some(error) = kept.error {
             return Err(error.into());
         }
@@ -173,7 +173,7 @@ impl Door {
             self.dispatcher()
                 .execute_all(Dialect::Line, &batch, &requests, is_too_long, &mut kept)
         };
-        self.commit(executed.tells_of_change, &mut kept).await;
+        self.commit(executed.reports_change, &mut kept).await;
         kept.error.map_or(Ok(kept.told), |error| Err(error.into()))
     }
 
@@ -243,9 +243,9 @@ impl Door {
     }
 
     /// Puts an error in the place of replies that tell of a change which cannot be made durable.
-    async fn commit(&mut self, tells_of_change: bool, kept: &mut Kept) {
+    async fn commit(&mut self, reports_change: bool, kept: &mut Kept) {
         if let Err(error) = self.service.commit(self.barrier).await
-            && tells_of_change
+            && reports_change
             && kept.error.is_none()
         {
             self.tally.errors += 1;
@@ -313,7 +313,7 @@ impl Replies for Kept {
         false
     }
 
-    fn speak(&mut self, _dialect: Dialect) {}
+    fn set_dialect(&mut self, _dialect: Dialect) {}
 
     fn bytes(&self) -> usize {
         self.bytes

@@ -205,7 +205,7 @@ impl Replies for Object {
         self.chunk.len() >= CHUNK_BYTES || self.pieces.is_some()
     }
 
-    fn speak(&mut self, _dialect: Dialect) {}
+    fn set_dialect(&mut self, _dialect: Dialect) {}
 
     fn bytes(&self) -> usize {
         self.chunk.len()

@@ -26,8 +26,8 @@ pub struct Tally {
     pub misses: u64,
     /// Requests answered with an error.
     pub errors: u64,
-    /// Start of the batch; `None` if it is not timed. The latency of each of its requests is that of the batch, as their replies are
-    /// sent together.
+    /// Start of the batch; `None` if it is not timed. Each of its requests has the latency of the batch, as their replies are sent
+    /// together.
     pub since: Option<Instant>,
 }
 
@@ -150,10 +150,10 @@ impl Stats {
 
     /// Counts a connection as open until the returned guard is dropped.
     #[must_use]
-    pub fn connected(&self) -> Presence<'_> {
+    pub fn connected(&self) -> ConnectionGuard<'_> {
         self.connections.fetch_add(1, Relaxed);
         self.connections_total.fetch_add(1, Relaxed);
-        Presence(self)
+        ConnectionGuard(self)
     }
 
     /// Samples the number of requests for `requests_per_second`. To be called once a second.
@@ -239,9 +239,9 @@ impl Stats {
 
 /// Guard of a connection that is counted as open.
 #[derive(Debug)]
-pub struct Presence<'a>(&'a Stats);
+pub struct ConnectionGuard<'a>(&'a Stats);
 
-impl Drop for Presence<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
     }

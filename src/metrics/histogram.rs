@@ -69,7 +69,7 @@ impl LatencyCounts {
         Duration::from_nanos(self.sum_ns)
     }
 
-    /// Returns cumulative counts for 1 us, 2 us, 4 us and so on: pairs of a latency in microseconds and the number of requests with at
+    /// Returns cumulative counts for 1 us, 2 us, 4 us and so on: each latency in microseconds, and the number of requests with at
     /// most this latency.
     pub fn up_to(&self) -> impl Iterator<Item = (u64, u64)> {
         let first = slot_of(1000) + 1;

@@ -1,7 +1,7 @@
 //! Recent requests, for people who watch the server: command, key, status, execution time.
 //!
-//! In: requests, while there are watchers. Out: the latest of them, and the number of dropped ones. Promises: no request waits for a
-//! watcher; without watchers a request costs one load of an atomic number.
+//! In: requests, while there are watchers. Out: the latest of them, and the number of dropped ones. Promises: no request waits for
+//! a watcher; without watchers a request costs one load of an atomic number.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};

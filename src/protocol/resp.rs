@@ -1,8 +1,8 @@
 //! The dialects of Redis clients, RESP2 and RESP3: `*2\r\n$3\r\nGET\r\n$4\r\nname\r\n` <-> `Request`, `Reply`.
 //!
 //! In: bytes as they arrive, from a `*` on. Out: complete requests that borrow from those bytes, and replies. Promises: parsing of
-//! a partial request continues where it stopped; a frame that is malformed or over a limit is answered with Redis's error and closes
-//! the connection, as the start of the next request is unknown.
+//! a partial request continues where it stopped; a frame that is malformed or over a limit is answered with Redis's error and
+//! closes the connection, as the start of the next request is unknown.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use std::borrow::Cow;
@@ -75,7 +75,7 @@ impl Reader {
         }
     }
 
-    /// Returns the number of missing bytes of the word that has arrived in part, in a request of which `received` bytes have arrived.
+    /// Returns the number of missing bytes of a word that has arrived in part, in a request of which `received` bytes have arrived.
     #[must_use]
     pub fn missing(&self, received: usize) -> usize {
         self.word_end.saturating_sub(received)

@@ -68,7 +68,7 @@ pub async fn serve(
     service: Arc<Service>,
 ) {
     let client = service.clients.add(address, local_address);
-    let _presence = service.stats.connected();
+    let _guard = service.stats.connected();
     let mut connection = Connection {
         transport,
         service: Arc::clone(&service),
@@ -185,7 +185,7 @@ impl Connection {
                     &mut self.output,
                 )
                 .await;
-            if pulled.tells_of_change {
+            if pulled.reports_change {
                 self.output.note_change(start);
             }
             if pulled.has_ended {

@@ -91,8 +91,8 @@ impl Server {
         self.text.local_addr()
     }
 
-    /// Serves until `shutdown`, then answers the requests that have been received. Returns once all connections and `http`, the other
-    /// interface, have ended or are cut off.
+    /// Serves until `shutdown`, then answers the requests that have been received. Returns once all connections and `http`, the
+    /// other interface, have ended or are cut off.
     pub async fn run(
         self,
         shutdown: CancellationToken,

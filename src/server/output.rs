@@ -120,7 +120,7 @@ impl Replies for Output {
         self.bytes.len() >= OUTPUT_BYTES_MAX || self.tail.is_some()
     }
 
-    fn speak(&mut self, dialect: Dialect) {
+    fn set_dialect(&mut self, dialect: Dialect) {
         self.dialect = dialect;
     }
 

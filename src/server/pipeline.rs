@@ -1,7 +1,7 @@
 //! The execution of requests that have arrived together: in order, and where possible several under the same locks.
 //!
-//! In: prepared requests. Out: their replies in the output, and the reason for a stop. Promises: the replies are in the order of the
-//! requests; those that report a change are marked.
+//! In: prepared requests. Out: their replies in the output, and the reason for a stop. Promises: the replies are in the order of
+//! the requests; those that report a change are marked.
 
 use super::output::Output;
 use super::request_buffer::BufferedRequest;
@@ -116,14 +116,14 @@ impl Pipeline<'_> {
         let start = self.output.bytes();
         let Executed {
             outcome,
-            tells_of_change,
+            reports_change,
             ..
         } = self
             .dispatcher
             .execute(dialect, batch, request, locked, self.output);
         match outcome {
             Outcome::Stream(stream) => return Some(PipelineStop::Stream(stream)),
-            Outcome::Done | Outcome::Close if tells_of_change => self.output.note_change(start),
+            Outcome::Done | Outcome::Close if reports_change => self.output.note_change(start),
             Outcome::Done | Outcome::Close => {}
         }
         match outcome {

@@ -159,8 +159,8 @@ impl Transport {
         }
     }
 
-    /// Ends the sending direction, and discards input for a while: closing a socket with unread input resets the connection, and the
-    /// client could lose the last reply.
+    /// Ends the sending direction, and discards input for a while: closing a socket with unread input resets the connection, and
+    /// the client could lose the last reply.
     pub async fn linger(&mut self) {
         let _ = self.shutdown().await;
         if let Self::Tcp(stream) = self {
@@ -172,7 +172,7 @@ impl Transport {
     }
 }
 
-/// Reads what has arrived. A read that does not fill the buffer has emptied the socket; the runtime is then told so without another
+/// Reads what has arrived. A read that does not fill the buffer has emptied the socket; the runtime is told so without another
 /// read, as half of the reads from a client that waits for each reply would find nothing.
 fn try_read_socket(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
     let room = buffer.capacity() - buffer.len();

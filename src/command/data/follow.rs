@@ -1,7 +1,7 @@
 //! FOLLOW: the changes of keys with a prefix, for copies, caches and displays.
 //!
-//! In: a prefix, and a revision to continue after. Out: an entry of the session's [`Following`](super::super::following::Following),
-//! whose changes the connection sends. Promise: all changes are sent, in order, or an error says that some are missing.
+//! In: a prefix, and a revision to continue after. Out: a prefix that the session follows, whose changes the connection sends.
+//! Promise: all changes are sent, in order, or an error says that some are missing.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;

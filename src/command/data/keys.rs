@@ -127,7 +127,7 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let scan = call.engine()?.scan(prefix);
     if is_dry_run {
-        call.tells_of_change = false;
+        call.reports_change = false;
         return stream(Count(scan));
     }
     stream(Deletion(scan))

@@ -306,7 +306,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let options = SetOptions::of_getex(call, &words[1..])?;
     if options.expiry == ExpiryOption::Default {
-        call.tells_of_change = false;
+        call.reports_change = false;
         return get(call, words);
     }
     let is_there = call.change(&[key], |transaction| Ok(transaction.get(key).is_some()))?;

@@ -54,7 +54,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
 ];
 
 fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    if call.session.begin() {
+    if call.session.begin_transaction() {
         call.done(Reply::Ok)
     } else {
         Err(bad_argument("MULTI calls can not be nested"))
@@ -62,7 +62,7 @@ fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn discard(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    let transaction = call.session.end();
+    let transaction = call.session.end_transaction();
     transaction.ok_or_else(|| bad_argument("DISCARD without MULTI"))?;
     call.session.watched.clear();
     call.done(Reply::Ok)
@@ -117,7 +117,7 @@ pub(in crate::command) fn long_reply(bytes: usize) -> Option<ErrorReply> {
 }
 
 fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    let transaction = call.session.end();
+    let transaction = call.session.end_transaction();
     let transaction = transaction.ok_or_else(|| bad_argument("EXEC without MULTI"))?;
     let watched = std::mem::take(&mut call.session.watched);
     if transaction.is_aborted {
@@ -218,7 +218,7 @@ fn execute_under(
     on_error: OnError,
 ) -> Answer {
     let mut outcome = Outcome::Done;
-    let mut tells_of_change = false;
+    let mut reports_change = false;
     for request in requests {
         let mut inner = Call {
             service: call.service,
@@ -233,10 +233,10 @@ fn execute_under(
             transaction: Some(&mut *locks),
             locked: None,
             status: Status::Ok,
-            tells_of_change: false,
+            reports_change: false,
         };
         let answer = inner.perform(&request.arguments);
-        tells_of_change |= inner.tells_of_change && answer.is_ok();
+        reports_change |= inner.reports_change && answer.is_ok();
         match answer {
             Ok(Outcome::Close) => outcome = Outcome::Close,
             Ok(_) => {}
@@ -251,7 +251,7 @@ fn execute_under(
             return Err(error);
         }
     }
-    call.tells_of_change = tells_of_change;
+    call.reports_change = reports_change;
     Ok(outcome)
 }
 
@@ -268,7 +268,7 @@ fn finish(
     });
     if outcome.is_err() {
         call.replies.truncate(start);
-        call.tells_of_change = false;
+        call.reports_change = false;
     }
     outcome
 }

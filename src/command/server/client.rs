@@ -289,7 +289,7 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     *client.names_mut() = crate::command::clients::Names::default();
     *call.session = Session::of(client);
     if call.dialect.is_resp() {
-        call.replies.speak(Dialect::Resp2);
+        call.replies.set_dialect(Dialect::Resp2);
     }
     call.replies.reply(Reply::Status("RESET"));
     Ok(Outcome::Done)
@@ -340,7 +340,7 @@ fn hello(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let version = if is_resp3 { 3 } else { 2 };
     client.resp.store(version, Relaxed);
     if call.dialect.is_resp() {
-        call.replies.speak(call.session.resp());
+        call.replies.set_dialect(call.session.resp());
     }
     let replies = &mut *call.replies;
     replies.reply(Reply::Map(8));

@@ -1,6 +1,6 @@
 //! CONFIG: the settings under Redis's names.
 //!
-//! In: names and patterns. Out: values. Promise: a value takes effect at once; a setting that cannot be set is refused, not ignored.
+//! In: names and patterns. Out: values. Promise: a value takes effect at once; a setting that cannot be set is refused.
 
 use std::sync::atomic::Ordering::Relaxed;
 
