@@ -20,68 +20,50 @@ type Text = &'static str;
 impl Row {
     /// Begins the row of a command that reads pairs, of group `Generic`.
     pub const fn read(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
-        Self::new(
-            (Access::Read, Group::Generic),
-            (name, usage),
-            arity,
-            handler,
-        )
+        let class = (Access::Read, Group::Generic);
+        Self::new(class, name, usage, arity, handler)
     }
 
     /// Begins the row of a command that changes pairs, of group `Generic`.
     pub const fn write(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
-        Self::new(
-            (Access::Write, Group::Generic),
-            (name, usage),
-            arity,
-            handler,
-        )
+        let class = (Access::Write, Group::Generic);
+        Self::new(class, name, usage, arity, handler)
     }
 
     /// Begins the row of a command that reads values, of group `String`.
     pub const fn read_string(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
-        Self::new((Access::Read, Group::String), (name, usage), arity, handler)
+        let class = (Access::Read, Group::String);
+        Self::new(class, name, usage, arity, handler)
     }
 
     /// Begins the row of a command that changes values, of group `String`.
     pub const fn write_string(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
-        Self::new(
-            (Access::Write, Group::String),
-            (name, usage),
-            arity,
-            handler,
-        )
+        let class = (Access::Write, Group::String);
+        Self::new(class, name, usage, arity, handler)
     }
 
     /// Begins the row of a command that controls the server, of group `Server`.
     pub const fn admin(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
-        Self::new(
-            (Access::Admin, Group::Server),
-            (name, usage),
-            arity,
-            handler,
-        )
+        let class = (Access::Admin, Group::Server);
+        Self::new(class, name, usage, arity, handler)
     }
 
     /// Begins the row of a command that touches no pair, of group `Connection`.
     pub const fn connection(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
         let class = (Access::Connection, Group::Connection);
-        Self::new(class, (name, usage), arity, handler)
+        Self::new(class, name, usage, arity, handler)
     }
 
     /// Begins the row of a command for channels, of group `PubSub`.
     pub const fn pubsub(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
-        Self::new(
-            (Access::PubSub, Group::PubSub),
-            (name, usage),
-            arity,
-            handler,
-        )
+        let class = (Access::PubSub, Group::PubSub);
+        Self::new(class, name, usage, arity, handler)
     }
 
     const fn new(
         (access, group): (Access, Group),
-        (name, usage): (Text, Text),
+        name: Text,
+        usage: Text,
         arity: Arity,
         handler: Handler,
     ) -> Self {
