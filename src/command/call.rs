@@ -32,8 +32,8 @@ pub(super) type Handler = fn(&mut Call<'_, '_>, &Arguments<'_>) -> Answer;
 pub enum Outcome {
     /// Nothing: the reply is in the sink.
     Done,
-    /// Pull the reply from this stream.
-    Stream(Stream),
+    /// Pull the reply from this stream. Boxed, as it is rare and would double the size of every result.
+    Stream(Box<Stream>),
     /// Close the connection, once the reply, which is in the sink, has been sent.
     Close,
 }
@@ -242,7 +242,7 @@ impl<'a> Call<'a, '_> {
 
 /// Ends a call with a stream of replies.
 pub(super) fn stream(source: impl Source + 'static) -> Answer {
-    Ok(Outcome::Stream(Stream::new(source)))
+    Ok(Outcome::Stream(Box::new(Stream::new(source))))
 }
 
 /// Parses arguments as keys.

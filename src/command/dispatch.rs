@@ -14,7 +14,7 @@ use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
 use super::session::Session;
-use super::spec::{Arguments, Command};
+use super::spec::Command;
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::Tally;
@@ -56,8 +56,11 @@ impl Dispatcher<'_> {
     ) -> Executed {
         let arguments = batch.arguments(request);
         let (mut status, mut reports_change) = (Status::Ok, false);
-        let answer = match self.admit(dialect, request, arguments) {
-            Err(error) => Err(self.session.note_refusal(request.command(), error)),
+        let answer = match self.admit(dialect, batch, request) {
+            Err(error) => {
+                let command = batch.row(request).map(|(_, command)| command);
+                Err(self.session.note_refusal(command, error))
+            }
             Ok((place, command)) if self.session.is_queueing(command) => {
                 let queued = self.session.queue((place, command), arguments, replies);
                 queued.map(|()| Outcome::Done)
@@ -107,7 +110,7 @@ impl Dispatcher<'_> {
             .iter()
             .map(|request| {
                 let arguments = batch.arguments(request);
-                let (place, command) = self.admit(dialect, request, arguments)?;
+                let (place, command) = self.admit(dialect, batch, request)?;
                 Ok(TransactionRequest {
                     place,
                     command,
@@ -164,15 +167,16 @@ impl Dispatcher<'_> {
     fn admit(
         &mut self,
         dialect: Dialect,
+        batch: &RequestBatch<'_>,
         request: &Prepared,
-        arguments: &Arguments<'_>,
     ) -> Result<(usize, &'static Command), ErrorReply> {
         self.tally.requests += 1;
-        if let Some(place) = request.place {
-            self.tally.command(usize::from(place));
+        let row = batch.row(request);
+        if let Some((place, _)) = row {
+            self.tally.command(place);
         }
-        let (place, command) = match (&request.error, request.place.zip(request.command())) {
-            (None, Some((place, command))) => (usize::from(place), command),
+        let (place, command) = match (&request.error, row) {
+            (None, Some(row)) => row,
             (Some(error), _) => return Err((**error).clone()),
             (None, None) => unreachable!("a request for no command has an error"),
         };
@@ -185,8 +189,9 @@ impl Dispatcher<'_> {
                 "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             )));
         }
-        if command.takes_pairs() && !arguments.len().is_multiple_of(2) {
-            return Err(wrong_arity(command, arguments.len(), dialect));
+        let given = batch.arguments(request).len();
+        if command.takes_pairs() && !given.is_multiple_of(2) {
+            return Err(wrong_arity(command, given, dialect));
         }
         Ok((place, command))
     }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::limits::BATCHABLE_BYTES_MAX;
+use super::lookup::CommandList;
 use super::refusals::bad_argument;
 use super::spec::{Arguments, Command};
 use super::table::COMMANDS;
@@ -16,7 +17,7 @@ use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 #[derive(Debug)]
 pub struct Prepared {
     /// Place of its command in the table, if there is such a command.
-    pub(super) place: Option<u16>,
+    place: Option<u16>,
     /// Range of its arguments among those of the batch.
     start: u32,
     end: u32,
@@ -36,8 +37,10 @@ pub enum BatchRole {
 }
 
 /// Arguments of the requests that have arrived together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RequestBatch<'a> {
+    /// All commands. Here, as the static list checks at each access that it has been made.
+    commands: &'static CommandList,
     words: Words<'a>,
     /// The previous verb, whether it was RESP, and its place: most pipelines repeat one command, and comparing two verbs is faster
     /// than a look-up.
@@ -50,6 +53,7 @@ impl<'a> RequestBatch<'a> {
     pub fn of_about(requests: usize) -> Self {
         const WORDS_EXPECTED: usize = 3;
         Self {
+            commands: &COMMANDS,
             words: Words::with_capacity(WORDS_EXPECTED * requests),
             last: None,
         }
@@ -66,7 +70,7 @@ impl<'a> RequestBatch<'a> {
             let error = ErrorReply::new(ErrorCode::Unknown, message);
             return self.prepared(None, start, Some(error));
         };
-        let command = COMMANDS[usize::from(place)];
+        let command = self.commands[usize::from(place)];
         let split = request.split_into(command.rest_at, &mut self.words);
         let error = split.err();
         let error = error.or_else(|| self.check_arity(command, start, Dialect::Line));
@@ -88,20 +92,28 @@ impl<'a> RequestBatch<'a> {
         let place = self.place_of(verb, Dialect::Resp2);
         let start = verb_at + 1;
         let error = match place {
-            Some(place) => self.check_arity(COMMANDS[usize::from(place)], start, Dialect::Resp2),
+            Some(place) => {
+                self.check_arity(self.commands[usize::from(place)], start, Dialect::Resp2)
+            }
             None => Some(unknown_to_redis(verb, &self.words[start..])),
         };
         (read, Some(self.prepared(place, start, error)))
     }
 
+    #[inline]
     fn place_of(&mut self, verb: &'a [u8], dialect: Dialect) -> Option<u16> {
-        if let Some((last, is_resp, place)) = self.last
-            && last == verb
-            && is_resp == dialect.is_resp()
-        {
-            return Some(place);
+        match self.last {
+            Some((last, is_resp, place)) if last == verb && is_resp == dialect.is_resp() => {
+                Some(place)
+            }
+            _ => self.look_up(verb, dialect),
         }
-        let place = COMMANDS.place_of(verb, dialect)?;
+    }
+
+    // Apart, so that the comparison above is inlined.
+    #[cold]
+    fn look_up(&mut self, verb: &'a [u8], dialect: Dialect) -> Option<u16> {
+        let place = self.commands.place_of(verb, dialect)?;
         let place = u16::try_from(place).expect("there are not so many commands");
         self.last = Some((verb, dialect.is_resp(), place));
         Some(place)
@@ -119,7 +131,7 @@ impl<'a> RequestBatch<'a> {
 
     fn prepared(&self, place: Option<u16>, start: usize, error: Option<ErrorReply>) -> Prepared {
         let narrow = |place: usize| u32::try_from(place).expect("a batch has fewer words");
-        let command = place.map(|place| COMMANDS[usize::from(place)]);
+        let command = place.map(|place| self.commands[usize::from(place)]);
         let command = command.filter(|_| error.is_none());
         Prepared {
             role: command.and_then(|command| role_of(command, &self.words[start..])),
@@ -128,6 +140,12 @@ impl<'a> RequestBatch<'a> {
             end: narrow(self.words.len()),
             error: error.map(Box::new),
         }
+    }
+
+    /// Returns the command of a request and its place in the table, if there is such a command.
+    pub(super) fn row(&self, request: &Prepared) -> Option<(usize, &'static Command)> {
+        let place = usize::from(request.place?);
+        Some((place, self.commands[place]))
     }
 
     /// Returns the arguments of a request.
@@ -144,12 +162,10 @@ impl<'a> RequestBatch<'a> {
 
     /// Returns the keys of a request.
     pub fn keys(&self, request: &Prepared) -> impl Iterator<Item = &[u8]> {
-        let is_whole = request.error.is_none();
-        let command = request.command().filter(|_| is_whole);
+        let row = self.row(request).filter(|_| request.error.is_none());
         let arguments = self.arguments(request);
-        command
-            .into_iter()
-            .flat_map(|command| command.keys(arguments))
+        row.into_iter()
+            .flat_map(|(_, command)| command.keys(arguments))
     }
 
     /// Returns the key of a request that can share the locks of a batch: its first argument.
@@ -175,11 +191,6 @@ impl Prepared {
     #[must_use]
     pub fn role(&self) -> Option<BatchRole> {
         self.role
-    }
-
-    /// Returns its command, if there is such a command.
-    pub(super) fn command(&self) -> Option<&'static Command> {
-        self.place.map(|place| COMMANDS[usize::from(place)])
     }
 }
 

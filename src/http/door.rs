@@ -204,7 +204,7 @@ impl Door {
     pub fn open(&mut self, name: &str, words: &[&[u8]]) -> Result<Stream, Problem> {
         let mut kept = Kept::default();
         match (self.execute(name, words, &mut kept).outcome, kept.error) {
-            (Outcome::Stream(stream), _) => Ok(stream),
+            (Outcome::Stream(stream), _) => Ok(*stream),
             (_, Some(error)) => {
                 self.service.stats.add(&mut self.tally);
                 Err(error.into())
@@ -231,7 +231,7 @@ impl Door {
     }
 
     fn execute(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
-        let mut batch = RequestBatch::default();
+        let mut batch = RequestBatch::of_about(1);
         let request = batch.prepare(&Request::split(name, words));
         self.dispatcher()
             .execute(Dialect::Line, &batch, &request, None, replies)

@@ -131,7 +131,7 @@ impl Connection {
                     }
                 }
                 PipelineStop::Full => self.flush().await?,
-                PipelineStop::Stream(stream) => Box::pin(self.pump(stream)).await?,
+                PipelineStop::Stream(stream) => Box::pin(self.pump(*stream)).await?,
                 PipelineStop::Close => {
                     self.flush().await?;
                     Box::pin(self.transport.linger()).await;

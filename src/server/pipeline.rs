@@ -21,7 +21,7 @@ pub enum PipelineStop {
     /// The output is full.
     Full,
     /// The reply comes from this stream, in the output's dialect.
-    Stream(Stream),
+    Stream(Box<Stream>),
     /// The connection is to be closed.
     Close,
 }

@@ -33,7 +33,7 @@ pub struct RequestBuffer {
 }
 
 /// A batch of complete requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Arrived<'a> {
     /// The requests, in the order of their arrival.
     pub requests: Vec<BufferedRequest>,
