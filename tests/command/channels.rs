@@ -134,3 +134,24 @@ fn clients_have_names_are_listed_and_can_be_ended() {
     );
     assert_eq!(bob.rest(), "");
 }
+
+#[test]
+fn clients_are_listed_and_ended_by_their_type() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = (server.client(), server.client());
+    assert_eq!(ann.ask("SUBSCRIBE news"), "SUBSCRIBED \"news\" 1");
+    for (kind, count) in [("normal", 1), ("PubSub", 1), ("replica", 0)] {
+        let list = bob.ask(&format!("CLIENT LIST TYPE {kind}"));
+        assert_eq!(list.matches("id=").count(), count, "{kind}: {list}");
+    }
+    let unknown = "ERR ARGS Unknown client type 'frob'";
+    assert_eq!(bob.ask("CLIENT LIST TYPE frob"), unknown);
+    assert_eq!(bob.ask("CLIENT KILL TYPE frob"), unknown);
+    assert_eq!(bob.ask("CLIENT KILL USER default TYPE normal"), "COUNT 0");
+    assert_eq!(
+        bob.ask("CLIENT KILL USER ada"),
+        "ERR ARGS No such user 'ada'"
+    );
+    assert_eq!(bob.ask("CLIENT KILL TYPE pubsub"), "COUNT 1");
+    assert_eq!(ann.rest(), "");
+}

@@ -170,29 +170,29 @@ fn expire_at(call: &mut Call<'_, '_>, words: &Arguments<'_>, unit: Unit) -> Answ
     let conditions = ExpiryConditions::parse(&words[2..])?;
     let expires_at = unit.time(number_of(&words[1])?);
     let expires_at = expires_at.ok_or_else(|| invalid_expiry(call))?;
-    call.status = call.change(&[key], |transaction| {
-        let Some(entry) = transaction.get(key) else {
-            return Ok(Status::NotFound);
-        };
-        if !conditions.are_met(entry.expires_at(), expires_at) {
-            return Ok(Status::Unmet);
-        }
-        expire_entry(transaction, &entry, Some(expires_at))?;
-        Ok(Status::Ok)
-    })?;
-    call.done(Reply::Count((call.status == Status::Ok).into()))
+    let is_met = |old| conditions.are_met(old, expires_at);
+    set_expiry(call, key, Some(expires_at), is_met)
 }
 
 fn persist(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let key = Key::parse(&words[0])?;
+    set_expiry(call, Key::parse(&words[0])?, None, |old| old.is_some())
+}
+
+/// Sets or removes the expiry of a key if a condition on the present one is met.
+fn set_expiry(
+    call: &mut Call<'_, '_>,
+    key: Key<'_>,
+    expires_at: Option<UnixMs>,
+    is_met: impl FnOnce(Option<UnixMs>) -> bool,
+) -> Answer {
     call.status = call.change(&[key], |transaction| {
         let Some(entry) = transaction.get(key) else {
             return Ok(Status::NotFound);
         };
-        if entry.expires_at().is_none() {
+        if !is_met(entry.expires_at()) {
             return Ok(Status::Unmet);
         }
-        expire_entry(transaction, &entry, None)?;
+        expire_entry(transaction, &entry, expires_at)?;
         Ok(Status::Ok)
     })?;
     call.done(Reply::Count((call.status == Status::Ok).into()))

@@ -7,12 +7,11 @@ use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 
 use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::number_of;
+use crate::command::data::strings::rewrite;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadWrite, Update};
 use crate::command::spec::{Flag, KeySpec};
-use crate::model::entry::Entry;
-use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -69,33 +68,17 @@ fn decrby(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn add(call: &mut Call<'_, '_>, words: &Arguments<'_>, number: i64) -> Answer {
-    let sum = replace(call, words, |old| {
+    let sum = rewrite(call, &words[0], |old| {
         let before = old.map_or(Ok(0), number_of)?;
         let sum = before.checked_add(number);
         let sum = sum.ok_or_else(|| bad_argument("increment or decrement would overflow"))?;
-        Ok((sum, sum.to_string()))
+        Ok((sum, Some(sum.to_string().into_bytes())))
     })?;
     call.done(Reply::Number(sum))
 }
 
-/// Replaces the value of the first argument, and keeps its expiry.
-fn replace<R>(
-    call: &mut Call<'_, '_>,
-    words: &Arguments<'_>,
-    change: impl FnOnce(Option<&[u8]>) -> Result<(R, String), ErrorReply>,
-) -> Result<R, ErrorReply> {
-    let key = Key::parse(&words[0])?;
-    call.change(&[key], |transaction| {
-        let old = transaction.get(key);
-        let (found, new) = change(old.as_ref().map(Entry::value_bytes))?;
-        let expires_at = old.as_ref().and_then(Entry::expires_at);
-        transaction.put(key, Value::with_expiry(new.as_bytes(), expires_at)?);
-        Ok(found)
-    })
-}
-
 fn incrbyfloat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let sum = replace(call, words, |old| {
+    let sum = rewrite(call, &words[0], |old| {
         let before = old.map_or(Ok(BigDecimal::zero()), decimal_of)?;
         let sum = before + decimal_of(&words[1])?;
         if sum.digits().cast_signed() - sum.fractional_digit_count() > EXPONENT_MAX {
@@ -103,7 +86,7 @@ fn incrbyfloat(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         let sum = sum.with_scale_round(FRACTION_DIGITS, RoundingMode::HalfEven);
         let sum = sum.normalized().to_plain_string();
-        Ok((sum.clone(), sum))
+        Ok((sum.clone(), Some(sum.into_bytes())))
     })?;
     call.done(Reply::Value(sum.as_bytes()))
 }

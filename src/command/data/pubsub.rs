@@ -15,7 +15,8 @@ use crate::command::clients::Client;
 use crate::command::glob::Pattern;
 use crate::command::row::Row;
 use crate::command::session::Session;
-use crate::command::spec::{ChannelUse, Flag, Scope};
+use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, SubscribedOk};
+use crate::command::spec::{ChannelUse, Scope};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
@@ -27,12 +28,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         subscribe,
     )
     .on(Scope::Channels(ChannelUse::Subscribe))
-    .flags(&[
-        Flag::LoadingOk,
-        Flag::NotInMulti,
-        Flag::SubscribedOk,
-        Flag::Receives,
-    ])
+    .flags(&[LoadingOk, NotInMulti, SubscribedOk, Receives])
     .example("SUBSCRIBE news")
     .summary("Subscribe to channels."),
     Row::pubsub(
@@ -42,7 +38,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         unsubscribe,
     )
     .on(Scope::Channels(ChannelUse::Unsubscribe))
-    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+    .flags(&[LoadingOk, NotInMulti, SubscribedOk])
     .example("UNSUBSCRIBE")
     .summary("Unsubscribe from channels, or from all."),
     Row::pubsub(
@@ -52,12 +48,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         psubscribe,
     )
     .on(Scope::Channels(ChannelUse::SubscribePatterns))
-    .flags(&[
-        Flag::LoadingOk,
-        Flag::NotInMulti,
-        Flag::SubscribedOk,
-        Flag::Receives,
-    ])
+    .flags(&[LoadingOk, NotInMulti, SubscribedOk, Receives])
     .example("PSUBSCRIBE news:*")
     .summary("Subscribe to the channels whose names match patterns."),
     Row::pubsub(
@@ -67,12 +58,12 @@ pub(in crate::command) const ROWS: &[Row] = &[
         punsubscribe,
     )
     .on(Scope::Channels(ChannelUse::Unsubscribe))
-    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::SubscribedOk])
+    .flags(&[LoadingOk, NotInMulti, SubscribedOk])
     .example("PUNSUBSCRIBE news:*")
     .summary("Unsubscribe from patterns, or from all."),
     Row::pubsub("PUBLISH", "<channel> <message>", 2..=2, publish)
         .on(Scope::Channels(ChannelUse::Publish))
-        .flags(&[Flag::LoadingOk])
+        .flags(&[LoadingOk])
         .rest_at(1)
         .example("PUBLISH news hello there")
         .summary(
@@ -84,7 +75,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=SUBSCRIPTIONS_MAX,
         pubsub,
     )
-    .flags(&[Flag::LoadingOk])
+    .flags(&[LoadingOk])
     .example("PUBSUB NUMPAT")
     .summary("List the channels that have subscribers, or count subscribers or patterns."),
 ];

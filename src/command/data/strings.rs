@@ -48,7 +48,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .batchable(1)
         .example("GET a")
         .summary("Read the value of a key."),
-    Row::write_string("SETNX", "<key> <value>", 2..=2, setnx)
+    Row::write_string("SETNX", "<key> <value>", 2..=2, msetnx)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Insert])])
         .flags(&[Flag::GrowsMemory])
         .example("SETNX lock mine")
@@ -244,19 +244,6 @@ impl Source for LongVersion {
     }
 }
 
-fn setnx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let key = Key::parse(&words[0])?;
-    let value = Value::parse(&words[1])?;
-    let is_stored = call.change(&[key], |transaction| {
-        let is_missing = transaction.get(key).is_none();
-        if is_missing {
-            transaction.put(key, value);
-        }
-        Ok(is_missing)
-    })?;
-    call.done(Reply::Count(is_stored.into()))
-}
-
 fn setex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     put_until(call, words, Unit::Seconds)
 }
@@ -423,27 +410,32 @@ fn put_all(
 }
 
 fn append(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let bytes = rewrite(call, &words[0], |old| Ok(Some([old, &words[1]].concat())))?;
+    let bytes = rewrite(call, &words[0], |old| {
+        let new = [old.unwrap_or_default(), &words[1]].concat();
+        Ok((new.len(), Some(new)))
+    })?;
     call.done(Reply::Count(bytes as u64))
 }
 
-/// Changes the value of a key, or the empty value if there is none, and keeps its expiry. `change` returns the new value, or `None`
-/// to keep the old one. Returns the length of the value afterwards, in bytes.
-fn rewrite(
+/// Changes the value of a key and keeps its expiry. `change` is called with the value, if the key exists, and returns the new one,
+/// or `None` to change nothing, together with the result.
+///
+/// # Errors
+/// Those of `change` and of [`Call::change`]; `TOO_LARGE` or `TEXT` if the key is not valid, `TOO_LARGE` if the value is too long.
+pub(in crate::command) fn rewrite<R>(
     call: &mut Call<'_, '_>,
     key: &[u8],
-    change: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, ErrorReply>,
-) -> Result<usize, ErrorReply> {
+    change: impl FnOnce(Option<&[u8]>) -> Result<(R, Option<Vec<u8>>), ErrorReply>,
+) -> Result<R, ErrorReply> {
     let key = Key::parse(key)?;
     call.change(&[key], |transaction| {
         let old = transaction.get(key);
-        let old_bytes = old.as_ref().map_or(&[][..], Entry::value_bytes);
-        let Some(new) = change(old_bytes)? else {
-            return Ok(old_bytes.len());
-        };
-        let expires_at = old.as_ref().and_then(Entry::expires_at);
-        transaction.put(key, Value::with_expiry(&new, expires_at)?);
-        Ok(new.len())
+        let (result, new) = change(old.as_ref().map(Entry::value_bytes))?;
+        if let Some(new) = new {
+            let expires_at = old.as_ref().and_then(Entry::expires_at);
+            transaction.put(key, Value::with_expiry(&new, expires_at)?);
+        }
+        Ok(result)
     })
 }
 
@@ -498,8 +490,9 @@ fn setrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let place = usize::try_from(place).map_err(|_| bad_argument("offset is out of range"))?;
     let patch = &*words[2];
     let bytes = rewrite(call, &words[0], |old| {
+        let old = old.unwrap_or_default();
         if patch.is_empty() {
-            return Ok(None);
+            return Ok((old.len(), None));
         }
         let end = place.saturating_add(patch.len());
         // Checked before memory is allocated.
@@ -509,7 +502,7 @@ fn setrange(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         let mut new = old.to_vec();
         new.resize(old.len().max(end), 0);
         new[place..end].copy_from_slice(patch);
-        Ok(Some(new))
+        Ok((new.len(), Some(new)))
     })?;
     call.done(Reply::Count(bytes as u64))
 }

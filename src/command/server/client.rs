@@ -13,7 +13,10 @@ use crate::command::row::Row;
 use crate::command::server::figures::REDIS_VERSION;
 use crate::command::service::Service;
 use crate::command::session::Session;
-use crate::command::spec::{ANY, Flag};
+use crate::command::spec::ANY;
+use crate::command::spec::Flag::{
+    ImmediateInMulti, LoadingOk, NoMonitor, NotInMulti, Receives, Secret, SubscribedOk,
+};
 use crate::command::subcommands::other_subcommand;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorReply, Reply};
@@ -26,7 +29,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=ANY,
         client,
     )
-    .flags(&[Flag::LoadingOk])
+    .flags(&[LoadingOk])
     .example("CLIENT GETNAME")
     .summary("Name this connection, list connections, or close some."),
     Row::connection(
@@ -35,33 +38,23 @@ pub(in crate::command) const ROWS: &[Row] = &[
         0..=ANY,
         hello,
     )
-    .flags(&[
-        Flag::LoadingOk,
-        Flag::NotInMulti,
-        Flag::Secret,
-        Flag::NoMonitor,
-    ])
+    .flags(&[LoadingOk, NotInMulti, Secret, NoMonitor])
     .example("HELLO 4")
     .summary("Describe the server, and choose the version of RESP; for Redis clients."),
     Row::connection("AUTH", "[<user>] <password>", 1..=ANY, auth)
-        .flags(&[Flag::LoadingOk, Flag::Secret, Flag::NoMonitor])
+        .flags(&[LoadingOk, Secret, NoMonitor])
         .example("AUTH default any")
         .summary("Authenticate with a password; none is required."),
     Row::connection("SELECT", "<number>", 1..=1, select)
-        .flags(&[Flag::LoadingOk])
+        .flags(&[LoadingOk])
         .example("SELECT 0")
         .summary("Select a database; there is one, with number 0."),
     Row::admin("MONITOR", "", 0..=0, monitor)
-        .flags(&[
-            Flag::LoadingOk,
-            Flag::NotInMulti,
-            Flag::Receives,
-            Flag::NoMonitor,
-        ])
+        .flags(&[LoadingOk, NotInMulti, Receives, NoMonitor])
         .example("MONITOR")
         .summary("Receive every request that the server executes from now on."),
     Row::connection("RESET", "", 0..=0, reset)
-        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
+        .flags(&[LoadingOk, ImmediateInMulti, SubscribedOk])
         .example("RESET")
         .summary("Return this connection to its initial state."),
 ];
@@ -107,7 +100,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Ok)
         }
         (b"INFO", []) => {
-            let text = describe(call.service, &client) + "\n";
+            let text = describe(call.service, &client);
             call.done(Reply::Text(&text))
         }
         (b"LIST", filters) => list(call, filters),
@@ -155,7 +148,7 @@ fn describe(service: &Service, client: &Client) -> String {
     });
     format!(
         "id={} addr={} laddr={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} \
-         ssub=0 multi={queued} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         ssub=0 multi={queued} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         client.id,
         client.address,
         client.local_address,
@@ -172,10 +165,7 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
     let mut all = call.service.clients.all();
     match filters {
         [] => {}
-        [word, kind] if word.eq_ignore_ascii_case(b"TYPE") => {
-            let kind = kind_of(kind)?;
-            all.retain(|client| is_of_kind(client, &kind));
-        }
+        [word, name] if word.eq_ignore_ascii_case(b"TYPE") => retain_type(&mut all, name)?,
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
             let ids: Option<Vec<u64>> = ids.iter().map(|id| id_of(id)).collect();
             let ids = ids.ok_or_else(|| bad_argument("Invalid client ID"))?;
@@ -183,11 +173,8 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
         }
         _ => return Err(call.syntax_error()),
     }
-    let lines = all
-        .iter()
-        .map(|client| describe(call.service, client) + "\n");
-    let text: String = lines.collect();
-    call.done(Reply::Text(&text))
+    let lines = all.iter().map(|client| describe(call.service, client));
+    call.done(Reply::Text(&lines.collect::<String>()))
 }
 
 fn id_of(word: &[u8]) -> Option<u64> {
@@ -195,24 +182,26 @@ fn id_of(word: &[u8]) -> Option<u64> {
     u64::try_from(id).ok().filter(|id| *id > 0)
 }
 
-fn kind_of(word: &[u8]) -> Result<String, ErrorReply> {
-    let kind = String::from_utf8_lossy(word).to_lowercase();
-    if matches!(&*kind, "normal" | "pubsub" | "master" | "replica" | "slave") {
-        Ok(kind)
-    } else {
-        let word = String::from_utf8_lossy(word);
-        Err(bad_argument(format!("Unknown client type '{word}'")))
+/// Keeps the clients of a type, by Redis's names of the types.
+///
+/// # Errors
+/// `ARGS` for an unknown type.
+fn retain_type(all: &mut Vec<Arc<Client>>, name: &[u8]) -> Result<(), ErrorReply> {
+    let is_subscribed = |client: &Client| {
+        let (channels, patterns) = &client.subscriptions;
+        channels.load(Relaxed) + patterns.load(Relaxed) > 0
+    };
+    match &*name.to_ascii_lowercase() {
+        b"normal" => all.retain(|client| !is_subscribed(client)),
+        b"pubsub" => all.retain(|client| is_subscribed(client)),
+        // There are no replicas.
+        b"master" | b"replica" | b"slave" => all.clear(),
+        _ => {
+            let name = String::from_utf8_lossy(name);
+            return Err(bad_argument(format!("Unknown client type '{name}'")));
+        }
     }
-}
-
-fn is_of_kind(client: &Client, kind: &str) -> bool {
-    let (channels, patterns) = &client.subscriptions;
-    let is_subscribed = channels.load(Relaxed) + patterns.load(Relaxed) > 0;
-    match kind {
-        "normal" => !is_subscribed,
-        "pubsub" => is_subscribed,
-        _ => false,
-    }
+    Ok(())
 }
 
 fn kill_address(call: &mut Call<'_, '_>, address: &[u8]) -> Answer {
@@ -240,15 +229,11 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
             b"LADDR" => {
                 all.retain(|client| client.local_address.to_string().as_bytes() == &**value);
             }
-            b"TYPE" => {
-                let kind = kind_of(value)?;
-                all.retain(|client| is_of_kind(client, &kind));
-            }
+            b"TYPE" => retain_type(&mut all, value)?,
+            b"USER" if value.eq_ignore_ascii_case(b"default") => {}
             b"USER" => {
-                if !value.eq_ignore_ascii_case(b"default") {
-                    let user = String::from_utf8_lossy(value);
-                    return Err(bad_argument(format!("No such user '{user}'")));
-                }
+                let user = String::from_utf8_lossy(value);
+                return Err(bad_argument(format!("No such user '{user}'")));
             }
             b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => skips_own = true,
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => skips_own = false,
