@@ -65,6 +65,7 @@ impl<'a> Call<'a, '_> {
     ///
     /// # Errors
     /// Those of the handler and of [`permission::check`]; `BUSY` while the data is being loaded, if the command needs it.
+    #[inline(always)]
     pub fn perform(&mut self, arguments: &Arguments<'_>) -> Answer {
         permission::check(self.session, self.command, arguments)?;
         if self.command.needs_data() {
@@ -123,6 +124,7 @@ impl<'a> Call<'a, '_> {
     ///
     /// # Errors
     /// `BUSY` while the data is being loaded.
+    #[inline(always)]
     pub fn engine(&self) -> Result<&'a Arc<Engine>, ErrorReply> {
         self.service.engine()
     }
@@ -145,6 +147,7 @@ impl<'a> Call<'a, '_> {
     ///
     /// # Errors
     /// `BUSY` while the data is being loaded.
+    #[inline(always)]
     pub fn read(
         &mut self,
         key: Key<'_>,
@@ -183,6 +186,7 @@ impl<'a> Call<'a, '_> {
     ///
     /// # Errors
     /// `DISK` while the disk refuses changes, `BUSY` while the data is being loaded. Nothing changes then.
+    #[inline(always)]
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Result<bool, ErrorReply> {
         if let Some(transaction) = &mut self.transaction {
             return Ok(transaction.put(key, value));

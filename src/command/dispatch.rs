@@ -46,6 +46,7 @@ pub struct Dispatcher<'a> {
 
 impl Dispatcher<'_> {
     /// Executes a request. `locked` is the batch whose locks it shares, if any, and its place there.
+    #[inline(always)]
     pub fn execute(
         &mut self,
         dialect: Dialect,
@@ -164,6 +165,7 @@ impl Dispatcher<'_> {
     ///
     /// # Errors
     /// The error found by the preparation, or `ARGS`.
+    #[inline(always)]
     fn admit(
         &mut self,
         dialect: Dialect,

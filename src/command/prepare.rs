@@ -61,6 +61,7 @@ impl<'a> RequestBatch<'a> {
 
     /// Prepares a request of the line dialect.
     #[must_use]
+    #[inline(always)]
     pub fn prepare(&mut self, request: &Request<'a>) -> Prepared {
         let start = self.words.len();
         let Some(place) = self.place_of(request.verb, Dialect::Line) else {
@@ -78,6 +79,7 @@ impl<'a> RequestBatch<'a> {
     }
 
     /// Prepares a request in RESP, whose words, the verb first, `read` appends to those of the batch; `None` if it has no words.
+    #[inline(always)]
     pub fn prepare_resp<R>(
         &mut self,
         read: impl FnOnce(&mut Words<'a>) -> R,
@@ -119,6 +121,7 @@ impl<'a> RequestBatch<'a> {
         Some(place)
     }
 
+    #[inline(always)]
     fn check_arity(
         &self,
         command: &'static Command,
@@ -129,6 +132,7 @@ impl<'a> RequestBatch<'a> {
         (!command.arity.contains(&given)).then(|| wrong_arity(command, given, dialect))
     }
 
+    #[inline(always)]
     fn prepared(&self, place: Option<u16>, start: usize, error: Option<ErrorReply>) -> Prepared {
         let narrow = |place: usize| u32::try_from(place).expect("a batch has fewer words");
         let command = place.map(|place| self.commands[usize::from(place)]);
@@ -143,6 +147,7 @@ impl<'a> RequestBatch<'a> {
     }
 
     /// Returns the command of a request and its place in the table, if there is such a command.
+    #[inline(always)]
     pub(super) fn row(&self, request: &Prepared) -> Option<(usize, &'static Command)> {
         let place = usize::from(request.place?);
         Some((place, self.commands[place]))
@@ -150,6 +155,7 @@ impl<'a> RequestBatch<'a> {
 
     /// Returns the arguments of a request.
     #[must_use]
+    #[inline(always)]
     pub(super) fn arguments(&self, request: &Prepared) -> &Arguments<'a> {
         &self.words[request.start as usize..request.end as usize]
     }
@@ -170,11 +176,13 @@ impl<'a> RequestBatch<'a> {
 
     /// Returns the key of a request that can share the locks of a batch: its first argument.
     #[must_use]
+    #[inline(always)]
     pub fn key(&self, request: &Prepared) -> &[u8] {
         &self.arguments(request)[0]
     }
 }
 
+#[inline(always)]
 fn role_of(command: &Command, arguments: &Arguments<'_>) -> Option<BatchRole> {
     let is_simple = command.batchable == Some(arguments.len())
         && arguments.iter().map(|word| word.len()).sum::<usize>() <= BATCHABLE_BYTES_MAX;

@@ -96,6 +96,7 @@ impl Service {
     ///
     /// # Errors
     /// `BUSY`, with the progress, while the data is being loaded.
+    #[inline(always)]
     pub fn engine(&self) -> Result<&Arc<Engine>, ErrorReply> {
         self.engine.get().ok_or_else(|| {
             let percent = self.progress.percent();

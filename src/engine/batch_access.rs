@@ -97,6 +97,7 @@ impl<'e> LockedBatch<'e> {
 
     /// Locks the shards in ascending order, as everybody does: two batches cannot wait for each other. The buckets of each key
     /// are prefetched as soon as its shard is locked: when the last is, most have arrived.
+    #[inline(always)]
     fn lock(&mut self, is_writing: bool) {
         let numbered = self.slots.iter().map(|slot| slot.shard).enumerate();
         let mut order: SmallVec<[(usize, usize); LOCKED_BATCH_REQUESTS_MAX]> =
@@ -125,6 +126,7 @@ impl<'e> LockedBatch<'e> {
     }
 
     /// Shows the value of the key of this request, unless it is long.
+    #[inline(always)]
     pub fn read(&self, request: usize, key: Key<'_>, show: impl FnOnce(Value<'_>)) -> ReadOutcome {
         let slot = self.slots[request];
         let shard = self.guards[slot.guard].shard();
@@ -136,6 +138,7 @@ impl<'e> LockedBatch<'e> {
     ///
     /// # Errors
     /// [`DiskFault`], while the disk takes no changes; nothing has changed then.
+    #[inline(always)]
     pub fn put(
         &mut self,
         request: usize,
@@ -160,6 +163,7 @@ impl<'e> LockedBatch<'e> {
 
     /// Records the changes and releases the locks. Returns the barrier that the replies have to wait for.
     #[must_use]
+    #[inline(always)]
     pub fn finish(mut self) -> Barrier {
         self.record();
         self.barrier

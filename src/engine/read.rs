@@ -20,6 +20,7 @@ pub enum ReadOutcome {
 }
 
 /// Shows the value of an entry, unless it is long or the entry has expired.
+#[inline(always)]
 pub(super) fn show_value(entry: &Entry, show: impl FnOnce(Value<'_>)) -> ReadOutcome {
     if has_expired(entry) {
         ReadOutcome::Missing
@@ -32,6 +33,7 @@ pub(super) fn show_value(entry: &Entry, show: impl FnOnce(Value<'_>)) -> ReadOut
 }
 
 /// Returns whether an entry has expired by now.
+#[inline(always)]
 pub(super) fn has_expired(entry: &Entry) -> bool {
     // Only an entry that expires pays for a look at the clock.
     entry.expires_at().is_some() && entry.is_expired(now_ms())

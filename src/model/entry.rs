@@ -326,6 +326,7 @@ pub fn prefetch_bucket(shard: &Shard, hash: u64) {
 }
 
 /// Prefetches the entry with this hash; very rarely there are two.
+#[inline(always)]
 pub fn prefetch_entry(shard: &Shard, hash: u64) {
     shard.find(hash, |(entry, _)| {
         entry.prefetch();

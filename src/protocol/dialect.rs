@@ -8,6 +8,7 @@ use super::{Dialect, ErrorReply, RawArguments, Reply, Request, Words, line, resp
 
 impl Dialect {
     /// Appends a reply to a buffer.
+    #[inline(always)]
     pub fn write(self, out: &mut Vec<u8>, reply: Reply<'_>) {
         match self {
             Self::Line => line::write(out, reply),
@@ -34,6 +35,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// `SYNTAX`, with the column, for an argument that is neither a word nor a JSON string; `TEXT` for half of a surrogate pair;
     /// `TOO_LARGE` for more than [`line::WORDS_MAX`] arguments.
+    #[inline(always)]
     pub fn split_into(
         &self,
         rest_at: Option<usize>,

@@ -48,6 +48,7 @@ pub enum Frame<'a> {
 
 /// Finds the first line of `buffer`, whose first `seen` bytes are known to have no line feed.
 #[must_use]
+#[inline(always)]
 pub fn frame(buffer: &[u8], seen: usize) -> Frame<'_> {
     let end = memchr(b'\n', &buffer[seen..]).map(|at| seen + at);
     let line = &buffer[..end.unwrap_or(buffer.len())];
@@ -97,6 +98,7 @@ fn line_bytes_max(line: &[u8]) -> usize {
 ///
 /// # Errors
 /// `TEXT` for bytes that are not UTF-8; `DENIED`, which closes the connection, for an HTTP request.
+#[inline(always)]
 pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     // Nearly all lines are ASCII, and this check takes a fifth of the time of the other.
     if !line.is_ascii()
@@ -133,6 +135,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
 ///
 /// # Errors
 /// Those of [`Request::split_into`].
+#[inline(always)]
 pub(super) fn split_into<'a>(
     line: &'a [u8],
     start: usize,
@@ -169,11 +172,13 @@ struct LineParser<'a> {
 }
 
 impl<'a> LineParser<'a> {
+    #[inline(always)]
     fn rest(&self) -> &'a [u8] {
         &self.line[self.at..]
     }
 
     /// Advances to the next byte that is neither a space nor a tab. Returns false at the end of the line.
+    #[inline(always)]
     fn skip_blanks(&mut self) -> bool {
         while self.line.get(self.at).copied().is_some_and(is_blank) {
             self.at += 1;
@@ -181,6 +186,7 @@ impl<'a> LineParser<'a> {
         self.at < self.line.len()
     }
 
+    #[inline(always)]
     fn bare_word(&mut self) -> &'a [u8] {
         let rest = self.rest();
         let end = blank_in(rest).unwrap_or(rest.len());
@@ -189,6 +195,7 @@ impl<'a> LineParser<'a> {
     }
 
     /// Parses a bare word or a JSON string.
+    #[inline(always)]
     fn word(&mut self) -> Result<Cow<'a, [u8]>, ErrorReply> {
         if !self.rest().starts_with(b"\"") {
             return Ok(Cow::Borrowed(self.bare_word()));
@@ -407,6 +414,7 @@ fn write_number(out: &mut Vec<u8>, word: &str, number: u64) {
 }
 
 /// Appends a value: text as a JSON string after `word_for_text`, other bytes as base64 after `BASE64`.
+#[inline(always)]
 fn write_value(out: &mut Vec<u8>, word_for_text: &str, value: &[u8]) {
     if !json::write_if_text(out, word_for_text, value) {
         out.extend_from_slice(b"BASE64 ");

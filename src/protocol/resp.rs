@@ -55,6 +55,7 @@ pub struct Reader {
 impl Reader {
     /// Continues to parse the first request of `buffer`, which must begin with the buffer of the previous call if that has
     /// returned [`Read::Partial`].
+    #[inline(always)]
     pub fn read<'a>(&mut self, buffer: &'a [u8], words: &mut Words<'a>) -> Read {
         if self.due.is_none()
             && let Some(taken) = read_whole(buffer, words)
@@ -135,6 +136,7 @@ impl Reader {
 
 /// Parses a complete, short and well-formed request, as nearly all are. Leaves `words` unchanged for any other, which is left to
 /// [`Reader`].
+#[inline(always)]
 fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
     let first = words.len();
     let read = |words: &mut Words<'a>| {
@@ -163,6 +165,7 @@ fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
 }
 
 /// Parses a line with a number of a few digits. Returns the number and the offset of the next line.
+#[inline(always)]
 fn short_number(buffer: &[u8], start: usize) -> Option<(usize, usize)> {
     let line = buffer.get(start..)?;
     let (mut number, mut digits) = (0, 0);
@@ -209,6 +212,7 @@ pub fn whole_number(bytes: &[u8]) -> Option<i64> {
 }
 
 /// Appends a reply to a buffer, in RESP2 or RESP3.
+#[inline(always)]
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
     match reply {
         Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"+OK\r\n"),
@@ -320,6 +324,7 @@ fn write_push(out: &mut Vec<u8>, words: usize, is_resp3: bool) {
     write_number(out, if is_resp3 { b'>' } else { b'*' }, words as u64);
 }
 
+#[inline(always)]
 fn write_value(out: &mut Vec<u8>, value: &[u8]) {
     value_opening(out, value.len());
     out.extend_from_slice(value);
@@ -331,6 +336,7 @@ pub fn value_opening(out: &mut Vec<u8>, bytes: usize) {
     write_number(out, b'$', bytes as u64);
 }
 
+#[inline(always)]
 fn write_number(out: &mut Vec<u8>, kind: u8, number: u64) {
     out.push(kind);
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());

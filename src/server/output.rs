@@ -103,6 +103,7 @@ impl Output {
 }
 
 impl Replies for Output {
+    #[inline(always)]
     fn reply(&mut self, reply: Reply<'_>) {
         self.dialect.write(&mut self.bytes, reply);
     }
@@ -116,6 +117,7 @@ impl Replies for Output {
         self.long(Some(&key), entry);
     }
 
+    #[inline(always)]
     fn is_full(&self) -> bool {
         self.bytes.len() >= OUTPUT_BYTES_MAX || self.tail.is_some()
     }
@@ -124,6 +126,7 @@ impl Replies for Output {
         self.dialect = dialect;
     }
 
+    #[inline(always)]
     fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -37,6 +37,7 @@ pub struct Pipeline<'a> {
 impl Pipeline<'_> {
     /// Executes requests until one has a long reply or the output is full. If it stops before the end, returns the end of the last
     /// executed request in the input, and the reason.
+    #[inline(always)]
     pub fn run(
         &mut self,
         requests: &[BufferedRequest],
@@ -67,6 +68,7 @@ impl Pipeline<'_> {
     }
 
     /// Prefetches the pairs of the requests that cannot share locks; a locked batch prefetches its own.
+    #[inline(always)]
     fn prefetch(&self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) {
         let prepared = requests.iter().flat_map(|buffered| &buffered.request);
         let alone = prepared.filter(|request| request.role().is_none());
@@ -77,6 +79,7 @@ impl Pipeline<'_> {
     }
 
     /// Returns the number of the next requests that can share locks, and true if one of them is a write.
+    #[inline(always)]
     fn batchable(&self, requests: &[BufferedRequest]) -> (usize, bool) {
         if self.dispatcher.session.is_in_transaction() {
             return (0, false);
@@ -94,6 +97,7 @@ impl Pipeline<'_> {
     }
 
     /// Executes one request. Returns the reason if no further one may be executed for now.
+    #[inline(always)]
     fn execute(
         &mut self,
         buffered: &BufferedRequest,
@@ -142,6 +146,7 @@ impl Pipeline<'_> {
 }
 
 /// Locks the shards of several requests, if the data is loaded.
+#[inline(always)]
 fn lock<'s>(
     service: &'s Service,
     requests: &[BufferedRequest],
