@@ -13,7 +13,7 @@ use super::prepare::{Prepared, RequestBatch, wrong_arity};
 use super::refusals::bad_argument;
 use super::replies::Replies;
 use super::service::Service;
-use super::session::Session;
+use super::session::{Session, check_transactional};
 use super::spec::Command;
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
@@ -112,6 +112,7 @@ impl Dispatcher<'_> {
             .map(|request| {
                 let arguments = batch.arguments(request);
                 let (place, command) = self.admit(dialect, batch, request)?;
+                check_transactional(command)?;
                 Ok(TransactionRequest {
                     place,
                     command,

@@ -203,9 +203,9 @@ impl Session {
         words: &Arguments<'_>,
         replies: &mut dyn Replies,
     ) -> Result<(), ErrorReply> {
-        if command.has(Flag::NotInMulti) {
+        if let Err(error) = check_transactional(command) {
             self.abort_transaction();
-            return Err(bad_argument("Command not allowed inside a transaction"));
+            return Err(error);
         }
         let transaction = self.transaction.get_or_insert_default();
         let words: Vec<Box<[u8]>> = words.iter().map(|word| (**word).into()).collect();
@@ -259,4 +259,15 @@ impl Session {
             transaction.requests = Vec::new();
         }
     }
+}
+
+/// Checks that a command may be part of a transaction.
+///
+/// # Errors
+/// `ARGS`: it may not.
+pub(super) fn check_transactional(command: &Command) -> Result<(), ErrorReply> {
+    if command.has(Flag::NotInMulti) {
+        return Err(bad_argument("Command not allowed inside a transaction"));
+    }
+    Ok(())
 }

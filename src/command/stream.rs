@@ -95,7 +95,7 @@ impl Stream {
         self.reports_change = reports_change;
     }
 
-    /// Appends the next replies to a sink; see [`Source::pull`].
+    /// Appends the next replies to a sink; see `Source::pull`.
     pub async fn pull(
         &mut self,
         service: &Service,

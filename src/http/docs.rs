@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use bytes::Bytes;
+use axum::{Json, Router};
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 use utoipa::OpenApi;
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::command::Service;
 
@@ -19,7 +19,10 @@ use crate::command::Service;
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; frame-ancestors 'none'";
 
-/// The documentation, but for the paths, which the router adds.
+/// An endpoint: its schemas, its documented path, its handlers.
+pub type Endpoint = fn() -> UtoipaMethodRouter<Arc<Service>>;
+
+/// The documentation without that of the endpoints.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -31,18 +34,26 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
     ),
     components(schemas(super::ops::live::Figures, super::ops::live::SomeOperations))
 )]
-pub struct Api;
+struct Api;
 
-/// Returns the routes of the documentation of these routes.
-pub fn router(api: &utoipa::openapi::OpenApi) -> Router<Arc<Service>> {
-    // Written once, so that no tree of the document stays in memory.
-    let document = Bytes::from(api.to_json().expect("its maps have keys of text"));
-    let json = [(header::CONTENT_TYPE, "application/json")];
+/// Returns the routes of the documentation of these endpoints.
+pub fn router(endpoints: &'static [Endpoint]) -> Router<Arc<Service>> {
     Router::new()
-        .route("/openapi.json", get(async move || (json, document)))
+        .route("/openapi.json", get(async || Json(document(endpoints))))
         .route("/docs", get(page))
         .route("/docs/grafana.json", get(grafana))
         .route("/docs/{file}", get(asset))
+}
+
+fn document(endpoints: &[Endpoint]) -> utoipa::openapi::OpenApi {
+    let mut api = Api::openapi();
+    for endpoint in endpoints {
+        let (schemas, paths, _) = endpoint();
+        api.paths.paths.extend(paths.paths);
+        let components = api.components.get_or_insert_default();
+        components.schemas.extend(schemas);
+    }
+    api
 }
 
 async fn page() -> Response {

@@ -31,15 +31,45 @@ use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::command::Service;
 use crate::config::Address;
 use ops::console::ClientAddress;
 use problem::Problem;
+
+/// Every documented endpoint: the handlers of one path, which stands with its documentation above each of them. (Functions: the
+/// documentation takes a megabyte, and is made when it is asked for.)
+const ENDPOINTS: &[docs::Endpoint] = &[
+    || routes!(compat::put),
+    || routes!(compat::get_key),
+    || routes!(compat::delete_key),
+    || routes!(compat::all),
+    || routes!(compat::clear),
+    || routes!(compat::stats),
+    || routes!(ops::health::health),
+    || routes!(ops::health::live),
+    || routes!(ops::metrics::metrics),
+    || routes!(ops::live::live),
+    || routes!(ops::live::operations),
+    || routes!(ops::console::console),
+    || {
+        routes!(
+            api::keys::get,
+            api::keys::put,
+            api::keys::patch,
+            api::keys::delete
+        )
+    },
+    || routes!(api::listing::list, api::deletion::delete),
+    || routes!(api::batch::batch),
+    || routes!(api::deletion::count),
+    || routes!(api::namespaces::list),
+    || routes!(api::export::export),
+    || routes!(api::import::import),
+    || routes!(api::stats::stats),
+    || routes!(api::commands::list),
+];
 
 /// Serves HTTP until `shutdown`.
 pub async fn serve(
@@ -61,37 +91,20 @@ pub async fn serve(
 
 fn router(service: Arc<Service>, address: &Address) -> Router {
     let own_host: Arc<str> = address.host().into();
-    let (router, api) = OpenApiRouter::with_openapi(docs::Api::openapi())
-        .routes(routes!(compat::put))
-        .merge(keyed(routes!(compat::get_key)))
-        .merge(keyed(routes!(compat::delete_key)))
-        .routes(routes!(compat::all))
-        .routes(routes!(compat::clear))
-        .routes(routes!(compat::stats))
-        .routes(routes!(ops::health::health))
-        .routes(routes!(ops::health::live))
-        .route("/health/ready", get(ops::health::health))
-        .routes(routes!(ops::metrics::metrics))
-        .routes(routes!(ops::live::live))
-        .routes(routes!(ops::live::operations))
-        .routes(routes!(ops::console::console))
-        .merge(keyed(routes!(
-            api::keys::get,
-            api::keys::put,
-            api::keys::patch,
-            api::keys::delete
-        )))
-        .routes(routes!(api::listing::list, api::deletion::delete))
-        .routes(routes!(api::batch::batch))
-        .routes(routes!(api::deletion::count))
-        .routes(routes!(api::namespaces::list))
-        .routes(routes!(api::export::export))
-        .routes(routes!(api::import::import))
-        .routes(routes!(api::stats::stats))
-        .routes(routes!(api::commands::list))
-        .split_for_parts();
+    let router = ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
+        let (_, paths, methods) = endpoint();
+        let path = paths.paths.keys().next().expect("an endpoint has a path");
+        match path.strip_suffix("{key}") {
+            // A key may be empty or hold slashes.
+            Some(prefix) => router
+                .route(&format!("{prefix}{{*key}}"), methods.clone())
+                .route(prefix, methods),
+            None => router.route(path, methods),
+        }
+    });
     router
-        .merge(docs::router(&api))
+        .route("/health/ready", get(ops::health::health))
+        .merge(docs::router(ENDPOINTS))
         .merge(dashboard::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {
@@ -111,21 +124,4 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
             guard::refuse_other_sites,
         ))
         .with_state(service)
-}
-
-/// Registers handlers of one path that ends in a key. A key may be empty or hold slashes, so that the `{key}` of the
-/// documentation is two routes: the path without it, and with the wildcard `{*key}`.
-fn keyed(
-    (schemas, paths, methods): UtoipaMethodRouter<Arc<Service>>,
-) -> OpenApiRouter<Arc<Service>> {
-    let path = paths.paths.keys().next().expect("`routes!` has a handler");
-    let prefix = path.strip_suffix("{key}").expect("the path ends in a key");
-    let prefix = prefix.to_owned();
-    let mut api = OpenApi::default();
-    api.paths = paths;
-    let components = api.components.get_or_insert_default();
-    components.schemas.extend(schemas);
-    OpenApiRouter::with_openapi(api)
-        .route(&format!("{prefix}{{*key}}"), methods.clone())
-        .route(&prefix, methods)
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The interval of syncs under `everysec`: half of [`UNSYNCED_AGE_MAX`], as the sync itself takes the other half at most.
+/// The interval of syncs under `everysec`: half of `UNSYNCED_AGE_MAX`, as the sync itself takes the other half at most.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The age up to which a power cut may take changes under `everysec`.

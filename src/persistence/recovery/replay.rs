@@ -95,7 +95,7 @@ impl Replayed {
     }
 }
 
-/// Reads all journals of a folder, oldest first. What a crash has left is listed, and mended by [`mend`](super::mend).
+/// Reads all journals of a folder, oldest first. What a crash has left is listed, and mended by [`mend`](super::mend()).
 ///
 /// # Errors
 /// [`StoreError::Folder`] if the folder cannot be listed; [`StoreError::Replay`] if a file cannot be read, was written by a
