@@ -11,7 +11,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 use utoipa::OpenApi;
-use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::command::Service;
 
@@ -19,10 +18,7 @@ use crate::command::Service;
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; frame-ancestors 'none'";
 
-/// An endpoint: its schemas, its documented path, its handlers.
-pub type Endpoint = fn() -> UtoipaMethodRouter<Arc<Service>>;
-
-/// The documentation without that of the endpoints.
+/// The documentation.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -32,28 +28,44 @@ pub type Endpoint = fn() -> UtoipaMethodRouter<Arc<Service>>;
             Values are text. Bytes that are not UTF-8, stored through other interfaces, read as `{\"$base64\": \"...\"}`. \
             Requests that a page of another site causes in a browser are refused with 403."
     ),
+    paths(
+        super::compat::put,
+        super::compat::get_key,
+        super::compat::delete_key,
+        super::compat::all,
+        super::compat::clear,
+        super::compat::stats,
+        super::api::keys::get,
+        super::api::keys::put,
+        super::api::keys::patch,
+        super::api::keys::delete,
+        super::api::listing::list,
+        super::api::deletion::delete,
+        super::api::deletion::count,
+        super::api::batch::batch,
+        super::api::namespaces::list,
+        super::api::export::export,
+        super::api::import::import,
+        super::api::stats::stats,
+        super::api::commands::list,
+        super::ops::health::health,
+        super::ops::health::live,
+        super::ops::metrics::metrics,
+        super::ops::live::live,
+        super::ops::live::operations,
+        super::ops::console::console
+    ),
     components(schemas(super::ops::live::Figures, super::ops::live::SomeOperations))
 )]
 struct Api;
 
-/// Returns the routes of the documentation of these endpoints.
-pub fn router(endpoints: &'static [Endpoint]) -> Router<Arc<Service>> {
+/// Returns the routes of the documentation.
+pub fn router() -> Router<Arc<Service>> {
     Router::new()
-        .route("/openapi.json", get(async || Json(document(endpoints))))
+        .route("/openapi.json", get(async || Json(Api::openapi())))
         .route("/docs", get(page))
         .route("/docs/grafana.json", get(grafana))
         .route("/docs/{file}", get(asset))
-}
-
-fn document(endpoints: &[Endpoint]) -> utoipa::openapi::OpenApi {
-    let mut api = Api::openapi();
-    for endpoint in endpoints {
-        let (schemas, paths, _) = endpoint();
-        api.paths.paths.extend(paths.paths);
-        let components = api.components.get_or_insert_default();
-        components.schemas.extend(schemas);
-    }
-    api
 }
 
 async fn page() -> Response {

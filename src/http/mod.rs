@@ -24,51 +24,58 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
-use axum::routing::get;
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use utoipa_axum::routes;
+use utoipa::Path as _;
 
 use crate::command::Service;
 use crate::config::Address;
+use api::{batch, commands, deletion, export, import, keys, listing, namespaces, stats};
 use ops::console::ClientAddress;
+use ops::{console, health, live, metrics};
 use problem::Problem;
 
-/// Every documented endpoint: the handlers of one path, which stands with its documentation above each of them. (Functions: the
-/// documentation takes a megabyte, and is made when it is asked for.)
-const ENDPOINTS: &[docs::Endpoint] = &[
-    || routes!(compat::put),
-    || routes!(compat::get_key),
-    || routes!(compat::delete_key),
-    || routes!(compat::all),
-    || routes!(compat::clear),
-    || routes!(compat::stats),
-    || routes!(ops::health::health),
-    || routes!(ops::health::live),
-    || routes!(ops::metrics::metrics),
-    || routes!(ops::live::live),
-    || routes!(ops::live::operations),
-    || routes!(ops::console::console),
-    || {
-        routes!(
-            api::keys::get,
-            api::keys::put,
-            api::keys::patch,
-            api::keys::delete
-        )
-    },
-    || routes!(api::listing::list, api::deletion::delete),
-    || routes!(api::batch::batch),
-    || routes!(api::deletion::count),
-    || routes!(api::namespaces::list),
-    || routes!(api::export::export),
-    || routes!(api::import::import),
-    || routes!(api::stats::stats),
-    || routes!(api::commands::list),
+/// Makes the handlers of one path.
+type Methods = fn() -> MethodRouter<Arc<Service>>;
+
+/// Every documented endpoint: its path, which stands with the documentation above its handlers, and its methods.
+/// (utoipa-axum would take both from the handlers, but makes all documentation at each start: a megabyte of memory.)
+const ENDPOINTS: &[(fn() -> String, Methods)] = &[
+    (compat::__path_put::path, || post(compat::put)),
+    (compat::__path_get_key::path, || get(compat::get_key)),
+    (compat::__path_delete_key::path, || {
+        delete(compat::delete_key)
+    }),
+    (compat::__path_all::path, || get(compat::all)),
+    (compat::__path_clear::path, || delete(compat::clear)),
+    (compat::__path_stats::path, || get(compat::stats)),
+    (health::__path_health::path, || get(health::health)),
+    (health::__path_live::path, || get(health::live)),
+    (metrics::__path_metrics::path, || get(metrics::metrics)),
+    (live::__path_live::path, || get(live::live)),
+    (live::__path_operations::path, || get(live::operations)),
+    (console::__path_console::path, || get(console::console)),
+    (keys::__path_get::path, || {
+        get(keys::get)
+            .put(keys::put)
+            .patch(keys::patch)
+            .delete(keys::delete)
+    }),
+    (listing::__path_list::path, || {
+        get(listing::list).delete(deletion::delete)
+    }),
+    (batch::__path_batch::path, || post(batch::batch)),
+    (deletion::__path_count::path, || get(deletion::count)),
+    (namespaces::__path_list::path, || get(namespaces::list)),
+    (export::__path_export::path, || get(export::export)),
+    (import::__path_import::path, || post(import::import)),
+    (stats::__path_stats::path, || get(stats::stats)),
+    (commands::__path_list::path, || get(commands::list)),
 ];
 
 /// Serves HTTP until `shutdown`.
@@ -91,20 +98,21 @@ pub async fn serve(
 
 fn router(service: Arc<Service>, address: &Address) -> Router {
     let own_host: Arc<str> = address.host().into();
-    let router = ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
-        let (_, paths, methods) = endpoint();
-        let path = paths.paths.keys().next().expect("an endpoint has a path");
-        match path.strip_suffix("{key}") {
-            // A key may be empty or hold slashes.
-            Some(prefix) => router
-                .route(&format!("{prefix}{{*key}}"), methods.clone())
-                .route(prefix, methods),
-            None => router.route(path, methods),
-        }
-    });
+    let router = ENDPOINTS
+        .iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            let (path, methods) = (path(), methods());
+            match path.strip_suffix("{key}") {
+                // A key may be empty or hold slashes.
+                Some(prefix) => router
+                    .route(&format!("{prefix}{{*key}}"), methods.clone())
+                    .route(prefix, methods),
+                None => router.route(&path, methods),
+            }
+        });
     router
-        .route("/health/ready", get(ops::health::health))
-        .merge(docs::router(ENDPOINTS))
+        .route("/health/ready", get(health::health))
+        .merge(docs::router())
         .merge(dashboard::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {
