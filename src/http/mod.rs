@@ -40,12 +40,12 @@ use ops::console::ClientAddress;
 use ops::{console, health, live, metrics};
 use problem::Problem;
 
-/// Makes the handlers of one path.
-type Methods = fn() -> MethodRouter<Arc<Service>>;
+/// Makes a path, and the handlers of its methods.
+type Endpoint = (fn() -> String, fn() -> MethodRouter<Arc<Service>>);
 
 /// Every documented endpoint: its path, which stands with the documentation above its handlers, and its methods.
 /// (utoipa-axum would take both from the handlers, but makes all documentation at each start: a megabyte of memory.)
-const ENDPOINTS: &[(fn() -> String, Methods)] = &[
+const ENDPOINTS: &[Endpoint] = &[
     (compat::__path_put::path, || post(compat::put)),
     (compat::__path_get_key::path, || get(compat::get_key)),
     (compat::__path_delete_key::path, || {
