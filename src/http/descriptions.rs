@@ -1,10 +1,10 @@
-//! Descriptions of responses that many endpoints share, for the documentation.
+//! Descriptions of responses that many endpoints share, for `/openapi.json`.
 
-/// 403, of every endpoint.
+/// Description of 403, of every endpoint.
 pub const OTHER_SITE: &str = "A page of another site has caused this request.";
-/// 413.
+/// Description of 413.
 pub const TOO_LARGE: &str = "The key, the value or the body is over its limit.";
-/// 503, of a change.
+/// Description of 503, of a change.
 pub const UNSAFE: &str = "The disk does not take the change, or could not make it safe; or the data is still being loaded.";
-/// 503, of a read.
+/// Description of 503, of a read.
 pub const LOADING: &str = "The data is still being loaded.";

@@ -1,6 +1,6 @@
-//! The shim's own documentation: `GET /openapi.json` (OpenAPI 3.1) and `GET /docs`, where it can be read and tried out.
+//! Documentation of the endpoints: `GET /openapi.json` (OpenAPI 3.1), and `GET /docs` to read it and try it out.
 //!
-//! In: the routes' own descriptions. Out: JSON, and Swagger UI from inside the binary, so that it works without a network.
+//! In: the descriptions above the handlers. Out: JSON, and Swagger UI, embedded in the binary so that it works offline.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use utoipa::OpenApi;
 
 use crate::command::Service;
 
-/// What the page may load and who may show it: nothing from elsewhere, and nobody else in a frame of theirs.
+/// Content security policy: the page loads nothing from other servers, and no page may embed it.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; frame-ancestors 'none'";
 
-/// The documentation.
+/// Root of the OpenAPI document.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -73,7 +73,7 @@ async fn page() -> Response {
     (policy, Html(include_str!("docs.html"))).into_response()
 }
 
-/// A dashboard for Grafana of what `/metrics` tells.
+/// Returns a Grafana dashboard for the figures of `/metrics`.
 async fn grafana() -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     (content_type, include_str!("ops/grafana.json")).into_response()

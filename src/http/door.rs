@@ -1,7 +1,7 @@
-//! The way of an HTTP request to the dispatcher: requests in, replies or a stream of them out.
+//! Access of HTTP handlers to the dispatcher: requests in, replies or a stream of replies out.
 //!
-//! In: commands, as words. Out: their replies, once what they tell of is as durable as `--durability` promises; an error reply is a
-//! [`Problem`]. Promise: whatever holds for a command of the text port holds here, as the same dispatcher executes it.
+//! In: commands, as words. Out: their replies, once the changes they report are as durable as `--durability` promises; an error
+//! reply becomes a [`Problem`]. Promise: the checks and figures of the text port apply, as the same dispatcher executes them.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::model::UnixMs;
 use crate::model::entry::Entry;
 use crate::protocol::{Dialect, ErrorReply, Reply, Request, StoredPair};
 
-/// A command: its name and its arguments.
-pub type Command<'a> = (&'a str, &'a [&'a [u8]]);
+/// Name and arguments of a command.
+pub type CommandWords<'a> = (&'a str, &'a [&'a [u8]]);
 
-/// The session of one HTTP request.
+/// Session of one HTTP request.
 pub struct Door {
     service: Arc<Service>,
     session: Session,
@@ -28,39 +28,39 @@ pub struct Door {
     barrier: Barrier,
 }
 
-/// A reply, as it is kept until the response is made.
+/// Reply that owns its data, kept until the response is built.
 #[derive(Debug)]
-pub enum Told {
-    /// Done.
+pub enum OwnedReply {
+    /// Success.
     Ok,
-    /// A value was stored.
+    /// Result of a store.
     Stored(StoredPair),
-    /// The value of a key.
+    /// Value of a key.
     Found(FoundValue),
     /// The key does not exist.
     NotFound,
     /// A condition did not hold.
     Unmet,
-    /// A count, or a number that may be negative.
+    /// Count, or a signed number.
     Number(i64),
     /// Text, or bytes that are not UTF-8.
     Bytes(Vec<u8>),
-    /// The head of an array; its elements follow.
+    /// Head of an array; its elements follow.
     Array,
-    /// A named figure.
+    /// Figure and its name.
     Figure(String, serde_json::Value),
-    /// A namespace and its number of keys.
+    /// Namespace and its number of keys.
     Namespace(String, u64),
-    /// The number of keys in no namespace.
+    /// Number of keys in no namespace.
     Others(u64),
 }
 
-/// The value of a key, and its expiry.
+/// Value of a key, and its expiry.
 #[derive(Debug)]
 pub enum FoundValue {
-    /// A copy.
+    /// Copy of the value.
     Short(Vec<u8>, Option<UnixMs>),
-    /// The entry of a value that is too long to be copied.
+    /// Entry of a value that is too long to be copied.
     Long(Entry),
 }
 
@@ -73,7 +73,7 @@ impl FoundValue {
         }
     }
 
-    /// Returns the expiry, in milliseconds since 1970.
+    /// Returns the expiry, in milliseconds since 1970, if there is one.
     pub fn expires_at(&self) -> Option<UnixMs> {
         match self {
             Self::Short(_, expires_at) => *expires_at,
@@ -82,35 +82,35 @@ impl FoundValue {
     }
 }
 
-/// The replies to one request.
+/// Replies to one command, and its status.
 #[derive(Debug)]
-pub struct Answer {
-    /// The replies, in their order.
-    pub told: Vec<Told>,
-    /// The result in one word.
+pub struct CommandResult {
+    /// Replies, in their order.
+    pub replies: Vec<OwnedReply>,
+    /// Result of the command in one word.
     pub status: Status,
 }
 
-impl Answer {
+impl CommandResult {
     /// Returns the first reply.
-    pub fn first(self) -> Told {
-        self.told
+    pub fn first(self) -> OwnedReply {
+        self.replies
             .into_iter()
             .next()
-            .expect("every request is answered")
+            .expect("every request has a reply")
     }
 
-    /// Returns the number that the first reply is; 0 if it is none.
+    /// Returns the first reply as a number; 0 if it is not one, or negative.
     pub fn number(self) -> u64 {
         match self.first() {
-            Told::Number(number) => u64::try_from(number).unwrap_or(0),
+            OwnedReply::Number(number) => u64::try_from(number).unwrap_or(0),
             _ => 0,
         }
     }
 }
 
 impl Door {
-    /// A session for one HTTP request.
+    /// Opens a session for one HTTP request.
     pub fn new(service: &Arc<Service>) -> Self {
         Self {
             service: Arc::clone(service),
@@ -120,90 +120,102 @@ impl Door {
         }
     }
 
-    /// The same, of whose requests MONITOR and SLOWLOG show the key alone: their values come in bodies.
+    /// Opens a session whose requests MONITOR and SLOWLOG show with their key alone, as the other arguments are from a body.
     pub fn for_bodies(service: &Arc<Service>) -> Self {
         let mut door = Self::new(service);
         door.session.visible_arguments = Some(1);
         door
     }
 
-    /// Executes one command; waits until what its replies tell of is durable.
+    /// Executes one command, and waits until the changes that its replies report are durable.
     ///
     /// # Errors
-    /// Its error reply; `DISK`, if a change could not be made durable.
-    pub async fn ask(&mut self, name: &str, words: &[&[u8]]) -> Result<Answer, Problem> {
-        let mut kept = Kept::default();
-        let executed = self.execute(name, words, &mut kept);
+    /// The error reply of the command; `DISK` if a change could not be made durable.
+    pub async fn execute(&mut self, name: &str, words: &[&[u8]]) -> Result<CommandResult, Problem> {
+        let mut collected = ReplyCollector::default();
+        let executed = self.dispatch(name, words, &mut collected);
         let mut reports_change = executed.reports_change;
         if let Outcome::Stream(mut stream) = executed.outcome {
             loop {
-                let pulled = self.pull(&mut stream, &mut kept).await;
+                let pulled = self.pull(&mut stream, &mut collected).await;
                 if pulled.has_ended {
                     reports_change = pulled.reports_change;
                     break;
                 }
             }
         }
-        self.commit(reports_change, &mut kept).await;
-        if let Some(error) = kept.error {
+        self.commit(reports_change, &mut collected).await;
+        if let Some(error) = collected.error {
             return Err(error.into());
         }
-        Ok(Answer {
-            told: kept.told,
+        Ok(CommandResult {
+            replies: collected.replies,
             status: executed.status,
         })
     }
 
-    /// Executes commands as one transaction; waits until their changes are durable. `is_too_long` refuses replies of so many bytes.
+    /// Executes commands as one transaction, and waits until their changes are durable. `is_too_long` gets the total size of the
+    /// values read so far, in bytes, and returns the error that refuses it.
     ///
     /// # Errors
-    /// The error reply of the first that is refused; `DISK`, `TOO_LARGE`. Nothing has changed then, or it may be lost.
+    /// The error reply of the first command that is refused, or that of `is_too_long`; nothing has changed then. `TOO_LARGE` if the
+    /// changes are too long for one record of the journal; `DISK` if they could not be made durable: a crash may lose them.
     pub async fn transaction(
         &mut self,
-        commands: &[Command<'_>],
+        commands: &[CommandWords<'_>],
         is_too_long: impl Fn(usize) -> Option<ErrorReply>,
-    ) -> Result<Vec<Told>, Problem> {
-        let mut kept = Kept::default();
+    ) -> Result<Vec<OwnedReply>, Problem> {
+        let mut collected = ReplyCollector::default();
         let executed = {
             let mut batch = RequestBatch::of_about(commands.len());
             let requests: Vec<Prepared> = commands
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
                 .collect();
-            self.dispatcher()
-                .execute_all(Dialect::Line, &batch, &requests, is_too_long, &mut kept)
+            self.dispatcher().execute_all(
+                Dialect::Line,
+                &batch,
+                &requests,
+                is_too_long,
+                &mut collected,
+            )
         };
-        self.commit(executed.reports_change, &mut kept).await;
-        kept.error.map_or(Ok(kept.told), |error| Err(error.into()))
+        self.commit(executed.reports_change, &mut collected).await;
+        collected
+            .error
+            .map_or(Ok(collected.replies), |error| Err(error.into()))
     }
 
-    /// Executes one command without waiting for anything; [`Self::flush`] does.
+    /// Executes one command without waiting for durability; [`Self::flush`] does.
     ///
     /// # Errors
-    /// Its error reply.
-    pub fn tell(&mut self, name: &str, words: &[&[u8]]) -> Result<(), ErrorReply> {
-        let mut kept = Kept::default();
-        self.execute(name, words, &mut kept);
-        kept.error.map_or(Ok(()), Err)
+    /// The error reply of the command.
+    pub fn execute_deferred(&mut self, name: &str, words: &[&[u8]]) -> Result<(), ErrorReply> {
+        let mut collected = ReplyCollector::default();
+        self.dispatch(name, words, &mut collected);
+        collected.error.map_or(Ok(()), Err)
     }
 
-    /// Waits until what has been told is durable.
+    /// Waits until the changes of all commands so far are durable.
     ///
     /// # Errors
-    /// `DISK`.
+    /// `DISK` if they could not be made durable.
     pub async fn flush(&mut self) -> Result<(), ErrorReply> {
         let committed = self.service.commit(self.barrier).await;
         self.service.stats.add(&mut self.tally);
         committed
     }
 
-    /// Begins a command whose reply is long.
+    /// Starts a command whose replies are a stream.
     ///
     /// # Errors
-    /// Its error reply.
-    pub fn open(&mut self, name: &str, words: &[&[u8]]) -> Result<Stream, Problem> {
-        let mut kept = Kept::default();
-        match (self.execute(name, words, &mut kept).outcome, kept.error) {
+    /// The error reply of the command.
+    pub fn open_stream(&mut self, name: &str, words: &[&[u8]]) -> Result<Stream, Problem> {
+        let mut collected = ReplyCollector::default();
+        match (
+            self.dispatch(name, words, &mut collected).outcome,
+            collected.error,
+        ) {
             (Outcome::Stream(stream), _) => Ok(*stream),
             (_, Some(error)) => {
                 self.service.stats.add(&mut self.tally);
@@ -213,10 +225,11 @@ impl Door {
         }
     }
 
-    /// Writes the next replies of a stream to a sink, until that is full; returns true once they are complete. What they tell of
-    /// is as durable as promised, or could not be made so, and is true all the same.
+    /// Writes the next replies of a stream to a sink until the sink is full; returns true once the stream has ended. Waits until the
+    /// changes that they show are durable.
     pub async fn pump(&mut self, stream: &mut Stream, replies: &mut dyn Replies) -> bool {
         let pulled = self.pull(stream, replies).await;
+        // The pairs are as they stand in memory, whether or not the disk takes them.
         let _ = self.flush().await;
         pulled.has_ended
     }
@@ -230,7 +243,7 @@ impl Door {
         }
     }
 
-    fn execute(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
+    fn dispatch(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
         let mut batch = RequestBatch::of_about(1);
         let request = batch.prepare(&Request::split(name, words));
         self.dispatcher()
@@ -242,53 +255,55 @@ impl Door {
         stream.pull(&self.service, tally, barrier, replies).await
     }
 
-    /// Puts an error in the place of replies that tell of a change which cannot be made durable.
-    async fn commit(&mut self, reports_change: bool, kept: &mut Kept) {
+    /// Waits until the changes are durable; on failure, an error replaces the replies if they report a change.
+    async fn commit(&mut self, reports_change: bool, collected: &mut ReplyCollector) {
         if let Err(error) = self.service.commit(self.barrier).await
             && reports_change
-            && kept.error.is_none()
+            && collected.error.is_none()
         {
             self.tally.errors += 1;
-            kept.error = Some(error);
+            collected.error = Some(error);
         }
         self.service.stats.add(&mut self.tally);
     }
 }
 
-/// Keeps replies.
+/// Sink that collects replies.
 #[derive(Default)]
-struct Kept {
-    told: Vec<Told>,
+struct ReplyCollector {
+    replies: Vec<OwnedReply>,
     error: Option<ErrorReply>,
-    /// The number of bytes of values that are kept.
+    /// Total size of the collected values, in bytes.
     bytes: usize,
 }
 
-impl Replies for Kept {
+impl Replies for ReplyCollector {
     fn reply(&mut self, reply: Reply<'_>) {
-        self.told.push(match reply {
+        self.replies.push(match reply {
             Reply::Error(error) => return self.error = Some(error.clone()),
-            // They say nothing that the response does.
+            // Delimiters: the response has its own.
             Reply::End(_) | Reply::Map(_) | Reply::Queued => return,
-            Reply::Stored(stored) => Told::Stored(stored),
+            Reply::Stored(stored) => OwnedReply::Stored(stored),
             Reply::Found(value) => {
                 self.bytes += value.bytes().len();
-                Told::Found(FoundValue::Short(
+                OwnedReply::Found(FoundValue::Short(
                     value.bytes().to_vec(),
                     value.expires_at(),
                 ))
             }
-            Reply::NotFound => Told::NotFound,
-            Reply::Unchanged | Reply::NoArray => Told::Unmet,
-            Reply::Count(count) => Told::Number(i64::try_from(count).unwrap_or(i64::MAX)),
-            Reply::Signed(number) | Reply::Number(number) => Told::Number(number),
-            Reply::Value(bytes) => Told::Bytes(bytes.to_vec()),
-            Reply::Status(text) | Reply::Text(text) | Reply::Key(text) => Told::Bytes(text.into()),
-            Reply::Array(_) => Told::Array,
-            Reply::Stat(name, figure) => Told::Figure(name.to_owned(), figure.to_json()),
-            Reply::Namespace(name, keys) => Told::Namespace(name.to_owned(), keys),
-            Reply::NamespacesEnd(_, others) => Told::Others(others),
-            Reply::Ok | Reply::Pong => Told::Ok,
+            Reply::NotFound => OwnedReply::NotFound,
+            Reply::Unchanged | Reply::NoArray => OwnedReply::Unmet,
+            Reply::Count(count) => OwnedReply::Number(i64::try_from(count).unwrap_or(i64::MAX)),
+            Reply::Signed(number) | Reply::Number(number) => OwnedReply::Number(number),
+            Reply::Value(bytes) => OwnedReply::Bytes(bytes.to_vec()),
+            Reply::Status(text) | Reply::Text(text) | Reply::Key(text) => {
+                OwnedReply::Bytes(text.into())
+            }
+            Reply::Array(_) => OwnedReply::Array,
+            Reply::Stat(name, figure) => OwnedReply::Figure(name.to_owned(), figure.to_json()),
+            Reply::Namespace(name, keys) => OwnedReply::Namespace(name.to_owned(), keys),
+            Reply::NamespacesEnd(_, others) => OwnedReply::Others(others),
+            Reply::Ok | Reply::Pong => OwnedReply::Ok,
             Reply::Item(..)
             | Reply::Help(..)
             | Reply::Subscription(..)
@@ -296,13 +311,14 @@ impl Replies for Kept {
             | Reply::Following(..)
             | Reply::Unfollowed(_)
             | Reply::Change(..)
-            | Reply::Monitor(_) => unreachable!("no endpoint asks for it, or only as a stream"),
+            | Reply::Monitor(_) => unreachable!("no endpoint requests it, or only as a stream"),
         });
     }
 
     fn long_value(&mut self, entry: Entry) {
         self.bytes += entry.value_bytes().len();
-        self.told.push(Told::Found(FoundValue::Long(entry)));
+        self.replies
+            .push(OwnedReply::Found(FoundValue::Long(entry)));
     }
 
     fn long_item(&mut self, _entry: Entry) {
@@ -320,13 +336,13 @@ impl Replies for Kept {
     }
 
     fn truncate(&mut self, _bytes: usize) {
-        // Only a transaction takes replies back, and all of them.
-        self.told.clear();
+        // Only a transaction discards replies, and always all of them.
+        self.replies.clear();
         self.bytes = 0;
     }
 }
 
-/// Returns an expiry as JSON: a time (RFC 3339), or null.
+/// Renders an expiry as JSON: a time (RFC 3339), or null.
 pub fn expiry_json(expires_at: Option<UnixMs>) -> String {
     expires_at.map_or_else(|| "null".to_owned(), |at| json::string(&json::time(at)))
 }

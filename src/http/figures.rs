@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::door::{Door, Told};
+use super::door::{Door, OwnedReply};
 use super::problem::Problem;
 use crate::command::Service;
 
@@ -13,9 +13,9 @@ use crate::command::Service;
 pub async fn figures(
     service: &Arc<Service>,
 ) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
-    let answer = Door::new(service).ask("STATS", &[]).await?;
-    let figures = answer.told.into_iter().filter_map(|told| match told {
-        Told::Figure(name, figure) => Some((name, figure)),
+    let result = Door::new(service).execute("STATS", &[]).await?;
+    let figures = result.replies.into_iter().filter_map(|reply| match reply {
+        OwnedReply::Figure(name, figure) => Some((name, figure)),
         _ => None,
     });
     Ok(figures.collect())

@@ -1,9 +1,9 @@
-//! No page of another site may use this server through the browser of somebody who can reach it.
+//! Protection against cross-site requests: no page of another site may use this server through a visitor's browser.
 //!
-//! In: the headers of a request. Out: the request, or a 403 that says why, and what to do. Three ways in are closed: a
-//! request that the browser itself marks as another site's (`Sec-Fetch-Site`), one that another origin has sent
-//! (`Origin`), and one to a name of an attacker's that has been made to resolve to this machine (`Host`: DNS rebinding).
-//! Programs that are no browsers send neither of the first two, and as the third an address, or a name of their own network.
+//! In: the headers of a request. Out: the request, or a 403 with the reason and a remedy. Three attacks are refused: a request that
+//! the browser itself marks as cross-site (`Sec-Fetch-Site`), one from another origin (`Origin`), and one to an attacker's name
+//! that resolves to this machine (`Host`: DNS rebinding). Programs other than browsers send neither of the first two headers, and
+//! as the third an address, or a name of their own network.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use super::problem::Problem;
 const WHAT_TO_DO: &str =
     "type this server's address into the browser yourself, or ask by a program that is no browser";
 
-/// The names whose subdomains are a machine's or a network's own (RFC 6761, RFC 6762, ICANN 2024): nobody can register them.
+/// Top-level names that nobody can register, as they are reserved for a machine or a network (RFC 6761, RFC 6762, ICANN 2024).
 const RESERVED: [&str; 3] = ["localhost", "local", "internal"];
 
-/// Passes a request on, unless another site has caused it. `own_host` is the name that HTTP was asked to be served on.
+/// Passes a request on, or returns 403 if another site has caused it. `own_host` is the host name of `--http`.
 pub async fn refuse_other_sites(
     State(own_host): State<Arc<str>>,
     request: Request,
     next: Next,
 ) -> Response {
-    // An absolute request target carries a host, too.
+    // An absolute request target has a host as well.
     let target = request.uri().authority().map(Authority::as_str);
     match reason_to_refuse(request.headers(), target, &own_host) {
         Some(reason) => Problem::new(StatusCode::FORBIDDEN, reason).at(request.uri()),
@@ -36,6 +36,7 @@ pub async fn refuse_other_sites(
     }
 }
 
+/// Returns the reason to refuse a request; `None` if it may pass. `target` is the authority of an absolute request target.
 fn reason_to_refuse(headers: &HeaderMap, target: Option<&str>, own_host: &str) -> Option<String> {
     let all_of = |name: HeaderName| {
         let values = headers.get_all(name).into_iter();
@@ -55,7 +56,7 @@ fn reason_to_refuse(headers: &HeaderMap, target: Option<&str>, own_host: &str) -
             "this server is not known as {host}: use its address or localhost, or start it with --http NAME:PORT"
         ));
     }
-    // A browser that knows of Sec-Fetch-Site is right about it even behind a proxy, which may change the host.
+    // Sec-Fetch-Site: same-origin outranks Origin, as a proxy may have changed the host.
     let mut origins = all_of(header::ORIGIN).filter(|_| !is_marked_own);
     let foreign = origins.find(|origin| !hosts.iter().any(|host| is_origin_of(origin, host)))?;
     Some(format!(
@@ -63,7 +64,7 @@ fn reason_to_refuse(headers: &HeaderMap, target: Option<&str>, own_host: &str) -
     ))
 }
 
-/// Whether a host cannot be an attacker's name: an address, a name without dots or below a reserved one (which nobody can
+/// Returns true if a host cannot be an attacker's: an address, a name without dots or below a reserved one (which nobody can
 /// register), or the name that this server was started with.
 fn is_ours(host: &str, own_host: &str) -> bool {
     let (name, port) = match host.find(']') {
@@ -77,7 +78,7 @@ fn is_ours(host: &str, own_host: &str) -> bool {
     if let Some(address) = name.strip_prefix('[') {
         let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
         let address = address.trim_end_matches(']');
-        // After a percent sign stands the name of a network interface.
+        // RFC 6874: a zone, the name of a network interface, follows a percent sign.
         let (address, _) = address.split_once('%').unwrap_or((address, ""));
         return address.bytes().all(is_of_address);
     }
@@ -93,7 +94,7 @@ fn is_ours(host: &str, own_host: &str) -> bool {
         || name.eq_ignore_ascii_case(own_host.strip_suffix('.').unwrap_or(own_host))
 }
 
-/// Whether an origin is a page of this host; each scheme has a port that need not be named.
+/// Returns true if an origin is that of this host. The default port of the scheme may be omitted in either.
 fn is_origin_of(origin: &str, host: &str) -> bool {
     let schemes = [("http://", ":80"), ("https://", ":443")];
     schemes.into_iter().any(|(scheme, port)| {
@@ -240,7 +241,7 @@ mod tests {
         &[("host", "localhost:8000"), ("host", "evil.com:8000")],
     ];
 
-    /// Goal: what browsers send for pages of other sites is refused, whatever else they send; all else is not.
+    /// Goal: a request that a browser sends for a page of another site is refused, whatever its other headers; all others pass.
     #[test]
     fn requests_that_another_site_has_caused_are_refused() {
         for headers in OWN {

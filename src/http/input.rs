@@ -1,7 +1,7 @@
-//! The key and the value that a request carries, from its path, its query or its body.
+//! Key and value of a request, from its path, its query or its body.
 //!
-//! In: a URI as it was sent, and the bytes of a body. Out: text, or what is wrong with which field. Promise: nothing is
-//! silently changed; a percent-encoding or a JSON string that is no text is refused, not mended.
+//! In: a URI as it was sent, and the bytes of a body. Out: text, or an error that names the field. Promise: nothing is silently
+//! changed; a percent-encoding or a JSON string that is not UTF-8 is refused, not replaced.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -24,26 +24,26 @@ use super::problem::Problem;
 use crate::codec::json;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
-/// The longest body: the longest pair, each byte of which may take six as `\u00XX`.
+/// Maximum length of a body, in bytes: the longest pair, each byte of which may take six as `\u00XX`.
 pub const BODY_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
-/// What was given in place of text is shown up to this length: a reply need not repeat megabytes.
+/// Maximum length of an invalid input that an error repeats, in bytes: a response need not repeat megabytes.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
-/// A field, if it was given: its text, or what is wrong with it.
+/// Field of a request, if present: its text, or the error in it.
 type Field = Option<Result<String, InvalidField>>;
 
-/// The parameters of a query.
+/// Returns the parameters of a query.
 ///
 /// # Errors
-/// One of them is not what it should be.
-pub fn query<T>(asked: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
-    let Query(asked) = asked.map_err(|rejection| {
+/// 422 if a parameter is missing or of another type.
+pub fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    let Query(parameters) = query.map_err(|rejection| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())
     })?;
-    Ok(asked)
+    Ok(parameters)
 }
 
-/// The key at the end of a path, percent-decoded. It need not be UTF-8.
+/// Key at the end of a path, percent-decoded. It need not be UTF-8.
 pub struct PathKey(pub Vec<u8>);
 
 impl<S: Sync> FromRequestParts<S> for PathKey {
@@ -59,16 +59,16 @@ impl<S: Sync> FromRequestParts<S> for PathKey {
     }
 }
 
-/// The whole body of a request.
+/// Reads the whole body of a request.
 ///
 /// # Errors
-/// It is over [`BODY_BYTES_MAX`], or ends too soon.
+/// 413 if it is over [`BODY_BYTES_MAX`]; 400 if the connection ends before it is complete.
 pub async fn body(request: Request) -> Result<Bytes, Problem> {
     let too_large = || {
         let text = format!("the body is longer than the {BODY_BYTES_MAX} bytes that it may have");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
-    // One that announces too much need not be read to be refused.
+    // A body that announces too great a length need not be read to be refused.
     if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }
@@ -79,10 +79,11 @@ pub async fn body(request: Request) -> Result<Bytes, Problem> {
     })
 }
 
-/// The pair that a request to store carries: from its query, and what is missing there from its body.
+/// Returns the pair of `POST /put`: from its query, and for a field that is missing there, from its body.
 ///
 /// # Errors
-/// What is wrong with the key, then what is wrong with the value.
+/// The error in the body if it is needed and not a JSON object; else the errors in key and value, in this order: missing, or not
+/// text.
 pub fn pair(query: &str, body: &[u8]) -> Result<(String, String), Vec<InvalidField>> {
     let mut key = query_field(query, "key");
     let mut value = query_field(query, "value");
@@ -110,9 +111,9 @@ fn missing(name: &'static str) -> Result<String, InvalidField> {
     })
 }
 
-/// The last field of this name in a query (application/x-www-form-urlencoded).
+/// Returns the last field of this name in a query (application/x-www-form-urlencoded).
 ///
-/// The crates for forms replace what is not UTF-8, where this refuses it, and do not tell its text as it was sent.
+/// The crates for forms replace invalid UTF-8, which is refused here, and do not return the text as it was sent.
 fn query_field(query: &str, name: &'static str) -> Field {
     let fields = query.split('&').filter(|field| !field.is_empty());
     let mut named = fields.map(|field| field.split_once('=').unwrap_or((field, "")));
@@ -128,21 +129,21 @@ fn query_field(query: &str, name: &'static str) -> Field {
     }))
 }
 
-/// In a form, unlike in a path, a plus is a blank.
+/// Decodes a part of a form, in which, unlike in a path, a plus is a space.
 fn form_decoded(text: &str) -> Result<String, Utf8Error> {
     let text = text.replace('+', " ");
     percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
 }
 
-/// The members of a body that matter, as they stand in it.
+/// Members of a body that are used, as raw JSON.
 #[derive(Default)]
 struct Members<'a> {
     key: Option<&'a RawValue>,
     value: Option<&'a RawValue>,
 }
 
-/// Reads [`Members`]; the last one of a name counts, as in a query. Others are passed over without being built: their
-/// values could take many times the memory of their text.
+/// Parser of [`Members`]; of members with the same name, the last one counts, as in a query. Others are skipped without being
+/// built, as their values could take many times the memory of their text.
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
@@ -187,7 +188,7 @@ fn body_field(name: &'static str, raw: Option<&RawValue>) -> Field {
         r#type: "string_type",
         loc: vec!["body", name],
         msg: "Input should be a valid string",
-        // A string that is not valid has a reason, and cannot be shown; what is no string can be, and needs none.
+        // An invalid string cannot be shown as JSON, but has a reason; a value of another type can, and needs none.
         input: if is_string {
             RawValue::NULL.to_owned()
         } else {
@@ -199,7 +200,7 @@ fn body_field(name: &'static str, raw: Option<&RawValue>) -> Field {
     }))
 }
 
-/// What was given, if it is short enough to be shown.
+/// Returns an input for an error message; null if it is over [`SHOWN_BYTES_MAX`].
 fn shown(json: String) -> Box<RawValue> {
     if json.len() > SHOWN_BYTES_MAX {
         return RawValue::NULL.to_owned();

@@ -1,9 +1,9 @@
-//! A listener with a limit: past it, connections wait until another ends; and those that ask for nothing are ended.
+//! TCP listener for HTTP with a connection limit and idle timeouts: past the limit, connections wait until another ends.
 //!
-//! In: a listener. Out: connections that give their place back when they are dropped, and that read as ended once nothing
-//! has moved for [`IDLE_MAX`], or a request comes more slowly than any line carries it: a thousand clients that went away without a
-//! word, or that send a byte a minute, must not keep all others out. A client that is slow to read its answer has much longer:
-//! a person may be paging through it.
+//! In: a listener. Out: connections that return their permit when dropped, and that read as closed once no byte has been
+//! transferred for [`IDLE_MAX`], or a request arrives at less than [`REQUEST_BYTES_PER_SECOND_MIN`]: a thousand clients that have
+//! vanished, or that send a byte a minute, must not lock out all others. A client that is slow to read its response has
+//! [`STALLED_MAX`], as a person may be paging through it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,36 +18,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The most HTTP connections at one time: each may hold a body of many megabytes. A browser uses six.
+/// Maximum number of concurrent HTTP connections, as each may hold a body of many megabytes. A browser uses six.
 pub const HTTP_CONNECTIONS_MAX: usize = 1_000;
-/// How long a connection may be silent: longer than a page that asks once a minute.
+/// Maximum time without a byte from the client: longer than the interval of a page that polls once a minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
-/// How long a client may take nothing of its answer.
+/// Maximum time for which a client may read nothing of its response.
 const STALLED_MAX: Duration = Duration::from_secs(600);
-/// After [`IDLE_MAX`], as many bytes of a request must have come for each second that it takes.
+/// Minimum rate of a request that takes longer than [`IDLE_MAX`], averaged over the time beyond that.
 const REQUEST_BYTES_PER_SECOND_MIN: u64 = 1 << 10;
 
-/// How long a connection may do nothing.
+/// Timeouts of a connection.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct Timeouts {
     idle_max: Duration,
     stalled_max: Duration,
 }
 
-/// A listener that lets so many in.
-pub struct Limited {
+/// Listener with a limit on its connections.
+pub struct LimitedListener {
     listener: TcpListener,
-    room: Arc<Semaphore>,
-    patience: Patience,
+    permits: Arc<Semaphore>,
+    timeouts: Timeouts,
 }
 
-impl Limited {
-    /// Limits a listener to [`HTTP_CONNECTIONS_MAX`].
+impl LimitedListener {
+    /// Limits a listener to [`HTTP_CONNECTIONS_MAX`] connections.
     pub fn new(listener: TcpListener) -> Self {
         Self {
             listener,
-            room: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
-            patience: Patience {
+            permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+            timeouts: Timeouts {
                 idle_max: IDLE_MAX,
                 stalled_max: STALLED_MAX,
             },
@@ -55,26 +55,26 @@ impl Limited {
     }
 }
 
-impl Listener for Limited {
-    type Io = Placed;
+impl Listener for LimitedListener {
+    type Io = LimitedConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Placed, SocketAddr) {
-        let place = Arc::clone(&self.room)
+    async fn accept(&mut self) -> (LimitedConnection, SocketAddr) {
+        let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .expect("nobody closes the semaphore");
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
-        let placed = Placed {
+        let connection = LimitedConnection {
             stream,
-            idle: Box::pin(sleep(self.patience.idle_max)),
-            patience: self.patience,
+            idle: Box::pin(sleep(self.timeouts.idle_max)),
+            timeouts: self.timeouts,
             is_writing: false,
             request: None,
-            _place: place,
+            _permit: permit,
         };
-        (placed, address)
+        (connection, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -82,32 +82,32 @@ impl Listener for Limited {
     }
 }
 
-/// A connection and its place.
-pub struct Placed {
+/// Connection, its timeouts and its permit.
+pub struct LimitedConnection {
     stream: TcpStream,
-    /// Ends when nothing has moved for as long as that is allowed.
+    /// Timer that ends when no byte has been transferred for too long.
     idle: Pin<Box<Sleep>>,
-    patience: Patience,
-    /// Since when a request comes, and how much of it has: nothing has been answered since.
+    timeouts: Timeouts,
+    /// Start of the current request and the number of its bytes; `None` once a response has begun.
     request: Option<(Instant, u64)>,
-    /// Whether there is something to be sent that the client has not made room for.
+    /// True while a write waits for the client to read.
     is_writing: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Placed {
-    fn moved(&mut self, patience: Duration) {
-        let until = Instant::now() + patience;
+impl LimitedConnection {
+    fn restart_timer(&mut self, timeout: Duration) {
+        let until = Instant::now() + timeout;
         self.idle.as_mut().reset(until);
     }
 
-    /// Counts what has come of a request; whether it comes fast enough.
+    /// Counts received bytes of a request; returns false if it arrives too slowly.
     fn received(&mut self, count: usize) -> bool {
-        self.moved(self.patience.idle_max);
+        self.restart_timer(self.timeouts.idle_max);
         let (since, bytes) = self.request.get_or_insert_with(|| (Instant::now(), 0));
         *bytes += count as u64;
         let allowed = Duration::from_secs(*bytes / REQUEST_BYTES_PER_SECOND_MIN);
-        since.elapsed() <= self.patience.idle_max + allowed
+        since.elapsed() <= self.timeouts.idle_max + allowed
     }
 
     fn written(
@@ -118,11 +118,11 @@ impl Placed {
         let was_writing = std::mem::replace(&mut self.is_writing, written.is_pending());
         if written.is_ready() {
             self.request = None;
-            self.moved(self.patience.idle_max);
+            self.restart_timer(self.timeouts.idle_max);
             return written;
         }
         if !was_writing {
-            self.moved(self.patience.stalled_max);
+            self.restart_timer(self.timeouts.stalled_max);
         }
         if self.idle.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -131,7 +131,7 @@ impl Placed {
     }
 }
 
-impl AsyncRead for Placed {
+impl AsyncRead for LimitedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -149,12 +149,12 @@ impl AsyncRead for Placed {
         if self.is_writing || self.idle.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        // Nothing read is the end.
+        // A read of no bytes is the end of the connection.
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Placed {
+impl AsyncWrite for LimitedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -194,11 +194,11 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(50);
 
-    async fn connected() -> (Placed, TcpStream) {
+    async fn connected() -> (LimitedConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let mut listener = Limited::new(listener);
-        listener.patience = Patience {
+        let mut listener = LimitedListener::new(listener);
+        listener.timeouts = Timeouts {
             idle_max: SHORT,
             stalled_max: 6 * SHORT,
         };
@@ -208,25 +208,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_is_silent_for_too_long_reads_as_ended() {
-        let (mut placed, mut client) = connected().await;
+        let (mut connection, mut client) = connected().await;
         client.write_all(b"a").await.expect("room for a byte");
         let mut byte = [0];
-        assert_eq!(placed.read(&mut byte).await.expect("a byte"), 1);
+        assert_eq!(connection.read(&mut byte).await.expect("a byte"), 1);
         let started = Instant::now();
-        assert_eq!(placed.read(&mut byte).await.expect("the end"), 0);
+        assert_eq!(connection.read(&mut byte).await.expect("the end"), 0);
         assert!(started.elapsed() >= SHORT);
     }
 
     #[tokio::test]
     async fn a_request_that_comes_too_slowly_reads_as_ended() {
-        let (mut placed, mut client) = connected().await;
+        let (mut connection, mut client) = connected().await;
         let started = Instant::now();
         let sending = async {
             while client.write_all(b"a").await.is_ok() {
                 tokio::time::sleep(SHORT / 5).await;
             }
         };
-        let reading = async { while placed.read_u8().await.is_ok() {} };
+        let reading = async { while connection.read_u8().await.is_ok() {} };
         tokio::select! {
             () = sending => panic!("it is still open"),
             () = reading => {}
@@ -236,23 +236,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_answered_bit_by_bit_may_come_as_slowly() {
-        let (mut placed, mut client) = connected().await;
+        let (mut connection, mut client) = connected().await;
         let started = Instant::now();
         while started.elapsed() < 3 * SHORT {
             client.write_all(b"a").await.expect("it is open");
-            assert_eq!(placed.read_u8().await.expect("it is open"), b'a');
-            placed.write_all(b"b").await.expect("room for a byte");
+            assert_eq!(connection.read_u8().await.expect("it is open"), b'a');
+            connection.write_all(b"b").await.expect("room for a byte");
             assert_eq!(client.read_u8().await.expect("it is open"), b'b');
         }
     }
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_for_too_long_is_ended() {
-        let (mut placed, _client) = connected().await;
+        let (mut connection, _client) = connected().await;
         let chunk = vec![b'x'; 1 << 20];
         let started = Instant::now();
         let error = loop {
-            if let Err(error) = placed.write(&chunk).await {
+            if let Err(error) = connection.write(&chunk).await {
                 break error;
             }
         };
@@ -262,19 +262,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_does_not_read_its_answer_is_not_idle() {
-        let (mut placed, mut client) = connected().await;
+        let (mut connection, mut client) = connected().await;
         let chunk = vec![b'x'; 1 << 20];
-        // The client reads nothing: at some time there is no room for more.
+        // The client reads nothing: the buffers of the sockets fill up.
         let mut sent = 0;
-        while let Ok(count) = tokio::time::timeout(SHORT, placed.write(&chunk)).await {
+        while let Ok(count) = tokio::time::timeout(SHORT, connection.write(&chunk)).await {
             sent += count.expect("an open connection");
         }
-        let reading = tokio::time::timeout(4 * SHORT, placed.read_u8()).await;
+        let reading = tokio::time::timeout(4 * SHORT, connection.read_u8()).await;
         assert!(reading.is_err(), "it reads as ended");
-        // Nothing was lost, and once all has been taken, silence counts again.
+        // Nothing is lost, and once the client has read everything, the idle timeout applies again.
         let mut taken = vec![0; sent];
         client.read_exact(&mut taken).await.expect("all of it");
-        placed.write_all(b"end").await.expect("room again");
-        assert_eq!(placed.read(&mut [0]).await.expect("the end"), 0);
+        connection.write_all(b"end").await.expect("room again");
+        assert_eq!(connection.read(&mut [0]).await.expect("the end"), 0);
     }
 }

@@ -1,8 +1,8 @@
-//! HTTP: every endpoint builds requests of commands and makes a response of their replies.
+//! HTTP: every endpoint builds requests of commands and turns their replies into a response.
 //!
-//! In: HTTP. Out: HTTP. `door` is the way to the dispatcher, so that whatever the text port promises holds here as well;
-//! `compat` is the API of the older `PyKV` program, `api` the one of this program, `ops` what operators use, `dashboard` the
-//! page. Promise: no page of another site can make a browser use this server (`guard`).
+//! In: HTTP requests. Out: HTTP responses. `door` gives requests to the dispatcher, so that the promises of the text port hold here
+//! as well; `compat` is the API of the older `PyKV` program, `api` the one of this program, `ops` the endpoints for operators,
+//! `dashboard` the page. Promise: no page of another site can use this server through a browser (`guard`).
 
 mod api;
 mod compat;
@@ -40,11 +40,12 @@ use ops::console::ClientAddress;
 use ops::{console, health, live, metrics};
 use problem::Problem;
 
-/// Makes a path, and the handlers of its methods.
+/// Functions that return the path of an endpoint and the handlers of its methods.
 type Endpoint = (fn() -> String, fn() -> MethodRouter<Arc<Service>>);
 
-/// Every documented endpoint: its path, which stands with the documentation above its handlers, and its methods.
-/// (utoipa-axum would take both from the handlers, but makes all documentation at each start: a megabyte of memory.)
+/// Table of the documented endpoints. Each path is written once, in the documentation above its handler.
+///
+/// (utoipa-axum would take path and method from the handlers, but builds all documentation at each start: a megabyte of memory.)
 const ENDPOINTS: &[Endpoint] = &[
     (compat::__path_put::path, || post(compat::put)),
     (compat::__path_get_key::path, || get(compat::get_key)),
@@ -78,7 +79,7 @@ const ENDPOINTS: &[Endpoint] = &[
     (commands::__path_list::path, || get(commands::list)),
 ];
 
-/// Serves HTTP until `shutdown`.
+/// Serves HTTP until `shutdown` is cancelled.
 pub async fn serve(
     listener: TcpListener,
     address: Address,
@@ -87,7 +88,7 @@ pub async fn serve(
 ) {
     let router = router(service, &address);
     let router = router.into_make_service_with_connect_info::<ClientAddress>();
-    let served = axum::serve(listener::Limited::new(listener), router);
+    let served = axum::serve(listener::LimitedListener::new(listener), router);
     if let Err(error) = served
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
@@ -103,7 +104,7 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .fold(Router::new(), |router, (path, methods)| {
             let (path, methods) = (path(), methods());
             match path.strip_suffix("{key}") {
-                // A key may be empty or hold slashes.
+                // A key may be empty or contain slashes.
                 Some(prefix) => router
                     .route(&format!("{prefix}{{*key}}"), methods.clone())
                     .route(prefix, methods),
@@ -118,7 +119,7 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         .method_not_allowed_fallback(async |uri: Uri| {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").at(&uri)
         })
-        .layer(Extension(Arc::<api::namespaces::Counts>::default()))
+        .layer(Extension(Arc::<api::namespaces::NamespaceCounts>::default()))
         .layer(Extension(Arc::<ops::live::Feed>::default()))
         .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
         .layer(
@@ -126,7 +127,7 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
                 .gzip(true)
                 .quality(CompressionLevel::Fastest),
         )
-        // The last layer is the first to be asked, whatever the route.
+        // The last layer runs first, for every route and before anything else.
         .layer(middleware::from_fn_with_state(
             own_host,
             guard::refuse_other_sites,

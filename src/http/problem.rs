@@ -1,6 +1,6 @@
-//! What is said of a request that cannot be done: a problem document (RFC 9457), or the older program's form of it.
+//! Error responses: a problem document (RFC 9457), or the older program's form of it.
 //!
-//! In: a status, and what is wrong, where, and what to do. Out: a response in the form of the interface that was asked.
+//! In: a status, and a detail: the error, its place and its remedy. Out: a response in the form of the API that was requested.
 
 use axum::Json;
 use axum::http::{StatusCode, Uri, header};
@@ -12,25 +12,25 @@ use super::compat::bodies;
 use crate::model::PairError;
 use crate::protocol::{ErrorCode, ErrorReply};
 
-/// Below this path problems are told as RFC 9457 has them; elsewhere as the older program did.
+/// Path below which errors are problem documents (RFC 9457); elsewhere they have the older program's form.
 const API: &str = "/api/";
 
-/// Why a request has not been done.
+/// Problem document: the error of a request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no such key"}))]
 pub struct Problem {
-    /// `about:blank`: the status says what kind of problem it is.
+    /// `about:blank`: the status is the kind of the problem.
     r#type: &'static str,
-    /// The status in words.
+    /// Status as text.
     title: &'static str,
-    /// The status.
+    /// HTTP status code.
     status: u16,
-    /// What is wrong, where, and what to do.
+    /// Error, its place and its remedy.
     detail: String,
 }
 
 impl Problem {
-    /// A problem of this kind.
+    /// Makes a problem with this status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             r#type: "about:blank",
@@ -40,24 +40,24 @@ impl Problem {
         }
     }
 
-    /// The same, and where it is.
+    /// Puts the place of the error before the detail.
     pub fn of(mut self, place: &str) -> Self {
         self.detail = format!("{place}: {}", self.detail);
         self
     }
 
-    /// The same, and what else is to be known.
+    /// Appends a remark to the detail.
     pub fn and(mut self, addition: &str) -> Self {
         self.detail = format!("{}; {addition}", self.detail);
         self
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).expect("it was one")
     }
 
-    /// The response of the interface that this was asked for by.
+    /// Makes the response in the form of the API to which this URI belongs.
     pub fn at(self, uri: &Uri) -> Response {
         if uri.path().starts_with(API) {
             self.into_response()
@@ -66,7 +66,7 @@ impl Problem {
         }
     }
 
-    /// The response in the older program's form.
+    /// Makes the response in the older program's form.
     pub fn into_older(self) -> Response {
         bodies::detail(self.status(), self.detail)
     }

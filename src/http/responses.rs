@@ -1,7 +1,7 @@
-//! Pairs as JSON bodies: one pair, its long value in pieces, or all pairs as one object.
+//! Pairs as JSON bodies: one pair, a long value streamed in pieces, or all pairs streamed as one object.
 //!
-//! In: a value, or a stream of pairs. Out: a body that is made as fast as it is read. Promise: whatever the store holds and however
-//! slow its reader, no more is held than one chunk, and the entries of one shard, which are shared with the store.
+//! In: a value, or a stream of pairs. Out: a body that is produced as fast as the client reads. Promise: memory is bounded, however
+//! large the store and however slow the client: one chunk, and the entries of one shard, which are shared with the store.
 
 use std::convert::Infallible;
 
@@ -17,21 +17,21 @@ use crate::model::entry::{Entry, ValueBytes};
 use crate::model::{UnixMs, Value};
 use crate::protocol::{Dialect, Reply};
 
-/// A list is sent in chunks of about this size, and a value that is longer in pieces.
+/// Approximate size of a chunk, in bytes; a longer value is sent in pieces.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Returns a pair as `GET /get` shows it.
+/// Makes the response of `GET /get/{key}`: a pair.
 pub fn pair(key: &str, value: FoundValue) -> Response {
     one(key, value, "}")
 }
 
-/// Returns a pair and its expiry as `GET /api/v1/keys` shows it.
+/// Makes the response of `GET /api/v1/keys/{key}`: a pair and its expiry.
 pub fn pair_with_expiry(key: &str, value: FoundValue) -> Response {
     let end = format!(",\"expires_at\":{}}}", expiry_json(value.expires_at()));
     one(key, value, &end)
 }
 
-/// Returns a pair, and `end` behind its value. A short one has a length, a long one is sent in pieces.
+/// Makes the response for a pair, with `end` after its value. A short one has a `Content-Length`, a long one is streamed.
 fn one(key: &str, value: FoundValue, end: &str) -> Response {
     let mut body = b"{\"key\":".to_vec();
     json::write_string(&mut body, key);
@@ -55,16 +55,16 @@ fn one(key: &str, value: FoundValue, end: &str) -> Response {
     }
 }
 
-/// The text before, between and behind pairs.
+/// Text before, between and after pairs.
 struct Layout {
     opening: &'static [u8],
     between: &'static [u8],
     closing: &'static [u8],
-    /// The expiry of a pair is shown.
+    /// True if the expiry of a pair is included.
     has_expiry: bool,
 }
 
-/// Returns all pairs of a stream, as the older program shows them.
+/// Streams all pairs in the older program's form.
 pub fn all(door: Door, stream: Stream) -> Response {
     let layout = Layout {
         opening: b"{",
@@ -75,7 +75,7 @@ pub fn all(door: Door, stream: Stream) -> Response {
     listed(door, stream, layout)
 }
 
-/// Returns all pairs of a stream, as store.json has them.
+/// Streams all pairs in the format of store.json.
 pub fn export(door: Door, stream: Stream) -> Response {
     let layout = Layout {
         opening: b"{\n",
@@ -87,7 +87,7 @@ pub fn export(door: Door, stream: Stream) -> Response {
 }
 
 fn listed(door: Door, pairs: Stream, layout: Layout) -> Response {
-    let object = Object {
+    let object = ObjectWriter {
         layout,
         chunk: Vec::new(),
         pieces: None,
@@ -104,7 +104,7 @@ fn listed(door: Door, pairs: Stream, layout: Layout) -> Response {
         let chunk = std::mem::take(&mut object.chunk);
         Some((Ok::<_, Infallible>(chunk), (door, pairs, object)))
     });
-    // An encoder asks once more after its end.
+    // The compression layer polls once more after the end.
     respond(Body::from_stream(chunks.fuse()))
 }
 
@@ -112,7 +112,7 @@ fn respond(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// Returns the JSON form of a long value: its opening, its pieces, its closing. With an expiry it is an object.
+/// Returns the JSON form of a long value: its opening, its pieces, its closing. A value with an expiry is an object.
 fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces<ValueBytes>, String) {
     let end = expires_at.map_or_else(
         || "}".to_owned(),
@@ -126,18 +126,18 @@ fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces<Va
     }
 }
 
-/// Pairs as members of one JSON object.
-struct Object {
+/// Sink that writes pairs as the members of one JSON object.
+struct ObjectWriter {
     layout: Layout,
-    /// What has been written and not been sent.
+    /// Bytes that are not sent yet.
     chunk: Vec<u8>,
-    /// The rest of a long value, and its closing.
+    /// Remaining pieces of a long value, and its closing.
     pieces: Option<(Pieces<ValueBytes>, String)>,
     has_begun: bool,
 }
 
-impl Object {
-    /// Writes pieces of a long value up to a chunk; returns false if there is none.
+impl ObjectWriter {
+    /// Writes pieces of a long value until the chunk is full; returns false if there is no long value.
     fn write_pieces(&mut self) -> bool {
         let Some((pieces, closing)) = &mut self.pieces else {
             return false;
@@ -155,7 +155,7 @@ impl Object {
         true
     }
 
-    /// Writes what stands before a pair, and its key.
+    /// Writes the separator before a pair, and its key.
     fn write_key(&mut self, key: &str) {
         let has_begun = std::mem::replace(&mut self.has_begun, true);
         let before = if has_begun {
@@ -169,7 +169,7 @@ impl Object {
     }
 }
 
-impl Replies for Object {
+impl Replies for ObjectWriter {
     fn reply(&mut self, reply: Reply<'_>) {
         match reply {
             Reply::Item(key, value) => {

@@ -11,10 +11,10 @@
 //!       12..    [expiry, Unix time in ms, 8 bytes, little-endian] key value
 //! ```
 //!
-//! What it is worth: with a safe `ThinArc`, whose head is twice as long, an entry of a key of 16 bytes and a value of 64 takes
-//! 112 bytes in place of 96, and its value cannot be overwritten in place. A look-up waits for memory three or four times, each
-//! time for the read before; with [`prefetch`] those of several keys overlap. With both, and the locked batches of the engine, a GET of 64 in a pipeline, of a million random keys, takes 0.20 us of a core in place of 0.41, and a SET 0.22 in
-//! place of 0.61.
+//! Gain, measured: with a safe `ThinArc`, whose head is twice as long, an entry with a key of 16 bytes and a value of 64 takes 112
+//! bytes instead of 96, and its value cannot be overwritten in place. A look-up has three or four cache misses, each dependent on
+//! the one before; with [`prefetch`], those of several keys overlap. With both, and the locked batches of the engine, a GET in a
+//! pipeline of 64, of a million random keys, takes 0.20 us of a core instead of 0.41, and a SET 0.22 us instead of 0.61.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;

@@ -18,21 +18,21 @@ use crate::engine::read::has_expired;
 use crate::model::entry::{Entry, Shard, prefetch, prefetch_bucket, prefetch_entry};
 use crate::model::{Key, UnixMs, Value, now_ms};
 
-/// The most keys that are prefetched at once: more would drive each other out of the nearest cache.
+/// Maximum number of keys prefetched at once: more would evict each other from the first-level cache.
 pub(super) const PREFETCH_KEYS_MAX: usize = 128;
 
-/// What a put has replaced.
+/// Previous content of a key that was put.
 pub enum Replaced {
-    /// The key was not there.
+    /// The key did not exist.
     Nothing,
     /// The old value was overwritten in its entry.
     InPlace,
-    /// This entry; it is best freed after the locks are released.
+    /// The replaced entry; free it after the locks are released.
     Entry(Entry),
 }
 
 impl Replaced {
-    /// Returns whether the key is new: it was not there, or had expired.
+    /// Returns true if the key is new: it did not exist, or had expired.
     #[must_use]
     pub fn is_new(&self) -> bool {
         match self {

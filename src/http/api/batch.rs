@@ -1,7 +1,7 @@
-//! `POST /api/v1/batch`: several reads and changes in one step.
+//! `POST /api/v1/batch`: several reads and changes in one atomic step.
 //!
-//! In: a list of what is to be done, each with its key. Out: how each has ended, in the same order. Promises: nobody comes between
-//! them and no crash leaves a part of them; a batch that is refused has changed nothing.
+//! In: a list of operations, each with its key. Out: their results, in the same order. Promises: no other client's request is
+//! executed between them, and no crash leaves a part of them; a batch that is refused has changed nothing.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,124 +14,126 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::body::{self, Until, unfit};
+use super::body::{self, RequestedExpiry, unfit};
 use super::condition::etag;
 use super::offload::offload;
 use crate::codec::json;
 use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{OTHER_SITE, TOO_LARGE, UNSAFE};
-use crate::http::door::{Door, Told, expiry_json};
+use crate::http::door::{Door, OwnedReply, expiry_json};
 use crate::http::input;
 use crate::http::problem::Problem;
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorCode, ErrorReply};
 
-/// The most operations of a batch: the shards of all its keys are locked at once.
+/// Maximum number of operations in a batch, as the shards of all its keys are locked at once.
 pub const BATCH_OPERATIONS_MAX: usize = 10_000;
-/// The most bytes of values that a batch reads: its answer is made in memory.
+/// Maximum total size of the values that a batch reads, in bytes, as its response is built in memory.
 pub const BATCH_READ_BYTES_MAX: usize = 64 << 20;
 
-/// What is to be done in one step.
+/// Operations that are executed in one atomic step.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"operations": [
+#[schema(as = Batch, example = json!({"operations": [
     {"op": "get", "key": "user:101:name"},
     {"op": "put", "key": "session:7", "value": "Ada", "expires_in_ms": 60_000},
     {"op": "delete", "key": "session:6"}]}))]
-pub struct Batch<'a> {
-    /// What is done, one after the other: up to 10,000.
+pub struct BatchRequest<'a> {
+    /// Operations in the order of their execution, at most 10,000.
     #[serde(borrow)]
-    operations: Vec<Step<'a>>,
+    operations: Vec<UnparsedOperation<'a>>,
 }
 
-/// A read or a change.
+/// Read or change of one key.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = Step)]
 #[serde(deny_unknown_fields)]
-struct Step<'a> {
+struct UnparsedOperation<'a> {
     op: Op,
-    /// The key.
+    /// Key of the pair.
     #[serde(borrow)]
     #[schema(value_type = String)]
     key: Cow<'a, str>,
-    /// For a put: the value.
+    /// Value to store; for a put only.
     #[serde(borrow, default)]
     #[schema(value_type = StoredValue, required = false)]
     value: Option<&'a RawValue>,
-    /// For a put: when it expires (RFC 3339); null: it stays.
+    /// Expiry of the pair (RFC 3339); null or absent for none. For a put only.
     #[serde(default)]
     expires_at: Option<String>,
-    /// For a put: in how many milliseconds it expires, from 1 on.
+    /// Time to live in milliseconds, at least 1. For a put only.
     #[serde(default)]
     #[schema(nullable = false)]
     expires_in_ms: Option<u64>,
-    /// For a put: whether it expires when the value before it would have.
+    /// True to keep the expiry of the value that is replaced. For a put only.
     #[serde(default)]
     #[schema(required = false)]
     keep_expiry: bool,
 }
 
-/// What is done with a key.
+/// Kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Op {
-    /// Its pair is read.
+    /// Read the pair.
     Get,
-    /// A value is stored under it.
+    /// Store a value under the key.
     Put,
-    /// It is deleted.
+    /// Delete the key.
     Delete,
 }
 
-/// How each operation has ended, in their order.
+/// Results of a batch, in the order of its operations.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "`write` writes it as it goes")]
-#[schema(example = json!({"results": [
+#[expect(dead_code, reason = "`write` writes its JSON directly")]
+#[schema(as = BatchDone, example = json!({"results": [
     {"key": "user:101:name", "status": 200, "etag": "\"9b71d224...\"", "expires_at": null, "value": "Alice Johnson"},
     {"key": "session:7", "status": 201, "etag": "\"1f40fc92...\"", "expires_at": "2026-11-24T01:02:03.456Z"},
     {"key": "session:6", "status": 404}]}))]
-pub struct BatchDone {
-    results: Vec<StepDone>,
+pub struct BatchResults {
+    results: Vec<OperationResult>,
 }
 
-/// How an operation has ended.
+/// Result of an operation.
 #[derive(Serialize, ToSchema)]
-struct StepDone {
+#[schema(as = StepDone)]
+struct OperationResult {
     key: String,
-    /// As if it had been asked for alone: 200, 201 for a new key, 204 for one that is deleted, 404.
+    /// HTTP status that the operation would have alone: 200, 201 for a new key, 204 for a deleted one, 404.
     #[schema(example = 200)]
     status: u16,
-    /// The ETag of a value that was read or stored.
+    /// ETag of the value that was read or stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     etag: Option<String>,
-    /// Of a pair that was read or stored: when it expires (RFC 3339); null: it stays.
+    /// Expiry of the pair that was read or stored (RFC 3339); null if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     expires_at: Option<Box<RawValue>>,
-    /// What was read.
+    /// Value that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = StoredValue)]
     value: Option<Box<RawValue>>,
 }
 
-/// An operation whose limits have been checked.
-enum Operation {
+/// Operation that has been parsed and checked against the limits.
+enum BatchOperation {
     Get,
-    Put(Vec<u8>, Until),
+    Put(Vec<u8>, RequestedExpiry),
     Delete,
 }
 
-type Operations = Vec<(String, Operation)>;
+type Operations = Vec<(String, BatchOperation)>;
 
-/// Do several things in one step.
+/// Execute several operations in one atomic step.
 ///
-/// Reads and changes are done one after the other, and nobody sees a part of them; later ones see what earlier ones have done. If
-/// the batch is refused, nothing was changed. That a key is not there is the result of its operation, and no reason to refuse.
+/// Operations are executed in their order, and later ones see the changes of earlier ones; no other client sees only some of them. If
+/// the batch is refused, nothing was changed. A missing key is a result of its operation, not a reason to refuse the batch.
 #[utoipa::path(post, path = "/api/v1/batch", tag = "Keys",
-    request_body(content = Batch<'static>, content_type = "application/json"),
+    request_body(content = BatchRequest<'static>, content_type = "application/json"),
     responses(
-        (status = 200, description = "Done, and as safe as the server's `--durability` says.", body = BatchDone),
+        (status = 200, description = "Done, and as safe as the server's `--durability` says.", body = BatchResults),
         (status = 400, description = "The body is not JSON or has not arrived whole.",
             body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -144,9 +146,9 @@ pub async fn batch(
     request: Request,
 ) -> Result<Response, Problem> {
     let body = input::body(request).await?;
-    let operations = offload(body.len(), move || read(&body)).await?;
+    let operations = offload(body.len(), move || parse(&body)).await?;
     let mut door = Door::for_bodies(&service);
-    let told = {
+    let replies = {
         let words: Vec<_> = operations.iter().map(words_of).collect();
         let words: Vec<Vec<&[u8]>> = words
             .iter()
@@ -156,16 +158,16 @@ pub async fn batch(
         let commands: Vec<_> = names.zip(words.iter().map(Vec::as_slice)).collect();
         door.transaction(&commands, too_long).await?
     };
-    let bytes = told.iter().map(value_bytes).sum();
-    let answer = offload(bytes, move || write(operations, told)).await;
+    let bytes = replies.iter().map(value_bytes).sum();
+    let body = offload(bytes, move || write(operations, replies)).await;
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    Ok((content_type, Body::from(answer)).into_response())
+    Ok((content_type, Body::from(body)).into_response())
 }
 
 /// Returns the arguments of an operation's command.
-fn words_of((key, operation): &(String, Operation)) -> Vec<Cow<'_, [u8]>> {
+fn words_of((key, operation): &(String, BatchOperation)) -> Vec<Cow<'_, [u8]>> {
     let mut words = vec![Cow::Borrowed(key.as_bytes())];
-    if let Operation::Put(value, until) = operation {
+    if let BatchOperation::Put(value, until) = operation {
         words.push(Cow::Borrowed(value));
         let options = until.options().into_iter().map(String::into_bytes);
         words.extend(options.map(Cow::Owned));
@@ -173,7 +175,7 @@ fn words_of((key, operation): &(String, Operation)) -> Vec<Cow<'_, [u8]>> {
     words
 }
 
-/// Returns the error for values of so many bytes, if they are over [`BATCH_READ_BYTES_MAX`].
+/// Returns an error if values of this total size are over [`BATCH_READ_BYTES_MAX`].
 fn too_long(bytes: usize) -> Option<ErrorReply> {
     (bytes > BATCH_READ_BYTES_MAX).then(|| {
         let message = format!(
@@ -184,36 +186,36 @@ fn too_long(bytes: usize) -> Option<ErrorReply> {
     })
 }
 
-fn value_bytes(told: &Told) -> usize {
-    match told {
-        Told::Found(value) => value.bytes().len(),
+fn value_bytes(reply: &OwnedReply) -> usize {
+    match reply {
+        OwnedReply::Found(value) => value.bytes().len(),
         _ => 0,
     }
 }
 
-/// The operations that a body asks for.
-fn read(body: &Bytes) -> Result<Operations, Problem> {
-    let asked: Batch<'_> = body::object(body)?;
-    if asked.operations.len() > BATCH_OPERATIONS_MAX {
+/// Parses the operations of a body.
+fn parse(body: &Bytes) -> Result<Operations, Problem> {
+    let batch: BatchRequest<'_> = body::object(body)?;
+    if batch.operations.len() > BATCH_OPERATIONS_MAX {
         return Err(unfit(format!(
             "there are {} operations, and a batch may have {BATCH_OPERATIONS_MAX}: send several batches",
-            asked.operations.len()
+            batch.operations.len()
         )));
     }
-    let read = asked
+    let parsed = batch
         .operations
         .into_iter()
         .enumerate()
-        .map(|(place, asking)| {
-            asking
-                .read()
+        .map(|(place, unparsed)| {
+            unparsed
+                .parse()
                 .map_err(|problem| problem.of(&format!("operations[{place}]")))
         });
-    read.collect()
+    parsed.collect()
 }
 
-impl Step<'_> {
-    fn read(self) -> Result<(String, Operation), Problem> {
+impl UnparsedOperation<'_> {
+    fn parse(self) -> Result<(String, BatchOperation), Problem> {
         Key::parse(self.key.as_bytes())?;
         let until = body::until(
             self.expires_at.as_deref(),
@@ -224,20 +226,22 @@ impl Step<'_> {
             (Op::Put, Some(raw)) => {
                 let value = body::value_of(raw.get())?;
                 Value::parse(&value)?;
-                Operation::Put(value, until)
+                BatchOperation::Put(value, until)
             }
             (Op::Put, None) => return Err(unfit("a put has no value: say which")),
             (_, Some(_)) => return Err(unfit("only a put takes a value")),
-            _ if until != Until::Moment(None) => return Err(unfit("only a put takes an expiry")),
-            (Op::Get, None) => Operation::Get,
-            (Op::Delete, None) => Operation::Delete,
+            _ if until != RequestedExpiry::Moment(None) => {
+                return Err(unfit("only a put takes an expiry"));
+            }
+            (Op::Get, None) => BatchOperation::Get,
+            (Op::Delete, None) => BatchOperation::Delete,
         };
         Ok((self.key.into_owned(), operation))
     }
 }
 
-impl Operation {
-    /// Returns the command that does it.
+impl BatchOperation {
+    /// Returns the name of its command.
     fn name(&self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -247,41 +251,41 @@ impl Operation {
     }
 }
 
-fn write(operations: Operations, told: Vec<Told>) -> Vec<u8> {
-    let mut answer = b"{\"results\":[".to_vec();
-    for (place, ((key, operation), told)) in operations.into_iter().zip(told).enumerate() {
+fn write(operations: Operations, replies: Vec<OwnedReply>) -> Vec<u8> {
+    let mut json = b"{\"results\":[".to_vec();
+    for (place, ((key, operation), reply)) in operations.into_iter().zip(replies).enumerate() {
         if place > 0 {
-            answer.push(b',');
+            json.push(b',');
         }
-        let ended = step_done(key, &operation, &told);
-        serde_json::to_writer(&mut answer, &ended).expect("plain fields are always JSON");
+        let result = result_of(key, &operation, &reply);
+        serde_json::to_writer(&mut json, &result).expect("plain fields are always JSON");
     }
-    answer.extend_from_slice(b"]}");
-    answer
+    json.extend_from_slice(b"]}");
+    json
 }
 
-/// Returns the result of an operation.
-fn step_done(key: String, operation: &Operation, told: &Told) -> StepDone {
-    let done = |status: StatusCode| StepDone {
+/// Makes the result of an operation from its reply.
+fn result_of(key: String, operation: &BatchOperation, reply: &OwnedReply) -> OperationResult {
+    let done = |status: StatusCode| OperationResult {
         key,
         status: status.as_u16(),
         etag: None,
         expires_at: None,
         value: None,
     };
-    match (operation, told) {
-        (_, Told::Found(found)) => {
+    match (operation, reply) {
+        (_, OwnedReply::Found(found)) => {
             let value = Value::parse(found.bytes()).expect("it was read from the store");
             let mut json = Vec::new();
             json::write_value(&mut json, value);
-            StepDone {
+            OperationResult {
                 etag: Some(etag(found.bytes())),
                 expires_at: Some(raw(expiry_json(found.expires_at()).into_bytes())),
                 value: Some(raw(json)),
                 ..done(StatusCode::OK)
             }
         }
-        (Operation::Put(value, _), Told::Stored(stored)) => StepDone {
+        (BatchOperation::Put(value, _), OwnedReply::Stored(stored)) => OperationResult {
             etag: Some(etag(value)),
             expires_at: Some(raw(expiry_json(stored.expires_at).into_bytes())),
             ..done(if stored.is_new {
@@ -290,7 +294,7 @@ fn step_done(key: String, operation: &Operation, told: &Told) -> StepDone {
                 StatusCode::OK
             })
         },
-        (Operation::Delete, Told::Number(1)) => done(StatusCode::NO_CONTENT),
+        (BatchOperation::Delete, OwnedReply::Number(1)) => done(StatusCode::NO_CONTENT),
         _ => done(StatusCode::NOT_FOUND),
     }
 }

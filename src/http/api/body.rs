@@ -1,7 +1,7 @@
-//! The bodies of `/api/v1/keys`: what is asked for, what is answered, and the schemas of both.
+//! Bodies of `/api/v1/keys`: requests and responses, and the schemas of both.
 //!
-//! In: JSON. Out: a value and its expiry, or what is wrong with it. Promises: a member that is not known is refused, not passed over;
-//! a moment that is taken is in the future, and one that there is.
+//! In: JSON. Out: a value and its expiry, or a problem that names the faulty member. Promises: an unknown member is refused, not
+//! ignored; an expiry that is accepted is in the future and at most [`EXPIRES_AT_MAX`].
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -15,81 +15,81 @@ use crate::http::compat::bodies::StoredValue;
 use crate::http::problem::Problem;
 use crate::model::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
 
-/// What a parser says may quote the body; this much of it is passed on.
+/// Maximum length of a parser's message in a response, as it may quote the body.
 const REASON_CHARS_MAX: usize = 300;
 
-/// When a pair ceases to be.
+/// Key and its expiry.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"key": "session:7", "expires_at": "2026-11-24T01:02:03.456Z"}))]
-pub struct Expiry {
-    /// The key.
+#[schema(as = Expiry, example = json!({"key": "session:7", "expires_at": "2026-11-24T01:02:03.456Z"}))]
+pub struct PairExpiry {
+    /// Key of the pair.
     pub key: String,
-    /// When it expires (RFC 3339, UTC); null: it stays.
+    /// Expiry of the pair (RFC 3339, UTC); null if it has none.
     #[schema(required)]
     pub expires_at: Option<String>,
 }
 
-/// A pair and when it ceases to be.
+/// Pair and its expiry.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "`pairs` writes it as it goes")]
-#[schema(example = json!({"key": "session:7", "value": "Ada", "expires_at": "2026-11-24T01:02:03.456Z"}))]
-pub struct Found {
+#[expect(dead_code, reason = "`responses` writes its JSON directly")]
+#[schema(as = Found, example = json!({"key": "session:7", "value": "Ada", "expires_at": "2026-11-24T01:02:03.456Z"}))]
+pub struct PairWithExpiry {
     key: String,
     value: StoredValue,
-    /// When it expires (RFC 3339, UTC); null: it stays.
+    /// Expiry of the pair (RFC 3339, UTC); null if it has none.
     #[schema(required)]
     expires_at: Option<String>,
 }
 
-/// A value to be stored, and at most one member that says when it expires; without one it stays.
+/// Value to store, and at most one member for its expiry; without one it does not expire.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"value": "Ada", "expires_in_ms": 1500}))]
 pub struct NewValue<'a> {
-    /// The value: text, or bytes in base64.
+    /// Value: text, or bytes in base64.
     #[serde(borrow)]
     #[schema(value_type = StoredValue)]
     value: &'a RawValue,
-    /// When it expires (RFC 3339); null: it stays.
+    /// Expiry of the pair (RFC 3339); null for none.
     #[serde(default)]
     expires_at: Option<String>,
-    /// In how many milliseconds it expires, from 1 on.
+    /// Time to live in milliseconds, at least 1.
     #[serde(default)]
     #[schema(nullable = false)]
     expires_in_ms: Option<u64>,
-    /// Whether it expires when the value before it would have.
+    /// True to keep the expiry of the value that is replaced.
     #[serde(default)]
     #[schema(required = false)]
     keep_expiry: bool,
 }
 
-/// When a pair is to cease to be: one of the two.
+/// Expiry to set: exactly one of the two members.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"expires_in_ms": 60_000}))]
 pub struct NewExpiry {
-    /// When it expires (RFC 3339); null: it stays.
+    /// Expiry of the pair (RFC 3339); null for none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
-    #[expect(clippy::option_option, reason = "null is given, and is not nothing")]
+    #[expect(clippy::option_option, reason = "null is not the same as absent")]
     expires_at: Option<Option<String>>,
-    /// In how many milliseconds it expires, from 1 on.
+    /// Time to live in milliseconds, at least 1.
     #[serde(default)]
     #[schema(nullable = false)]
     expires_in_ms: Option<u64>,
 }
 
-/// What becomes of a pair's expiry.
+/// Expiry of a pair after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// It ceases to be then, or never.
+pub enum RequestedExpiry {
+    /// The pair expires at this time, or never.
     Moment(Option<UnixMs>),
-    /// It stays as it is.
+    /// The pair keeps the expiry that it has.
     Kept,
 }
 
-impl Until {
-    /// Returns the options of SET that say so.
+impl RequestedExpiry {
+    /// Returns the options of SET for it.
     pub fn options(self) -> Vec<String> {
         match self {
             Self::Moment(None) => Vec::new(),
@@ -99,49 +99,55 @@ impl Until {
     }
 }
 
-/// Tells a member that is null from one that is not there.
+/// Distinguishes a member that is null from one that is absent.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
     T::deserialize(reader).map(Some)
 }
 
-/// The value that a body asks to store, and when it ceases to be.
+/// Parses the value and the expiry of the body of a PUT.
 ///
 /// # Errors
-/// What is wrong with the body.
-pub fn new_value(body: &Bytes) -> Result<(Vec<u8>, Until), Problem> {
-    let asked: NewValue<'_> = object(body)?;
+/// 400 if the body is not JSON; 422 if it has unknown, missing or conflicting members, a value of another type or an expiry that is
+/// not valid; 413 if the value is over its limit.
+pub fn new_value(body: &Bytes) -> Result<(Vec<u8>, RequestedExpiry), Problem> {
+    let new: NewValue<'_> = object(body)?;
     let until = until(
-        asked.expires_at.as_deref(),
-        asked.expires_in_ms,
-        asked.keep_expiry,
+        new.expires_at.as_deref(),
+        new.expires_in_ms,
+        new.keep_expiry,
     )?;
-    let value = value_of(asked.value.get())?;
+    let value = value_of(new.value.get())?;
     Value::parse(&value)?;
     Ok((value, until))
 }
 
-/// What becomes of a pair's expiry, from the members that say so.
+/// Parses the members that set the expiry of a new value.
 ///
 /// # Errors
-/// There is more than one of them, or it cannot be.
-pub fn until(at: Option<&str>, in_ms: Option<u64>, is_kept: bool) -> Result<Until, Problem> {
+/// 422 if there is more than one of them, or if the expiry is not a time, has passed or is after [`EXPIRES_AT_MAX`].
+pub fn until(
+    at: Option<&str>,
+    in_ms: Option<u64>,
+    is_kept: bool,
+) -> Result<RequestedExpiry, Problem> {
     match (at, in_ms, is_kept) {
-        (at, None, false) => Ok(Until::Moment(at.map(moment).transpose()?)),
-        (None, Some(ms), false) => Ok(Until::Moment(Some(moment_in(ms)?))),
-        (None, None, true) => Ok(Until::Kept),
+        (at, None, false) => Ok(RequestedExpiry::Moment(at.map(moment).transpose()?)),
+        (None, Some(ms), false) => Ok(RequestedExpiry::Moment(Some(moment_in(ms)?))),
+        (None, None, true) => Ok(RequestedExpiry::Kept),
         _ => Err(unfit(
             "there is more than one of expires_at, expires_in_ms and keep_expiry: send one of them",
         )),
     }
 }
 
-/// When a body asks a pair to cease to be, if ever.
+/// Parses the expiry in the body of a PATCH; none to remove the expiry of the pair.
 ///
 /// # Errors
-/// What is wrong with the body.
+/// 400 if the body is not JSON; 422 if it has not exactly one of the members, or if the expiry is not a time, has passed or is
+/// after [`EXPIRES_AT_MAX`].
 pub fn new_expiry(body: &Bytes) -> Result<Option<UnixMs>, Problem> {
-    let asked: NewExpiry = object(body)?;
-    match (asked.expires_at, asked.expires_in_ms) {
+    let new: NewExpiry = object(body)?;
+    match (new.expires_at, new.expires_in_ms) {
         (Some(at), None) => at.as_deref().map(moment).transpose(),
         (None, Some(ms)) => moment_in(ms).map(Some),
         _ => Err(unfit(
@@ -150,12 +156,13 @@ pub fn new_expiry(body: &Bytes) -> Result<Option<UnixMs>, Problem> {
     }
 }
 
-/// Reads an object. (For serde, an array of what its members are is one, too.)
+/// Parses a JSON object.
 ///
 /// # Errors
-/// It is no JSON, or not what is asked for.
+/// 400 if the body is not JSON; 422 if it is not an object or does not have the members of `T`.
 pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    let read = serde_json::from_slice(body).map_err(|error| unread(&error))?;
+    let read = serde_json::from_slice(body).map_err(|error| unparsable(&error))?;
+    // For serde, an array of the members' values would do for an object.
     if body.trim_ascii_start().starts_with(b"{") {
         Ok(read)
     } else {
@@ -163,20 +170,20 @@ pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     }
 }
 
-/// A value, from its JSON text.
+/// Parses a value from its JSON text.
 ///
 /// # Errors
-/// It is neither a string nor bytes in base64.
+/// 422 if it is neither a string nor bytes in base64.
 pub fn value_of(raw: &str) -> Result<Vec<u8>, Problem> {
-    /// Bytes, and nothing beside them: an expiry has members of its own here.
+    /// Bytes in base64, without the expiry that store.json keeps beside them: here it has members of its own.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Binary {
+    struct Base64Object {
         #[serde(rename = "$base64")]
         _base64: IgnoredAny,
     }
 
-    let is_binary = || object::<Binary>(raw.as_bytes()).is_ok();
+    let is_binary = || object::<Base64Object>(raw.as_bytes()).is_ok();
     if !raw.starts_with('"') && !is_binary() {
         return Err(unfit(
             "value is neither a JSON string nor an object {\"$base64\": \"...\"}: text stands in quotes",
@@ -216,13 +223,13 @@ fn check_far(member: &str, moment: UnixMs) -> Result<UnixMs, Problem> {
     Ok(moment)
 }
 
-/// That a body is JSON, but not what was asked for.
+/// Makes the problem of a body that is JSON, but not valid here: 422.
 pub fn unfit(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
-/// That a body is no JSON, or not what was asked for.
-fn unread(error: &serde_json::Error) -> Problem {
+/// Makes the problem of a body that serde cannot read: 400 if it is not JSON, 422 if it is.
+fn unparsable(error: &serde_json::Error) -> Problem {
     let reason = error.to_string();
     let reason = head(&reason);
     if error.is_data() {

@@ -1,6 +1,6 @@
-//! `GET /api/v1/commands`: the table of commands of the line protocol, for who helps people to type them.
+//! `GET /api/v1/commands`: the table of commands of the line protocol, for programs that complete or explain them.
 //!
-//! In: the table. Out: JSON. Promise: nothing is told that the table does not hold.
+//! In: the table. Out: JSON. Promise: the response holds nothing that the table does not.
 
 use axum::Json;
 use serde::Serialize;
@@ -10,19 +10,19 @@ use crate::command::{COMMANDS, Dialects};
 use crate::http::descriptions::OTHER_SITE;
 use crate::http::problem::Problem;
 
-/// A command.
+/// Row of the table of commands.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CommandRow {
-    /// The verb.
+    /// Name of the command.
     #[schema(example = "GET")]
     name: &'static str,
-    /// Its arguments, as people are shown them; empty if there are none.
+    /// Arguments, as HELP shows them; empty if there are none.
     #[schema(example = "<key>")]
     usage: &'static str,
-    /// What it does, in a sentence.
+    /// Description in one sentence.
     #[schema(example = "Read the value of a key.")]
     summary: &'static str,
-    /// Whether it changes pairs.
+    /// True if the command changes pairs.
     is_write: bool,
 }
 

@@ -1,53 +1,53 @@
-//! Conditions on what is stored: `If-Match` and `If-None-Match` (RFC 9110, section 13), and the ETags that they name.
+//! Conditional requests: `If-Match` and `If-None-Match` (RFC 9110, section 13), and the ETags that they name.
 //!
-//! In: headers, and values. Out: the ETag of a value, and whether a request may be done. Promises: an ETag is the same as long as
-//! its value is, after a restart too; a condition that cannot be read is refused, not passed over.
+//! In: headers, and values. Out: the ETag of a value, and the condition that does not hold, if any. Promises: an ETag is the same
+//! as long as its value is, also after a restart; a condition that cannot be parsed is refused, not ignored.
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::command::version_of;
 use crate::http::problem::Problem;
 
-/// The ETag of a value: its BLAKE3 hash, so that no two values have the same.
+/// Returns the ETag of a value: its BLAKE3 hash, so that no two values share one.
 pub fn etag(value: &[u8]) -> String {
     etag_of_version(&version_of(value))
 }
 
-/// Returns the ETag of a value with this version.
+/// Returns the ETag of a value that has this version.
 pub fn etag_of_version(version: &str) -> String {
     format!("\"{version}\"")
 }
 
-/// Under which conditions a request is done.
+/// Conditions of a request.
 #[derive(Debug)]
 pub struct Conditions {
-    /// What is there must be one of these.
+    /// ETags of which the stored value must have one.
     wanted: Option<Etags>,
-    /// What is there must be none of these.
+    /// ETags of which the stored value must have none.
     unwanted: Option<Etags>,
 }
 
-/// What a condition names.
+/// Argument of a condition.
 #[derive(Debug, PartialEq, Eq)]
 enum Etags {
-    /// Anything that is there.
+    /// `*`: every value.
     Any,
-    /// Values with these ETags.
+    /// The values with these ETags.
     These(Vec<Etag>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Etag {
-    /// The ETag, in its quotes.
+    /// The tag, quotes included.
     tag: String,
-    /// Whether it stands for what is about the same, and not for the same bytes.
+    /// True if it stands for equivalent values, and not for the same bytes only.
     is_weak: bool,
 }
 
 /// Conditions that do not depend on the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Simple {
-    /// There are none.
+pub enum ExistenceCondition {
+    /// No condition.
     None,
     /// The key must exist.
     Exists,
@@ -55,7 +55,7 @@ pub enum Simple {
     Missing,
 }
 
-/// Which condition does not hold.
+/// Condition that does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmet {
     /// `If-Match`.
@@ -65,40 +65,40 @@ pub enum Unmet {
 }
 
 impl Conditions {
-    /// The conditions of a request.
+    /// Parses the conditions of a request.
     ///
     /// # Errors
-    /// One of them cannot be read.
-    pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+    /// 400 if one of the headers is neither `*` nor a list of ETags.
+    pub fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
             wanted: etags(headers, &header::IF_MATCH)?,
             unwanted: etags(headers, &header::IF_NONE_MATCH)?,
         })
     }
 
-    /// Returns the conditions, if they ask for nothing but whether the key exists.
-    pub fn simple(&self) -> Option<Simple> {
+    /// Returns the conditions if they depend on nothing but whether the key exists.
+    pub fn existence(&self) -> Option<ExistenceCondition> {
         match (&self.wanted, &self.unwanted) {
-            (None, None) => Some(Simple::None),
-            (Some(Etags::Any), None) => Some(Simple::Exists),
-            (None, Some(Etags::Any)) => Some(Simple::Missing),
+            (None, None) => Some(ExistenceCondition::None),
+            (Some(Etags::Any), None) => Some(ExistenceCondition::Exists),
+            (None, Some(Etags::Any)) => Some(ExistenceCondition::Missing),
             _ => None,
         }
     }
 
-    /// Whether they hold for what is there, if something is: its ETag, or any other text unless they name ETags.
+    /// Checks the conditions against the ETag of the stored value; `None` if the key does not exist.
     ///
     /// # Errors
-    /// The first that does not hold.
-    pub fn check(&self, there: Option<&str>) -> Result<(), Unmet> {
-        let names = |etags: &Etags, takes_weak| match (etags, there) {
+    /// The first condition that does not hold.
+    pub fn check(&self, stored: Option<&str>) -> Result<(), Unmet> {
+        let names = |etags: &Etags, takes_weak| match (etags, stored) {
             (_, None) => false,
             (Etags::Any, Some(_)) => true,
-            (Etags::These(etags), Some(there)) => etags
+            (Etags::These(etags), Some(stored)) => etags
                 .iter()
-                .any(|etag| etag.tag == there && (takes_weak || !etag.is_weak)),
+                .any(|etag| etag.tag == stored && (takes_weak || !etag.is_weak)),
         };
-        // If-Match asks for the same bytes; for If-None-Match about the same will do.
+        // RFC 9110: If-Match compares strongly (the same bytes), If-None-Match weakly.
         if self.wanted.as_ref().is_some_and(|it| !names(it, false)) {
             return Err(Unmet::Match);
         }
@@ -125,7 +125,7 @@ impl From<Unmet> for Problem {
     }
 }
 
-/// What all headers of this name together name, if there are any.
+/// Parses all headers of this name as one list; `None` if there are none.
 fn etags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Etags>, Problem> {
     let values = headers.get_all(name).into_iter();
     let Ok(texts) = values
@@ -158,7 +158,7 @@ fn parse(text: &str) -> Option<Etags> {
     let mut etags = Vec::new();
     let mut rest = text;
     loop {
-        // A list may have empty places.
+        // RFC 9110, section 5.6.1: a list may have empty elements.
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() {
             return (!etags.is_empty()).then_some(Etags::These(etags));

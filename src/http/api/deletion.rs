@@ -1,4 +1,6 @@
-//! `GET /api/v1/count`, `DELETE /api/v1/keys`: all keys with a prefix, counted or deleted.
+//! `GET /api/v1/count`, `DELETE /api/v1/keys`: counting and deletion of all keys with a prefix.
+//!
+//! In: a prefix. Out: the number of keys that were counted or deleted.
 
 use std::sync::Arc;
 
@@ -15,45 +17,45 @@ use crate::http::door::Door;
 use crate::http::input;
 use crate::http::problem::Problem;
 
-/// Which keys are counted.
+/// Query of `GET /api/v1/count`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Counting {
-    /// Only those that begin with this.
+pub struct CountQuery {
+    /// Prefix of the keys to count; empty for all keys.
     #[serde(default)]
     #[param(required = false, example = "user:")]
     prefix: String,
 }
 
-/// Which keys are deleted.
+/// Query of `DELETE /api/v1/keys`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Deleting {
-    /// Those that begin with this. It is not empty: `DELETE /clear` deletes every key.
+pub struct DeletePrefixQuery {
+    /// Prefix of the keys to delete. It must not be empty: `DELETE /clear` deletes every key.
     #[param(example = "session:")]
     prefix: String,
 }
 
-/// How many keys there are.
+/// Number of keys with the prefix.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Counted {
-    /// How many.
+    /// Number of keys.
     #[schema(example = 10)]
     keys: u64,
 }
 
-/// How many keys have been deleted.
+/// Number of keys that were deleted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deleted {
-    /// How many.
+    /// Number of deleted keys.
     #[schema(example = 10)]
     deleted: u64,
 }
 
 /// Count keys.
 ///
-/// With a prefix all keys are looked at, which takes about a tenth of a microsecond for each.
-#[utoipa::path(get, path = "/api/v1/count", tag = "Keys", params(Counting),
+/// With a prefix, all keys are scanned, at about 0.1 us per key.
+#[utoipa::path(get, path = "/api/v1/count", tag = "Keys", params(CountQuery),
     responses(
         (status = 200, description = "How many there are.", body = Counted),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -64,18 +66,18 @@ pub struct Deleted {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn count(
     State(service): State<Arc<Service>>,
-    asked: Result<Query<Counting>, QueryRejection>,
+    query: Result<Query<CountQuery>, QueryRejection>,
 ) -> Result<Json<Counted>, Problem> {
-    let Counting { prefix } = input::query(asked)?;
+    let CountQuery { prefix } = input::query(query)?;
     let mut door = Door::new(&service);
-    let keys = door.ask("COUNT", &[prefix.as_bytes()]).await?.number();
+    let keys = door.execute("COUNT", &[prefix.as_bytes()]).await?.number();
     Ok(Json(Counted { keys }))
 }
 
 /// Delete all keys with a prefix.
 ///
-/// `GET /api/v1/count` says how many they are. Some are deleted at a time; keys that come meanwhile may stay.
-#[utoipa::path(delete, path = "/api/v1/keys", operation_id = "delete_prefix", tag = "Keys", params(Deleting),
+/// `GET /api/v1/count` returns their number beforehand. Keys are deleted in groups; keys that are stored meanwhile may remain.
+#[utoipa::path(delete, path = "/api/v1/keys", operation_id = "delete_prefix", tag = "Keys", params(DeletePrefixQuery),
     responses(
         (status = 200, description = "Deleted.", body = Deleted),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -86,14 +88,17 @@ pub async fn count(
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
     State(service): State<Arc<Service>>,
-    asked: Result<Query<Deleting>, QueryRejection>,
+    query: Result<Query<DeletePrefixQuery>, QueryRejection>,
 ) -> Result<Json<Deleted>, Problem> {
-    let Deleting { prefix } = input::query(asked)?;
+    let DeletePrefixQuery { prefix } = input::query(query)?;
     if prefix.is_empty() {
         let reason = "every key begins with an empty prefix; DELETE /clear deletes every key";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let mut door = Door::new(&service);
-    let deleted = door.ask("DELPREFIX", &[prefix.as_bytes()]).await?.number();
+    let deleted = door
+        .execute("DELPREFIX", &[prefix.as_bytes()])
+        .await?
+        .number();
     Ok(Json(Deleted { deleted }))
 }

@@ -1,6 +1,7 @@
-//! `GET /api/v1/export`: all pairs as a file, in a form that can be imported.
+//! `GET /api/v1/export`: all pairs as a file that can be imported.
 //!
-//! In: a prefix. Out: one JSON object as store.json is, expiry included, streamed as fast as it is read.
+//! In: a prefix. Out: one JSON object in the format of store.json, expiry included. Promise: it is streamed as fast as the client
+//! reads.
 
 use std::sync::Arc;
 
@@ -18,11 +19,11 @@ use crate::http::door::Door;
 use crate::http::problem::Problem;
 use crate::http::{input, responses};
 
-/// What is exported.
+/// Query of `GET /api/v1/export`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Asked {
-    /// Only pairs whose key begins with this.
+pub struct ExportQuery {
+    /// Prefix of the keys to export; empty for all pairs.
     #[serde(default)]
     #[param(required = false, example = "user:")]
     prefix: String,
@@ -30,9 +31,9 @@ pub struct Asked {
 
 /// Export pairs.
 ///
-/// One JSON object as store.json is, a pair to a line. Unlike `GET /all` it has when pairs expire: such a value reads
+/// One JSON object in the format of store.json, one pair per line. Unlike `GET /all` it includes expiry: such a value reads
 /// `{"$text": "...", "$expires_at": "..."}`.
-#[utoipa::path(get, path = "/api/v1/export", tag = "Keys", params(Asked),
+#[utoipa::path(get, path = "/api/v1/export", tag = "Keys", params(ExportQuery),
     responses(
         (status = 200, description = "The pairs.", body = HashMap<String, StoredValue>,
             example = json!({"config:mode": "production",
@@ -45,11 +46,11 @@ pub struct Asked {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn export(
     State(service): State<Arc<Service>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Asked { prefix } = input::query(asked)?;
+    let ExportQuery { prefix } = input::query(query)?;
     let mut door = Door::new(&service);
-    let stream = door.open("ALL", &[prefix.as_bytes()])?;
+    let stream = door.open_stream("ALL", &[prefix.as_bytes()])?;
     let mut response = responses::export(door, stream);
     let name = HeaderValue::from_static("attachment; filename=\"pykv.json\"");
     response

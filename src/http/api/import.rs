@@ -1,7 +1,7 @@
-//! `POST /api/v1/import`: pairs of a file, stored as they come.
+//! `POST /api/v1/import`: pairs of a file, stored while it is received.
 //!
-//! In: a JSON object as store.json is, or as an older PyKV wrote it, gzipped or not. Out: the number of pairs stored. Promises: it takes
-//! a bounded memory, however long the file is; for a broken file the number of pairs stored before is told.
+//! In: a JSON object in the format of store.json or of an older PyKV, gzipped or not. Out: the number of pairs stored. Promises:
+//! memory is bounded, however long the file is; for a broken file, the error states the number of pairs stored before it.
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -28,30 +28,30 @@ use crate::model::{Key, Value, now_ms};
 use crate::protocol::ErrorReply;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
-/// The most imports at one time: each keeps a thread, which waits for its sender.
+/// Maximum number of concurrent imports, as each occupies a thread that waits for its client.
 pub const IMPORTS_MAX: usize = 8;
-/// What is read of a file at a time.
+/// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 << 10;
-/// How many pairs are stored before it is waited until they are safe.
-const STORED_AT_A_TIME: u64 = 1_000;
+/// Number of pairs stored between two waits for durability.
+const PAIRS_PER_FLUSH: u64 = 1_000;
 
-static ROOM: Semaphore = Semaphore::const_new(IMPORTS_MAX);
+static RUNNING: Semaphore = Semaphore::const_new(IMPORTS_MAX);
 
-/// What has become of a file.
+/// Result of an import.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Imported {
-    /// How many pairs were stored; where one has come twice, the last one stays.
+    /// Number of pairs stored. Of a key that occurs more than once, the last value remains.
     #[schema(example = 10)]
     stored: u64,
-    /// How many were left out, as they would have ceased to be before now.
+    /// Number of pairs skipped because they had expired.
     #[schema(example = 0)]
     expired: u64,
 }
 
 /// Import pairs.
 ///
-/// The body is one JSON object as `GET /api/v1/export` writes it, or `GET /all`, or an older PyKV; it may be gzipped. It may be of any
-/// length: pairs are stored as they come, each for itself, in the place of what their keys had.
+/// The body is one JSON object in the form of `GET /api/v1/export`, of `GET /all` or of an older PyKV; it may be gzipped and of any
+/// length. Pairs are stored one by one while it is received, and replace the values of their keys.
 #[utoipa::path(post, path = "/api/v1/import", tag = "Keys",
     request_body(content = HashMap<String, StoredValue>, content_type = "application/json"),
     responses(
@@ -64,12 +64,12 @@ pub async fn import(
     State(service): State<Arc<Service>>,
     body: Body,
 ) -> Result<Json<Imported>, Problem> {
-    let _place = ROOM.try_acquire().map_err(|_| {
+    let _permit = RUNNING.try_acquire().map_err(|_| {
         let reason = format!("{IMPORTS_MAX} imports are going on; try again once one has ended");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
     service.engine()?;
-    // A server that stops does not wait for the rest of a file.
+    // A shutdown must not wait for the rest of a file.
     let stopping = service.setup.shutdown.clone().cancelled_owned();
     let chunks = body.into_data_stream().take_until(stopping);
     let chunks = chunks.map_err(io::Error::other);
@@ -84,11 +84,11 @@ pub async fn import(
         .map(Json)
 }
 
-/// Pairs on their way into the store.
+/// Import in progress.
 struct Import {
     door: Door,
     done: Imported,
-    /// Why no more are stored.
+    /// Error reply that has ended the import.
     refusal: Option<ErrorReply>,
 }
 
@@ -106,7 +106,7 @@ impl Import {
 
     fn read(&mut self, body: impl Read) -> io::Result<()> {
         let taken = AtomicU64::new(0);
-        let text = Limited {
+        let text = PairLimitReader {
             inner: gzip::text_of(body)?,
             taken: &taken,
         };
@@ -133,15 +133,15 @@ impl Import {
     fn set(&mut self, key: Key<'_>, value: Value<'_>) -> Result<(), ErrorReply> {
         let pair = [key.as_bytes(), value.bytes()];
         match value.expires_at() {
-            None => self.door.tell("SET", &pair)?,
+            None => self.door.execute_deferred("SET", &pair)?,
             Some(at) => {
                 let at = at.to_string();
                 let words = [pair[0], pair[1], b"PXAT", at.as_bytes()];
-                self.door.tell("SET", &words)?;
+                self.door.execute_deferred("SET", &words)?;
             }
         }
         self.done.stored += 1;
-        if self.done.stored.is_multiple_of(STORED_AT_A_TIME) {
+        if self.done.stored.is_multiple_of(PAIRS_PER_FLUSH) {
             self.flush()?;
         }
         Ok(())
@@ -166,14 +166,14 @@ impl Import {
     }
 }
 
-/// Text of which no pair may be longer than any pair that can be stored: a pair is read into memory.
-struct Limited<'a, R> {
+/// Reader that fails once a single pair is longer than any that can be stored, as a pair is read into memory whole.
+struct PairLimitReader<'a, R> {
     inner: R,
-    /// How much has been read since the last pair.
+    /// Number of bytes read since the end of the last pair.
     taken: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Limited<'_, R> {
+impl<R: Read> Read for PairLimitReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         let taken = self.taken.fetch_add(count as u64, Relaxed);

@@ -1,7 +1,7 @@
-//! `/api/v1/keys/{key}`: a pair with its expiry, and changes under conditions.
+//! `/api/v1/keys/{key}`: a pair with its expiry, and conditional changes.
 //!
-//! In: HTTP. Out: JSON, and ETags. Promises: value and expiry are those of one moment; a change is made under its conditions in one
-//! atomic step, so that of two clients that change what both have read, one does; hashing a long value delays no other request.
+//! In: HTTP. Out: JSON, and ETags. Promises: value and expiry are read at the same moment; a condition and its change are one atomic
+//! step, so that of two clients that change the same version, only one succeeds; hashing a long value delays no other request.
 
 use std::sync::Arc;
 
@@ -10,31 +10,31 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::body::{self, Expiry, Found, NewExpiry, NewValue};
-use super::condition::{Conditions, Simple, Unmet, etag, etag_of_version};
+use super::body::{self, NewExpiry, NewValue, PairExpiry, PairWithExpiry};
+use super::condition::{Conditions, ExistenceCondition, Unmet, etag, etag_of_version};
 use super::offload::offload;
 use crate::codec::json;
 use crate::command::{Service, Status};
 use crate::http::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
-use crate::http::door::{Answer, Command, Door, FoundValue, Told};
+use crate::http::door::{CommandWords, Door, FoundValue, OwnedReply};
 use crate::http::input::PathKey;
 use crate::http::problem::Problem;
 use crate::http::{input, responses};
 use crate::model::{Key, UnixMs};
 
-/// What 412 says.
+/// Description of 412.
 const UNMET: &str = "A condition does not hold. Nothing was changed.";
-/// What 422 says of a request without a body.
+/// Description of 422 for a request without a body.
 const NO_KEY: &str = "The key is not UTF-8.";
-/// What `If-Match` means.
+/// Description of `If-Match`.
 const IF_MATCH: &str = "Only if the value has one of these ETags; `*`: only if there is one.";
-/// What `If-None-Match` means.
+/// Description of `If-None-Match`.
 const IF_NONE_MATCH: &str =
     "Only if the value has none of these ETags; `*`: only if there is none.";
 
 /// Read a pair and its expiry.
 ///
-/// The ETag is that of the value: it changes whenever the value does, and only then. A long value is streamed.
+/// The ETag changes whenever the value does, and only then. A long value is streamed.
 #[utoipa::path(get, path = "/api/v1/keys/{key}", operation_id = "get_pair", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
@@ -43,7 +43,7 @@ const IF_NONE_MATCH: &str =
             example = "\"9b71d224...\""),
         ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
     responses(
-        (status = 200, description = "The pair.", body = Found,
+        (status = 200, description = "The pair.", body = PairWithExpiry,
             headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 304, description = "The value is the one that the client has."),
         (status = 400, description = "A condition cannot be read.", body = Problem, content_type = "application/problem+json"),
@@ -57,10 +57,10 @@ pub async fn get(
     PathKey(key): PathKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let conditions = Conditions::read(&headers)?;
+    let conditions = Conditions::parse(&headers)?;
     let mut door = Door::for_bodies(&service);
-    let answer = door.ask("GET", &[&key]).await?;
-    let Told::Found(value) = answer.first() else {
+    let result = door.execute("GET", &[&key]).await?;
+    let OwnedReply::Found(value) = result.first() else {
         return Err(no_such_key());
     };
     let (value, etag) = with_etag(value).await;
@@ -71,12 +71,12 @@ pub async fn get(
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, header_of(&etag));
-    // A cache that keeps it must ask whether it is still so.
+    // A cache may keep it, and must revalidate it before each use.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
-/// Returns a value and its ETag.
+/// Returns the value and its ETag; the hash of a long value is computed on another thread.
 async fn with_etag(value: FoundValue) -> (FoundValue, String) {
     offload(value.bytes().len(), move || {
         let etag = etag(value.bytes());
@@ -87,8 +87,8 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
 
 /// Store a value under a key.
 ///
-/// The body says when it expires: `expires_at`, `expires_in_ms`, or `keep_expiry`; else it stays. With `If-Match` and the ETag of
-/// what was read, it is stored only if nobody has changed the value since.
+/// The body may set the expiry: `expires_at`, `expires_in_ms` or `keep_expiry`; without one the pair does not expire. With `If-Match`
+/// and the ETag of an earlier read, the value is stored only if it has not changed since.
 #[utoipa::path(put, path = "/api/v1/keys/{key}", operation_id = "put_pair", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
@@ -98,9 +98,9 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
     request_body(content = NewValue<'static>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored in the place of another value, and as safe as the server's `--durability` says.",
-            body = Expiry, headers(("ETag" = String, description = "The ETag of the value."))),
+            body = PairExpiry, headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 201, description = "Stored where there was no such key.",
-            body = Expiry, headers(("ETag" = String, description = "The ETag of the value."))),
+            body = PairExpiry, headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 400, description = "The body is not JSON or has not arrived whole, or a condition cannot be read.",
             body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -116,26 +116,26 @@ pub async fn put(
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let body = input::body(request).await?;
-    let (_, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
-    let asked = offload(body.len(), move || {
+    let (_, conditions) = (Key::parse(&key)?, Conditions::parse(&headers)?);
+    let parsed = offload(body.len(), move || {
         let (value, until) = body::new_value(&body)?;
         let etag = etag(&value);
         Ok::<_, Problem>((value, until, etag))
     });
-    let (value, until, etag) = asked.await?;
+    let (value, until, etag) = parsed.await?;
     let mut words = vec![&*key, &*value];
     let until = until.options();
     words.extend(until.iter().map(String::as_bytes));
     let mut door = Door::for_bodies(&service);
-    let told = match conditions.simple() {
-        Some(Simple::None) => door.ask("SET", &words).await?.first(),
-        Some(Simple::Exists) => {
+    let reply = match conditions.existence() {
+        Some(ExistenceCondition::None) => door.execute("SET", &words).await?.first(),
+        Some(ExistenceCondition::Exists) => {
             words.push(b"XX");
-            door.ask("SET", &words).await?.first()
+            door.execute("SET", &words).await?.first()
         }
-        Some(Simple::Missing) => {
+        Some(ExistenceCondition::Missing) => {
             words.push(b"NX");
-            door.ask("SET", &words).await?.first()
+            door.execute("SET", &words).await?.first()
         }
         None => {
             change_if(
@@ -148,8 +148,8 @@ pub async fn put(
             .await?
         }
     };
-    match told {
-        Told::Stored(stored) => {
+    match reply {
+        OwnedReply::Stored(stored) => {
             let status = if stored.is_new {
                 StatusCode::CREATED
             } else {
@@ -158,14 +158,14 @@ pub async fn put(
             let etag = [(header::ETAG, header_of(&etag))];
             Ok((status, etag, expiry_of(&key, stored.expires_at)).into_response())
         }
-        _ if conditions.simple() == Some(Simple::Exists) => Err(Unmet::Match.into()),
+        _ if conditions.existence() == Some(ExistenceCondition::Exists) => Err(Unmet::Match.into()),
         _ => Err(Unmet::NoneMatch.into()),
     }
 }
 
-/// Set when a key expires.
+/// Set the expiry of a key.
 ///
-/// The value stays as it is, and so does its ETag.
+/// The value does not change, nor does its ETag.
 #[utoipa::path(patch, path = "/api/v1/keys/{key}", operation_id = "set_expiry", tag = "Keys",
     params(
         ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
@@ -173,7 +173,7 @@ pub async fn put(
         ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
     request_body(content = NewExpiry, content_type = "application/json"),
     responses(
-        (status = 200, description = "Set, and as safe as the server's `--durability` says.", body = Expiry),
+        (status = 200, description = "Set, and as safe as the server's `--durability` says.", body = PairExpiry),
         (status = 400, description = "The body is not JSON or has not arrived whole, or a condition cannot be read.",
             body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
@@ -190,7 +190,7 @@ pub async fn patch(
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let body = input::body(request).await?;
-    let (_, conditions) = (Key::parse(&key)?, Conditions::read(&headers)?);
+    let (_, conditions) = (Key::parse(&key)?, Conditions::parse(&headers)?);
     let expires_at = offload(body.len(), move || body::new_expiry(&body)).await?;
     let moment = expires_at.map(|at| at.to_string());
     let words = [Some(&*key), moment.as_ref().map(String::as_bytes)];
@@ -219,22 +219,25 @@ pub async fn delete(
     PathKey(key): PathKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let conditions = Conditions::read(&headers)?;
+    let conditions = Conditions::parse(&headers)?;
     change(&service, &key, &conditions, ("DEL", &[&key])).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Changes a key that must exist, under conditions.
+/// Executes a change of a key that must exist, under conditions.
+///
+/// # Errors
+/// 404 if the key does not exist, 412 if a condition does not hold, or the error reply of the command.
 async fn change(
     service: &Arc<Service>,
     key: &[u8],
     conditions: &Conditions,
-    command: Command<'_>,
+    command: CommandWords<'_>,
 ) -> Result<(), Problem> {
     let mut door = Door::for_bodies(service);
-    if conditions.simple() == Some(Simple::None) {
-        let answer = door.ask(command.0, command.1).await?;
-        return match answer.status {
+    if conditions.existence() == Some(ExistenceCondition::None) {
+        let result = door.execute(command.0, command.1).await?;
+        return match result.status {
             Status::NotFound => Err(no_such_key()),
             _ => Ok(()),
         };
@@ -243,40 +246,43 @@ async fn change(
     Ok(())
 }
 
-/// The way on where the key of a conditional change does not exist.
+/// Behaviour of a conditional change when its key does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnMissing {
-    /// The conditions decide.
+    /// Apply the conditions.
     Create,
-    /// It cannot be changed, whatever the conditions are (RFC 9110, section 13.2.1).
+    /// Return 404, whatever the conditions are (RFC 9110, section 13.2.1).
     Refuse,
 }
 
-/// Executes a command if the conditions hold for the value of a key; returns its reply. The key is watched while its version is
-/// found and compared, which takes a while for a long value: if it has changed meanwhile, all of it begins again.
+/// Executes a command if the conditions hold for the value of a key; returns its reply. The key is watched (optimistic locking)
+/// while its version is computed and compared, which takes time for a long value; after a concurrent change, it is tried again.
+///
+/// # Errors
+/// 404 if the key does not exist and `on_missing` refuses that, 412 if a condition does not hold, or the error reply of a command.
 async fn change_if(
     door: &mut Door,
     key: &[u8],
     conditions: &Conditions,
     on_missing: OnMissing,
-    (name, words): Command<'_>,
-) -> Result<Told, Problem> {
+    (name, words): CommandWords<'_>,
+) -> Result<OwnedReply, Problem> {
     loop {
-        door.ask("WATCH", &[key]).await?;
-        let etag = match door.ask("VERSION", &[key]).await?.first() {
-            Told::Bytes(version) => Some(etag_of_version(&String::from_utf8_lossy(&version))),
+        door.execute("WATCH", &[key]).await?;
+        let etag = match door.execute("VERSION", &[key]).await?.first() {
+            OwnedReply::Bytes(version) => Some(etag_of_version(&String::from_utf8_lossy(&version))),
             _ => None,
         };
         if on_missing == OnMissing::Refuse && etag.is_none() {
             return Err(no_such_key());
         }
         conditions.check(etag.as_deref())?;
-        door.ask("MULTI", &[]).await?;
-        door.ask(name, words).await?;
-        let Answer { told, .. } = door.ask("EXEC", &[]).await?;
-        let mut told = told.into_iter();
-        if let Some(Told::Array) = told.next() {
-            return Ok(told.next().expect("one command has one reply"));
+        door.execute("MULTI", &[]).await?;
+        door.execute(name, words).await?;
+        let executed = door.execute("EXEC", &[]).await?;
+        let mut replies = executed.replies.into_iter();
+        if let Some(OwnedReply::Array) = replies.next() {
+            return Ok(replies.next().expect("one command has one reply"));
         }
     }
 }
@@ -289,8 +295,8 @@ fn header_of(etag: &str) -> HeaderValue {
     HeaderValue::from_str(etag).expect("digits and quotes")
 }
 
-fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Json<Expiry> {
-    Json(Expiry {
+fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Json<PairExpiry> {
+    Json(PairExpiry {
         key: String::from_utf8_lossy(key).into_owned(),
         expires_at: expires_at.map(json::time),
     })

@@ -1,7 +1,7 @@
-//! The API under `/api/v1`: keys with expiry and conditions, batches, listings, transfers.
+//! The API below `/api/v1`: keys with expiry and conditions, batches, listings, export and import.
 //!
-//! In: HTTP. Out: JSON; problems as RFC 9457 has them. Each endpoint builds the requests of commands and makes a response of their
-//! replies.
+//! In: HTTP. Out: JSON; errors as problem documents (RFC 9457). Each endpoint builds the requests of commands and turns their
+//! replies into a response.
 
 pub mod batch;
 pub mod body;

@@ -1,7 +1,7 @@
-//! `GET /api/v1/namespaces`: what keys begin with up to the next colon, and how many keys each has.
+//! `GET /api/v1/namespaces`: the parts of keys up to the next colon, and the number of keys of each.
 //!
-//! In: a prefix. Out: the namespaces below it. Promises: however often it is asked, all keys are looked at one after the other
-//! only now and then, with others having their turn in between; how old the answer is, is told.
+//! In: a prefix. Out: the namespaces below it. Promises: however frequent the requests, a scan of all keys is cached and takes a
+//! small share of the time; it holds no lock for long; the response has the time of the scan.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -18,46 +18,48 @@ use utoipa::{IntoParams, ToSchema};
 use crate::codec::json;
 use crate::command::Service;
 use crate::http::descriptions::{LOADING, OTHER_SITE};
-use crate::http::door::{Door, Told};
+use crate::http::door::{Door, OwnedReply};
 use crate::http::input;
 use crate::http::problem::Problem;
 use crate::model::{UnixMs, now_ms};
 
-/// A count is good for at least so long,
-const GOOD_FOR: Duration = Duration::from_secs(1);
-/// and so many times as long as it has taken: counting takes a small share of the time, however many keys there are.
-const GOOD_FOR_TIMES: u32 = 20;
-/// Of how many prefixes counts are kept.
+/// Minimum time for which a count is fresh.
+const FRESH_MIN: Duration = Duration::from_secs(1);
+/// Time for which a count is fresh, as a multiple of the duration of its scan: the scans of a prefix take at most 5% of the time,
+/// however many keys there are.
+const FRESH_SCAN_TIMES: u32 = 20;
+/// Maximum number of prefixes whose counts are cached.
 const PREFIXES_MAX: usize = 64;
 
-/// What is asked for.
+/// Query of `GET /api/v1/namespaces`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Asked {
-    /// The namespaces below this one; all, if there is none.
+pub struct NamespacesQuery {
+    /// Prefix of the namespaces to list; empty for those of the top level.
     #[serde(default)]
     #[param(required = false, example = "user:")]
     prefix: String,
-    /// Only so many, the largest first; all of them by name, if it is not said.
+    /// Maximum number of namespaces, the largest first; absent for all of them, by name.
     #[serde(default)]
     #[param(required = false, example = 8)]
     limit: Option<usize>,
 }
 
-/// The namespaces below a prefix.
+/// Namespaces below a prefix.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Listed {
-    /// Those that were asked for.
+#[schema(as = Listed)]
+pub struct NamespaceList {
+    /// Namespaces, at most `limit` of them.
     namespaces: Vec<Namespace>,
-    /// How many there are.
+    /// Number of namespaces below the prefix.
     #[schema(example = 1)]
     namespaces_total: usize,
-    /// Keys below the prefix, in namespaces or not.
+    /// Number of keys with the prefix, in namespaces or not.
     #[schema(example = 10)]
     keys: u64,
-    /// Keys below the prefix that are in no namespace there.
+    /// Number of keys with the prefix that are in no namespace there.
     others: u64,
-    /// When they were counted (RFC 3339).
+    /// Time of the count (RFC 3339).
     #[schema(example = "2026-11-25T12:00:00.000Z")]
     counted_at: String,
     #[serde(skip)]
@@ -66,30 +68,30 @@ pub struct Listed {
     took: Duration,
 }
 
-/// A namespace.
+/// Namespace and its number of keys.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct Namespace {
-    /// What its keys begin with, the colon included.
+    /// Prefix of its keys, the colon included.
     #[schema(example = "user:")]
     name: String,
-    /// How many they are.
+    /// Number of its keys.
     #[schema(example = 4)]
     keys: u64,
 }
 
-/// Counts that are kept. One is made at a time.
+/// Cache of counts, by prefix. One scan runs at a time.
 #[derive(Debug, Default)]
-pub struct Counts {
-    by_prefix: Mutex<HashMap<String, Arc<Listed>>>,
-    counting: Arc<tokio::sync::Mutex<()>>,
+pub struct NamespaceCounts {
+    by_prefix: Mutex<HashMap<String, Arc<NamespaceList>>>,
+    scanning: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// List namespaces.
 ///
-/// They are counted now and then, not each time: `counted_at` says when.
-#[utoipa::path(get, path = "/api/v1/namespaces", operation_id = "list_namespaces", tag = "Keys", params(Asked),
+/// Counts are cached for a while: `counted_at` is the time of the scan.
+#[utoipa::path(get, path = "/api/v1/namespaces", operation_id = "list_namespaces", tag = "Keys", params(NamespacesQuery),
     responses(
-        (status = 200, description = "The namespaces.", body = Listed),
+        (status = 200, description = "The namespaces.", body = NamespaceList),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "There are more than 100,000.", body = Problem,
             content_type = "application/problem+json"),
@@ -98,10 +100,10 @@ pub struct Counts {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(
     State(service): State<Arc<Service>>,
-    Extension(counts): Extension<Arc<Counts>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Extension(counts): Extension<Arc<NamespaceCounts>>,
+    query: Result<Query<NamespacesQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Asked { prefix, limit } = input::query(asked)?;
+    let NamespacesQuery { prefix, limit } = input::query(query)?;
     let counted = counts.below(&service, prefix).await?;
     Ok(match limit {
         Some(limit) => Json(counted.largest(limit)).into_response(),
@@ -109,37 +111,40 @@ pub async fn list(
     })
 }
 
-impl Counts {
-    /// The namespaces below a prefix: as they were counted last, if that is good; else as they are counted now. While they are, who
-    /// has seen an older count is shown that.
+impl NamespaceCounts {
+    /// Returns the namespaces below a prefix: from the cache if they are there, else from a scan. A cached count that is no longer
+    /// fresh is returned as well, and refreshed in the background.
+    ///
+    /// # Errors
+    /// 413 if there are too many namespaces or the prefix is over the limit of a key; 503 while the data is being loaded.
     async fn below(
         self: &Arc<Self>,
         service: &Arc<Service>,
         prefix: String,
-    ) -> Result<Arc<Listed>, Problem> {
-        let kept = self.kept(&prefix);
-        if let Some(kept) = kept {
-            if !kept.is_good()
-                && let Ok(turn) = Arc::clone(&self.counting).try_lock_owned()
+    ) -> Result<Arc<NamespaceList>, Problem> {
+        let cached = self.cached(&prefix);
+        if let Some(cached) = cached {
+            if !cached.is_fresh()
+                && let Ok(permit) = Arc::clone(&self.scanning).try_lock_owned()
             {
                 let (counts, service) = (Arc::clone(self), Arc::clone(service));
                 tokio::spawn(async move {
-                    // Too many by now: the next who asks finds that out.
+                    // An error, such as too many namespaces, removes the cached count: the next request reports it.
                     let _ = counts.count(&service, prefix).await;
-                    drop(turn);
+                    drop(permit);
                 });
             }
-            return Ok(kept);
+            return Ok(cached);
         }
-        let _turn = self.counting.lock().await;
-        // By whoever had the turn before.
-        match self.kept(&prefix) {
-            Some(kept) => Ok(kept),
+        let _permit = self.scanning.lock().await;
+        // Another request may have counted them meanwhile.
+        match self.cached(&prefix) {
+            Some(cached) => Ok(cached),
             None => self.count(service, prefix).await,
         }
     }
 
-    fn kept(&self, prefix: &str) -> Option<Arc<Listed>> {
+    fn cached(&self, prefix: &str) -> Option<Arc<NamespaceList>> {
         let by_prefix = self
             .by_prefix
             .lock()
@@ -147,7 +152,11 @@ impl Counts {
         by_prefix.get(prefix).map(Arc::clone)
     }
 
-    async fn count(&self, service: &Arc<Service>, prefix: String) -> Result<Arc<Listed>, Problem> {
+    async fn count(
+        &self,
+        service: &Arc<Service>,
+        prefix: String,
+    ) -> Result<Arc<NamespaceList>, Problem> {
         let counted = count(service, &prefix).await.map(Arc::new);
         let mut by_prefix = self
             .by_prefix
@@ -156,7 +165,7 @@ impl Counts {
         match &counted {
             Ok(counted) => {
                 if by_prefix.len() >= PREFIXES_MAX {
-                    by_prefix.retain(|_, kept| kept.is_good());
+                    by_prefix.retain(|_, cached| cached.is_fresh());
                 }
                 if by_prefix.len() >= PREFIXES_MAX {
                     by_prefix.clear();
@@ -169,10 +178,10 @@ impl Counts {
     }
 }
 
-impl Listed {
+impl NamespaceList {
     fn largest(&self, limit: usize) -> Self {
         let mut namespaces = self.namespaces.iter().collect::<Vec<_>>();
-        // Those of one size stay in the order of their names.
+        // The sort is stable: namespaces of the same size stay in the order of their names.
         namespaces.sort_by_key(|namespace| Reverse(namespace.keys));
         namespaces.truncate(limit);
         Self {
@@ -182,29 +191,32 @@ impl Listed {
         }
     }
 
-    fn is_good(&self) -> bool {
-        self.began.elapsed() < GOOD_FOR.max(self.took * GOOD_FOR_TIMES)
+    fn is_fresh(&self) -> bool {
+        self.began.elapsed() < FRESH_MIN.max(self.took * FRESH_SCAN_TIMES)
     }
 }
 
-/// Counts the namespaces below a prefix.
-async fn count(service: &Arc<Service>, prefix: &str) -> Result<Listed, Problem> {
+/// Counts the namespaces below a prefix, by a scan of all keys.
+///
+/// # Errors
+/// The error reply of NAMESPACES.
+async fn count(service: &Arc<Service>, prefix: &str) -> Result<NamespaceList, Problem> {
     let began = Instant::now();
     let counted_at: UnixMs = now_ms();
     let mut door = Door::new(service);
-    let answer = door.ask("NAMESPACES", &[prefix.as_bytes()]).await?;
+    let result = door.execute("NAMESPACES", &[prefix.as_bytes()]).await?;
     let (mut namespaces, mut keys, mut others) = (Vec::new(), 0, 0);
-    for told in answer.told {
-        match told {
-            Told::Namespace(name, count) => {
+    for reply in result.replies {
+        match reply {
+            OwnedReply::Namespace(name, count) => {
                 keys += count;
                 namespaces.push(Namespace { name, keys: count });
             }
-            Told::Others(count) => others = count,
+            OwnedReply::Others(count) => others = count,
             _ => unreachable!("NAMESPACES answers with namespaces and their end"),
         }
     }
-    Ok(Listed {
+    Ok(NamespaceList {
         namespaces_total: namespaces.len(),
         keys: keys + others,
         namespaces,

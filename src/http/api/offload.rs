@@ -1,14 +1,16 @@
-//! Work that takes as long as its input is: long inputs are worked on beside the threads that serve other requests.
+//! CPU-bound work on inputs of any length: long inputs must not delay the other requests of a thread of the runtime.
+//!
+//! In: the work and the length of its input. Out: its result.
 
-/// The longest input, in bytes, that is worked on at once.
-const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+/// Maximum length of an input, in bytes, that is processed on the calling thread.
+const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Does work on so many bytes, on a thread of its own if they are many.
+/// Executes work on an input of `bytes` bytes, on a blocking thread if that is over [`INLINE_BYTES_MAX`].
 pub async fn offload<R: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> R + Send + 'static,
 ) -> R {
-    if bytes <= AT_ONCE_BYTES_MAX {
+    if bytes <= INLINE_BYTES_MAX {
         return work();
     }
     let done = tokio::task::spawn_blocking(work).await;

@@ -1,4 +1,4 @@
-//! `GET /api/v1/stats`: the server's figures.
+//! `GET /api/v1/stats`: the server's figures, as JSON.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::http::problem::Problem;
 
 /// Read the server's figures.
 ///
-/// The same as STATS on the text port: numbers, words, and null for what is not known yet.
+/// The same as STATS on the text port: numbers, text, and null for a figure that is not known yet.
 #[utoipa::path(get, path = "/api/v1/stats", operation_id = "api_stats", tag = "Server",
     responses(
         (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,

@@ -1,6 +1,6 @@
-//! The bodies of the shim, as JSON and as the schemas of its documentation: what is documented is what is sent.
+//! Bodies of the older API, as JSON and as the schemas of its documentation: one type for both, so that they agree.
 //!
-//! In: what a route has to say. Out: JSON, its members in the older program's order.
+//! In: the result of a handler. Out: a JSON response, its members in the older program's order.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -9,19 +9,19 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-/// What has been done.
+/// Success message.
 #[derive(Serialize, ToSchema)]
 pub struct Message {
     message: &'static str,
 }
 
-/// Why it has not been done.
+/// Error message.
 #[derive(Serialize, ToSchema)]
 pub struct Detail {
     detail: String,
 }
 
-/// There is no such key; said twice, for those who read the one or the other.
+/// Error of a missing key, in two members, as clients of the older program read either.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"error": "Key not found", "detail": "Key not found"}))]
 pub struct NotFound {
@@ -29,7 +29,7 @@ pub struct NotFound {
     detail: &'static str,
 }
 
-/// What is wrong with the fields of a request.
+/// Errors in the fields of a request.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"detail": [
     {"type": "missing", "loc": ["query", "value"], "msg": "Field required", "input": null}
@@ -38,66 +38,67 @@ pub struct Invalid {
     detail: Vec<InvalidField>,
 }
 
-/// What is wrong with one field.
+/// Error in one field.
 #[derive(Serialize, ToSchema)]
 pub struct InvalidField {
-    /// What kind of fault it is, in one word.
+    /// Kind of the error, in one word.
     pub r#type: &'static str,
-    /// Where it is: `query` or `body`, then the field's name.
+    /// Location of the field: `query` or `body`, then its name.
     pub loc: Vec<&'static str>,
-    /// What is wrong, for people.
+    /// Message for people.
     pub msg: &'static str,
-    /// What was given instead; null if it was nothing, or is too long to be shown.
+    /// Input received; null if there was none, or if it is too long to be shown.
     #[schema(value_type = serde_json::Value)]
     pub input: Box<RawValue>,
-    /// What the parser said.
+    /// Message of the parser, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub ctx: Option<Context>,
 }
 
-/// What a parser said.
+/// Message of a parser.
 #[derive(Serialize, ToSchema)]
 pub struct Context {
-    /// Why, and where.
+    /// Reason and position.
     pub error: String,
 }
 
-/// Whether all is well; if not, why.
+/// Health of the server.
 #[derive(Serialize, ToSchema)]
-pub struct Health {
-    /// `ok`, `loading` or `failing`.
+#[schema(as = Health)]
+pub struct HealthReport {
+    /// Status: `ok`, `loading` or `failing`.
     pub status: &'static str,
-    /// One sentence for each thing that is not well.
+    /// Reasons for a status other than `ok`, one sentence each.
     pub reasons: Vec<String>,
 }
 
-/// A key and its value, to be stored.
+/// Key and value to store.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "`input` reads it from JSON field by field")]
-#[schema(example = json!({"key": "user:101:name", "value": "Alice Johnson"}))]
-pub struct Pair {
+#[expect(dead_code, reason = "`input` parses it field by field")]
+#[schema(as = Pair, example = json!({"key": "user:101:name", "value": "Alice Johnson"}))]
+pub struct PairToStore {
     key: String,
     value: String,
 }
 
-/// A key and its value, as stored.
+/// Key and stored value.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "`pairs` writes it as it goes")]
+#[expect(dead_code, reason = "`responses` writes its JSON directly")]
 #[schema(example = json!({"key": "user:101:name", "value": "Alice Johnson"}))]
 pub struct Stored {
     key: String,
     value: StoredValue,
 }
 
-/// A value: text as a string; bytes that are not UTF-8 as an object that holds them in base64.
+/// Value: text as a string, bytes that are not UTF-8 as an object with their base64 form.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "`pairs` writes it as it goes")]
+#[expect(dead_code, reason = "`responses` writes its JSON directly")]
 #[serde(untagged)]
 pub enum StoredValue {
-    /// Text.
+    /// UTF-8 text.
     Text(String),
-    /// Bytes.
+    /// Bytes that are not UTF-8.
     Binary(Binary),
 }
 
@@ -105,29 +106,29 @@ pub enum StoredValue {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"$base64": "AP8="}))]
 pub struct Binary {
-    /// The bytes in base64 (RFC 4648, section 4).
+    /// Bytes in base64 (RFC 4648, section 4).
     #[schema(rename = "$base64")]
     base64: String,
 }
 
-/// A refusal in the form that the older program gives it.
+/// Makes an error response in the older program's form.
 pub fn detail(status: StatusCode, text: impl Into<String>) -> Response {
     let detail = text.into();
     (status, Json(Detail { detail })).into_response()
 }
 
-/// What has been done, in the form that the older program gives it.
+/// Makes a success response in the older program's form.
 pub fn message(message: &'static str) -> Response {
     Json(Message { message }).into_response()
 }
 
-/// There is no such key to read.
+/// Makes the 404 response for a key that does not exist.
 pub fn not_found() -> Response {
     let (error, detail) = ("Key not found", "Key not found");
     (StatusCode::NOT_FOUND, Json(NotFound { error, detail })).into_response()
 }
 
-/// What is wrong with the fields of a request.
+/// Makes the 422 response for errors in the fields of a request.
 pub fn invalid(detail: Vec<InvalidField>) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(Invalid { detail })).into_response()
 }

@@ -1,8 +1,8 @@
 //! The API of the older `PyKV` program, for its dashboard and its clients.
 //!
-//! In: HTTP. Out: the older program's bodies, to the byte. Deliberate differences: `POST /put` takes a JSON body, too; a missing key is
-//! a 404; a key may hold any character, slashes included; `GET /all` is streamed; text that is not UTF-8 is refused, not
-//! mended.
+//! In: HTTP. Out: the older program's bodies, byte for byte. Deliberate differences: `POST /put` also accepts a JSON body; a missing
+//! key is a 404; a key may contain any character, slashes included; `GET /all` is streamed; text that is not UTF-8 is refused,
+//! not replaced.
 
 pub mod bodies;
 
@@ -14,17 +14,17 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use super::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
-use super::door::{Answer, Door, Told};
+use super::door::{CommandResult, Door, OwnedReply};
 use super::figures::figures;
 use super::input::{self, PathKey};
 use super::responses;
 use crate::command::{Service, Status};
-use bodies::{Detail, Invalid, Message, NotFound, Pair, Stored, StoredValue};
+use bodies::{Detail, Invalid, Message, NotFound, PairToStore, Stored, StoredValue};
 use bodies::{detail, message};
 
 /// Store a value under a key.
 ///
-/// Key and value stand in the query. A pair that is too long for a URL may come as a JSON object instead, without a query:
+/// Key and value are in the query. A pair that is too long for a URL may be sent as a JSON object instead, without a query:
 /// `{"key": "...", "value": "..."}`.
 #[utoipa::path(post, path = "/put", tag = "Pairs",
     params(
@@ -32,7 +32,7 @@ use bodies::{detail, message};
             example = "user:101:name"),
         ("value" = String, Query, description = "The value: any text up to 64 MiB, the empty one included. The last one counts.",
             example = "Alice Johnson")),
-    request_body(content = Option<Pair>, content_type = "application/json",
+    request_body(content = Option<PairToStore>, content_type = "application/json",
         description = "The pair, or what the query does not have of it; ignored where the query has both."),
     responses(
         (status = 200, description = "Stored, and as safe as the server's `--durability` says.", body = Message,
@@ -52,10 +52,10 @@ pub(super) async fn put(State(service): State<Arc<Service>>, request: Request) -
         Ok(pair) => pair,
         Err(faults) => return bodies::invalid(faults),
     };
-    // It may be long, and has been copied.
+    // The pair has been copied from it, and it may be long.
     drop(body);
     let words = [key.as_bytes(), value.as_bytes()];
-    match Door::new(&service).ask("PUT", &words).await {
+    match Door::new(&service).execute("PUT", &words).await {
         Ok(_) => message("Key stored successfully"),
         Err(refused) => refused.into_older(),
     }
@@ -77,11 +77,11 @@ pub(super) async fn get_key(
     PathKey(key): PathKey,
 ) -> Response {
     match Door::new(&service)
-        .ask("GET", &[&key])
+        .execute("GET", &[&key])
         .await
-        .map(Answer::first)
+        .map(CommandResult::first)
     {
-        Ok(Told::Found(value)) => responses::pair(&String::from_utf8_lossy(&key), value),
+        Ok(OwnedReply::Found(value)) => responses::pair(&String::from_utf8_lossy(&key), value),
         Ok(_) => bodies::not_found(),
         Err(refused) => refused.into_older(),
     }
@@ -102,8 +102,8 @@ pub(super) async fn delete_key(
     State(service): State<Arc<Service>>,
     PathKey(key): PathKey,
 ) -> Response {
-    match Door::new(&service).ask("DEL", &[&key]).await {
-        Ok(answer) if answer.status == Status::NotFound => {
+    match Door::new(&service).execute("DEL", &[&key]).await {
+        Ok(result) if result.status == Status::NotFound => {
             detail(StatusCode::NOT_FOUND, "Key not found")
         }
         Ok(_) => message("Key deleted successfully"),
@@ -113,7 +113,7 @@ pub(super) async fn delete_key(
 
 /// Read all pairs.
 ///
-/// They come as one JSON object, in no order, and are streamed: the answer may be as long as the store.
+/// The response is one JSON object, in no order. It is streamed, as it may be as long as the store.
 #[utoipa::path(get, path = "/all", tag = "Pairs",
     responses(
         (status = 200, description = "All pairs.", body = HashMap<String, StoredValue>,
@@ -122,7 +122,7 @@ pub(super) async fn delete_key(
         (status = 503, description = LOADING, body = Detail)))]
 pub(super) async fn all(State(service): State<Arc<Service>>) -> Response {
     let mut door = Door::new(&service);
-    match door.open("ALL", &[]) {
+    match door.open_stream("ALL", &[]) {
         Ok(stream) => responses::all(door, stream),
         Err(refused) => refused.into_older(),
     }
@@ -136,7 +136,7 @@ pub(super) async fn all(State(service): State<Arc<Service>>) -> Response {
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = UNSAFE, body = Detail)))]
 pub(super) async fn clear(State(service): State<Arc<Service>>) -> Response {
-    match Door::new(&service).ask("CLEAR", &[]).await {
+    match Door::new(&service).execute("CLEAR", &[]).await {
         Ok(_) => message("Store cleared successfully"),
         Err(refused) => refused.into_older(),
     }
@@ -144,7 +144,7 @@ pub(super) async fn clear(State(service): State<Arc<Service>>) -> Response {
 
 /// Read the server's figures.
 ///
-/// The same as STATS on the text port: numbers, words, and null for what is not known yet.
+/// The same as STATS on the text port: numbers, text, and null for a figure that is not known yet.
 #[utoipa::path(get, path = "/stats", tag = "Server",
     responses(
         (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,

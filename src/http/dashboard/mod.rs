@@ -1,7 +1,7 @@
-//! `GET /`: the dashboard, from inside the binary.
+//! `GET /`: the dashboard, embedded in the binary.
 //!
-//! In: nothing but a path. Out: a page and what it needs. Promises: nothing is loaded from anywhere else, and no script but these
-//! runs, whatever the store holds.
+//! In: a path. Out: the page, its styles and its scripts. Promises: nothing is loaded from another server, and no other script is
+//! executed, whatever the store holds.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use axum::routing::get;
 use crate::command::Service;
 use crate::http::problem::Problem;
 
-/// What the page may load, and who may show it.
+/// Content security policy: the page loads nothing from other servers, and no page may embed it.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -22,10 +22,10 @@ const PAGE: &str = include_str!("index.html");
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// A file: its name, its type, its text.
-type File = (&'static str, &'static str, &'static str);
+/// Name, content type and text of a file.
+type Asset = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 15] = [
+const ASSETS: [Asset; 15] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -47,15 +47,15 @@ const FILES: [File; 15] = [
     ("data.js", SCRIPT, include_str!("data.js")),
 ];
 
-/// The routes of the dashboard.
+/// Returns the routes of the dashboard.
 pub fn router() -> Router<Arc<Service>> {
     Router::new()
         .route("/", get(async || respond("text/html; charset=utf-8", PAGE)))
-        .route("/dashboard/{file}", get(file))
+        .route("/dashboard/{file}", get(asset))
 }
 
-async fn file(Path(name): Path<String>, uri: Uri) -> Response {
-    match FILES.iter().find(|(file, ..)| *file == name) {
+async fn asset(Path(name): Path<String>, uri: Uri) -> Response {
+    match ASSETS.iter().find(|(file, ..)| *file == name) {
         Some((_, content_type, text)) => respond(content_type, text),
         None => Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri),
     }
@@ -67,7 +67,7 @@ fn respond(content_type: &'static str, text: &'static str) -> Response {
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // Another version of the server has other files.
+        // Another version of the server has other files under the same names.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()

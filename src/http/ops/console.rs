@@ -1,8 +1,8 @@
-//! `GET /api/v1/console`: the line protocol for a browser, which can open no socket but a WebSocket (RFC 6455).
+//! `GET /api/v1/console`: the line protocol over a WebSocket (RFC 6455), the only socket that a browser can open.
 //!
-//! In: messages of text, each of one or more lines. Out: replies, in messages of bytes as they come. Promises: it is a client like
-//! those of the text port, with the browser's address, so that all of protocol.md holds here; a browser that does not read is
-//! not read from.
+//! In: text messages, each of one or more lines. Out: replies, in binary messages. Promises: the console is a client like those of
+//! the text port, with the browser's address, so that all of protocol.md holds here; a browser that does not read is not read
+//! from.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use tokio::sync::mpsc;
 
 use crate::command::Service;
 use crate::http::descriptions::OTHER_SITE;
-use crate::http::listener::Limited;
+use crate::http::listener::LimitedListener;
 use crate::http::problem::Problem;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 use crate::server::connection;
 use crate::server::transport::{self, Peer};
 
-/// How often a silent browser is shown that the server is there; a connection on which nothing moves is ended.
+/// Interval of pings to the browser, as the listener closes an idle connection.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// Speak the line protocol.
 ///
-/// A WebSocket that is a client of the text port: it takes lines as text, and answers with bytes as they come.
+/// A WebSocket with the line protocol of the text port: requests are text messages, replies are binary messages.
 #[utoipa::path(get, path = "/api/v1/console", tag = "Server",
     responses(
         (status = 101, description = "From now on it is a WebSocket."),
@@ -57,22 +57,25 @@ pub async fn console(
     Ok(upgrade.on_upgrade(move |browser| async move {
         let (transport, peer) = transport::channel();
         tokio::spawn(connection::serve(transport, addresses, service));
-        // One of the two has gone: there is nobody to be told.
-        let _ = carry(browser, peer).await;
+        // An error means that one side has closed: nobody is left to report it to.
+        let _ = forward(browser, peer).await;
     }))
 }
 
-/// Carries lines and replies until one of the two goes.
-async fn carry(browser: WebSocket, peer: Peer) -> Result<(), axum::Error> {
+/// Forwards lines and replies until one of the two sides closes.
+///
+/// # Errors
+/// A failure of the WebSocket, or a connection that takes no more requests.
+async fn forward(browser: WebSocket, peer: Peer) -> Result<(), axum::Error> {
     let (replies, lines) = browser.split();
-    // Side by side: no line is read while replies are not.
+    // Both channels are bounded: while the browser reads no replies, its lines are not read.
     tokio::select! {
-        ended = carry_lines(lines, peer.requests) => ended,
-        ended = carry_replies(peer.replies, replies) => ended,
+        ended = forward_lines(lines, peer.requests) => ended,
+        ended = forward_replies(peer.replies, replies) => ended,
     }
 }
 
-async fn carry_lines(
+async fn forward_lines(
     mut lines: SplitStream<WebSocket>,
     requests: mpsc::Sender<Bytes>,
 ) -> Result<(), axum::Error> {
@@ -89,7 +92,7 @@ async fn carry_lines(
     Ok(())
 }
 
-async fn carry_replies(
+async fn forward_replies(
     mut replies: mpsc::Receiver<Bytes>,
     mut browser: SplitSink<WebSocket, Message>,
 ) -> Result<(), axum::Error> {
@@ -105,12 +108,12 @@ async fn carry_replies(
     }
 }
 
-/// The address of a client of HTTP.
+/// Address of an HTTP client.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientAddress(SocketAddr);
 
-impl Connected<IncomingStream<'_, Limited>> for ClientAddress {
-    fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
+impl Connected<IncomingStream<'_, LimitedListener>> for ClientAddress {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
         Self(*stream.remote_addr())
     }
 }

@@ -1,4 +1,6 @@
-//! `GET /health`, `/health/live`, `/health/ready`: for whoever supervises the server.
+//! `GET /health`, `/health/live`, `/health/ready`: health checks for a supervisor of the server.
+//!
+//! In: the state of the data and of the disk. Out: a status, and the reasons if it is not `ok`.
 
 use std::sync::Arc;
 
@@ -9,17 +11,17 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::command::Service;
 use crate::engine::Engine;
-use crate::http::compat::bodies::{Detail, Health};
+use crate::http::compat::bodies::{Detail, HealthReport};
 use crate::http::descriptions::OTHER_SITE;
 
-/// Ask whether the server can do all that it promises; if not, why.
+/// Check the health of the server.
 ///
-/// While a server that has just been started is loading its data, its status is `loading`, and the reason says how far it is.
+/// While a server loads its data after a start, the status is `loading`, and the reason states the progress.
 #[utoipa::path(get, path = "/health", tag = "Server",
     responses(
-        (status = 200, description = "All is well.", body = Health, example = json!({"status": "ok", "reasons": []})),
+        (status = 200, description = "All is well.", body = HealthReport, example = json!({"status": "ok", "reasons": []})),
         (status = 403, description = OTHER_SITE, body = Detail),
-        (status = 503, description = "Something is not: the data is still being loaded, or the disk fails.", body = Health,
+        (status = 503, description = "Something is not: the data is still being loaded, or the disk fails.", body = HealthReport,
             examples(
                 ("loading" = (value = json!({"status": "loading", "reasons":
                     ["loading the data: 42% of store.json and the journals has been read; try again in a moment"]}))),
@@ -35,25 +37,24 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (code, Json(Health { status, reasons })).into_response()
+    (code, Json(HealthReport { status, reasons })).into_response()
 }
 
-/// Ask whether the server runs at all.
+/// Check that the server runs.
 ///
-/// For whoever starts it again if it does not. Whether it can do all that it promises says `/health`, which is also
-/// `/health/ready`.
+/// For a supervisor that restarts it if not. `/health`, which is also `/health/ready`, checks its data and its disk as well.
 #[utoipa::path(get, path = "/health/live", tag = "Server",
     responses(
-        (status = 200, description = "It runs.", body = Health, example = json!({"status": "ok", "reasons": []})),
+        (status = 200, description = "It runs.", body = HealthReport, example = json!({"status": "ok", "reasons": []})),
         (status = 403, description = OTHER_SITE, body = Detail)))]
-pub async fn live() -> Json<Health> {
-    Json(Health {
+pub async fn live() -> Json<HealthReport> {
+    Json(HealthReport {
         status: "ok",
         reasons: Vec::new(),
     })
 }
 
-/// The status of a server that has its data, and one sentence for each thing that is not well.
+/// Returns the status of a server that has loaded its data, and the reasons if it is not `ok`, one sentence each.
 fn health_of(engine: &Engine) -> (&'static str, Vec<String>) {
     let disk = engine.disk();
     let late = disk.late();

@@ -1,7 +1,7 @@
 //! `GET /api/v1/live` and `GET /api/v1/operations`: figures once a second and recent requests, as server-sent events.
 //!
-//! In: samples of the figures, the recent requests. Out: events, encoded once for all watchers. Promises: while nobody watches, no
-//! work is done; a slow watcher skips events, and reads how many; the server never waits for a watcher.
+//! In: samples of the figures, the recent requests. Out: events, encoded once for all watchers. Promises: without watchers, no work
+//! is done; a slow watcher skips events, and receives their number; the server never waits for a watcher.
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,17 +30,17 @@ use crate::metrics::recent_requests::{self, RECENT_REQUESTS_MAX};
 use crate::model::{UnixMs, now_ms};
 use crate::protocol::Figure;
 
-/// Maximum number of watchers at one time, as each may hold a connection for ever.
+/// Maximum number of concurrent watchers, as each may hold a connection for ever.
 pub const WATCHERS_MAX: usize = 100;
 /// Interval between two events of operations.
 const TICK: Duration = Duration::from_millis(250);
-/// Ticks between two events of figures.
+/// Number of ticks between two events of figures.
 const TICKS_PER_SECOND: u32 = 4;
-/// Events that are kept for a slow watcher.
+/// Number of events buffered for a slow watcher.
 const EVENTS_KEPT: usize = 32;
-/// Time for which operations are noted after a request for the latest ones.
-const NOTED_FOR: Duration = Duration::from_secs(10);
-/// Longest time that the first request for the latest operations waits for one.
+/// Time for which operations are recorded after a request for the latest ones.
+const RECORDED_FOR: Duration = Duration::from_secs(10);
+/// Maximum time that the first request for the latest operations waits for one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Schema of the event `figures`: the rows of the table that show in the live feed.
@@ -97,20 +97,20 @@ fn schema_of(spec: &FigureSpec) -> ObjectBuilder {
         .description(Some(format!("{}{scope}", spec.help)))
 }
 
-/// A type, or null: a figure that is not known.
+/// Returns a type that may be null, for a figure that is not known yet.
 fn nullable(kind: Type) -> SchemaType {
     SchemaType::from_iter([kind, Type::Null])
 }
 
-/// A request that has been executed.
+/// Executed request.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct Operation {
-    /// Time of its end, in milliseconds since 1970.
+    /// Completion time, in milliseconds since 1970.
     time_ms: UnixMs,
     /// Name of the command.
     #[schema(example = "GET")]
     command: &'static str,
-    /// First key, cut off after 120 characters; null if the request names none.
+    /// First key, truncated to 120 characters; null if the request has none.
     key: Option<String>,
     /// `OK`, `NOT_FOUND`, or the code of the error.
     #[schema(example = "OK")]
@@ -144,25 +144,25 @@ pub struct SomeOperations {
 pub struct RecentOperations {
     /// At most 100, the latest last.
     operations: Vec<Operation>,
-    /// Start of the noting, in milliseconds since 1970.
+    /// Start of the recording, in milliseconds since 1970.
     since_ms: UnixMs,
-    /// Number of operations since then that are not among them.
+    /// Number of operations since then that are not in the list.
     skipped: u64,
 }
 
 /// Source of the events, shared by all watchers.
 #[derive(Debug)]
 pub struct Feed {
-    events: broadcast::Sender<Told>,
-    state: Mutex<Making>,
+    events: broadcast::Sender<EncodedEvent>,
+    state: Mutex<FeedState>,
 }
 
-/// State of the task that makes the events.
+/// State of the task that produces the events.
 #[derive(Debug, Default)]
-struct Making {
+struct FeedState {
     /// True while the task runs.
     is_running: bool,
-    /// End of the time for which the task runs without watchers.
+    /// Time until which the task runs without watchers.
     wanted_until: Option<Instant>,
     recent: VecDeque<Operation>,
     since: UnixMs,
@@ -171,8 +171,8 @@ struct Making {
 
 const OPERATIONS: &str = "operations";
 
-/// Name and data of an event.
-type Told = (&'static str, Arc<str>);
+/// Name and data of an event, encoded once for all watchers.
+type EncodedEvent = (&'static str, Arc<str>);
 
 impl Default for Feed {
     fn default() -> Self {
@@ -185,8 +185,8 @@ impl Default for Feed {
 
 /// Watch the server.
 ///
-/// Server-sent events: `figures` each second; `operations`, four times a second while there are any; `skipped` with a number, in the
-/// place of so many events that were not read in time.
+/// Server-sent events: `figures` once a second; `operations`, up to four times a second, if there are any; `skipped` with the number
+/// of events that the client did not read in time.
 #[utoipa::path(get, path = "/api/v1/live", operation_id = "watch", tag = "Server",
     responses(
         (status = 200, description = "Events, until the client goes or the server stops.", body = String,
@@ -223,8 +223,8 @@ pub async fn live(
 
 /// Read the latest operations.
 ///
-/// They are noted while somebody watches, and for ten seconds after each of these requests; so the first of them waits for up to a
-/// second for something to be done. Of each quarter of a second a hundred are noted, and the others counted.
+/// Operations are recorded while there are watchers, and for ten seconds after each of these requests; the first request therefore
+/// waits for up to a second for an operation. At most a hundred per quarter of a second are recorded, further ones only counted.
 #[utoipa::path(get, path = "/api/v1/operations", tag = "Server",
     responses(
         (status = 200, description = "The latest operations.", body = RecentOperations),
@@ -253,18 +253,18 @@ pub async fn operations(
 }
 
 impl Feed {
-    fn state(&self) -> MutexGuard<'_, Making> {
+    fn state(&self) -> MutexGuard<'_, FeedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Subscribes to the events.
     ///
     /// # Errors
-    /// 503, if there are too many watchers already.
+    /// 503 if there are [`WATCHERS_MAX`] watchers already.
     fn watch(
         self: &Arc<Self>,
         service: &Arc<Service>,
-    ) -> Result<broadcast::Receiver<Told>, Problem> {
+    ) -> Result<broadcast::Receiver<EncodedEvent>, Problem> {
         let mut state = self.state();
         if self.events.receiver_count() >= WATCHERS_MAX {
             let reason = format!("there are {WATCHERS_MAX} who watch already; try again later");
@@ -278,12 +278,12 @@ impl Feed {
     /// Keeps the task running for the next request for the latest operations. Returns true if it was not running.
     fn want(self: &Arc<Self>, service: &Arc<Service>) -> bool {
         let mut state = self.state();
-        state.wanted_until = Some(Instant::now() + NOTED_FOR);
+        state.wanted_until = Some(Instant::now() + RECORDED_FOR);
         self.start(&mut state, service)
     }
 
     /// Starts the task, unless it runs. Returns true if it did not.
-    fn start(self: &Arc<Self>, state: &mut Making, service: &Arc<Service>) -> bool {
+    fn start(self: &Arc<Self>, state: &mut FeedState, service: &Arc<Service>) -> bool {
         if state.is_running {
             return false;
         }
@@ -293,7 +293,7 @@ impl Feed {
         true
     }
 
-    /// Returns true if nobody watches any more; then the task has to end.
+    /// Returns true if no watcher is left and no request wants the operations: the task has to end.
     fn has_ended(&self) -> bool {
         let mut state = self.state();
         let is_wanted = state
@@ -301,18 +301,18 @@ impl Feed {
             .is_some_and(|until| until > Instant::now());
         let has_ended = !is_wanted && self.events.receiver_count() == 0;
         if has_ended {
-            *state = Making::default();
+            *state = FeedState::default();
         }
         has_ended
     }
 
     /// Keeps operations for later requests for the latest ones.
-    fn keep(&self, told: &SomeOperations) {
+    fn keep(&self, tick: &SomeOperations) {
         let mut state = self.state();
-        state.recent.extend(told.operations.iter().cloned());
+        state.recent.extend(tick.operations.iter().cloned());
         let excess = state.recent.len().saturating_sub(RECENT_REQUESTS_MAX);
         state.recent.drain(..excess);
-        state.skipped += told.skipped + excess as u64;
+        state.skipped += tick.skipped + excess as u64;
     }
 
     async fn run(self: Arc<Self>, service: Arc<Service>) {
@@ -326,29 +326,29 @@ impl Feed {
             }
             let (operations, skipped) = service.recent_requests.take();
             if !operations.is_empty() {
-                let told = SomeOperations {
+                let executed = SomeOperations {
                     operations: operations.into_iter().map(Operation::from).collect(),
                     skipped,
                 };
-                self.keep(&told);
-                self.tell(OPERATIONS, &told);
+                self.keep(&executed);
+                self.send(OPERATIONS, &executed);
             }
             if tick == 0 {
                 let now = Sample::of(&service);
-                self.tell("figures", &figures(&before, &now));
+                self.send("figures", &figures(&before, &now));
                 before = now;
             }
         }
     }
 
-    fn tell(&self, name: &'static str, what: &impl Serialize) {
-        let data = serde_json::to_string(what).expect("plain fields are always JSON");
-        // An error means that the last watcher has gone.
+    fn send(&self, name: &'static str, event: &impl Serialize) {
+        let data = serde_json::to_string(event).expect("plain fields are always JSON");
+        // An error means that there is no watcher.
         let _ = self.events.send((name, data.into()));
     }
 }
 
-/// Renders the figures of now, and how counters have grown since an earlier sample.
+/// Renders the figures of a sample; counters as rates since an earlier sample.
 fn figures(before: &Sample, now: &Sample) -> Map<String, Json> {
     let seconds = (now.at - before.at).as_secs_f64().max(1e-3);
     let mut figures = Map::new();
@@ -365,7 +365,7 @@ fn figures(before: &Sample, now: &Sample) -> Map<String, Json> {
             None => figures.insert(path.to_owned(), shown),
         };
     }
-    // While the data is being loaded, nothing is known of the disk.
+    // While the data is being loaded, the figures of the disk are unknown: the object as a whole is null then.
     for figure in figures.values_mut() {
         let fields = figure.as_object().filter(|fields| !fields.is_empty());
         if fields.is_some_and(|fields| fields.values().all(Json::is_null)) {
@@ -375,7 +375,8 @@ fn figures(before: &Sample, now: &Sample) -> Map<String, Json> {
     figures
 }
 
-/// Renders one figure: a counter as its growth per second, a share and a quantile as those of what came since, all else as it is.
+/// Renders one figure: a counter as its rate per second, a share and a quantile over the requests since the earlier sample, any other
+/// kind as its value.
 fn since(kind: Kind, then: Option<&FigureValue>, now: Option<&FigureValue>, seconds: f64) -> Json {
     let rate = |then: u64, now: u64| real(now.saturating_sub(then)) / seconds;
     match (kind, then, now) {

@@ -1,7 +1,7 @@
-//! `GET /metrics`: the server's figures for Prometheus.
+//! `GET /metrics`: the server's figures, for Prometheus.
 //!
-//! In: a sample of the figures. Out: text, one family after the other. Promises: names and units are by Prometheus's conventions; a
-//! figure that is not known is left out.
+//! In: a sample of the figures. Out: text, one metric family after the other. Promises: names and units follow the conventions of
+//! Prometheus; a figure that is not known is left out.
 //! Sources: <https://prometheus.io/docs/instrumenting/exposition_formats/>, <https://prometheus.io/docs/practices/naming/>.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::protocol::Figure;
 
 /// Read the server's figures, for Prometheus.
 ///
-/// Also while the data is being loaded: then `pykv_loading` is 1, and there are no figures of the data.
+/// Available also while the data is being loaded: `pykv_loading` is 1 then, and figures of the data are missing.
 #[utoipa::path(get, path = "/metrics", tag = "Server",
     responses(
         (status = 200, description = "Figures in Prometheus's text format.", body = String, content_type = "text/plain",
@@ -48,7 +48,7 @@ pub async fn metrics(State(service): State<Arc<Service>>) -> Response {
     }
 }
 
-/// Renders a figure; none if there is nothing to show, as a family without a metric is an error.
+/// Renders a figure; `None` without a value, as the encoder refuses a family without a metric.
 fn family(spec: &FigureSpec, name: &str, value: &FigureValue) -> Option<MetricFamily> {
     let is_counter = name.ends_with("_total");
     let number = if is_counter { counter } else { gauge };
@@ -91,7 +91,7 @@ fn family(spec: &FigureSpec, name: &str, value: &FigureValue) -> Option<MetricFa
     Some(family)
 }
 
-/// Renders a figure of each command that has been used.
+/// Renders one metric per command that has been used, with its name as a label.
 fn by_command(commands: &[Usage], metric: impl Fn(&Usage) -> Metric) -> Vec<Metric> {
     let used = commands.iter().filter(|usage| usage.requests > 0);
     used.map(|usage| labelled(metric(usage), "command", &usage.name.to_lowercase()))

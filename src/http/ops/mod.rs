@@ -1,4 +1,4 @@
-//! Endpoints for those who operate the server: health, metrics, the live feed, the console.
+//! Endpoints for operators of the server: health, metrics, the live feed, the console.
 
 pub mod console;
 pub mod health;
