@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Arc, OnceLock};
 
+use tokio_util::task::TaskTracker;
+
 use super::channels::Channels;
 use super::clients::Clients;
 use super::lookup::CommandList;
@@ -26,6 +28,8 @@ pub struct Service {
     /// The engine; empty until the data is loaded.
     engine: OnceLock<Arc<Engine>>,
     progress: Arc<Progress>,
+    /// Tasks that serve clients: a shutdown waits for them.
+    pub connections: TaskTracker,
     /// Counters.
     pub stats: Stats,
     /// Connected clients.
@@ -61,6 +65,7 @@ impl Service {
             commands,
             engine: OnceLock::new(),
             progress,
+            connections: TaskTracker::new(),
             stats: Stats::new(commands.len()),
             clients: Clients::default(),
             channels: Channels::default(),

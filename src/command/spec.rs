@@ -497,6 +497,15 @@ mod tests {
     }
 
     #[test]
+    fn what_streams_is_not_allowed_in_a_transaction() {
+        let streaming = names(|command| command.has(Flag::Streams));
+        assert!(streaming.contains(&"ALL") && streaming.contains(&"DELPREFIX"));
+        for name in streaming {
+            assert!(row(name).has(Flag::NotInMulti), "{name}");
+        }
+    }
+
+    #[test]
     fn only_commands_that_name_keys_can_be_part_of_a_batch() {
         for command in COMMANDS
             .iter()

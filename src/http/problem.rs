@@ -83,7 +83,9 @@ impl From<ErrorReply> for Problem {
     fn from(error: ErrorReply) -> Self {
         let status = match error.code {
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::Text => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::Text | ErrorCode::Args => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::NoAuth => StatusCode::UNAUTHORIZED,
+            ErrorCode::Denied => StatusCode::FORBIDDEN,
             ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -98,7 +98,7 @@ impl Server {
         shutdown: CancellationToken,
         http: impl Future<Output = ()> + Send + 'static,
     ) {
-        let connections = TaskTracker::new();
+        let connections = self.service.connections.clone();
         connections.spawn(tick(Arc::clone(&self.service), shutdown.clone()));
         connections.spawn(http);
         let acceptor = Acceptor {

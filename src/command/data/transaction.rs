@@ -238,8 +238,9 @@ fn execute_under(
         let answer = inner.perform(&request.arguments);
         reports_change |= inner.reports_change && answer.is_ok();
         match answer {
+            Ok(Outcome::Done) => {}
             Ok(Outcome::Close) => outcome = Outcome::Close,
-            Ok(_) => {}
+            Ok(Outcome::Stream(_)) => unreachable!("what streams is not allowed in a transaction"),
             Err(error) if on_error == OnError::Stop => return Err(error),
             Err(error) => {
                 call.tally.errors += 1;

@@ -56,7 +56,8 @@ pub async fn console(
     let addresses = (address.0, service.setup.address);
     Ok(upgrade.on_upgrade(move |browser| async move {
         let (transport, peer) = transport::channel();
-        tokio::spawn(connection::serve(transport, addresses, service));
+        let connections = service.connections.clone();
+        connections.spawn(connection::serve(transport, addresses, service));
         // An error means that one side has closed: nobody is left to report it to.
         let _ = forward(browser, peer).await;
     }))
