@@ -10,7 +10,7 @@ use super::clients::Client;
 use super::observation::{self, Observed, Status};
 use super::permission;
 use super::refusals::bad_argument;
-use super::replies::Replies;
+use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::Session;
 pub(super) use super::spec::Arguments;

@@ -11,7 +11,7 @@ use super::data::transaction::{self, TransactionRequest};
 use super::observation::Status;
 use super::prepare::{Prepared, RequestBatch, wrong_arity};
 use super::refusals::bad_argument;
-use super::replies::Replies;
+use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
 use super::spec::Command;

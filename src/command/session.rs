@@ -12,7 +12,7 @@ use super::clients::Client;
 use super::following::Following;
 use super::glob::Pattern;
 use super::refusals::bad_argument;
-use super::replies::Replies;
+use super::reply_sink::Replies;
 use super::spec::{Arguments, Command, Flag, Scope};
 use crate::engine::MissingKeyWatch;
 use crate::model::entry::Entry;

@@ -9,7 +9,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use super::observation::{Observed, Status};
-use super::replies::Replies;
+use super::reply_sink::Replies;
 use super::service::Service;
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;

@@ -4,7 +4,7 @@
 //! is copied; the task yields between two shards. An array is an exception: as its length is sent first, its entries are
 //! collected before, at 8 bytes a key.
 
-use super::namespaces::Namespaces;
+use super::namespace_count::Namespaces;
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::{DELETE_CHUNK_KEYS, Scan};

@@ -6,7 +6,7 @@ pub mod expiry;
 pub mod follow;
 pub mod keys;
 pub mod listings;
-pub mod namespaces;
+pub mod namespace_count;
 pub mod numbers;
 pub mod options;
 pub mod page;

@@ -11,7 +11,7 @@ use memchr::{memchr2_iter, memmem};
 use super::options::number_of;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::refusals::bad_argument;
-use crate::command::replies::Replies;
+use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::spec::{ANY, Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};

@@ -8,7 +8,7 @@ use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::lookup::CommandList;
 use crate::command::refusals::bad_argument;
-use crate::command::replies::Replies;
+use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
 use crate::command::subcommands::other_subcommand;

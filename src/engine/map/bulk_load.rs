@@ -3,8 +3,8 @@
 //! In: the changes of one shard, many at a time, from several threads that have different shards. Out: nothing; the map
 //! holds them. Promise: a shard is locked once for all its changes of a call.
 
+use super::sharded_map::{Growth, Table};
 use super::sharding::{SHARDS, expected_keys};
-use super::table::{Growth, Table};
 use crate::model::entry::{Entry, prefetch_entry};
 
 /// A change that is read back from disk.

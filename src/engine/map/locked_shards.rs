@@ -7,8 +7,8 @@ use dashmap::RwLockWriteGuard;
 use smallvec::SmallVec;
 
 use super::shard_meta::Expiring;
+use super::sharded_map::{Growth, PREFETCH_KEYS_MAX, Replaced, Table, find};
 use super::sharding::SHARDS;
-use super::table::{Growth, PREFETCH_KEYS_MAX, Replaced, Table, find};
 use crate::model::entry::{Entry, Shard, prefetch_bucket, prefetch_entry};
 use crate::model::{Key, Value};
 

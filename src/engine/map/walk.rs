@@ -3,8 +3,8 @@
 //! In: a shard or a cursor. Out: entries, and the last change that they show. Promises: a walk from page to page misses no
 //! entry that is there all along; a shard is locked only while the reference counts of its entries go up by one.
 
+use super::sharded_map::Table;
 use super::sharding::SHARDS;
-use super::table::Table;
 use crate::model::entry::{Entry, entries_of};
 
 /// A place in the order of a walk: the shard in the upper 12 bits, part of the key's hash in the 41 below. It has no more

@@ -3,12 +3,12 @@
 //! In: paths and bytes. Out: files, and names that survive a power cut. Promise: no other module of `persistence` touches a
 //! file except through [`Files`] and [`File`], so a test can put a failing disk in their place.
 
-mod fault;
+mod disk_fault;
 mod files;
 mod folder;
 mod system;
 
-pub use fault::DiskFault;
+pub use disk_fault::DiskFault;
 pub use files::{File, FileReader, Files, Stat, append_all, read_full};
 pub use folder::{Folder, FolderError, aside_name, copy};
 pub use system::System;

@@ -2,10 +2,10 @@
 //!
 //! In: a prefix, and a revision: the number of a record. Out: the changes of keys with this prefix, in order.
 
+mod change_feed;
 mod error;
-mod follower;
 mod journal_reader;
 
+pub use change_feed::{Follower, Followers};
 pub use error::FollowError;
-pub use follower::{Follower, Followers};
 pub use journal_reader::{Changes, OwnedChange};

@@ -7,8 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::pending::Tail;
 use super::segment::Segment;
-use super::tail::Tail;
 use crate::persistence::disk::{File, Files};
 use crate::persistence::format::write_mark;
 

@@ -11,8 +11,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::load::{Batch, Load, Work};
 use super::progress::Progress;
+use super::sink::{Batch, Load, Work};
 use crate::persistence::disk::{File, read_full};
 
 /// Bytes of a chunk: enough work for a thread, and little memory. (A fuzzer's files are short, and must be divided, too.)

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::{ReplayError, SnapshotError, StoreError};
 use super::finding::{Finding, excerpt};
-use super::load::Load;
 use super::mend::unfinished;
 use super::progress::Progress;
 use super::replay::{Policy, Replayed, replay};
+use super::sink::Load;
 use super::snapshot_reader::{read_snapshot, salvage_snapshot};
 use super::start::bytes_of;
 use crate::persistence::disk::{Folder, aside_name};

@@ -7,22 +7,22 @@ mod chunks;
 mod error;
 mod finding;
 mod inspect;
-mod load;
 mod mend;
 mod progress;
 mod replay;
 mod scan;
+mod sink;
 mod snapshot_reader;
 mod start;
 
 pub use error::{ReplayError, SnapshotError, StoreError};
 pub use finding::Finding;
 pub use inspect::{Inspection, inspect};
-pub use load::{Batch, Load, Work};
 pub use mend::mend;
 pub use progress::Progress;
 pub use replay::{Replayed, Trust};
 pub use scan::ScannedSegment;
+pub use sink::{Batch, Load, Work};
 #[cfg(fuzzing)]
 pub use snapshot_reader::read_snapshot;
 pub use start::read_folder;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::error::{ReplayError, StoreError};
 use super::finding::Finding;
-use super::load::Load;
 use super::progress::Progress;
 use super::scan::{JournalContents, ScannedSegment, Stop};
+use super::sink::Load;
 use crate::persistence::disk::{File, Folder};
 use crate::persistence::format::{
     JournalName, Line, LineReader, Payload, SnapshotFingerprint, VERSION, read_line,

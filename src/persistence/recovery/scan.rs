@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::chunks::{Chunk, Chunks, Decision, read_on_all_cores};
 use super::finding::excerpt;
-use super::load::{Batch, Load};
 use super::progress::Progress;
+use super::sink::{Batch, Load};
 use crate::model::{Key, PairError, Value};
 use crate::persistence::disk::File;
 use crate::persistence::format::{

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::chunks::{Chunk, Chunks, Decision, read_on_all_cores};
 use super::error::SnapshotError;
-use super::load::{Batch, Load, apply};
 use super::progress::{CountedReader, Progress};
+use super::sink::{Batch, Load, apply};
 use crate::codec::json;
 use crate::model::{Key, Value};
 use crate::persistence::disk::{File, FileReader, Files, Stat, read_full};

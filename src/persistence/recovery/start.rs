@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use super::error::{SnapshotError, StoreError};
-use super::load::Load;
 use super::progress::Progress;
 use super::replay::{Policy, Replayed, replay};
+use super::sink::Load;
 use super::snapshot_reader::read_snapshot;
 use crate::persistence::disk::{Folder, FolderError};
 use crate::persistence::format::{Comparison, JournalName, SNAPSHOT_NAME, SnapshotFingerprint};
