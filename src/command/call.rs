@@ -27,7 +27,7 @@ pub(super) type Answer = Result<Outcome, ErrorReply>;
 /// Executes a command.
 pub(super) type Handler = fn(&mut Call<'_, '_>, &Arguments<'_>) -> Answer;
 
-/// What the caller has to do after a handler.
+/// The next step of the caller after a handler.
 #[derive(Debug)]
 pub enum Outcome {
     /// Nothing: the reply is in the sink.

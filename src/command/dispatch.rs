@@ -23,7 +23,7 @@ use crate::protocol::{Dialect, ErrorReply, Reply};
 /// The result of one request.
 #[derive(Debug)]
 pub struct Executed {
-    /// What the caller has to do next.
+    /// The next step of the caller.
     pub outcome: Outcome,
     /// The result in one word.
     pub status: Status,

@@ -15,7 +15,7 @@ use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::protocol::{ErrorReply, Reply};
 
-/// What a source works with during a pull.
+/// The context of a source during a pull.
 pub struct Pull<'a> {
     /// State that all sessions share.
     pub service: &'a Service,

@@ -28,7 +28,7 @@ pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 pub use error::EngineError;
 pub use map::Cursor;
 pub use missing_key_watch::MissingKeyWatch;
-pub use read::ReadOutcome;
+pub use read::{COPIED_BYTES_MAX, ReadOutcome};
 pub use scan::Scan;
 pub use write_transaction::{Savepoint, WriteTransaction};
 

@@ -6,7 +6,7 @@ use crate::model::entry::Entry;
 use crate::model::{Value, now_ms};
 
 /// The longest value that is copied into the reply under the lock, in bytes. A longer one is sent from its entry, in pieces.
-const COPIED_BYTES_MAX: usize = 64 << 10;
+pub const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// The outcome of a read.
 #[derive(Debug)]

@@ -7,12 +7,9 @@
 use super::namespace_count::Namespaces;
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::engine::{DELETE_CHUNK_KEYS, Scan};
+use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS, Scan};
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
-
-/// Maximum length of a value that is copied to the sink, in bytes.
-pub(in crate::command) const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// Returns the entries of the next shard; `None` after the last.
 async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {

@@ -3,7 +3,7 @@
 //! In: keys, values, options. Out: values and counts. Promise: what a request reads and what it changes is atomic.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of, stream};
-use crate::command::data::listings::{COPIED_BYTES_MAX, ValueArray};
+use crate::command::data::listings::ValueArray;
 use crate::command::data::options::{
     Condition, ExpiryOption, SetOptions, Unit, expiry_of, number_of,
 };
@@ -18,7 +18,7 @@ use crate::command::spec::KeyFlag::{
 use crate::command::spec::{ANY, Flag, KeySpec};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::version::version_of;
-use crate::engine::{ReadOutcome, WriteTransaction};
+use crate::engine::{COPIED_BYTES_MAX, ReadOutcome, WriteTransaction};
 use crate::model::entry::Entry;
 use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
 use crate::protocol::{ErrorReply, Reply, StoredPair};

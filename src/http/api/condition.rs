@@ -55,6 +55,17 @@ pub enum ExistenceCondition {
     Missing,
 }
 
+impl ExistenceCondition {
+    /// Returns the option of SET with this condition; none without a condition.
+    pub fn option(self) -> Option<&'static [u8]> {
+        match self {
+            Self::None => None,
+            Self::Exists => Some(b"XX"),
+            Self::Missing => Some(b"NX"),
+        }
+    }
+}
+
 /// Condition that does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmet {

@@ -128,13 +128,8 @@ pub async fn put(
     words.extend(until.iter().map(String::as_bytes));
     let mut door = Door::for_bodies(&service);
     let reply = match conditions.existence() {
-        Some(ExistenceCondition::None) => door.execute("SET", &words).await?.first(),
-        Some(ExistenceCondition::Exists) => {
-            words.push(b"XX");
-            door.execute("SET", &words).await?.first()
-        }
-        Some(ExistenceCondition::Missing) => {
-            words.push(b"NX");
+        Some(existence) => {
+            words.extend(existence.option());
             door.execute("SET", &words).await?.first()
         }
         None => {
