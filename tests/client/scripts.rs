@@ -153,6 +153,23 @@ fn health_says_whether_all_is_well() {
         ended.out,
         "changes are refused: no space left on device\nthe last save failed: failed\n"
     );
+    let late =
+        "STAT durability \"everysec\"\nSTAT disk \"ok\"\nSTAT unsynced_seconds 2.54\nEND 3\n";
+    let ended = says(late);
+    assert_eq!(
+        (ended.status, &*ended.out),
+        (
+            1,
+            "the disk is slow: a power cut now would take the last 2.5 seconds of changes, 1.5 more than everysec promises\n"
+        )
+    );
+    for kept in [
+        "STAT durability \"everysec\"\nSTAT unsynced_seconds 0.99\nEND 2\n",
+        "STAT durability \"off\"\nSTAT unsynced_seconds 60.0\nEND 2\n",
+        "STAT durability \"always\"\nSTAT unsynced_seconds 2.5\nEND 2\n",
+    ] {
+        assert_eq!(says(kept), done("ok\n"));
+    }
     let ended = says("ERR BUSY loading the data: 42%\n");
     assert_eq!(
         (ended.status, ended.out.as_str()),
