@@ -1,75 +1,124 @@
 //! `--pipe`: a bulk load of requests, lines or RESP, as fast as the server reads them.
 //!
-//! In: requests on standard input, sent as they are. Out: the number of replies and errors, and the first errors. Promise: constant memory.
+//! In: requests on standard input, sent as they are. Out: the number of replies and errors, and the first errors. Promises: constant memory;
+//! replies are read while requests are sent; a request that is cut is not sent.
 
-use std::io::{self, Read, Write as _};
+use std::io::{BufWriter, Read, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
-
-use memchr::memmem;
 
 use crate::connection::Connection;
 use crate::error::{ClientError, Outcome};
+use crate::input::{Dialects, Input};
+use crate::interrupt::INTERRUPT_INTERVAL;
 use crate::reply::Line;
 use crate::terminal::tell;
-use crate::units::counted;
+use crate::units::{counted, grouped};
 
 /// The errors that are shown; later ones are only counted.
 const ERRORS_SHOWN_MAX: u64 = 10;
 
+/// The requests that were sent.
+struct Sent {
+    requests: u64,
+    /// The error that ended the input, if it did not end where a request does.
+    ended: Result<(), ClientError>,
+}
+
+/// The replies that were read.
+#[derive(Default)]
+struct Replies {
+    count: u64,
+    errors: u64,
+}
+
 /// Sends the input, and counts the replies.
 ///
 /// # Errors
-/// [`ClientError::File`] if the input fails; as [`Connection::next_raw_line`].
+/// As [`Input::next`]; [`ClientError::Unanswered`] if the server closes too early; as [`Connection::next_raw_line`].
 pub fn run(
     connection: &mut Connection,
-    mut input: impl Read + Send + 'static,
+    input: impl Read + Send + 'static,
 ) -> Result<Outcome, ClientError> {
-    let mut sender = connection.sender()?;
-    // The reply to the last request is known by this text.
-    let mark = format!("end of {}", std::process::id());
-    let last = format!("\nECHO \"{mark}\"\n");
-    let sending = thread::spawn(move || {
-        io::copy(&mut input, &mut sender).and_then(|_| sender.write_all(last.as_bytes()))
-    });
-    let (replies, errors) = count_replies(connection, &mark)?;
-    let sent = sending.join().expect("the sending thread does not panic");
-    sent.map_err(ClientError::file("send", "standard input"))?;
-    let (replies, shown_errors) = (counted(replies, "answer"), counted(errors, "error"));
-    tell(&format!("{replies}; {shown_errors}"));
-    Ok(Outcome::done_if(errors == 0))
+    let server = connection.sender()?;
+    let (sender, sent) = sync_channel(1);
+    // The thread is not joined: it may block on an input that never comes.
+    thread::spawn(move || send(input, &server, &sender));
+    let mut replies = Replies::default();
+    let read = replies.read(connection);
+    let (count, errors) = (
+        counted(replies.count, "answer"),
+        counted(replies.errors, "error"),
+    );
+    tell(&format!("{count}; {errors}"));
+    read.map_err(|error| ClientError::InDoubt(error.into()))?;
+    // After a SHUTDOWN the connection may end a moment before the input.
+    let sent = sent.recv_timeout(INTERRUPT_INTERVAL);
+    let sent = sent.ok().filter(|sent| sent.requests <= replies.count);
+    sent.ok_or(ClientError::Unanswered)?.ended?;
+    Ok(Outcome::done_if(replies.errors == 0))
 }
 
-/// Reads replies of either dialect up to the one that contains the mark; returns their number, and that of the errors among them.
-fn count_replies(connection: &mut Connection, mark: &str) -> Result<(u64, u64), ClientError> {
-    let (mut replies, mut errors) = (0, 0);
-    // The members of arrays that are still to come.
-    let mut members = 0_usize;
-    loop {
-        let line = connection.next_raw_line()?;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if members == 0 && memmem::find(line, mark.as_bytes()).is_some() {
-            return Ok((replies, errors));
+/// Sends all requests, then closes this direction: the server answers them, and closes the other.
+fn send(input: impl Read, server: &TcpStream, sent: &SyncSender<Sent>) {
+    let mut input = Input::of(input, Dialects::All);
+    let mut out = BufWriter::with_capacity(64 << 10, server);
+    let mut requests = 0;
+    let ended = loop {
+        // The input may pause where it is read, and the requests so far should be executed meanwhile.
+        match input.next(|| drop(out.flush())) {
+            Ok(Some((request, _))) => {
+                if out.write_all(request).is_err() {
+                    return;
+                }
+                requests += 1;
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
         }
-        let length = || -> Option<usize> { std::str::from_utf8(&line[1..]).ok()?.parse().ok() };
-        let (bulk, more) = match line.first() {
-            Some(b'$' | b'=') => (length(), 0),
-            Some(b'*' | b'~' | b'>') => (None, length().unwrap_or(0)),
-            Some(b'%') => (None, 2 * length().unwrap_or(0)),
-            _ => (None, 0),
-        };
-        let is_row = Line::parse(line).is_some_and(|line| !line.ends_reply());
-        if line.first() == Some(&b'-') || line.starts_with(b"ERR ") {
-            errors += 1;
-            if errors <= ERRORS_SHOWN_MAX {
-                tell(&format!("Error: {}", String::from_utf8_lossy(line)));
+    };
+    // Before the last request leaves, as the server closes after a QUIT.
+    let _ = sent.send(Sent { requests, ended });
+    // An error shows where the replies are read.
+    let _ = out.flush();
+    let _ = server.shutdown(Shutdown::Write);
+}
+
+impl Replies {
+    /// Reads replies of either dialect until the server closes.
+    fn read(&mut self, connection: &mut Connection) -> Result<(), ClientError> {
+        // The members of arrays that are still to come.
+        let mut members = 0_usize;
+        while let Some(line) = connection.next_raw_line()? {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let length = || -> Option<usize> { std::str::from_utf8(&line[1..]).ok()?.parse().ok() };
+            let (bulk, more, is_row) = match line.first() {
+                Some(b'$' | b'=') => (length(), 0, false),
+                Some(b'*' | b'~' | b'>') => (None, length().unwrap_or(0), false),
+                Some(b'%') => (None, 2 * length().unwrap_or(0), false),
+                _ => match Line::parse(line) {
+                    Some(Line::Array(length)) => (None, length, false),
+                    Some(Line::Map(length)) => (None, 2 * length, false),
+                    line => (None, 0, line.is_some_and(|line| !line.ends_reply())),
+                },
+            };
+            if line.first() == Some(&b'-') || line.starts_with(b"ERR ") {
+                self.errors += 1;
+                if self.errors <= ERRORS_SHOWN_MAX {
+                    let error = String::from_utf8_lossy(line);
+                    let request = grouped(self.count + 1);
+                    tell(&format!("Error: {error} (request {request})"));
+                }
+            }
+            if let Some(bytes) = bulk {
+                connection.skip(bytes + 2)?;
+            }
+            if !is_row {
+                members = members.saturating_sub(1) + more;
+                self.count += u64::from(members == 0);
             }
         }
-        if let Some(bytes) = bulk {
-            connection.skip(bytes + 2)?;
-        }
-        members = members.saturating_sub(1) + more;
-        if members == 0 && !is_row {
-            replies += 1;
-        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::address::Address;
 use crate::error::ClientError;
 use crate::interrupt::{INTERRUPT_INTERVAL, is_interrupted};
-use crate::reply::Line;
+use crate::reply::{Datum, Line};
 
 /// The time that a host has to accept: enough for another continent, and short enough to wait for at a prompt.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,13 +123,23 @@ impl Connection {
             && peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Sends one request.
+    /// Sends one request line.
+    ///
+    /// # Errors
+    /// As [`Connection::send_bytes`].
+    pub fn send(&mut self, line: &[u8]) -> Result<(), ClientError> {
+        // In one write: a line end sent by itself would be a packet of its own.
+        // A blank before it keeps a line that begins with `*` from being RESP.
+        let before: &[u8] = if line.starts_with(b"*") { b" " } else { b"" };
+        self.send_bytes(&[before, line, b"\n"].concat())
+    }
+
+    /// Sends one request, with its end.
     ///
     /// # Errors
     /// [`ClientError::Lost`] if the server has closed, and has not said why.
-    pub fn send(&mut self, request: &[u8]) -> Result<(), ClientError> {
-        // In one write: a line end sent by itself would be a packet of its own.
-        match self.stream.write_all(&[request, b"\n"].concat()) {
+    pub fn send_bytes(&mut self, request: &[u8]) -> Result<(), ClientError> {
+        match self.stream.write_all(request) {
             // A server that closes often says why first, which is worth more than `broken pipe`.
             Err(_) if self.reader.fill_buf().is_ok_and(|said| !said.is_empty()) => Ok(()),
             sent => sent.map_err(|source| self.lost(source)),
@@ -167,29 +177,50 @@ impl Connection {
     /// [`ClientError::Foreign`] if the line is none of the protocol; as [`Connection::next_raw_line`].
     pub fn next_line(&mut self) -> Result<Line, ClientError> {
         self.read_line()?;
-        Line::parse(&self.line).ok_or_else(|| ClientError::Foreign {
-            address: self.address.clone(),
-            shown: shortened(&self.line),
-        })
+        Line::parse(&self.line).ok_or_else(|| self.foreign())
     }
 
-    /// Reads the next line, of whatever protocol, without its line end.
+    /// Reads a reply in RESP that is no array.
     ///
     /// # Errors
-    /// [`ClientError::Lost`] if the connection ends before; [`ClientError::Interrupted`] after Ctrl-C.
-    pub fn next_raw_line(&mut self) -> Result<&[u8], ClientError> {
+    /// As [`Connection::next_line`].
+    pub fn next_resp(&mut self) -> Result<Line, ClientError> {
         self.read_line()?;
-        Ok(&self.line)
+        self.line.pop_if(|last| *last == b'\r');
+        if let Some(bytes) = Line::resp_value_bytes(&self.line) {
+            let mut value = Vec::new();
+            self.read_bytes(bytes + 2, |piece| value.extend_from_slice(piece))?;
+            value.truncate(bytes);
+            return Ok(Line::Value(Datum::of(value)));
+        }
+        Line::parse_resp(&self.line).ok_or_else(|| self.foreign())
+    }
+
+    /// Reads the next line, of whatever protocol, without its line end; returns `None` once the server has closed.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`] if the connection ends inside a line; [`ClientError::Interrupted`] after Ctrl-C.
+    pub fn next_raw_line(&mut self) -> Result<Option<&[u8]>, ClientError> {
+        Ok(self.has_line()?.then_some(&self.line))
     }
 
     fn read_line(&mut self) -> Result<(), ClientError> {
+        if self.has_line()? {
+            return Ok(());
+        }
+        Err(self.lost(closed()))
+    }
+
+    /// Reads a line; returns false if the server has closed instead.
+    fn has_line(&mut self) -> Result<bool, ClientError> {
         self.line.clear();
         loop {
             if is_interrupted() {
                 return Err(ClientError::Interrupted);
             }
             match self.reader.read_until(b'\n', &mut self.line) {
-                Ok(_) if self.line.pop_if(|last| *last == b'\n').is_some() => return Ok(()),
+                Ok(_) if self.line.pop_if(|last| *last == b'\n').is_some() => return Ok(true),
+                Ok(_) if self.line.is_empty() => return Ok(false),
                 Ok(_) => return Err(self.lost(closed())),
                 // The part of the line that has arrived stays in `line`.
                 Err(error) if is_timeout(&error) => {}
@@ -199,7 +230,15 @@ impl Connection {
     }
 
     /// Reads bytes of a reply, and drops them.
-    pub fn skip(&mut self, mut bytes: usize) -> Result<(), ClientError> {
+    pub fn skip(&mut self, bytes: usize) -> Result<(), ClientError> {
+        self.read_bytes(bytes, |_| ())
+    }
+
+    fn read_bytes(
+        &mut self,
+        mut bytes: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), ClientError> {
         while bytes > 0 {
             let count = match self.reader.fill_buf() {
                 Ok(waiting) => waiting.len().min(bytes),
@@ -210,10 +249,18 @@ impl Connection {
             if count == 0 {
                 return Err(self.lost(closed()));
             }
+            take(&self.reader.buffer()[..count]);
             self.reader.consume(count);
             bytes -= count;
         }
         Ok(())
+    }
+
+    fn foreign(&self) -> ClientError {
+        ClientError::Foreign {
+            address: self.address.clone(),
+            shown: shortened(&self.line),
+        }
     }
 
     fn lost(&self, source: io::Error) -> ClientError {

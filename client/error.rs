@@ -8,13 +8,17 @@ use pykv::error::error_chain;
 
 use crate::address::{Address, AddressError};
 use crate::interrupt::INTERRUPTED_STATUS;
+use crate::place::Place;
 use crate::terminal::tell_error;
+use crate::units::counted;
 
-/// The result of a task that ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The result of a task that ran, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Done; `NOT_FOUND` is a reply like any other.
+    /// Done; `NOT_FOUND` is a reply like any other, except where only the bytes of a value are written.
     Done,
+    /// There is no value whose bytes could be written: exit status 3.
+    NotFound,
     /// The server refused something, or there is something to report: exit status 1.
     Refused,
 }
@@ -23,6 +27,15 @@ impl Outcome {
     /// Returns `Done` if the condition holds, else `Refused`.
     pub fn done_if(is_done: bool) -> Self {
         if is_done { Self::Done } else { Self::Refused }
+    }
+
+    /// Returns the exit status of the program.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::NotFound => 3,
+        }
     }
 }
 
@@ -58,13 +71,24 @@ pub enum ClientError {
     /// The reply to a change is missing.
     #[error("the change may or may not have been done")]
     InDoubt(#[source] Box<ClientError>),
-    /// The error belongs to one line of the input.
-    #[error("line {line}")]
+    /// The reply to a request of the input is missing.
+    #[error("line {}", place.line)]
     OnLine {
-        line: u64,
+        place: Place,
         #[source]
         cause: Box<ClientError>,
     },
+    /// The replies to the last requests of a bulk load are missing.
+    #[error(
+        "the server closed the connection before all requests were answered: those without an answer may or may not have been done"
+    )]
+    Unanswered,
+    /// The input ends inside something that is not complete.
+    #[error("the input ends after {} inside {inside}", counted(*end, "byte"))]
+    Cut { end: u64, inside: String },
+    /// The input holds something that is no request.
+    #[error("{place}, is malformed; neither that nor what follows was sent: {reason}")]
+    MalformedInput { place: Place, reason: String },
     /// The server refused a request that the task depends on.
     #[error("{code} {message}")]
     Refused { code: String, message: String },
@@ -161,8 +185,15 @@ impl ClientError {
 /// Writes an error with its causes to standard error.
 pub fn report(error: &ClientError) {
     let mut text = format!("Error: {}", error_chain(error));
-    if matches!(error, ClientError::Connect { .. }) {
-        text += "; is pykv-server running?";
+    match error {
+        ClientError::Connect { .. } => text += "; is pykv-server running?",
+        ClientError::OnLine { place, .. } => {
+            text += &format!(
+                "; answered before: {}",
+                counted(place.request - 1, "request")
+            );
+        }
+        _ => {}
     }
     tell_error(&text);
 }

@@ -11,7 +11,7 @@ pub enum Format {
     People,
     /// Lines for programs.
     Plain,
-    /// Lines, but the bytes of a value as they are.
+    /// Lines, but of a value its bytes and nothing else.
     Raw,
     /// One JSON document per reply, each on its line.
     Json,
@@ -27,11 +27,11 @@ pub struct FormatFlags {
     #[arg(long)]
     pub json: bool,
 
-    /// Print rows of CSV
+    /// Print rows of CSV; those of ALL can be imported again
     #[arg(long)]
     csv: bool,
 
-    /// Print as for a program, even on a terminal, and the bytes of a value as they are
+    /// Print exactly the bytes of a value (status 3 if there is none), and all else as for a program, even on a terminal
     #[arg(long)]
     raw: bool,
 }

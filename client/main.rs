@@ -2,7 +2,7 @@
 //!
 //! In: a command on the command line, lines on standard input, or a user at the prompt. Out: replies on standard output, errors on standard
 //! error. Promises: a word of the command line reaches the server unchanged; the exit status is 0 for success, 1 if the server refused
-//! something, 2 if it could not be reached or the usage is wrong.
+//! something, 2 if it could not be reached or the usage or the input is wrong, 3 if `--raw` finds no value.
 //!
 //! A command goes down this list and its reply comes back up. No module names one on a line above its own, and no file one that names
 //! it; `tests/whole/house` reads this list and checks every file.
@@ -14,9 +14,9 @@
 //! render                          replies -> tables, plain rows, JSON or CSV
 //! confirm known_keys request      confirmation, keys for completion, requests with their commands
 //! help settings pager progress    the command table, choice of the server, long output, bars
-//! connection                      requests -> replies, one after the other
+//! connection input                requests -> replies, one after the other; an input -> requests
 //! error                           failures, and the exit status of each
-//! address reply format            addresses of servers, lines of replies, forms of output
+//! address reply format place      addresses of servers, lines of replies, forms of output, places of an input
 //! interrupt terminal style units  Ctrl-C; text for terminals: safe, coloured, in units
 //! ```
 
@@ -28,11 +28,13 @@ mod connection;
 mod error;
 mod format;
 mod help;
+mod input;
 mod interrupt;
 mod known_keys;
 mod live;
 mod pager;
 mod pipe;
+mod place;
 mod progress;
 mod prompt;
 mod render;
@@ -51,7 +53,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use pykv::protocol::line::quote;
+use pykv::model::VALUE_BYTES_MAX;
+use pykv::protocol::line::{LINE_BYTES_MAX, quote};
 
 use crate::bench::Load;
 use crate::confirm::{Confirmation, confirm};
@@ -62,6 +65,7 @@ use crate::live::rows::{Rows, interval};
 use crate::live::watch::{self, Watch};
 use crate::live::{health, latency, stat, top};
 use crate::render::Renderer;
+use crate::request::Request;
 use crate::settings::Server;
 use crate::terminal::tell;
 use crate::tools::diff::{self, Diff};
@@ -74,9 +78,11 @@ Examples:
   pykv-cli                                    prompt with history and completion
   pykv-cli PUT greeting hello there           one command
   pykv-cli GET greeting
-  pykv-cli PUT page - < index.html            value from standard input, unchanged
+  pykv-cli PUT page - < index.html            value from standard input, any bytes
+  pykv-cli --raw GET page > index.html        the same bytes again
   pykv-cli ALL user: | cut -f1                rows of key, tab and value
-  pykv-cli --json ALL user: | jq keys         JSON; also --csv
+  pykv-cli --json ALL user: | jq keys         JSON
+  pykv-cli --csv ALL user: > users.csv        CSV, for a spreadsheet or `import`
   pykv-cli -r 5 -i 0.5 STATS                  repeat 5 times, every 0.5 s
   pykv-cli < commands.txt                     one command per line
   pykv-cli --pipe < commands.resp             bulk load; replies are only counted
@@ -91,10 +97,12 @@ Examples:
   pykv-cli -u pykv://db.example:7878 STATS    another server";
 
 const EXITS: &str = "\
-Without a command: a prompt on a terminal, else commands from standard input, one per line.
+Without a command: a prompt on a terminal, else commands from standard input, one per line. An input that ends inside a
+request is cut: that request is not sent (a last line without a line feed only if it changes nothing and not with --pipe).
 Everything after the name of a command is data, even if it begins with `-`. `pykv-cli HELP` lists the commands.
 
-Exit status: 0 success (`Key not found` included), 1 error reply, 2 server not reachable or wrong usage, 130 Ctrl-C.";
+Exit status: 0 success (`Key not found` included), 1 error reply, 2 server not reachable, wrong usage or an input that is cut,
+3 no such key, with --raw, 130 Ctrl-C.";
 
 /// A terminal client of `PyKV`.
 #[derive(Debug, Parser)]
@@ -139,7 +147,7 @@ struct Flags {
     #[arg(long)]
     force: bool,
 
-    /// Bulk load: send standard input unchanged, lines or RESP, and count the replies
+    /// Bulk load: send the requests of standard input, lines or RESP, and count the replies
     #[arg(long)]
     pipe: bool,
 
@@ -201,8 +209,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Refused) => ExitCode::from(1),
+        Ok(outcome) => ExitCode::from(outcome.exit_status()),
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
@@ -254,7 +261,7 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
         Some(Task::Top) => top::run(&address, interval(flags.interval)),
         Some(Task::Stat(rows)) => stat::run(&mut open()?, rows, interval(flags.interval), format),
         Some(Task::Latency(rows)) => latency::run(&mut open()?, rows, interval(flags.interval)),
-        Some(Task::Monitor) => match renderer.answer(&mut open()?, "MONITOR") {
+        Some(Task::Monitor) => match renderer.answer(&mut open()?, &Request::line("MONITOR")) {
             Err(error) if error.is_interrupt() => Ok(Outcome::Done),
             ended => ended,
         },
@@ -273,21 +280,25 @@ fn ask<W: Write>(
     connection: &mut Connection,
     words: &[String],
 ) -> Result<Outcome, ClientError> {
-    let request = request_of(&with_input(words)?)?;
-    if confirm(connection, &request, flags.force, false)? == Confirmation::Refused {
+    let request = match input_place(words) {
+        Some(place) => input_request(words, place)?,
+        None => Request::Line(request_of(words)?),
+    };
+    if let Request::Line(line) = &request
+        && confirm(connection, line, flags.force, false)? == Confirmation::Refused
+    {
         tell("Nothing was done.");
         return Ok(Outcome::Done);
     }
     if flags.repeat == 1 {
+        renderer.is_only_reply = true;
         return renderer.answer(connection, &request);
     }
     interrupt::catch();
     let mut outcome = Outcome::Done;
     let mut left = flags.repeat;
     loop {
-        if renderer.answer(connection, &request)? == Outcome::Refused {
-            outcome = Outcome::Refused;
-        }
+        outcome = outcome.max(renderer.answer(connection, &request)?);
         left = left.wrapping_sub(1);
         if left == 0 || !interrupt::sleep(Duration::from_secs_f64(flags.interval)) {
             return Ok(outcome);
@@ -295,23 +306,44 @@ fn ask<W: Write>(
     }
 }
 
-/// Returns the words of a command, with a value `-` replaced by standard input.
-fn with_input(words: &[String]) -> Result<Cow<'_, [String]>, ClientError> {
-    let takes_value = words.first().and_then(|verb| help::command(verb));
-    let takes_value = takes_value.is_some_and(|command| command.usage.contains("<value>"));
-    if !takes_value || words.len() < 3 || words.last().is_none_or(|word| word != "-") {
-        return Ok(Cow::Borrowed(words));
-    }
+/// Returns the place of the word `-` that stands for standard input: the value of a command, or the last one.
+fn input_place(words: &[String]) -> Option<usize> {
+    let command = help::command(words.first()?)?;
+    let first = command
+        .usage
+        .split(' ')
+        .position(|word| word == "<value>")?
+        + 1;
+    // Where the value takes the rest of the line, `-` may be a word of it.
+    let is_whole = command.rest_at.is_none_or(|rest| rest + 2 == words.len());
+    let is_input = |place: &usize| words.get(*place).is_some_and(|word| word == "-");
+    let mut places = [first, (words.len() - 1).max(first)].into_iter();
+    places.find(is_input).filter(|_| is_whole)
+}
+
+/// Returns the request of some words, one of which stands for standard input: as a line where one can carry it, else in RESP.
+fn input_request(words: &[String], place: usize) -> Result<Request, ClientError> {
     let mut value = Vec::new();
-    let read = io::stdin().read_to_end(&mut value);
+    // One byte more tells that there is more; the rest stays where it is.
+    let mut input = io::stdin().take(VALUE_BYTES_MAX as u64 + 1);
+    let read = input.read_to_end(&mut value);
     read.map_err(ClientError::file("read", "standard input"))?;
-    let value = String::from_utf8(value).map_err(|_| {
-        let reason = "standard input is no text (UTF-8), which is all that a line can carry; store it through HTTP or a Redis client";
-        ClientError::Usage(reason.to_owned())
-    })?;
-    let mut words = words.to_vec();
-    *words.last_mut().expect("there are three") = value;
-    Ok(Cow::Owned(words))
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(ClientError::Usage(format!(
+            "standard input has more than the {VALUE_BYTES_MAX} bytes that a value may have; nothing was sent"
+        )));
+    }
+    if let Ok(text) = std::str::from_utf8(&value) {
+        let mut words = words.to_vec();
+        text.clone_into(&mut words[place]);
+        let line = request_of(&words)?;
+        if line.len() <= LINE_BYTES_MAX {
+            return Ok(Request::Line(line));
+        }
+    }
+    let mut words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+    words[place] = &value;
+    Ok(Request::in_resp(&words))
 }
 
 /// Returns the request line of some words. Each is one argument, whatever it contains; words beyond the last argument of a command belong

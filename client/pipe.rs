@@ -1,17 +1,18 @@
 //! Requests from a file or another program, one per line.
 //!
 //! In: lines, as bytes; the server checks them. Out: every reply, in order. Promises: requests are sent while replies are read, in constant
-//! memory, and none waits in a buffer while the input pauses; an error costs its own line alone.
+//! memory, and none waits in a buffer while the input pauses; an error costs its own line alone; a last line that lacks its line feed may
+//! have been cut, and is sent only if it changes nothing.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use memchr::memchr;
-
 use crate::connection::Connection;
 use crate::error::{ClientError, Outcome};
+use crate::input::{Dialects, Input};
+use crate::place::Place;
 use crate::render::Renderer;
 use crate::request::PendingRequest;
 use crate::terminal::tell;
@@ -23,7 +24,7 @@ const PENDING_MAX: usize = 4096;
 /// Sends each line of the input, and shows each reply.
 ///
 /// # Errors
-/// [`ClientError::File`] if the input or the output fails; as [`Renderer::reply`].
+/// [`ClientError::File`] if the input or the output fails; as [`Renderer::reply`] and [`Input::next`].
 pub fn run<W: Write>(
     connection: &mut Connection,
     input: impl Read + Send + 'static,
@@ -34,6 +35,7 @@ pub fn run<W: Write>(
     // On an error the thread is not joined: it may block on an input that never comes.
     let sending = thread::spawn(move || send_lines(input, &mut sender, &requests));
     let (mut answered, mut refused) = (0_u64, 0_u64);
+    let mut outcome = Outcome::Done;
     loop {
         let request = if let Ok(request) = pending.try_recv() {
             request
@@ -43,18 +45,20 @@ pub fn run<W: Write>(
             let Ok(request) = pending.recv() else { break };
             request
         };
+        let reply = renderer.reply(connection, request)?;
         answered += 1;
-        if renderer.reply(connection, request)? == Outcome::Refused {
-            refused += 1;
-        }
+        refused += u64::from(reply == Outcome::Refused);
+        outcome = outcome.max(reply);
     }
-    let sent = sending.join().expect("the sending thread does not panic");
-    sent.map_err(ClientError::file("read", "standard input"))?;
     if refused > 0 && !renderer.is_json() {
         let (refused, requests) = (grouped(refused), counted(answered, "request"));
         tell(&format!("{refused} of {requests} refused"));
     }
-    Ok(Outcome::done_if(refused == 0))
+    let sent = sending.join().expect("the sending thread does not panic");
+    if sent.is_err() {
+        tell(&format!("answered: {}", counted(answered, "request")));
+    }
+    sent.map(|()| outcome)
 }
 
 /// Sends lines until the input ends, or a QUIT, after which the server reads no more.
@@ -62,29 +66,35 @@ fn send_lines(
     input: impl Read,
     sender: &mut Sender,
     requests: &SyncSender<PendingRequest>,
-) -> io::Result<()> {
-    let mut input = BufReader::with_capacity(64 << 10, input);
-    let mut line = Vec::new();
-    for number in 1.. {
-        if memchr(b'\n', input.buffer()).is_none() {
-            // The input may pause here, and the requests so far should be answered meanwhile.
-            sender.flush();
+) -> Result<(), ClientError> {
+    let mut input = Input::of(input, Dialects::Lines);
+    // The input may pause where it is read, and the requests so far should be answered meanwhile.
+    let ended = loop {
+        match input.next(|| sender.flush()) {
+            Ok(Some((line, place))) => {
+                if !sender.send(line, place, requests) {
+                    break Ok(());
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
         }
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
+    };
+    let ended = match ended {
+        Err(ClientError::Cut { .. }) if is_harmless(input.unterminated_line()) => {
+            let line = [input.unterminated_line(), b"\n"].concat();
+            sender.send(&line, input.place(), requests);
+            Ok(())
         }
-        line.pop_if(|last| *last == b'\n');
-        let Some(mut request) = PendingRequest::of(&line) else {
-            continue; // The server does not answer a blank line either.
-        };
-        request.input_line = Some(number);
-        if !sender.send(&line, request, requests) || request.is("QUIT") {
-            break;
-        }
-    }
+        ended => ended,
+    };
     sender.flush();
-    Ok(())
+    ended
+}
+
+/// Returns whether a line may be sent that has no line feed, so that it may have been cut: it changes nothing.
+fn is_harmless(line: &[u8]) -> bool {
+    PendingRequest::of(line).is_some_and(PendingRequest::changes_nothing)
 }
 
 /// The sending end of a pipeline. Each request is announced before it is sent, so that the reader of replies knows of every one that may
@@ -93,12 +103,10 @@ struct Sender(BufWriter<TcpStream>);
 
 impl Sender {
     /// Announces a request, then sends it; returns whether to go on.
-    fn send(
-        &mut self,
-        line: &[u8],
-        request: PendingRequest,
-        requests: &SyncSender<PendingRequest>,
-    ) -> bool {
+    fn send(&mut self, line: &[u8], place: Place, requests: &SyncSender<PendingRequest>) -> bool {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let mut request = PendingRequest::of(text).expect("blank lines are no requests");
+        request.place = Some(place);
         let is_announced = match requests.try_send(request) {
             Err(TrySendError::Full(request)) => {
                 // Replies make room, and the requests for them may still be in this buffer.
@@ -107,12 +115,7 @@ impl Sender {
             }
             tried => tried.is_ok(),
         };
-        let mut write = || {
-            self.0
-                .write_all(line)
-                .and_then(|()| self.0.write_all(b"\n"))
-        };
-        is_announced && write().is_ok()
+        is_announced && self.0.write_all(line).is_ok()
     }
 
     fn flush(&mut self) {

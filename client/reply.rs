@@ -3,6 +3,8 @@
 //! In: a line without its end. Out: its word and payloads. A reply consists of all lines up to the first for which `Line::ends_reply`
 //! holds; that of an array or map includes the replies that are its members.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -13,6 +15,16 @@ pub enum Datum {
     Text(String),
     /// Binary data, in base64.
     Base64(String),
+}
+
+impl Datum {
+    /// Returns the payload of some bytes.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Base64(BASE64.encode(error.as_bytes())),
+        }
+    }
 }
 
 /// One line of a reply.
@@ -103,6 +115,28 @@ impl Line {
             b"ERR" => {
                 let text = String::from_utf8_lossy(rest);
                 let (code, message) = text.split_once(' ').unwrap_or((&text, ""));
+                Self::Error(code.to_owned(), message.to_owned())
+            }
+            _ => return None,
+        })
+    }
+
+    /// Returns the bytes of the value that follows a line of RESP, if one does.
+    pub fn resp_value_bytes(line: &[u8]) -> Option<usize> {
+        only(line.strip_prefix(b"$")?)
+    }
+
+    /// Decodes a line of RESP that is a reply by itself; returns `None` for any other.
+    pub fn parse_resp(line: &[u8]) -> Option<Self> {
+        let (kind, rest) = line.split_first()?;
+        let text = String::from_utf8_lossy(rest);
+        Some(match (kind, &*text) {
+            (b'+', "OK") => Self::Ok,
+            (b'+', "QUEUED") => Self::Queued,
+            (b'$', "-1") => Self::NotFound,
+            (b':', _) => Self::Count(only(rest)?),
+            (b'-', error) => {
+                let (code, message) = error.split_once(' ').unwrap_or((error, ""));
                 Self::Error(code.to_owned(), message.to_owned())
             }
             _ => return None,
@@ -244,6 +278,26 @@ mod tests {
         ] {
             assert_eq!(Line::parse(line.as_bytes()), Some(read), "{line}");
         }
+    }
+
+    #[test]
+    fn a_reply_in_resp_is_decoded() {
+        for (line, read) in [
+            ("+OK", Some(Line::Ok)),
+            ("$-1", Some(Line::NotFound)),
+            (":-2", Some(Line::Count(-2))),
+            (
+                "-OOM no room",
+                Some(Line::Error("OOM".to_owned(), "no room".to_owned())),
+            ),
+            ("*1", None),
+            ("OK", None),
+            ("", None),
+        ] {
+            assert_eq!(Line::parse_resp(line.as_bytes()), read, "{line}");
+        }
+        assert_eq!(Line::resp_value_bytes(b"$12"), Some(12));
+        assert_eq!(Line::resp_value_bytes(b"$-1"), None);
     }
 
     #[test]

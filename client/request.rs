@@ -1,12 +1,42 @@
-//! A request that waits for its reply, with its row of the command table.
+//! A request as it is sent, and as it waits for its reply, with its row of the command table.
 //!
-//! In: a request line. Out: the number of replies to read, their noun, and the error if they never arrive.
+//! In: a request. Out: its bytes; the number of replies to read, their noun, and the error if they never arrive.
 
-use pykv::command::{ChannelUse, Command, Flag, Scope};
+use pykv::command::{Access, ChannelUse, Command, Flag, Scope};
 use pykv::protocol::line;
 
 use crate::error::ClientError;
 use crate::help;
+use crate::place::Place;
+
+/// A request as it is sent.
+#[derive(Debug)]
+pub enum Request {
+    /// A line, without its line end.
+    Line(String),
+    /// An array of RESP with its verb, as its arguments are no text or too long for a line.
+    Resp { verb: Vec<u8>, bytes: Vec<u8> },
+}
+
+impl Request {
+    /// Returns the request of a line.
+    pub fn line(line: &str) -> Self {
+        Self::Line(line.to_owned())
+    }
+
+    /// Returns the request of some words, the verb first, in RESP.
+    pub fn in_resp(words: &[&[u8]]) -> Self {
+        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            bytes.extend_from_slice(word);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        let verb = words.first().map(|verb| verb.to_vec());
+        let verb = verb.unwrap_or_default();
+        Self::Resp { verb, bytes }
+    }
+}
 
 /// A request that waits for its reply.
 #[derive(Debug, Clone, Copy)]
@@ -15,10 +45,12 @@ pub struct PendingRequest {
     command: Option<&'static Command>,
     /// The command that a mistyped name may stand for.
     pub suggestion: Option<&'static str>,
-    /// The number of its line in the input.
-    pub input_line: Option<u64>,
+    /// Its place in the input, if it comes from one.
+    pub place: Option<Place>,
     /// The number of replies: one, unless it ends several subscriptions.
     pub replies: usize,
+    /// True if the reply is one in RESP, and no array.
+    pub is_resp: bool,
 }
 
 impl PendingRequest {
@@ -35,9 +67,21 @@ impl PendingRequest {
         Some(Self {
             command,
             suggestion: command.map_or_else(|| help::nearest(&verb), |_| None),
-            input_line: None,
+            place: None,
             replies: if is_unsubscribe { channels(line) } else { 1 },
+            is_resp: false,
         })
+    }
+
+    /// Returns the request that waits once this one is sent, or `None` for a blank line.
+    pub fn to(request: &Request) -> Option<Self> {
+        match request {
+            Request::Line(line) => Self::of(line.as_bytes()),
+            Request::Resp { verb, .. } => Some(Self {
+                is_resp: true,
+                ..Self::of(verb)?
+            }),
+        }
     }
 
     /// Returns the request for the help of one command, or of all.
@@ -46,14 +90,16 @@ impl PendingRequest {
         Self {
             command: help::command("HELP"),
             suggestion: unknown.and_then(help::nearest),
-            input_line: None,
+            place: None,
             replies: 1,
+            is_resp: false,
         }
     }
 
-    /// Returns whether this is the command of a name.
-    pub fn is(self, name: &str) -> bool {
-        self.command.is_some_and(|command| command.name == name)
+    /// Returns whether it changes neither pairs nor the server.
+    pub fn changes_nothing(self) -> bool {
+        self.command
+            .is_some_and(|command| matches!(command.access, Access::Read | Access::Connection))
     }
 
     /// Returns the noun of the rows that the reply lists, if they are counted.
@@ -77,9 +123,9 @@ impl PendingRequest {
         if self.command.is_none_or(Command::is_write) {
             error = ClientError::InDoubt(error.into());
         }
-        match self.input_line {
-            Some(line) => ClientError::OnLine {
-                line,
+        match self.place {
+            Some(place) => ClientError::OnLine {
+                place,
                 cause: error.into(),
             },
             None => error,

@@ -16,6 +16,9 @@ use crate::reply::Line;
 use crate::style::{Kind, paint};
 use crate::terminal::visible;
 
+/// What stands before the base64 of bytes that are no text.
+const BASE64_WORD: &str = "base64 ";
+
 /// The arguments of `watch`.
 #[derive(Debug, clap::Args)]
 pub struct Watch {
@@ -64,8 +67,10 @@ fn for_people(change: &[Value]) -> String {
     };
     let value = match change.get(3) {
         Some(Value::Object(binary)) => {
-            format!("base64 {}", binary["$base64"].as_str().unwrap_or_default())
+            let base64 = binary["$base64"].as_str().unwrap_or_default();
+            format!("{BASE64_WORD}{base64}")
         }
+        Some(Value::String(text)) if text.starts_with(BASE64_WORD) => json::string(text),
         Some(Value::String(value)) => value.clone(),
         _ => String::new(),
     };

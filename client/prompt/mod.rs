@@ -24,6 +24,7 @@ use crate::error::{ClientError, Outcome, report};
 use crate::interrupt;
 use crate::known_keys::KnownKeys;
 use crate::render::Renderer;
+use crate::request::Request;
 use crate::terminal::tell;
 use crate::tools::export::{self, Export};
 use crate::tools::import::{self, Import};
@@ -197,7 +198,7 @@ impl<W: Write> Prompt<W> {
             // Even if the reply is lost: the transaction has ended then, too.
             self.in_transaction = false;
         }
-        let outcome = self.renderer.answer(connection, line)?;
+        let outcome = self.renderer.answer(connection, &Request::line(line))?;
         self.in_transaction |= verb == "MULTI" && outcome == Outcome::Done;
         Ok(outcome)
     }

@@ -1,7 +1,7 @@
 //! Replies on the screen or in the output, the same way for a single command, a pipe and the prompt.
 //!
 //! In: the lines of a reply, as they arrive. Out: text in the chosen form on standard output, errors on standard error. Promises: constant
-//! memory for a reply of any length; no data can control the terminal; plain rows and JSON can be read back without doubt.
+//! memory for a reply of any length; no data can control the terminal; plain rows, JSON and CSV can be read back without doubt.
 
 mod csv;
 mod json;
@@ -10,10 +10,11 @@ mod people;
 mod plain;
 mod table;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::csv::Rows;
 use self::json::Document;
 use self::nesting::Nesting;
 use self::people::Screen;
@@ -24,7 +25,7 @@ use crate::help;
 use crate::known_keys::KnownKeys;
 use crate::pager::Paged;
 use crate::reply::Line;
-use crate::request::PendingRequest;
+use crate::request::{PendingRequest, Request};
 use crate::terminal::{tell, tell_error};
 
 pub use self::csv::row as csv_row;
@@ -34,13 +35,18 @@ pub use self::plain::text as plain_text;
 pub struct Renderer<W: Write> {
     out: Paged<W>,
     format: Format,
+    /// True if a person reads the output, and the line after a value should be a new one.
+    is_on_terminal: bool,
     /// True to show the duration of each reply.
     pub is_timed: bool,
+    /// True if the output is one reply, so that a value may have lines.
+    pub is_only_reply: bool,
     /// The keys of replies are remembered here, for completion.
     pub keys: Option<Arc<KnownKeys>>,
     nesting: Nesting,
     screen: Screen,
     document: Document,
+    rows: Rows,
 }
 
 impl<W: Write> Renderer<W> {
@@ -49,11 +55,14 @@ impl<W: Write> Renderer<W> {
         Self {
             out: Paged::new(out, is_paged && format == Format::People),
             format,
+            is_on_terminal: io::stdout().is_terminal(),
             is_timed: false,
+            is_only_reply: false,
             keys: None,
             nesting: Nesting::default(),
             screen: Screen::default(),
             document: Document::default(),
+            rows: Rows::default(),
         }
     }
 
@@ -64,13 +73,16 @@ impl<W: Write> Renderer<W> {
     pub fn answer(
         &mut self,
         connection: &mut Connection,
-        line: &str,
+        request: &Request,
     ) -> Result<Outcome, ClientError> {
-        let Some(request) = PendingRequest::of(line.as_bytes()) else {
+        let Some(pending) = PendingRequest::to(request) else {
             return Ok(Outcome::Done);
         };
-        connection.send(line.as_bytes())?;
-        let began = Instant::now();
+        match request {
+            Request::Line(line) => connection.send(line.as_bytes())?,
+            Request::Resp { bytes, .. } => connection.send_bytes(bytes)?,
+        }
+        let (request, began) = (pending, Instant::now());
         if !request.is_stream() {
             self.out.begin();
         }
@@ -130,7 +142,12 @@ impl<W: Write> Renderer<W> {
                 // The reader of the output need not wait for what has arrived already.
                 self.flush()?;
             }
-            let line = match connection.next_line() {
+            let line = if request.is_resp {
+                connection.next_resp()
+            } else {
+                connection.next_line()
+            };
+            let line = match line {
                 Ok(line) => line,
                 Err(error) => {
                     self.break_off().map_err(ClientError::output)?;
@@ -141,11 +158,14 @@ impl<W: Write> Renderer<W> {
                     });
                 }
             };
-            if matches!(line, Line::Error(..)) {
-                outcome = Outcome::Refused;
-            }
+            let is_outermost = self.nesting.0.is_empty();
+            outcome = outcome.max(match line {
+                Line::Error(..) => Outcome::Refused,
+                Line::NotFound if is_outermost && self.format == Format::Raw => Outcome::NotFound,
+                _ => Outcome::Done,
+            });
             let shown = match &line {
-                Line::Error(code, message) if self.nesting.0.is_empty() => {
+                Line::Error(code, message) if is_outermost => {
                     let broken_off = self.break_off();
                     self.error(code, message, request);
                     broken_off
@@ -187,6 +207,7 @@ impl<W: Write> Renderer<W> {
         })?;
         if is_complete {
             self.document.end();
+            self.rows.end();
         }
         Ok(is_complete)
     }
@@ -208,9 +229,14 @@ impl<W: Write> Renderer<W> {
                 self.document
                     .line(out, line, if is_list { "[" } else { "{" })
             }
-            (Format::Csv, _) => csv::line(out, line),
+            (Format::Csv, _) => self.rows.line(out, line, request.noun() == Some("pair")),
             (Format::Plain | Format::Raw, _) if is_member => plain::member(out, line),
-            (Format::Raw, Line::Value(value)) => plain::raw(out, value),
+            (Format::Raw, Line::Value(value)) => plain::raw(out, value, self.is_on_terminal),
+            (Format::Raw, Line::NotFound) => {
+                tell(plain::NOT_FOUND);
+                Ok(())
+            }
+            (Format::Plain, Line::Value(value)) if self.is_only_reply => plain::value(out, value),
             (Format::Plain | Format::Raw, _) => plain::line(out, line),
         }
     }
@@ -220,14 +246,16 @@ impl<W: Write> Renderer<W> {
         self.screen.finish(&mut self.out)?;
         self.nesting.0.clear();
         self.document.break_off(&mut self.out)?;
+        self.rows.end();
         self.out.flush()
     }
 
     fn error(&self, code: &str, message: &str, request: PendingRequest) {
+        let line = request.place.map(|place| place.line);
         if self.format == Format::Json {
-            return tell(&json::error(code, message, request.input_line).to_string());
+            return tell(&json::error(code, message, line).to_string());
         }
-        let place = request.input_line.map(|line| format!("line {line}: "));
+        let place = line.map(|line| format!("line {line}: "));
         let suggestion = request.suggestion.filter(|_| code == "UNKNOWN");
         let suggestion = suggestion.map(|name| format!("; did you mean {name}?"));
         let (place, suggestion) = (place.unwrap_or_default(), suggestion.unwrap_or_default());
@@ -242,6 +270,7 @@ mod tests {
     /// Returns the output of these lines, which answer this request.
     fn shown(format: Format, request: &str, lines: &[&str]) -> String {
         let mut renderer = Renderer::new(Vec::new(), format, false);
+        renderer.is_only_reply = true;
         let request = PendingRequest::of(request.as_bytes()).expect("a request");
         for (place, line) in lines.iter().enumerate() {
             let line = Line::parse(line.as_bytes()).expect("a line of the protocol");

@@ -10,12 +10,15 @@ use pykv::codec::json;
 use serde_json::Value;
 
 use super::nesting::{Level, Nesting};
-use super::plain::push_message;
+use super::plain::{is_reserved, push_message};
 use super::table::Table;
 use crate::reply::{Datum, Line};
 use crate::style::{Kind, is_nested_json, paint, pretty_json};
 use crate::terminal::visible;
 use crate::units::{bytes, counted, duration, grouped};
+
+/// What stands between the size of binary data and its base64.
+const BINARY_MARK: &str = ", base64) ";
 
 /// The state of the current reply.
 #[derive(Default)]
@@ -38,7 +41,6 @@ impl Screen {
             Line::Pong => return writeln!(out, "PONG"),
             Line::Array(0) | Line::Map(0) => return writeln!(out, "(empty)"),
             Line::Array(_) | Line::Map(_) | Line::Error(..) => return Ok(()),
-            Line::Value(Datum::Text(text)) if text.is_empty() => return writeln!(out, "\"\""),
             Line::Event(word, payloads) => {
                 return writeln!(out, "{}", visible(&push_message(word, payloads), &[]));
             }
@@ -68,7 +70,10 @@ impl Screen {
                 (shown.into(), Kind::Literal)
             }
             Line::Value(Datum::Text(text)) => {
-                let shown = visible(text, &['\n', '\t']);
+                let shown = match quoted_if_doubtful(text) {
+                    Cow::Owned(quoted) => return writeln!(out, "{}", visible(&quoted, &[])),
+                    Cow::Borrowed(text) => visible(text, &['\n', '\t']),
+                };
                 if is_nested_json(&shown) {
                     return writeln!(out, "{}", pretty_json(&shown));
                 }
@@ -142,7 +147,7 @@ pub fn help(out: &mut impl Write, synopsis: &str, summary: &str, example: &str) 
 fn cells(line: &Line) -> Vec<Cow<'_, str>> {
     match line {
         Line::Item(key, Datum::Text(text)) => {
-            vec![quoted_if_empty(key).into(), quoted_if_empty(text).into()]
+            vec![quoted_if_empty(key).into(), quoted_if_doubtful(text)]
         }
         Line::Item(key, Datum::Base64(base64)) => {
             vec![quoted_if_empty(key).into(), binary_note(base64).into()]
@@ -160,6 +165,16 @@ fn cells(line: &Line) -> Vec<Cow<'_, str>> {
             cells
         }
         _ => Vec::new(),
+    }
+}
+
+/// Returns the text of a value, as a JSON string if it is empty or could be taken for something else.
+fn quoted_if_doubtful(text: &str) -> Cow<'_, str> {
+    let is_note = text.starts_with('(') && text.contains(BINARY_MARK);
+    if text.is_empty() || text == "\"\"" || is_note || is_reserved(text) {
+        json::string(text).into()
+    } else {
+        text.into()
     }
 }
 
@@ -187,7 +202,7 @@ fn in_larger_unit(name: &str, figure: &Value) -> Option<String> {
 /// Returns binary data with its size.
 fn binary_note(base64: &str) -> String {
     let count = base64.trim_end_matches('=').len() * 3 / 4;
-    format!("({}, base64) {base64}", counted(count as u64, "byte"))
+    format!("({}{BINARY_MARK}{base64}", counted(count as u64, "byte"))
 }
 
 #[cfg(test)]

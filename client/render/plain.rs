@@ -1,7 +1,7 @@
 //! Replies as lines for programs.
 //!
-//! In: lines of a reply. Out: one row each, cells separated by tabs. Promise: a row is read back without doubt; text that could be taken
-//! for something else is written as a JSON string.
+//! In: lines of a reply. Out: one row each, cells separated by tabs; or the bytes of a value. Promise: a row is read back without doubt; text
+//! that could be taken for something else is written as a JSON string.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -13,19 +13,27 @@ use serde_json::Value;
 
 use crate::reply::{Datum, Line};
 
+/// What stands for a missing key.
+pub const NOT_FOUND: &str = "Key not found";
+const UNCHANGED: &str = "Unchanged";
+const QUEUED: &str = "Queued";
+/// The texts that stand for something else, and the beginnings of those that do.
+const RESERVED: [&str; 3] = [NOT_FOUND, UNCHANGED, QUEUED];
+const BASE64_WORD: &str = "BASE64 ";
+const ERROR_WORD: &str = "ERR ";
+
 /// Writes a line of a reply.
 pub fn line(out: &mut impl Write, line: &Line) -> io::Result<()> {
     let row: Cow<'_, str> = match line {
         Line::Ok => "OK".into(),
         Line::Pong => "PONG".into(),
-        Line::NotFound => "Key not found".into(),
-        Line::Unchanged => "Unchanged".into(),
-        Line::Queued => "Queued".into(),
+        Line::NotFound => NOT_FOUND.into(),
+        Line::Unchanged => UNCHANGED.into(),
+        Line::Queued => QUEUED.into(),
         Line::Namespace(name, keys) => format!("{}\t{keys}", text(name)).into(),
         Line::Event(word, payloads) => push_message(word, payloads).into(),
         Line::Count(count) => count.to_string().into(),
-        Line::Value(Datum::Text(text)) => text.into(),
-        Line::Value(binary) => datum(binary),
+        Line::Value(value) => datum(value),
         Line::Item(key, value) => format!("{}\t{}", text(key), datum(value)).into(),
         Line::Key(key) => text(key),
         Line::Stat(name, Value::String(figure)) => format!("{name}\t{}", text(figure)).into(),
@@ -39,39 +47,56 @@ pub fn line(out: &mut impl Write, line: &Line) -> io::Result<()> {
 /// Writes a member of an array or map, so that it differs from a missing key and from an error.
 pub fn member(out: &mut impl Write, member: &Line) -> io::Result<()> {
     match member {
-        Line::Value(Datum::Text(value)) => {
-            let is_ambiguous =
-                matches!(&**value, "Key not found" | "Unchanged") || value.starts_with("ERR ");
-            let shown = if is_ambiguous {
-                json::string(value).into()
-            } else {
-                text(value)
-            };
-            writeln!(out, "{shown}")
-        }
-        Line::Error(code, message) => writeln!(out, "ERR {code} {message}"),
+        Line::Error(code, message) => writeln!(out, "{ERROR_WORD}{code} {message}"),
         member => line(out, member),
     }
 }
 
-/// Writes the bytes of a value as they are, and a line end.
+/// Writes a value that is the whole output: text as it is, whatever lines it has, unless all of it could be taken for something else.
+pub fn value(out: &mut impl Write, value: &Datum) -> io::Result<()> {
+    match value {
+        Datum::Text(text) if !is_doubtful(text) => writeln!(out, "{text}"),
+        Datum::Text(text) => writeln!(out, "{}", json::string(text)),
+        binary @ Datum::Base64(_) => writeln!(out, "{}", datum(binary)),
+    }
+}
+
+/// Returns whether text could be taken for a missing key, for base64, or for the JSON string of such a text.
+fn is_doubtful(text: &str) -> bool {
+    let inner = || serde_json::from_str::<String>(text).is_ok_and(|inner| is_doubtful(&inner));
+    is_reserved(text) || text.starts_with(BASE64_WORD) || (text.starts_with('"') && inner())
+}
+
+/// Returns whether text is what stands for something else.
+pub fn is_reserved(text: &str) -> bool {
+    RESERVED.contains(&text)
+}
+
+/// Writes the bytes of a value as they are, and a line end if `has_line_end`.
 ///
 /// # Errors
 /// The output fails; the value is not base64.
-pub fn raw(out: &mut impl Write, value: &Datum) -> io::Result<()> {
+pub fn raw(out: &mut impl Write, value: &Datum, has_line_end: bool) -> io::Result<()> {
     match value {
         Datum::Text(text) => out.write_all(text.as_bytes())?,
         Datum::Base64(base64) => {
             out.write_all(&BASE64.decode(base64).map_err(io::Error::other)?)?;
         }
     }
-    writeln!(out)
+    if has_line_end {
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
-/// Returns the text of a cell: as a JSON string if it could be taken for one, for base64, or for more than one cell.
+/// Returns the text of a cell: as a JSON string if it could be taken for one, for base64, for a missing key, for an error, or for more than
+/// one cell.
 pub fn text(text: &str) -> Cow<'_, str> {
-    let is_ambiguous =
-        text.starts_with('"') || text.starts_with("BASE64 ") || text.contains(char::is_control);
+    let is_ambiguous = is_reserved(text)
+        || text.starts_with('"')
+        || text.starts_with(BASE64_WORD)
+        || text.starts_with(ERROR_WORD)
+        || text.contains(char::is_control);
     if is_ambiguous {
         Cow::Owned(json::string(text))
     } else {

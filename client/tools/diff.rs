@@ -13,6 +13,7 @@ use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
+use crate::render::plain_text;
 use crate::style::{Kind, paint};
 use crate::terminal::{tell, visible};
 use crate::units::grouped;
@@ -108,7 +109,9 @@ impl Comparison<'_> {
 
     fn print(&mut self, mark: char, key: &str) -> Result<(), ClientError> {
         self.differing += 1;
-        let key = paint(&visible(key, &[]), Kind::Key);
+        // One row whatever the key holds.
+        let text = plain_text(key);
+        let key = paint(&visible(&text, &[]), Kind::Key);
         writeln!(self.out, "{mark} {key}").map_err(ClientError::output)
     }
 }

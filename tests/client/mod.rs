@@ -2,7 +2,9 @@
 
 mod bench; // the load generator: what it asks, counts and refuses
 mod command_line; // one command, pipe, prompt, import, export
+mod cut_input; // requests on standard input that end too early, or are none
 mod live; // top, stat, latency, watch
 mod prompt; // the prompt, in a pseudo-terminal
+mod round_trips; // what goes out comes in again, in every form
 mod scripts; // forms, values from a pipe, profiles, masses
 mod tools; // import, export, diff, and what takes the room
