@@ -157,6 +157,22 @@ pub static SETTINGS: &[Setting] = &[
         )],
     },
     Setting {
+        name: "client-memory",
+        flag: Some(Flag {
+            value_name: "SIZE",
+            variable: "PYKV_CLIENT_MEMORY",
+        }),
+        default: "25%",
+        values: Values::Parsed(|| value_parser!(ByteCount).into()),
+        help: "Most memory held for all clients together, beside the data: requests that have not arrived whole, replies that are \
+               not read, queues, messages. Past it, the clients that hold most are disconnected. Bytes, or with kb, mb or gb, or a \
+               percentage of the machine's memory or of the container's limit; at least 8mb",
+        config: &[(
+            "maxmemory-clients",
+            Shown::Fixed(|setup| setup.config.get::<ByteCount>("client-memory").0.to_string()),
+        )],
+    },
+    Setting {
         name: "slowlog-log-slower-than",
         flag: None,
         default: "10000",
@@ -405,6 +421,60 @@ impl Setup {
             shutdown,
         }
     }
+}
+
+/// Minimum of `--client-memory` in bytes: below it, a few requests of common size would end each other.
+const CLIENT_MEMORY_BYTES_MIN: usize = 8 << 20;
+
+/// A number of bytes, such as `65536`, `512mb` or `25%`, which is a share of [`memory_bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteCount(pub usize);
+
+impl FromStr for ByteCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit_bytes = match &*unit.to_ascii_lowercase() {
+            "" | "b" => 1,
+            "kb" | "k" => 1 << 10,
+            "mb" | "m" => 1 << 20,
+            "gb" | "g" => 1 << 30,
+            "%" => memory_bytes() / 100,
+            _ => 0,
+        };
+        let number = number.parse().ok().filter(|_| unit_bytes > 0);
+        let number = number.filter(|number| unit != "%" || *number <= 100);
+        let bytes = number.and_then(|number: usize| number.checked_mul(unit_bytes));
+        let bytes = bytes.ok_or("it is no number of bytes, such as 67108864, 512mb, 2gb or 25%")?;
+        // A share of a small machine is raised to the minimum, so that the default is valid everywhere.
+        if unit == "%" {
+            return Ok(Self(bytes.max(CLIENT_MEMORY_BYTES_MIN)));
+        }
+        if bytes < CLIENT_MEMORY_BYTES_MIN {
+            return Err(format!(
+                "it is less than the minimum of {CLIENT_MEMORY_BYTES_MIN} bytes"
+            ));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Files with the memory limit of a container: of version 2 and 1 of Linux's control groups.
+const CONTAINER_LIMITS: [&str; 2] = [
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+];
+
+/// Returns the memory of the machine in bytes, or the limit of the container if that is lower.
+fn memory_bytes() -> usize {
+    let machine = nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total());
+    let limits = CONTAINER_LIMITS
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    let memory = limits.chain([machine]).min().unwrap_or(0);
+    usize::try_from(memory).unwrap_or(usize::MAX)
 }
 
 /// A host and a port, such as `127.0.0.1:7878` or `localhost:0`.

@@ -25,7 +25,7 @@ use pykv::command::{COMMANDS, Service};
 use pykv::config::{Action, Address, Config, HttpAddress, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
-use pykv::http::{self, HTTP_CONNECTIONS_MAX};
+use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
 
@@ -201,7 +201,7 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
 /// Number of file descriptors that are not clients': the listeners, the journals, a snapshot, the terminal.
 const OTHER_FILES: usize = 100;
 /// Number of file descriptors for the maximum number of clients.
-const FILES_WANTED: usize = FILES_MAX + HTTP_CONNECTIONS_MAX + OTHER_FILES;
+const FILES_WANTED: usize = FILES_MAX + HTTP_CONNECTIONS_MAX + RESERVED_CONNECTIONS + OTHER_FILES;
 
 /// Returns the maximum number of clients with that many file descriptors.
 fn connections_max(files: usize) -> usize {

@@ -61,30 +61,49 @@ pub fn input_of(sent: &str) -> RequestBuffer {
     input
 }
 
-/// Takes requests as a connection does, up to the reply, which nobody is sent; what that would have to wait for.
-pub fn execute(service: &Service, sent: &str) -> Barrier {
-    let mut input = input_of(sent);
-    let Arrived {
-        requests, batch, ..
-    } = input.batch();
-    let (mut output, mut barrier) = (Output::default(), Barrier::default());
-    let stopped = Pipeline {
-        dispatcher: Dispatcher {
-            service,
-            session: &mut Session::default(),
-            tally: &mut Tally::default(),
-            barrier: &mut barrier,
-        },
-        output: &mut output,
+/// A client, as its connection keeps it.
+pub struct Caller {
+    service: Arc<Service>,
+    session: Session,
+    output: Output,
+}
+
+impl Caller {
+    pub fn new(service: &Arc<Service>) -> Self {
+        let account = service.client_memory.account();
+        Self {
+            service: Arc::clone(service),
+            session: Session::new(&account),
+            output: Output::new(&account),
+        }
     }
-    .run(&requests, &batch);
-    assert!(stopped.is_none() && output.bytes() >= requests.len() * 3);
-    black_box(&output);
-    barrier
+
+    /// Takes requests as a connection does, up to the reply, which nobody is sent; what that would have to wait for.
+    pub fn execute(&mut self, sent: &str) -> Barrier {
+        let mut input = input_of(sent);
+        let Arrived {
+            requests, batch, ..
+        } = input.batch();
+        let mut barrier = Barrier::default();
+        let stopped = Pipeline {
+            dispatcher: Dispatcher {
+                service: &self.service,
+                session: &mut self.session,
+                tally: &mut Tally::default(),
+                barrier: &mut barrier,
+            },
+            output: &mut self.output,
+        }
+        .run(&requests, &batch);
+        assert!(stopped.is_none() && self.output.bytes() >= requests.len() * 3);
+        black_box(&self.output);
+        self.output.release_memory();
+        barrier
+    }
 }
 
 /// A service on an empty folder.
-pub fn served(folder: &Path, durability: Durability) -> Service {
+pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
     let options = Options {
         data: folder.to_owned(),
         durability,
@@ -98,5 +117,5 @@ pub fn served(folder: &Path, durability: Durability) -> Service {
     let setup = Setup::new(config, address, 1, CancellationToken::new());
     let service = Service::new(&COMMANDS, progress, setup);
     service.begin(engine);
-    service
+    Arc::new(service)
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use pykv::command::Service;
 use pykv::persistence::Durability;
 
-use requests::{PIPELINE, Request, batch, execute, resp_get, resp_set, served};
+use requests::{Caller, PIPELINE, Request, batch, resp_get, resp_set, served};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,12 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{cores} cores; millions of requests a second, {PIPELINE} in a pipeline");
     for (name, request, durability, keys) in CASES {
         let folder = tempfile::tempdir()?;
-        let service = Arc::new(served(folder.path(), durability));
+        let service = served(folder.path(), durability);
+        let mut caller = Caller::new(&service);
         for first in (0..keys).step_by(PIPELINE) {
-            execute(
-                &service,
-                &batch(resp_set, first..keys.min(first + PIPELINE)),
-            );
+            caller.execute(&batch(resp_set, first..keys.min(first + PIPELINE)));
         }
         let mut alone = 0.0;
         print!("{name:30}");
@@ -89,11 +87,12 @@ fn rate(service: &Arc<Service>, request: Request, keys: usize, threads: usize) -
         let ask = |_| {
             let (service, is_over) = (Arc::clone(service), Arc::clone(&is_over));
             let random = || (0..PIPELINE).map(|_| fastrand::usize(..keys));
+            let mut caller = Caller::new(&service);
             let made: Vec<String> = (0..BATCHES).map(|_| batch(request, random())).collect();
             async move {
                 let mut done = 0;
                 for sent in made.iter().cycle() {
-                    let barrier = execute(&service, sent);
+                    let barrier = caller.execute(sent);
                     service.commit(barrier).await.expect("the disk takes it");
                     done += PIPELINE;
                     if is_over.load(Relaxed) {

@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use pykv::persistence::Durability;
 
 use requests::{
-    PIPELINE, Request, batch, execute, input_of, key, resp_get, resp_set, served, value,
+    Caller, PIPELINE, Request, batch, input_of, key, resp_get, resp_set, served, value,
 };
 
 #[global_allocator]
@@ -119,14 +119,14 @@ fn counted(case: usize, batches: usize) -> u64 {
 fn work(case: usize, batches: usize) {
     let (_, request, way, _) = CASES[case];
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let service = match way {
+    let mut caller = match way {
         Way::Read => None,
         Way::Execute(durability) => {
-            let service = served(folder.path(), durability);
+            let mut caller = Caller::new(&served(folder.path(), durability));
             for first in (0..KEYS).step_by(PIPELINE) {
-                execute(&service, &of_keys(resp_set, first));
+                caller.execute(&of_keys(resp_set, first));
             }
-            Some(service)
+            Some(caller)
         }
     };
     // Made before, so that it is not counted.
@@ -135,8 +135,8 @@ fn work(case: usize, batches: usize) {
         .map(|first| of_keys(request, first))
         .collect();
     for sent in made.iter().cycle().take(batches) {
-        match &service {
-            Some(service) => drop(black_box(execute(service, sent))),
+        match &mut caller {
+            Some(caller) => drop(black_box(caller.execute(sent))),
             None => {
                 let mut input = input_of(sent);
                 assert_eq!(black_box(input.batch()).requests.len(), PIPELINE);

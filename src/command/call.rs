@@ -108,7 +108,7 @@ impl<'a> Call<'a, '_> {
         let from = self.session.client.as_ref().map(|client| client.address);
         let words = self.session.visible(arguments).iter().map(|word| &**word);
         let clients = &self.service.clients;
-        clients.show_request(from, self.command.name, words);
+        clients.show_request(&self.service.client_memory, from, self.command.name, words);
     }
 
     /// Returns the client of the text port or the console.

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::clients::{Client, OutboxMessage};
+use super::client_memory::ClientMemory;
+use super::clients::{Client, OutboxMessage, Published};
 use super::glob::Pattern;
 use crate::model::KEY_BYTES_MAX;
 
@@ -54,22 +55,30 @@ pub(super) fn remove_subscriber<N: Hash + Eq>(
 
 impl Channels {
     /// Posts a message to all subscribers of a channel. Returns the number of receivers.
-    pub(super) fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
-        let (channel, payload): (Arc<[u8]>, Arc<[u8]>) = (channel.into(), payload.into());
+    pub(super) fn publish(
+        &self,
+        memory: &Arc<ClientMemory>,
+        channel: &[u8],
+        payload: &[u8],
+    ) -> u64 {
+        let message = Arc::new(Published {
+            channel: channel.into(),
+            payload: payload.into(),
+            _charge: memory.share(channel.len() + payload.len()),
+        });
         let mut receivers = 0;
         let mut post = |client: &Client, pattern| {
             receivers += 1;
-            let (channel, payload) = (Arc::clone(&channel), Arc::clone(&payload));
-            client.post(OutboxMessage::Published(pattern, channel, payload));
+            client.post(OutboxMessage::Published(pattern, Arc::clone(&message)));
         };
         let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        let subscribers = channels.get(&*channel);
+        let subscribers = channels.get(channel);
         for client in subscribers.into_iter().flat_map(BTreeMap::values) {
             post(client, None);
         }
         let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
         for (pattern, subscribers) in &*patterns {
-            if pattern.matches(&channel) {
+            if pattern.matches(channel) {
                 for client in subscribers.values() {
                     post(client, Some(pattern.as_bytes().into()));
                 }

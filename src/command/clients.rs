@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Context;
 use std::time::Instant;
 
-use futures_util::task::AtomicWaker;
-
+use super::client_memory::{Account, Charge, ClientMemory, SharedCharge};
 use crate::model::now_ms;
 use crate::protocol::Reply;
 
@@ -25,10 +24,25 @@ pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 /// A push from other clients.
 #[derive(Debug)]
 pub enum OutboxMessage {
-    /// A published message: the pattern that matched, if any, channel and payload.
-    Published(Option<Box<[u8]>>, Arc<[u8]>, Arc<[u8]>),
+    /// A published message, and the pattern that matched, if any.
+    Published(Option<Box<[u8]>>, Arc<Published>),
     /// A request of any client, for MONITOR.
-    Request(Arc<str>),
+    Request(Arc<ShownRequest>),
+}
+
+/// A published message, which all receivers share.
+#[derive(Debug)]
+pub struct Published {
+    pub(super) channel: Box<[u8]>,
+    pub(super) payload: Box<[u8]>,
+    pub(super) _charge: SharedCharge,
+}
+
+/// A request in the format of MONITOR, which all monitors share.
+#[derive(Debug)]
+pub struct ShownRequest {
+    line: String,
+    _charge: SharedCharge,
 }
 
 impl OutboxMessage {
@@ -36,23 +50,28 @@ impl OutboxMessage {
     #[must_use]
     pub fn reply(&self) -> Reply<'_> {
         match self {
-            Self::Published(pattern, channel, payload) => {
-                Reply::Message(pattern.as_deref(), channel, payload)
+            Self::Published(pattern, message) => {
+                Reply::Message(pattern.as_deref(), &message.channel, &message.payload)
             }
-            Self::Request(request) => Reply::Monitor(request),
+            Self::Request(request) => Reply::Monitor(&request.line),
         }
     }
 
-    fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Published(pattern, channel, payload) => {
-                    pattern.as_ref().map_or(0, |pattern| pattern.len())
-                        + channel.len()
-                        + payload.len()
-                }
-                Self::Request(request) => request.len(),
-            }
+    /// Returns the memory of its own, in bytes.
+    fn own_bytes(&self) -> usize {
+        let pattern = match self {
+            Self::Published(pattern, _) => pattern.as_ref().map_or(0, |pattern| pattern.len()),
+            Self::Request(_) => 0,
+        };
+        size_of::<Self>() + pattern
+    }
+
+    /// Returns the memory that it shares with the outboxes of others, in bytes.
+    fn shared_bytes(&self) -> usize {
+        match self {
+            Self::Published(_, message) => message.channel.len() + message.payload.len(),
+            Self::Request(request) => request.line.len(),
+        }
     }
 }
 
@@ -82,8 +101,9 @@ pub struct Client {
     outbox: Mutex<Outbox>,
     /// Number of messages in the outbox, to be read without its lock.
     waiting: AtomicUsize,
-    /// Waker of its connection, for all of these: a separate one for each would cost the connection a lock for every request.
-    waker: AtomicWaker,
+    /// Memory that is held for it. Its waker is that of the connection, for all of these: a separate one for each would cost the
+    /// connection a lock for every request.
+    pub account: Arc<Account>,
 }
 
 /// Names that a client has given itself.
@@ -94,45 +114,73 @@ pub(super) struct Names {
     pub(super) library_version: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbox {
     messages: VecDeque<OutboxMessage>,
-    bytes: usize,
+    /// Memory of the messages' own.
+    own: Charge,
+    /// Memory that they share with other outboxes, in bytes.
+    shared_bytes: usize,
+}
+
+impl Outbox {
+    fn push(&mut self, message: OutboxMessage, account: &Account) {
+        self.own.set_held(self.own.bytes() + message.own_bytes());
+        self.shared_bytes += message.shared_bytes();
+        account.add_shared(message.shared_bytes());
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self, account: &Account) -> Option<OutboxMessage> {
+        let message = self.messages.pop_front()?;
+        self.own.set_held(self.own.bytes() - message.own_bytes());
+        self.shared_bytes -= message.shared_bytes();
+        account.subtract_shared(message.shared_bytes());
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    fn clear(&mut self, account: &Account) {
+        self.messages = VecDeque::new();
+        self.own.set_held(0);
+        account.subtract_shared(std::mem::take(&mut self.shared_bytes));
+    }
 }
 
 impl Client {
     /// Appends a message to the outbox; disconnects the client if the outbox overflows.
     pub(super) fn post(&self, message: OutboxMessage) {
         let mut outbox = self.outbox();
-        outbox.bytes += message.bytes();
-        if outbox.bytes > OUTBOX_BYTES_MAX {
-            outbox.messages.clear();
+        outbox.push(message, &self.account);
+        if outbox.own.bytes() + outbox.shared_bytes > OUTBOX_BYTES_MAX {
+            outbox.clear(&self.account);
             drop(outbox);
             self.kill();
             return;
         }
-        outbox.messages.push_back(message);
         self.waiting.store(outbox.messages.len(), Release);
         drop(outbox);
-        self.waker.wake();
+        self.account.wake();
     }
 
     /// Disconnects the client at once.
     pub fn kill(&self) {
         self.is_killed.store(true, Release);
-        self.waker.wake();
+        self.account.wake();
     }
 
     /// Disconnects the client once the requests that it has sent are answered.
     fn drain(&self) {
         self.is_draining.store(true, Release);
-        self.waker.wake();
+        self.account.wake();
     }
 
     /// Registers the task of the connection, to be woken for messages and disconnection. Returns true if the client is to be
     /// disconnected at once.
     pub fn poll_killed(&self, context: &Context<'_>) -> bool {
-        self.waker.register(context.waker());
+        self.account.register(context);
         self.is_killed.load(Acquire)
     }
 
@@ -152,18 +200,14 @@ impl Client {
     #[must_use]
     pub fn take_message(&self) -> Option<OutboxMessage> {
         let mut outbox = self.outbox();
-        let message = outbox.messages.pop_front()?;
-        outbox.bytes -= message.bytes();
+        let message = outbox.pop(&self.account)?;
         self.waiting.store(outbox.messages.len(), Relaxed);
-        if outbox.messages.is_empty() {
-            outbox.messages = VecDeque::new();
-        }
         Some(message)
     }
 
     /// Empties the outbox.
     pub(super) fn clear_outbox(&self) {
-        *self.outbox() = Outbox::default();
+        self.outbox().clear(&self.account);
         self.waiting.store(0, Relaxed);
     }
 
@@ -196,7 +240,11 @@ pub struct Clients {
 
 impl Clients {
     /// Adds a client that has connected.
-    pub fn add(&self, address: SocketAddr, local_address: SocketAddr) -> Arc<Client> {
+    pub fn add(
+        &self,
+        (address, local_address): (SocketAddr, SocketAddr),
+        account: Arc<Account>,
+    ) -> Arc<Client> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let client = Arc::new(Client {
             id: self.last_id.fetch_add(1, Relaxed) + 1,
@@ -211,9 +259,13 @@ impl Clients {
             resp: AtomicUsize::new(2),
             is_killed: AtomicBool::default(),
             is_draining: AtomicBool::new(self.is_stopping.load(Relaxed)),
-            outbox: Mutex::default(),
+            outbox: Mutex::new(Outbox {
+                messages: VecDeque::new(),
+                own: account.charge(),
+                shared_bytes: 0,
+            }),
             waiting: AtomicUsize::default(),
-            waker: AtomicWaker::new(),
+            account,
         });
         all.insert(client.id, Arc::clone(&client));
         client
@@ -291,8 +343,9 @@ impl Clients {
     }
 
     /// Posts a request to all monitors, in Redis's format; a request of HTTP has no address.
-    pub fn show_request<'a>(
+    pub(super) fn show_request<'a>(
         &self,
+        memory: &Arc<ClientMemory>,
         from: Option<SocketAddr>,
         name: &str,
         words: impl Iterator<Item = &'a [u8]>,
@@ -307,7 +360,10 @@ impl Clients {
         for word in words {
             line += &format!(" \"{}\"", word.escape_ascii()).replace("\\'", "'");
         }
-        let request: Arc<str> = line.into();
+        let request = Arc::new(ShownRequest {
+            _charge: memory.share(line.len()),
+            line,
+        });
         let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
         for client in monitors.values() {
             client.post(OutboxMessage::Request(Arc::clone(&request)));

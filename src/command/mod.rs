@@ -7,6 +7,7 @@
 
 mod call;
 mod channels;
+mod client_memory;
 mod clients;
 mod data;
 mod dispatch;
@@ -30,9 +31,11 @@ mod subcommands;
 mod table;
 mod usage;
 mod version;
+mod watched_keys;
 
 pub use call::Outcome;
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIPTIONS_MAX};
+pub use client_memory::{Account, Charge, ClientMemory, HeldValue, OverBudget};
 pub use clients::{Client, OUTBOX_BYTES_MAX, OutboxMessage};
 pub use data::namespace_count::NAMESPACES_MAX;
 pub use data::page::{PAGE_PAIRS, PAGE_PAIRS_MAX};
@@ -48,7 +51,7 @@ pub use prepare::{BatchRole, Prepared, RequestBatch};
 pub use reply_sink::Replies;
 pub use server::figures;
 pub use service::{Service, Usage};
-pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Session};
+pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Reserved, Session};
 pub use spec::{Access, ChannelUse, Command, Dialects, Flag, Group, KeyFlag, KeySpec, Scope};
 pub use stream::{Stream, StreamPulled};
 pub use table::COMMANDS;

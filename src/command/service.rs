@@ -9,10 +9,11 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::task::TaskTracker;
 
 use super::channels::Channels;
+use super::client_memory::ClientMemory;
 use super::clients::Clients;
 use super::lookup::CommandList;
 use super::slow_requests::Slowlog;
-use crate::config::Setup;
+use crate::config::{ByteCount, Setup};
 use crate::engine::{Barrier, Engine, Progress};
 use crate::metrics::counters::Stats;
 use crate::metrics::histogram::LatencyCounts;
@@ -32,6 +33,8 @@ pub struct Service {
     pub connections: TaskTracker,
     /// Counters.
     pub stats: Stats,
+    /// Memory that is held for clients.
+    pub client_memory: Arc<ClientMemory>,
     /// Connected clients.
     pub clients: Clients,
     /// Channels and their subscribers.
@@ -67,6 +70,9 @@ impl Service {
             progress,
             connections: TaskTracker::new(),
             stats: Stats::new(commands.len()),
+            client_memory: Arc::new(ClientMemory::new(
+                setup.config.get::<ByteCount>("client-memory").0,
+            )),
             clients: Clients::default(),
             channels: Channels::default(),
             recent_requests: Arc::default(),

@@ -3,19 +3,19 @@
 //! In: queued requests, watched keys, subscriptions, the dialect. Out: the same, for later requests. Promise: the queue of a
 //! transaction is bounded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::channels::{Channels, remove_subscriber};
+use super::client_memory::{Account, Charge};
 use super::clients::Client;
 use super::following::Following;
 use super::glob::Pattern;
 use super::refusals::bad_argument;
 use super::reply_sink::Replies;
 use super::spec::{Arguments, Command, Flag, Scope};
-use crate::engine::MissingKeyWatch;
-use crate::model::entry::Entry;
+use super::watched_keys::WatchedKeys;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
@@ -24,16 +24,25 @@ pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
 /// Maximum length of the queued requests of a transaction in bytes: that of one request.
 pub const QUEUED_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
+/// Memory of a subscription in bytes, without its name, which the session and the channels keep.
+const PER_SUBSCRIPTION_BYTES: usize = 256;
+
 /// State of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Session {
+    /// Memory that is held for the client.
+    pub account: Arc<Account>,
     /// The client, if it is connected to the text port or the console.
     pub(super) client: Option<Arc<Client>>,
+    /// Restriction of a connection beyond the maximum number.
+    pub reserved: Option<Reserved>,
     /// True after `HELLO 3`.
     pub(super) is_resp3: bool,
     transaction: Option<Transaction>,
     /// Keys on which EXEC depends.
     pub(super) watched: WatchedKeys,
+    /// Charge of the subscribed channels and patterns.
+    subscribed: Charge,
     /// Subscribed channels and patterns.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
@@ -45,14 +54,48 @@ pub struct Session {
     pub(super) pushes_lines: bool,
 }
 
-/// Watched keys, and the state of each when it was first watched.
-pub(super) type WatchedKeys = BTreeMap<String, WatchedState>;
+/// State of a connection beyond the maximum number, which is reserved for administration: it executes only commands that touch no
+/// pair and no channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Reserved {
+    /// Maximum number of other connections.
+    pub connections_max: usize,
+    /// True if it has executed a command.
+    pub is_used: bool,
+    /// True if a command was refused: it is to be closed.
+    pub is_refused: bool,
+}
+
+impl Reserved {
+    /// Makes the state of a new connection.
+    #[must_use]
+    pub fn new(connections_max: usize) -> Self {
+        Self {
+            connections_max,
+            is_used: false,
+            is_refused: false,
+        }
+    }
+
+    /// Returns the error for a request of another kind.
+    #[must_use]
+    pub fn refusal(&self) -> ErrorReply {
+        let message = format!(
+            "there are {} connections already; try again later",
+            self.connections_max
+        );
+        // Not the prefix of BUSY in RESP, LOADING: the data may be loaded.
+        ErrorReply::new(ErrorCode::Busy, message).with_prefix("ERR")
+    }
+}
 
 /// Requests between MULTI and EXEC.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Transaction {
     pub(super) requests: Vec<QueuedRequest>,
+    /// Length of their arguments, with 16 bytes for each.
     bytes: usize,
+    charge: Charge,
     /// True if a request was refused, so that EXEC executes none.
     pub(super) is_aborted: bool,
 }
@@ -65,26 +108,6 @@ pub(super) struct QueuedRequest {
     pub(super) words: Vec<Box<[u8]>>,
 }
 
-/// State of a key when it was first watched.
-#[derive(Debug)]
-pub(super) enum WatchedState {
-    /// The key existed. Its entry is kept, so that its address, by which it is compared, is not reused.
-    Existing(Entry),
-    /// The key did not exist.
-    Missing(MissingKeyWatch),
-}
-
-impl WatchedState {
-    /// Returns true if the key, whose entry is now `entry`, has not changed.
-    pub(super) fn is_unchanged(&self, entry: Option<&Entry>) -> bool {
-        match (self, entry) {
-            (Self::Existing(watched), Some(entry)) => watched.is_same(entry),
-            (Self::Missing(watch), None) => !watch.has_appeared(),
-            _ => false,
-        }
-    }
-}
-
 impl Session {
     /// Makes the session of a client that has just connected.
     #[must_use]
@@ -92,8 +115,27 @@ impl Session {
         client.queued.store(-1, Relaxed);
         client.resp.store(2, Relaxed);
         Self {
-            client: Some(client),
-            ..Self::default()
+            client: Some(Arc::clone(&client)),
+            ..Self::new(&client.account)
+        }
+    }
+
+    /// Makes a session without a client, such as that of an HTTP request, whose memory is charged to this account.
+    #[must_use]
+    pub fn new(account: &Arc<Account>) -> Self {
+        Self {
+            account: Arc::clone(account),
+            client: None,
+            reserved: None,
+            is_resp3: false,
+            transaction: None,
+            watched: WatchedKeys::new(account),
+            subscribed: account.charge(),
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            following: Following::default(),
+            visible_arguments: None,
+            pushes_lines: false,
         }
     }
 
@@ -138,8 +180,26 @@ impl Session {
         self.count_subscriptions();
     }
 
-    /// Publishes the numbers of subscriptions, for CLIENT LIST.
-    pub(super) fn count_subscriptions(&self) {
+    /// Charges the memory of names that are about to be subscribed to.
+    ///
+    /// # Errors
+    /// `FULL`.
+    pub(super) fn reserve_subscriptions(
+        &mut self,
+        names: &Arguments<'_>,
+    ) -> Result<(), ErrorReply> {
+        let bytes = names
+            .iter()
+            .map(|name| 2 * name.len() + PER_SUBSCRIPTION_BYTES);
+        let more: usize = bytes.sum();
+        Ok(self.subscribed.set(self.subscribed.bytes() + more)?)
+    }
+
+    /// Counts the subscriptions: for CLIENT LIST, and for their charge.
+    pub(super) fn count_subscriptions(&mut self) {
+        let names = self.channels.iter().chain(&self.patterns);
+        let bytes = names.map(|name| 2 * name.len() + PER_SUBSCRIPTION_BYTES);
+        self.subscribed.set_held(bytes.sum());
         if let Some(client) = &self.client {
             let (channels, patterns) = &client.subscriptions;
             channels.store(self.channels.len(), Relaxed);
@@ -170,7 +230,12 @@ impl Session {
     /// Begins a transaction. Returns false if there is one already, which continues.
     pub(super) fn begin_transaction(&mut self) -> bool {
         let is_first = self.transaction.is_none();
-        self.transaction.get_or_insert_default();
+        self.transaction.get_or_insert_with(|| Transaction {
+            requests: Vec::new(),
+            bytes: 0,
+            charge: self.account.charge(),
+            is_aborted: false,
+        });
         self.count_queued();
         is_first
     }
@@ -196,7 +261,8 @@ impl Session {
     /// Queues a request until EXEC.
     ///
     /// # Errors
-    /// `ARGS` for a command that is not allowed in a transaction, `TOO_LARGE` if the queue is full. Either aborts the transaction.
+    /// `ARGS` for a command that is not allowed in a transaction, `TOO_LARGE` if the queue is full, `FULL` if the server has no
+    /// memory for it. Each aborts the transaction.
     pub(super) fn queue(
         &mut self,
         (place, command): (usize, &'static Command),
@@ -207,15 +273,12 @@ impl Session {
             self.abort_transaction();
             return Err(error);
         }
-        let transaction = self.transaction.get_or_insert_default();
-        let words: Vec<Box<[u8]>> = words.iter().map(|word| (**word).into()).collect();
-        let bytes: usize = words
-            .iter()
-            .map(|word| word.len() + size_of::<Box<[u8]>>())
-            .sum();
-        let is_full = transaction.requests.len() == QUEUED_REQUESTS_MAX
-            || transaction.bytes + bytes > QUEUED_BYTES_MAX;
-        if is_full {
+        let Some(transaction) = &mut self.transaction else {
+            unreachable!("a request is queued only between MULTI and EXEC");
+        };
+        let word_bytes = words.iter().map(|word| word.len() + size_of::<Box<[u8]>>());
+        let bytes = transaction.bytes + word_bytes.sum::<usize>();
+        if transaction.requests.len() == QUEUED_REQUESTS_MAX || bytes > QUEUED_BYTES_MAX {
             self.abort_transaction();
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
@@ -224,7 +287,13 @@ impl Session {
                 ),
             ));
         }
-        transaction.bytes += bytes;
+        let held = bytes + (transaction.requests.len() + 1) * size_of::<QueuedRequest>();
+        if let Err(error) = transaction.charge.set(held) {
+            self.abort_transaction();
+            return Err(error.into());
+        }
+        transaction.bytes = bytes;
+        let words: Vec<Box<[u8]>> = words.iter().map(|word| (**word).into()).collect();
         transaction.requests.push(QueuedRequest {
             place,
             command,
@@ -257,6 +326,7 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.is_aborted = true;
             transaction.requests = Vec::new();
+            transaction.charge.set_held(0);
         }
     }
 }

@@ -114,7 +114,7 @@ impl Door {
     pub fn new(service: &Arc<Service>) -> Self {
         Self {
             service: Arc::clone(service),
-            session: Session::default(),
+            session: Session::new(&service.client_memory.account()),
             tally: Tally::begin(),
             barrier: Barrier::default(),
         }

@@ -7,21 +7,23 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::Utf8Error;
+use std::sync::Arc;
 
-use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest as _, FromRequestParts, MatchedPath, Query, Request};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::IntoResponse as _;
 use percent_encoding::percent_decode_str;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::charged_body::{self, BodyError, ReceivedBody};
 use super::compat::bodies::{Context, InvalidField};
+use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
+use crate::protocol::ErrorReply;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
 /// Maximum length of a body, in bytes: the longest pair, each byte of which may take six as `\u00XX`.
@@ -59,23 +61,26 @@ impl<S: Sync> FromRequestParts<S> for PathKey {
     }
 }
 
-/// Reads the whole body of a request.
+/// Receives the whole body of a request.
 ///
 /// # Errors
-/// 413 if it is over [`BODY_BYTES_MAX`]; 400 if the connection ends before it is complete.
-pub async fn body(request: Request) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let text = format!("the body is longer than the {BODY_BYTES_MAX} bytes that it may have");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-    };
-    // A body that announces too great a length need not be read to be refused.
-    if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
-        return Err(too_large());
-    }
-    let read = Bytes::from_request(request, &()).await;
-    read.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        status => Problem::new(status, "the body has not arrived whole"),
+/// 413 if it is over [`BODY_BYTES_MAX`]; 400 if the connection ends before it is complete; 503 if the server holds too much for its
+/// clients, and most for this one.
+pub async fn body(request: Request) -> Result<ReceivedBody, Problem> {
+    let client = request.extensions().get::<ConnectInfo<HttpClient>>();
+    let client = client.expect("the listener gives one to every request");
+    let account = Arc::clone(&client.0.account);
+    let received = charged_body::receive(&account, request.into_body(), BODY_BYTES_MAX).await;
+    received.map_err(|error| match error {
+        BodyError::TooLong => {
+            let text =
+                format!("the body is longer than the {BODY_BYTES_MAX} bytes that it may have");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        }
+        BodyError::Partial => {
+            Problem::new(StatusCode::BAD_REQUEST, "the body has not arrived whole")
+        }
+        BodyError::OverBudget(error) => ErrorReply::from(error).into(),
     })
 }
 

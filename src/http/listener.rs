@@ -1,9 +1,10 @@
-//! TCP listener for HTTP with a connection limit and idle timeouts: past the limit, connections wait until another ends.
+//! TCP listener for HTTP with limits on connections, their memory, and their idle time.
 //!
 //! In: a listener. Out: connections that return their permit when dropped, and that read as closed once no byte has been
 //! transferred for [`IDLE_MAX`], or a request arrives at less than [`REQUEST_BYTES_PER_SECOND_MIN`]: a thousand clients that have
 //! vanished, or that send a byte a minute, must not lock out all others. A client that is slow to read its response has
-//! [`STALLED_MAX`], as a person may be paging through it.
+//! [`STALLED_MAX`], as a person may be paging through it. Past [`HTTP_CONNECTIONS_MAX`] connections, a few more are accepted, which
+//! are reserved for the endpoints of operators; further ones wait until another ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,14 +13,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::command::{Account, Charge, ClientMemory};
+
 /// Maximum number of concurrent HTTP connections, as each may hold a body of many megabytes. A browser uses six.
 pub const HTTP_CONNECTIONS_MAX: usize = 1_000;
+/// Number of connections beyond that for the endpoints of operators, so that `/health` answers while all others are taken.
+pub const RESERVED_CONNECTIONS: usize = 32;
+/// Maximum time without a byte from the client of a reserved connection: others are waiting for it.
+const RESERVED_IDLE_MAX: Duration = Duration::from_secs(5);
+/// Maximum size of hyper's buffers of a connection in bytes, rounded up.
+const BUFFER_BYTES_MAX: usize = 512 << 10;
+/// Time for which a connection that is to be ended may send the error.
+const ENDING_WAIT: Duration = Duration::from_secs(1);
 /// Maximum time without a byte from the client: longer than the interval of a page that polls once a minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 /// Maximum time for which a client may read nothing of its response.
@@ -37,16 +49,41 @@ struct Timeouts {
 /// Listener with a limit on its connections.
 pub struct LimitedListener {
     listener: TcpListener,
+    memory: Arc<ClientMemory>,
     permits: Arc<Semaphore>,
+    reserved_permits: Arc<Semaphore>,
     timeouts: Timeouts,
 }
 
+/// Client of an HTTP connection.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    /// Address.
+    pub address: SocketAddr,
+    /// Memory that is held for it.
+    pub account: Arc<Account>,
+    /// True if only the endpoints of operators are served.
+    pub is_reserved: bool,
+}
+
+impl Connected<IncomingStream<'_, LimitedListener>> for HttpClient {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
+        Self {
+            address: *stream.remote_addr(),
+            account: Arc::clone(&stream.io().account),
+            is_reserved: stream.io().is_reserved,
+        }
+    }
+}
+
 impl LimitedListener {
-    /// Limits a listener to [`HTTP_CONNECTIONS_MAX`] connections.
-    pub fn new(listener: TcpListener) -> Self {
+    /// Limits a listener to [`HTTP_CONNECTIONS_MAX`] connections and [`RESERVED_CONNECTIONS`] more, whose memory counts here.
+    pub fn new(listener: TcpListener, memory: &Arc<ClientMemory>) -> Self {
         Self {
             listener,
+            memory: Arc::clone(memory),
             permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+            reserved_permits: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
             timeouts: Timeouts {
                 idle_max: IDLE_MAX,
                 stalled_max: STALLED_MAX,
@@ -60,18 +97,34 @@ impl Listener for LimitedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (LimitedConnection, SocketAddr) {
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .expect("nobody closes the semaphore");
+        let (general, reserved) = (
+            Arc::clone(&self.permits),
+            Arc::clone(&self.reserved_permits),
+        );
+        let permit = tokio::select! {
+            biased;
+            permit = general.acquire_owned() => permit.map(|permit| (permit, false)),
+            permit = reserved.acquire_owned() => permit.map(|permit| (permit, true)),
+        };
+        let (permit, is_reserved) = permit.expect("nobody closes the semaphores");
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
+        let mut timeouts = self.timeouts;
+        if is_reserved {
+            timeouts.idle_max = timeouts.idle_max.min(RESERVED_IDLE_MAX);
+            timeouts.stalled_max = timeouts.stalled_max.min(RESERVED_IDLE_MAX);
+        }
+        let account = self.memory.account();
         let connection = LimitedConnection {
             stream,
-            idle: Box::pin(sleep(self.timeouts.idle_max)),
-            timeouts: self.timeouts,
+            idle: Box::pin(sleep(timeouts.idle_max)),
+            timeouts,
             is_writing: false,
             request: None,
+            charge: account.charge(),
+            account,
+            is_reserved,
+            is_ending: false,
             _permit: permit,
         };
         (connection, address)
@@ -92,6 +145,12 @@ pub struct LimitedConnection {
     request: Option<(Instant, u64)>,
     /// True while a write waits for the client to read.
     is_writing: bool,
+    account: Arc<Account>,
+    /// Charge of hyper's buffers, while the connection waits.
+    charge: Charge,
+    is_reserved: bool,
+    /// True if the client holds too much, and the timer waits for the error to be sent.
+    is_ending: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -110,6 +169,14 @@ impl LimitedConnection {
         since.elapsed() <= self.timeouts.idle_max + allowed
     }
 
+    /// Charges the buffers while the connection waits for the client. Returns false if it is to be ended.
+    fn hold(&mut self, cx: &Context<'_>, bytes: usize) -> bool {
+        self.account.register(cx);
+        let bytes = bytes.min(BUFFER_BYTES_MAX);
+        let is_within = bytes == self.charge.bytes() || self.charge.set(bytes).is_ok();
+        is_within && !self.account.is_ended()
+    }
+
     fn written(
         &mut self,
         cx: &mut Context<'_>,
@@ -118,8 +185,12 @@ impl LimitedConnection {
         let was_writing = std::mem::replace(&mut self.is_writing, written.is_pending());
         if written.is_ready() {
             self.request = None;
+            self.charge.set_held(0);
             self.restart_timer(self.timeouts.idle_max);
             return written;
+        }
+        if !self.hold(cx, BUFFER_BYTES_MAX) {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
         if !was_writing {
             self.restart_timer(self.timeouts.stalled_max);
@@ -145,6 +216,14 @@ impl AsyncRead for LimitedConnection {
                 buffer.set_filled(before);
             }
             return read;
+        }
+        if !self.is_writing {
+            let received = self.request.map_or(0, |(_, bytes)| bytes);
+            let received = usize::try_from(received).unwrap_or(usize::MAX);
+            if !self.hold(cx, received) && !self.is_ending {
+                self.is_ending = true;
+                self.restart_timer(ENDING_WAIT);
+            }
         }
         if self.is_writing || self.idle.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
@@ -197,7 +276,8 @@ mod tests {
     async fn connected() -> (LimitedConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let mut listener = LimitedListener::new(listener);
+        let memory = Arc::new(ClientMemory::new(1 << 30));
+        let mut listener = LimitedListener::new(listener, &memory);
         listener.timeouts = Timeouts {
             idle_max: SHORT,
             stalled_max: 6 * SHORT,

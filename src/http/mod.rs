@@ -5,6 +5,7 @@
 //! `dashboard` the page. Promise: no page of another site can use this server through a browser (`guard`).
 
 mod api;
+mod charged_body;
 mod compat;
 mod dashboard;
 mod descriptions;
@@ -18,11 +19,10 @@ mod ops;
 mod problem;
 mod responses;
 
-pub use listener::HTTP_CONNECTIONS_MAX;
+pub use listener::{HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router, middleware};
@@ -36,7 +36,7 @@ use utoipa::Path as _;
 use crate::command::Service;
 use crate::config::Address;
 use api::{batch, commands, deletion, export, import, keys, listing, namespaces, stats};
-use ops::console::ClientAddress;
+use listener::HttpClient;
 use ops::{console, health, live, metrics};
 use problem::Problem;
 
@@ -86,9 +86,10 @@ pub async fn serve(
     service: Arc<Service>,
     shutdown: CancellationToken,
 ) {
+    let memory = Arc::clone(&service.client_memory);
     let router = router(service, &address);
-    let router = router.into_make_service_with_connect_info::<ClientAddress>();
-    let served = axum::serve(listener::LimitedListener::new(listener), router);
+    let router = router.into_make_service_with_connect_info::<HttpClient>();
+    let served = axum::serve(listener::LimitedListener::new(listener, &memory), router);
     if let Err(error) = served
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
@@ -121,12 +122,13 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
         })
         .layer(Extension(Arc::<api::namespaces::NamespaceCounts>::default()))
         .layer(Extension(Arc::<ops::live::Feed>::default()))
-        .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
+        .layer(middleware::from_fn(charged_body::charge_response))
         .layer(
             CompressionLayer::new()
                 .gzip(true)
                 .quality(CompressionLevel::Fastest),
         )
+        .layer(middleware::from_fn(charged_body::refuse_on_reserved))
         // The last layer runs first, for every route and before anything else.
         .layer(middleware::from_fn_with_state(
             own_host,

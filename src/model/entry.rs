@@ -167,6 +167,18 @@ impl Entry {
         self.0 == other.0
     }
 
+    /// Returns the address of the allocation, which no other entry has meanwhile.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// Returns the number of holders.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.head().holders.load(Ordering::Relaxed) as usize
+    }
+
     /// Turns the entry into the owner of its value's bytes.
     #[must_use]
     pub fn into_value_bytes(self) -> ValueBytes {

@@ -16,18 +16,24 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
 use super::pipeline::{Pipeline, PipelineStop};
 use super::request_buffer::{Arrived, RequestBuffer};
 use super::transport::Transport;
-use crate::command::{Client, Dispatcher, Followed, Replies as _, Service, Session, Stream};
+use crate::command::{
+    Charge, Client, Dispatcher, Followed, Replies as _, Reserved, Service, Session, Stream,
+};
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
-/// Time for which a refused client is read from, to learn its dialect.
+/// Time within which the first request must arrive on a reserved connection: its first byte shows the dialect of the refusal, but a
+/// person may not have sent one.
 const REFUSAL_WAIT: Duration = Duration::from_millis(200);
+/// Maximum time between two requests on a reserved connection: others are waiting for it.
+const RESERVED_IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// Maximum time for which a shutdown reads from one client. What has been received is answered, but a client that keeps sending
 /// must not prevent the shutdown.
@@ -39,6 +45,8 @@ struct Connection {
     service: Arc<Service>,
     session: Session,
     client: Arc<Client>,
+    /// Charge of the buffers, while the connection waits.
+    charge: Charge,
     input: RequestBuffer,
     /// Deadline of reading during a shutdown.
     drain_until: Option<Instant>,
@@ -50,37 +58,52 @@ struct Connection {
     tally: Tally,
 }
 
-/// Serves a client of the text port until it disconnects or the server stops.
-pub async fn serve_socket(stream: TcpStream, service: Arc<Service>) {
+/// Result of a wait for input.
+enum Input {
+    /// Bytes have been read.
+    Arrived,
+    /// The client sends no more.
+    Ended,
+    /// The client is not served any longer, for this reason.
+    Refused(ErrorReply),
+}
+
+/// Serves a client of the text port until it disconnects or the server stops; on a reserved connection, only for administration.
+pub async fn serve_socket(stream: TcpStream, service: Arc<Service>, reserved: Option<Reserved>) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
         // The client has disconnected.
         return;
     };
     // All replies of a batch are written at once, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    serve(Transport::Tcp(stream), (address, local_address), service).await;
+    let addresses = (address, local_address);
+    serve(Transport::Tcp(stream), addresses, service, reserved).await;
 }
 
 /// Serves a client, with its address and the server's, until it disconnects or the server stops.
 pub async fn serve(
     transport: Transport,
-    (address, local_address): (SocketAddr, SocketAddr),
+    addresses: (SocketAddr, SocketAddr),
     service: Arc<Service>,
+    reserved: Option<Reserved>,
 ) {
-    let client = service.clients.add(address, local_address);
-    let _guard = service.stats.connected();
+    let account = service.client_memory.account();
+    let client = service.clients.add(addresses, account);
+    let _guard = reserved.is_none().then(|| service.stats.connected());
     let mut connection = Connection {
         transport,
         service: Arc::clone(&service),
         session: Session::of(Arc::clone(&client)),
         client: Arc::clone(&client),
+        charge: client.account.charge(),
         input: RequestBuffer::default(),
         drain_until: None,
         has_drained: false,
-        output: Output::default(),
+        output: Output::new(&client.account),
         barrier: Barrier::default(),
         tally: Tally::default(),
     };
+    connection.session.reserved = reserved;
     {
         let mut run = pin!(connection.run());
         poll_fn(|context| {
@@ -97,24 +120,6 @@ pub async fn serve(
     service.stats.add(&mut connection.tally);
 }
 
-/// Sends a client the error for which it is not served, and closes.
-pub async fn refuse(stream: TcpStream, error: &ErrorReply) {
-    // The first byte shows the dialect, but a person may not have sent one.
-    let mut first = [0];
-    let heard = tokio::time::timeout(REFUSAL_WAIT, stream.peek(&mut first)).await;
-    let dialect = if matches!(heard, Ok(Ok(1))) && first == *b"*" {
-        Dialect::Resp2
-    } else {
-        Dialect::Line
-    };
-    let mut reply = Vec::new();
-    dialect.write(&mut reply, Reply::Error(error));
-    let mut transport = Transport::Tcp(stream);
-    if transport.send(&reply).await.is_ok() {
-        transport.linger().await;
-    }
-}
-
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         // Futures of rare cases are boxed, as this future is most of the memory of an idle connection.
@@ -126,16 +131,24 @@ impl Connection {
             match self.execute() {
                 PipelineStop::Drained => {
                     self.flush().await?;
-                    if !self.fill().await? {
-                        return Box::pin(self.finish()).await;
+                    if self
+                        .session
+                        .reserved
+                        .is_some_and(|reserved| reserved.is_refused)
+                    {
+                        return Box::pin(self.close()).await;
+                    }
+                    match self.fill().await? {
+                        Input::Arrived => {}
+                        Input::Ended => return Box::pin(self.finish()).await,
+                        Input::Refused(error) => return Box::pin(self.refuse(&error)).await,
                     }
                 }
                 PipelineStop::Full => self.flush().await?,
                 PipelineStop::Stream(stream) => Box::pin(self.pump(*stream)).await?,
                 PipelineStop::Close => {
                     self.flush().await?;
-                    Box::pin(self.transport.linger()).await;
-                    return Ok(());
+                    return Box::pin(self.close()).await;
                 }
             }
         }
@@ -202,7 +215,8 @@ impl Connection {
         }
         self.make_durable().await;
         if let Some(bytes) = self.output.plain_bytes() {
-            self.transport.send(bytes).await?;
+            let held = self.input.memory_bytes() + self.output.memory_bytes();
+            send(&mut self.charge, held, self.transport.send(bytes)).await?;
             self.output.clear();
             return Ok(());
         }
@@ -222,36 +236,53 @@ impl Connection {
     /// Sends the replies and the long value after them.
     async fn send_tail(&mut self) -> io::Result<()> {
         let (mut bytes, tail) = self.output.take();
+        let held = self.input.memory_bytes() + bytes.capacity();
+        let (charge, transport) = (&mut self.charge, &mut self.transport);
         match tail.map(|tail| *tail) {
             None => {}
-            Some(LongValue::Bytes(entry)) => {
-                let whole = [&*bytes, entry.value_bytes(), b"\r\n"];
-                return self.transport.send_all(whole).await;
+            Some(LongValue::Bytes(value)) => {
+                let whole = [&*bytes, value.as_ref(), b"\r\n"];
+                return send(charge, held, transport.send_all(whole)).await;
             }
             Some(LongValue::Json(pieces)) => {
                 for piece in pieces {
                     bytes.extend(piece);
                     if bytes.len() >= OUTPUT_BYTES_MAX {
-                        self.transport.send(&bytes).await?;
+                        send(charge, held, transport.send(&bytes)).await?;
                         bytes.clear();
                     }
                 }
                 bytes.extend_from_slice(b"\"\n");
             }
         }
-        self.transport.send(&bytes).await
+        send(charge, held, transport.send(&bytes)).await
     }
 
-    /// Reads what has arrived. Returns false at the end of the input; during a shutdown, as soon as nothing more has arrived.
-    async fn fill(&mut self) -> io::Result<bool> {
+    /// Reads what has arrived. The input ends during a shutdown as soon as nothing more has arrived.
+    async fn fill(&mut self) -> io::Result<Input> {
         self.output.release_memory();
         loop {
             self.input.release_memory();
-            if self.session.following.is_empty() {
+            let held = self.input.memory_bytes();
+            if held != self.charge.bytes() {
+                if let Err(error) = self.charge.set(held) {
+                    return Ok(Input::Refused(error.into()));
+                }
+                self.service.client_memory.room().await;
+            }
+            if let Some(reserved) = self.session.reserved {
+                if !Box::pin(self.wake_up_soon(reserved)).await? {
+                    return Ok(Input::Refused(reserved.refusal()));
+                }
+            } else if self.session.following.is_empty() {
                 wake_up(&mut self.transport, &self.client).await?;
             } else if let Some(followed) = Box::pin(self.wake_up_or_follow()).await? {
                 Box::pin(self.send_changes(followed)).await?;
                 continue;
+            }
+            let account = &self.client.account;
+            if account.is_ended() {
+                return Ok(Input::Refused(account.over_budget().into()));
             }
             if self.client.has_messages() {
                 Box::pin(self.send_outbox()).await?;
@@ -263,7 +294,7 @@ impl Connection {
                     .drain_until
                     .get_or_insert_with(|| Instant::now() + DRAIN);
                 if *until <= Instant::now() {
-                    return Ok(false);
+                    return Ok(Input::Ended);
                 }
             }
             let transport = &mut self.transport;
@@ -278,10 +309,14 @@ impl Connection {
                 Ok(count) => {
                     self.service.clients.note_activity(&self.client);
                     self.has_drained |= is_draining && count > 0;
-                    return Ok(count > 0);
+                    return Ok(if count > 0 {
+                        Input::Arrived
+                    } else {
+                        Input::Ended
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_draining => {
-                    return Ok(false);
+                    return Ok(Input::Ended);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -295,6 +330,17 @@ impl Connection {
             woken = wake_up(&mut self.transport, &self.client) => woken.map(|()| None),
             followed = self.session.following.next() => Ok(Some(followed)),
         }
+    }
+
+    /// Waits as [`wake_up`] does, but only as long as a reserved connection may. Returns false after that time.
+    async fn wake_up_soon(&mut self, reserved: Reserved) -> io::Result<bool> {
+        let wait = if reserved.is_used {
+            RESERVED_IDLE_MAX
+        } else {
+            REFUSAL_WAIT
+        };
+        let woken = timeout(wait, wake_up(&mut self.transport, &self.client)).await;
+        woken.map_or(Ok(false), |woken| woken.map(|()| true))
     }
 
     /// Sends the changes of a followed prefix.
@@ -318,6 +364,29 @@ impl Connection {
         }
         self.flush().await?;
         self.output.release_memory();
+        Ok(())
+    }
+
+    /// Sends the error for which the client is not served any longer, and closes. What it has sent is discarded first.
+    async fn refuse(&mut self, error: &ErrorReply) -> io::Result<()> {
+        self.output.dialect = if self.input.waiting().first() == Some(&b'*') {
+            self.session.resp()
+        } else {
+            Dialect::Line
+        };
+        self.tally.errors += 1;
+        self.output.reply(Reply::Error(error));
+        // The client may not read it.
+        let _ = timeout(REFUSAL_WAIT, self.flush()).await;
+        self.close().await
+    }
+
+    /// Closes the connection, and releases its memory before.
+    async fn close(&mut self) -> io::Result<()> {
+        self.input = RequestBuffer::default();
+        self.output.release_memory();
+        self.charge.set_held(0);
+        self.transport.linger().await;
         Ok(())
     }
 
@@ -346,11 +415,34 @@ impl Connection {
     }
 }
 
-/// Waits until bytes or messages have arrived, or the server stops.
+/// Sends replies. While the client does not read them, `held` bytes are charged to it.
+///
+/// # Errors
+/// Those of the transport; `OutOfMemory` if it holds too much.
+async fn send(
+    charge: &mut Charge,
+    held: usize,
+    sending: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    let mut sending = pin!(sending);
+    poll_fn(|context| {
+        if let Poll::Ready(sent) = sending.as_mut().poll(context) {
+            return Poll::Ready(sent);
+        }
+        // An error cannot be sent in the middle of a reply.
+        if charge.account().is_ended() || charge.set(held).is_err() {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Waits until bytes or messages have arrived, the client is to be disconnected, or the server stops.
 async fn wake_up(transport: &mut Transport, client: &Client) -> io::Result<()> {
     // `serve` has registered the task to be woken for messages and shutdown.
     poll_fn(|context| {
-        if client.has_messages() || client.is_draining() {
+        if client.has_messages() || client.is_draining() || client.account.is_ended() {
             return Poll::Ready(Ok(()));
         }
         transport.poll_readable(context)

@@ -16,18 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::command::Service;
+use crate::command::{Reserved, Service};
 use crate::config::Address;
-use crate::protocol::{ErrorCode, ErrorReply};
 
 /// Maximum number of clients of the text port: each takes a file descriptor, and may buffer a request of many megabytes.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Maximum number of clients that are being refused with a reply; further ones are closed without it.
-const REFUSALS_MAX: usize = 500;
+/// Maximum number of connections beyond that, which serve administration and refuse everything else with a reply; further ones are
+/// closed without it.
+const RESERVED_CONNECTIONS_MAX: usize = 500;
 /// Time for which a shutdown waits for clients that do not read their replies.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 /// Time for which a shutdown then waits for the connections that it has cut off.
@@ -40,7 +40,7 @@ const ALLOCATOR_NUDGE_BYTES: usize = 1 << 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Maximum number of file descriptors of clients of the text port.
-pub const FILES_MAX: usize = CONNECTIONS_MAX + REFUSALS_MAX;
+pub const FILES_MAX: usize = CONNECTIONS_MAX + RESERVED_CONNECTIONS_MAX;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,7 @@ impl Server {
     ) {
         let connections = self.service.connections.clone();
         connections.spawn(tick(Arc::clone(&self.service), shutdown.clone()));
+        connections.spawn(watch_memory(Arc::clone(&self.service), shutdown.clone()));
         connections.spawn(http);
         let acceptor = Acceptor {
             service: self.service,
@@ -107,7 +108,7 @@ impl Server {
             shutdown,
             connections_max: self.connections_max,
             room: Arc::new(Semaphore::new(self.connections_max)),
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS_MAX)),
         };
         tokio::select! {
             () = acceptor.accept_all(&self.text) => {}
@@ -127,7 +128,7 @@ struct Acceptor {
     shutdown: CancellationToken,
     connections_max: usize,
     room: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
 }
 
 impl Acceptor {
@@ -156,27 +157,19 @@ impl Acceptor {
 
     fn accept(&self, stream: TcpStream) {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            return self.refuse(stream);
-        };
-        let service = Arc::clone(&self.service);
-        self.connections.spawn(async move {
-            connection::serve_socket(stream, service).await;
-            drop(place);
-        });
-    }
-
-    fn refuse(&self, stream: TcpStream) {
-        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            // Without a place even here, the connection is closed.
+            if let Ok(place) = Arc::clone(&self.reserved).try_acquire_owned() {
+                self.serve(stream, place, Some(Reserved::new(self.connections_max)));
+            }
             return;
         };
-        let message = format!(
-            "there are {} connections already; try again later",
-            self.connections_max
-        );
-        // Not the prefix of BUSY in RESP, LOADING: the data may be loaded.
-        let error = ErrorReply::new(ErrorCode::Busy, message).with_prefix("ERR");
+        self.serve(stream, place, None);
+    }
+
+    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit, reserved: Option<Reserved>) {
+        let service = Arc::clone(&self.service);
         self.connections.spawn(async move {
-            connection::refuse(stream, &error).await;
+            connection::serve_socket(stream, service, reserved).await;
             drop(place);
         });
     }
@@ -194,6 +187,14 @@ impl Acceptor {
             // Tasks of the text port end at their next await; a task of HTTP may not.
             let _ = tokio::time::timeout(CUT_OFF_WAIT, self.connections.wait()).await;
         }
+    }
+}
+
+/// Ends the clients that hold too many replaced entries.
+async fn watch_memory(service: Arc<Service>, shutdown: CancellationToken) {
+    tokio::select! {
+        () = service.client_memory.recount_when_needed() => {}
+        () = shutdown.cancelled() => {}
     }
 }
 

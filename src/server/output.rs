@@ -3,17 +3,19 @@
 //! In: replies. Out: bytes of the client's dialect. Promises: a long value is not copied; replies that report a change are marked
 //! until they are sent, so that an error can replace them if the change cannot be made durable.
 
+use std::sync::Arc;
+
 use crate::codec::json::Pieces;
-use crate::command::Replies;
-use crate::model::entry::{Entry, ValueBytes};
+use crate::command::{Account, HeldValue, Replies};
+use crate::model::entry::Entry;
 use crate::protocol::{Dialect, ErrorReply, Reply, line, resp};
 
 /// Length in bytes from which on replies are sent before more requests are executed.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 /// Output buffer of a connection.
-#[derive(Default)]
 pub struct Output {
+    account: Arc<Account>,
     bytes: Vec<u8>,
     /// Dialect of the next replies.
     pub dialect: Dialect,
@@ -26,12 +28,24 @@ pub struct Output {
 /// A long value, which is sent from the entry.
 pub enum LongValue {
     /// The value, then CRLF.
-    Bytes(Entry),
+    Bytes(HeldValue),
     /// The value as a JSON string, then its closing quote.
-    Json(Pieces<ValueBytes>),
+    Json(Pieces<HeldValue>),
 }
 
 impl Output {
+    /// Makes an empty buffer for the client with this account.
+    #[must_use]
+    pub fn new(account: &Arc<Account>) -> Self {
+        Self {
+            account: Arc::clone(account),
+            bytes: Vec::new(),
+            dialect: Dialect::default(),
+            changes: Vec::new(),
+            tail: None,
+        }
+    }
+
     /// Returns true if there is nothing to be sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -84,17 +98,24 @@ impl Output {
         self.bytes.shrink_to(OUTPUT_BYTES_MAX);
     }
 
+    /// Returns the memory of the buffer in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Releases the memory of the empty buffer.
     pub fn release_memory(&mut self) {
         self.bytes = Vec::new();
     }
 
     fn long(&mut self, key_in_item: Option<&str>, entry: Entry) {
+        let value = self.account.hold_value(entry);
         self.tail = Some(Box::new(if self.dialect.is_resp() {
-            resp::value_opening(&mut self.bytes, entry.value_bytes().len());
-            LongValue::Bytes(entry)
+            resp::value_opening(&mut self.bytes, value.as_ref().len());
+            LongValue::Bytes(value)
         } else {
-            let pieces = Pieces::new(entry.into_value_bytes());
+            let pieces = Pieces::new(value);
             let opening = line::value_opening(key_in_item, pieces.is_text());
             self.bytes.extend(opening);
             LongValue::Json(pieces)

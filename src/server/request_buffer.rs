@@ -30,6 +30,8 @@ pub struct RequestBuffer {
     seen: usize,
     /// Progress of a partial request in RESP.
     resp: resp::Reader,
+    /// Number of executed bytes whose memory the buffer still has.
+    executed: usize,
 }
 
 /// A batch of complete requests.
@@ -120,6 +122,7 @@ impl RequestBuffer {
     /// Removes the executed bytes: those of a batch, or of its first requests.
     pub fn advance(&mut self, bytes: usize, is_whole_batch: bool) {
         self.bytes.advance(bytes);
+        self.executed += bytes;
         if !is_whole_batch {
             // The rest of the batch is parsed again.
             self.seen = 0;
@@ -137,15 +140,35 @@ impl RequestBuffer {
     ) -> io::Result<usize> {
         // Room for the whole value at once, so that the buffer is not moved while it arrives.
         let missing = self.resp.missing(self.bytes.len());
+        let room = self.bytes.capacity() - self.bytes.len();
         self.bytes
             .reserve(missing.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX));
+        if self.bytes.capacity() - self.bytes.len() > room {
+            // The rest was moved to the start of the memory.
+            self.executed = 0;
+        }
         read(&mut self.bytes)
     }
 
-    /// Releases the memory of an empty buffer, as the client may be idle for hours.
+    /// Releases memory before a wait, as the client may be idle for hours: all if the buffer is empty, and that of executed requests
+    /// if it is most.
     pub fn release_memory(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = BytesMut::new();
+            self.executed = 0;
+        } else if self.executed > self.bytes.len() + ROOM_BYTES_MAX {
+            self.bytes = BytesMut::from(&*self.bytes);
+            self.executed = 0;
         }
+    }
+
+    /// Returns the memory of the buffer in bytes: that of the bytes which it has held, as more is reserved but not touched.
+    #[must_use]
+    #[inline(always)]
+    pub fn memory_bytes(&self) -> usize {
+        if self.bytes.is_empty() {
+            return 0;
+        }
+        self.executed + self.bytes.len().max(ROOM_BYTES_MIN)
     }
 }

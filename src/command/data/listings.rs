@@ -4,7 +4,10 @@
 //! is copied; the task yields between two shards. An array is an exception: as its length is sent first, its entries are
 //! collected before, at 8 bytes a key.
 
+use std::sync::Arc;
+
 use super::namespace_count::Namespaces;
+use crate::command::client_memory::{Account, Held};
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS, Scan};
@@ -19,6 +22,27 @@ async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
     entries
 }
 
+/// Entries that are written one after the other, and held for the client until the last is.
+struct Unwritten {
+    held: Arc<Held>,
+    next: usize,
+}
+
+impl Unwritten {
+    fn new(account: &Arc<Account>, entries: Vec<Entry>) -> Self {
+        Self {
+            held: account.hold(entries),
+            next: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<&Entry> {
+        let entry = self.held.entries().get(self.next)?;
+        self.next += 1;
+        Some(entry)
+    }
+}
+
 /// Kind of the rows of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum RowKind {
@@ -30,19 +54,21 @@ pub(in crate::command) enum RowKind {
 
 /// One row for each pair of a scan, then their number.
 pub(in crate::command) struct PairRows {
+    account: Arc<Account>,
     scan: Scan,
     row: RowKind,
-    /// Entries of the last shard that have not been written.
-    entries: std::vec::IntoIter<Entry>,
+    /// Entries of the last shard.
+    entries: Option<Unwritten>,
     count: u64,
 }
 
 impl PairRows {
-    pub(in crate::command) fn new(scan: Scan, row: RowKind) -> Self {
+    pub(in crate::command) fn new(account: &Arc<Account>, scan: Scan, row: RowKind) -> Self {
         Self {
+            account: Arc::clone(account),
             scan,
             row,
-            entries: Vec::new().into_iter(),
+            entries: None,
             count: 0,
         }
     }
@@ -51,12 +77,15 @@ impl PairRows {
 impl Source for PairRows {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         while !pull.replies.is_full() {
-            let Some(entry) = self.entries.next() else {
+            let Some(entry) = self.entries.as_mut().and_then(Unwritten::next) else {
+                self.entries = None;
                 let Some(entries) = next_of(&mut self.scan, pull).await else {
                     pull.replies.reply(Reply::End(self.count));
                     return Ok(Pulled::End);
                 };
-                self.entries = entries.into_iter();
+                if !entries.is_empty() {
+                    self.entries = Some(Unwritten::new(&self.account, entries));
+                }
                 continue;
             };
             self.count += 1;
@@ -64,7 +93,7 @@ impl Source for PairRows {
             match self.row {
                 RowKind::Key => pull.replies.reply(Reply::Key(key.as_str())),
                 RowKind::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
-                    pull.replies.long_item(entry);
+                    pull.replies.long_item(entry.clone());
                 }
                 RowKind::Item => {
                     let item = Reply::Item(key.as_str(), entry.value());
@@ -92,15 +121,17 @@ impl Source for Count {
 
 /// The keys of a scan that match a pattern, as an array.
 pub(in crate::command) struct Matching {
+    account: Arc<Account>,
     scan: Scan,
     pattern: Pattern,
-    /// Entries that have not been written, once all have been found.
-    found: Option<std::vec::IntoIter<Entry>>,
+    /// The entries, once all have been found.
+    found: Option<Unwritten>,
 }
 
 impl Matching {
-    pub(in crate::command) fn new(scan: Scan, pattern: Pattern) -> Self {
+    pub(in crate::command) fn new(account: &Arc<Account>, scan: Scan, pattern: Pattern) -> Self {
         Self {
+            account: Arc::clone(account),
             scan,
             pattern,
             found: None,
@@ -119,7 +150,7 @@ impl Source for Matching {
                 found.append(&mut entries);
             }
             pull.replies.reply(Reply::Array(found.len()));
-            self.found.insert(found.into_iter())
+            self.found.insert(Unwritten::new(&self.account, found))
         };
         while !pull.replies.is_full() {
             let Some(entry) = found.next() else {
@@ -133,14 +164,20 @@ impl Source for Matching {
 
 /// The values of keys, as an array.
 pub(in crate::command) struct ValueArray {
-    entries: std::vec::IntoIter<Option<Entry>>,
+    /// For each key, whether it exists.
+    exist: std::vec::IntoIter<bool>,
+    /// The entries of those that do.
+    entries: Unwritten,
     has_begun: bool,
 }
 
 impl ValueArray {
-    pub(in crate::command) fn new(entries: Vec<Option<Entry>>) -> Self {
+    pub(in crate::command) fn new(account: &Arc<Account>, entries: Vec<Option<Entry>>) -> Self {
+        let exist: Vec<bool> = entries.iter().map(Option::is_some).collect();
+        let found = entries.into_iter().flatten().collect();
         Self {
-            entries: entries.into_iter(),
+            exist: exist.into_iter(),
+            entries: Unwritten::new(account, found),
             has_begun: false,
         }
     }
@@ -150,16 +187,18 @@ impl Source for ValueArray {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         if !self.has_begun {
             self.has_begun = true;
-            pull.replies.reply(Reply::Array(self.entries.len()));
+            pull.replies.reply(Reply::Array(self.exist.len()));
         }
         while !pull.replies.is_full() {
-            match self.entries.next() {
-                None => return Ok(Pulled::End),
-                Some(None) => pull.replies.reply(Reply::NotFound),
-                Some(Some(entry)) if entry.value_bytes().len() > COPIED_BYTES_MAX => {
-                    pull.replies.long_value(entry);
+            let Some(exists) = self.exist.next() else {
+                return Ok(Pulled::End);
+            };
+            match exists.then(|| self.entries.next()).flatten() {
+                None => pull.replies.reply(Reply::NotFound),
+                Some(entry) if entry.value_bytes().len() > COPIED_BYTES_MAX => {
+                    pull.replies.long_value(entry.clone());
                 }
-                Some(Some(entry)) => pull.replies.reply(Reply::Found(entry.value())),
+                Some(entry) => pull.replies.reply(Reply::Found(entry.value())),
             }
         }
         Ok(Pulled::More)

@@ -94,6 +94,7 @@ fn begin(
             format!("one client may have {SUBSCRIPTIONS_MAX} subscriptions"),
         ));
     }
+    call.session.reserve_subscriptions(words)?;
     call.session.pushes_lines = !call.dialect.is_resp();
     for name in words {
         add(&call.service.channels, call.session, name, &client);
@@ -190,7 +191,10 @@ fn end(
 
 fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     check_channel(&words[0])?;
-    let receivers = call.service.channels.publish(&words[0], &words[1]);
+    let receivers =
+        call.service
+            .channels
+            .publish(&call.service.client_memory, &words[0], &words[1]);
     if call.dialect == Dialect::Resp3 && call.transaction.is_none() {
         // As in Redis, messages to the publisher itself are sent before the reply.
         let client = call.client()?;

@@ -70,12 +70,12 @@ const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    stream(PairRows::new(scan, RowKind::Item))
+    stream(PairRows::new(&call.session.account, scan, RowKind::Item))
 }
 
 fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scan = scan_of(call, words)?;
-    stream(PairRows::new(scan, RowKind::Key))
+    stream(PairRows::new(&call.session.account, scan, RowKind::Key))
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -118,7 +118,7 @@ fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
     let scan = call.engine()?.scan(prefix);
-    stream(Matching::new(scan, pattern))
+    stream(Matching::new(&call.session.account, scan, pattern))
 }
 
 fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

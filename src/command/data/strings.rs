@@ -364,7 +364,7 @@ fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let bytes: usize = entries.iter().flatten().map(Entry::data_bytes).sum();
     if call.transaction.is_none() && bytes > COPIED_BYTES_MAX {
-        return stream(ValueArray::new(entries));
+        return stream(ValueArray::new(&call.session.account, entries));
     }
     if let Some(error) = long_reply(bytes) {
         return Err(error);

@@ -12,8 +12,9 @@ use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, WatchedKeys, WatchedState};
+use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest};
 use crate::command::spec::{Command, Flag, Group, KeyFlag, KeySpec, Scope};
+use crate::command::watched_keys::{KeyState, WatchedKeys};
 use crate::engine::{Engine, WriteTransaction};
 use crate::model::Key;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
@@ -79,20 +80,18 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "more than {KEYS_PER_REQUEST_MAX} keys are watched; UNWATCH forgets them"
         )));
     }
+    watched.reserve(keys.iter().map(|key| key.as_str()))?;
     let found = call.change(&keys, |transaction| {
         let found = keys.iter().map(|key| {
             let state = match transaction.get(*key) {
-                Some(entry) => WatchedState::Existing(entry),
-                None => WatchedState::Missing(transaction.watch_missing_key(*key)),
+                Some(entry) => KeyState::Existing(entry),
+                None => KeyState::Missing(transaction.watch_missing_key(*key)),
             };
             (key.as_str().to_owned(), state)
         });
         Ok(found.collect::<Vec<_>>())
     })?;
-    for (key, state) in found {
-        // A key that is watched already keeps its older state, so that a change since then is not missed.
-        call.session.watched.entry(key).or_insert(state);
-    }
+    call.session.watched.add(found);
     call.done(Reply::Ok)
 }
 
@@ -119,18 +118,19 @@ pub(in crate::command) fn long_reply(bytes: usize) -> Option<ErrorReply> {
 fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let transaction = call.session.end_transaction();
     let transaction = transaction.ok_or_else(|| bad_argument("EXEC without MULTI"))?;
-    let watched = std::mem::take(&mut call.session.watched);
+    let unwatched = WatchedKeys::new(&call.session.account);
+    let watched = std::mem::replace(&mut call.session.watched, unwatched);
     if transaction.is_aborted {
         let error = bad_argument("Transaction discarded because of previous errors.");
         return Err(error.with_prefix("EXECABORT"));
     }
     let requests = transaction.requests.iter().map(TransactionRequest::from);
     let requests: Vec<TransactionRequest<'_>> = requests.collect();
-    let mut locks = lock(call.engine()?, &requests, &watched);
+    let mut locks = lock(call.engine()?, &requests, watched.keys());
     call.barrier.raise(locks.seen());
-    let has_changed = watched.iter().any(|(key, state)| {
+    let has_changed = watched.have_changed(|key| {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
-        !state.is_unchanged(locks.get(key).as_ref())
+        locks.get(key)
     });
     if has_changed {
         call.status = Status::Unmet;
@@ -171,7 +171,7 @@ pub(in crate::command) fn execute(
     requests: &[TransactionRequest<'_>],
     is_too_long: impl Fn(usize) -> Option<ErrorReply>,
 ) -> Result<(), ErrorReply> {
-    let mut locks = lock(call.engine()?, requests, &WatchedKeys::new());
+    let mut locks = lock(call.engine()?, requests, std::iter::empty());
     call.barrier.raise(locks.seen());
     let start = call.replies.bytes();
     let is_too_long = |bytes| is_too_long(bytes - start);
@@ -180,10 +180,10 @@ pub(in crate::command) fn execute(
 }
 
 /// Locks the shards of all keys of the requests and of the watched keys, or all shards if a request may access any key.
-fn lock<'e>(
+fn lock<'e, 'k>(
     engine: &'e Engine,
-    requests: &[TransactionRequest<'_>],
-    watched: &WatchedKeys,
+    requests: &'k [TransactionRequest<'_>],
+    watched: impl Iterator<Item = &'k str>,
 ) -> WriteTransaction<'e> {
     if requests.iter().any(|one| one.command.is_on_keyspace()) {
         return engine.begin_on_all();
@@ -191,7 +191,7 @@ fn lock<'e>(
     let named = requests
         .iter()
         .flat_map(|one| one.command.keys(&one.arguments));
-    let watched = watched.keys().map(String::as_bytes);
+    let watched = watched.map(str::as_bytes);
     // An argument that is not a valid key is refused by its command.
     let keys: Vec<Key<'_>> = named
         .chain(watched)

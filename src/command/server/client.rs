@@ -148,13 +148,14 @@ fn describe(service: &Service, client: &Client) -> String {
     });
     format!(
         "id={} addr={} laddr={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} \
-         ssub=0 multi={queued} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+         ssub=0 multi={queued} tot-mem={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         client.id,
         client.address,
         client.local_address,
         names.name,
         client.connected_at.elapsed().as_secs(),
         service.clients.idle_seconds(client),
+        client.account.bytes(),
         client.resp.load(Relaxed),
         names.library,
         names.library_version,

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -194,7 +194,7 @@ fn value_bytes(reply: &OwnedReply) -> usize {
 }
 
 /// Parses the operations of a body.
-fn parse(body: &Bytes) -> Result<Operations, Problem> {
+fn parse(body: &[u8]) -> Result<Operations, Problem> {
     let batch: BatchRequest<'_> = body::object(body)?;
     if batch.operations.len() > BATCH_OPERATIONS_MAX {
         return Err(unfit(format!(

@@ -3,7 +3,6 @@
 //! In: JSON. Out: a value and its expiry, or a problem that names the faulty member. Promises: an unknown member is refused, not
 //! ignored; an expiry that is accepted is in the future and at most [`EXPIRES_AT_MAX`].
 
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -109,7 +108,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Op
 /// # Errors
 /// 400 if the body is not JSON; 422 if it has unknown, missing or conflicting members, a value of another type or an expiry that is
 /// not valid; 413 if the value is over its limit.
-pub fn new_value(body: &Bytes) -> Result<(Vec<u8>, RequestedExpiry), Problem> {
+pub fn new_value(body: &[u8]) -> Result<(Vec<u8>, RequestedExpiry), Problem> {
     let new: NewValue<'_> = object(body)?;
     let until = until(
         new.expires_at.as_deref(),
@@ -145,7 +144,7 @@ pub fn until(
 /// # Errors
 /// 400 if the body is not JSON; 422 if it has not exactly one of the members, or if the expiry is not a time, has passed or is
 /// after [`EXPIRES_AT_MAX`].
-pub fn new_expiry(body: &Bytes) -> Result<Option<UnixMs>, Problem> {
+pub fn new_expiry(body: &[u8]) -> Result<Option<UnixMs>, Problem> {
     let new: NewExpiry = object(body)?;
     match (new.expires_at, new.expires_in_ms) {
         (Some(at), None) => at.as_deref().map(moment).transpose(),

@@ -4,16 +4,13 @@
 //! the text port, with the browser's address, so that all of protocol.md holds here; a browser that does not read is not read
 //! from.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
-use axum::serve::IncomingStream;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -21,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::command::Service;
 use crate::http::descriptions::OTHER_SITE;
-use crate::http::listener::LimitedListener;
+use crate::http::listener::HttpClient;
 use crate::http::problem::Problem;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 use crate::server::connection;
@@ -43,7 +40,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
             content_type = "application/problem+json")))]
 pub async fn console(
     State(service): State<Arc<Service>>,
-    ConnectInfo(address): ConnectInfo<ClientAddress>,
+    ConnectInfo(client): ConnectInfo<HttpClient>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -53,11 +50,11 @@ pub async fn console(
     let upgrade = upgrade
         .max_message_size(QUOTED_LINE_BYTES_MAX)
         .max_frame_size(QUOTED_LINE_BYTES_MAX);
-    let addresses = (address.0, service.setup.address);
+    let addresses = (client.address, service.setup.address);
     Ok(upgrade.on_upgrade(move |browser| async move {
         let (transport, peer) = transport::channel();
         let connections = service.connections.clone();
-        connections.spawn(connection::serve(transport, addresses, service));
+        connections.spawn(connection::serve(transport, addresses, service, None));
         // An error means that one side has closed: nobody is left to report it to.
         let _ = forward(browser, peer).await;
     }))
@@ -106,15 +103,5 @@ async fn forward_replies(
             },
             _ = pings.tick() => browser.send(Message::Ping(Bytes::new())).await?,
         }
-    }
-}
-
-/// Address of an HTTP client.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientAddress(SocketAddr);
-
-impl Connected<IncomingStream<'_, LimitedListener>> for ClientAddress {
-    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
-        Self(*stream.remote_addr())
     }
 }

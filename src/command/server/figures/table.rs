@@ -321,6 +321,32 @@ pub static FIGURES: &[FigureSpec] = &[
         .stats()
         .metric("pykv_keys_expiring")
         .live("keys_expiring"),
+    FigureSpec::count("client_memory_bytes", |now| {
+        now.service.client_memory.count_replaced();
+        Some(now.service.client_memory.bytes() as u64)
+    })
+    .unit("bytes")
+    .help("Memory held for clients beside the data: half-sent requests, unread replies, queues, messages.")
+    .stats()
+    .info("Memory", "mem_clients_normal")
+    .metric("pykv_client_memory_bytes")
+    .live("client_memory_bytes"),
+    FigureSpec::count("client_memory_limit_bytes", |now| {
+        Some(now.service.client_memory.limit_bytes() as u64)
+    })
+    .unit("bytes")
+    .help("Limit of client_memory_bytes: --client-memory.")
+    .stats()
+    .info("Memory", "client_memory_limit")
+    .metric("pykv_client_memory_limit_bytes"),
+    FigureSpec::counter("clients_ended_total", |now| {
+        Some(now.service.client_memory.ended())
+    })
+    .unit("connections")
+    .help("Clients that were disconnected as they held most of the memory for clients, and others needed some.")
+    .stats()
+    .info("Stats", "evicted_clients")
+    .metric("pykv_clients_ended_total"),
     // Features that PyKV lacks.
     FigureSpec::redis("Replication", "role", |_| text("master")),
     FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
