@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 const SCRATCH_BYTES: usize = 16 << 10;
 /// Maximum time for which a closing connection is read from.
 const LINGER: Duration = Duration::from_secs(2);
-/// Capacity of a channel in each direction, in messages.
-const CHANNEL_MESSAGES: usize = 4;
+/// Capacity of a channel in each direction, in messages: one waits while the one before is taken.
+const CHANNEL_MESSAGES: usize = 1;
 
 /// Transport of one connection.
 #[derive(Debug)]

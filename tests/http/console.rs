@@ -70,16 +70,23 @@ fn a_console_is_a_client_of_the_text_port() {
 }
 
 #[test]
-fn a_long_answer_comes_whole_and_a_long_line_goes_in() {
+fn a_long_answer_comes_whole_and_a_line_of_a_mebibyte_goes_in_and_none_that_is_longer() {
     let server = TestServer::start();
     let mut console = own(&server);
-    let long = "\u{e4}".repeat(1 << 20);
-    send(&mut console, &format!("PUT long {long}\n"));
+    let opening = "PUT long ";
+    let long = "v".repeat((1 << 20) - opening.len() - "\n".len());
+    send(&mut console, &format!("{opening}{long}\n"));
     assert_eq!(lines(&mut console, 1), ["OK"]);
     send(&mut console, &"GET long\n".repeat(20));
     for line in lines(&mut console, 20) {
         assert_eq!(line.len(), long.len() + "VALUE \"\"".len());
     }
+    let sent = console.send(Message::text(format!("{opening}w{long}\n")));
+    assert!(sent.is_err() || console.read().is_err(), "it is taken");
+    assert_eq!(
+        server.client().ask("STRLEN long"),
+        format!("COUNT {}", long.len())
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `GET /api/v1/console`: the line protocol over a WebSocket (RFC 6455), the only socket that a browser can open.
 //!
 //! In: text messages, each of one or more lines. Out: replies, in binary messages. Promises: the console is a client like those of
-//! the text port, with the browser's address, so that all of protocol.md holds here; a browser that does not read is not read
+//! the text port, with the browser's address, so that all of protocol.md holds here, but for the length of lines; a browser that does not read is not read
 //! from.
 
 use std::sync::Arc;
@@ -20,16 +20,20 @@ use crate::command::Service;
 use crate::http::descriptions::OTHER_SITE;
 use crate::http::listener::HttpClient;
 use crate::http::problem::Problem;
-use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
+use crate::protocol::ErrorReply;
 use crate::server::connection;
 use crate::server::transport::{self, Peer};
 
+/// Maximum length of a message in bytes, as it is received as a whole: a person types less, and programs have the text port.
+pub const CONSOLE_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Memory charged for a console in bytes, beside that of its client: a message that is arriving, and one that waits to be executed.
+const CONSOLE_BYTES: usize = 2 * CONSOLE_MESSAGE_BYTES_MAX;
 /// Interval of pings to the browser, as the listener closes an idle connection.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// Speak the line protocol.
 ///
-/// A WebSocket with the line protocol of the text port: requests are text messages, replies are binary messages.
+/// A WebSocket with the line protocol of the text port: requests are text messages of at most a mebibyte, replies are binary messages.
 #[utoipa::path(get, path = "/api/v1/console", tag = "Server",
     responses(
         (status = 101, description = "From now on it is a WebSocket."),
@@ -37,6 +41,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
             content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 426, description = "The connection cannot become a WebSocket.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "The server holds too much for its clients.", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn console(
     State(service): State<Arc<Service>>,
@@ -48,8 +54,10 @@ pub async fn console(
         Problem::new(rejection.status(), reason)
     })?;
     let upgrade = upgrade
-        .max_message_size(QUOTED_LINE_BYTES_MAX)
-        .max_frame_size(QUOTED_LINE_BYTES_MAX);
+        .max_message_size(CONSOLE_MESSAGE_BYTES_MAX)
+        .max_frame_size(CONSOLE_MESSAGE_BYTES_MAX);
+    let mut charge = client.account.charge();
+    charge.set(CONSOLE_BYTES).map_err(ErrorReply::from)?;
     let addresses = (client.address, service.setup.address);
     Ok(upgrade.on_upgrade(move |browser| async move {
         let (transport, peer) = transport::channel();
@@ -57,6 +65,7 @@ pub async fn console(
         connections.spawn(connection::serve(transport, addresses, service, None));
         // An error means that one side has closed: nobody is left to report it to.
         let _ = forward(browser, peer).await;
+        drop(charge);
     }))
 }
 
