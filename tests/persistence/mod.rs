@@ -1,5 +1,6 @@
 //! What survives a crash, a fault of the disk, a power cut or a damaged folder.
 
+mod amplification; // what a value costs on disk
 mod disk; // a disk that takes no more; what is written unasked
 mod faults; // every call of the system that persistence makes, failing once
 mod feed; // what a follower of changes is shown, and when

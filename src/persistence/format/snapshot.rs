@@ -79,7 +79,7 @@ fn write_and_sync(
         pair.extend_from_slice(opening);
         json::write_string(&mut pair, entry.key().as_str());
         pair.extend_from_slice(b": ");
-        json::write_value(&mut pair, entry.value());
+        json::write_stored_value(&mut pair, entry.value());
         writer.write_all(&pair)?;
         opening = b",\n  ";
         // One long value must not hold its memory for all the short ones that follow.
