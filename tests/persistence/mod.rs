@@ -13,3 +13,4 @@ mod restart; // kill -9, torn, damaged, locked
 mod rules; // the rules of persistence that no other module shows
 mod slow; // a slow disk, and who waits for it
 mod tear; // holes of zeros, older formats, a doubt that outlives a kill
+mod unconfirmed; // replies while the disk takes no changes
