@@ -58,6 +58,8 @@ pub(super) struct Call<'a, 'e> {
     pub status: Status,
     /// True if the reply reports a change, made or found unnecessary: it must not be sent if the change cannot be made durable.
     pub reports_change: bool,
+    /// True if the command is refused for what the data is: the same holds for that error.
+    pub is_refused_by_data: bool,
 }
 
 impl<'a> Call<'a, '_> {
@@ -212,6 +214,7 @@ impl<'a> Call<'a, '_> {
             let found = decide(transaction);
             if found.is_err() {
                 transaction.roll_back_to(savepoint);
+                self.is_refused_by_data = self.reports_change;
             }
             return found;
         }
@@ -219,7 +222,8 @@ impl<'a> Call<'a, '_> {
         let mut transaction = self.engine()?.begin(keys);
         // The reply depends on what was read even if nothing changes.
         self.barrier.raise(transaction.seen());
-        let found = decide(&mut transaction)?;
+        let found = decide(&mut transaction)
+            .inspect_err(|_| self.is_refused_by_data = self.reports_change)?;
         transaction.commit(self.barrier)?;
         Ok(found)
     }

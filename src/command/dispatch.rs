@@ -57,6 +57,7 @@ impl Dispatcher<'_> {
     ) -> Executed {
         let arguments = batch.arguments(request);
         let (mut status, mut reports_change) = (Status::Ok, false);
+        let mut is_refused_by_data = false;
         let answer = match self.admit(dialect, batch, request) {
             Err(error) => {
                 let command = batch.row(request).map(|(_, command)| command);
@@ -81,9 +82,11 @@ impl Dispatcher<'_> {
                     locked,
                     status,
                     reports_change,
+                    is_refused_by_data,
                 };
                 let answer = call.perform(arguments);
                 (status, reports_change) = (call.status, call.reports_change);
+                is_refused_by_data = call.is_refused_by_data;
                 answer
             }
         };
@@ -93,7 +96,7 @@ impl Dispatcher<'_> {
                 status,
                 reports_change,
             },
-            Err(error) => self.refuse(&error, replies),
+            Err(error) => self.refuse(&error, is_refused_by_data, replies),
         }
     }
 
@@ -137,27 +140,33 @@ impl Dispatcher<'_> {
             locked: None,
             status: Status::Ok,
             reports_change: false,
+            is_refused_by_data: false,
         };
         let done =
             admitted.and_then(|requests| transaction::execute(&mut call, &requests, is_too_long));
-        let reports_change = call.reports_change;
+        let (reports_change, is_refused_by_data) = (call.reports_change, call.is_refused_by_data);
         match done {
             Ok(()) => Executed {
                 outcome: Outcome::Done,
                 status: Status::Ok,
                 reports_change,
             },
-            Err(error) => self.refuse(&error, replies),
+            Err(error) => self.refuse(&error, is_refused_by_data, replies),
         }
     }
 
-    fn refuse(&mut self, error: &ErrorReply, replies: &mut dyn Replies) -> Executed {
+    fn refuse(
+        &mut self,
+        error: &ErrorReply,
+        reports_change: bool,
+        replies: &mut dyn Replies,
+    ) -> Executed {
         self.tally.errors += 1;
         replies.reply(Reply::Error(error));
         Executed {
             outcome: Outcome::Done,
             status: Status::Refused(error.code),
-            reports_change: false,
+            reports_change,
         }
     }
 

@@ -259,9 +259,8 @@ impl Door {
     async fn commit(&mut self, reports_change: bool, collected: &mut ReplyCollector) {
         if let Err(error) = self.service.commit(self.barrier).await
             && reports_change
-            && collected.error.is_none()
         {
-            self.tally.errors += 1;
+            self.tally.errors += u64::from(collected.error.is_none());
             collected.error = Some(error);
         }
         self.service.stats.add(&mut self.tally);

@@ -58,6 +58,14 @@
 //! 17 followers are shown what is safe, all    feed::what_a_follower_was_shown_is_kept_when_the_power_goes
 //!    of it, and are told where some is gone   feed::followers_go_on_across_saves_while_changes_are_made
 //!                                             feed::what_was_dropped_after_a_loss_of_trust_is_told_of_as_gone
+//! 18 the lock is on the folder, not a name,   exclusion::a_second_server_is_refused_whatever_becomes_of_the_lock_file
+//!    and a lost journal acknowledges nothing  exclusion::a_server_that_has_lost_its_journal_acknowledges_nothing_more
+//! 19 a reply that nothing had to be done      unconfirmed::no_command_that_changes_pairs_tells_of_what_the_disk_has_not_taken
+//!    waits for the state, or fails with it    slow::under_always_a_slow_sync_holds_up_the_change_and_those_who_see_it_only
+//! 20 what a file is is looked at once it is   irregular::what_is_no_regular_file_stops_the_start_in_words
+//!    open; no link is written through         irregular::nothing_is_written_through_a_link_or_a_second_name
+//! 21 what is created is for its user alone,   private::what_the_server_creates_is_for_its_user_alone
+//!    or as the file that it replaces          private::a_mode_that_a_person_gave_is_that_of_the_files_that_follow
 //! ```
 
 mod disk;
@@ -171,7 +179,6 @@ pub struct Salvaged {
 
 /// An open data folder.
 pub struct Store {
-    folder: Arc<Folder>,
     durability: Durability,
     writer: Arc<Writer>,
     followers: Followers,
@@ -298,8 +305,7 @@ impl Store {
             let _ = writer.record_saved(read);
         }
         Ok(Self {
-            snapshot: SnapshotFile::new(Arc::clone(&folder), snapshot),
-            folder,
+            snapshot: SnapshotFile::new(folder, snapshot),
             durability: options.durability,
             followers: Followers::new(Arc::clone(&writer)),
             writer,
@@ -439,10 +445,9 @@ impl Store {
         // The snapshot may hold changes up to this moment: they must be on disk before it is, or a power cut could keep a later
         // change and lose an earlier one.
         self.writer
-            .record_saved(&written)
-            .and_then(|()| self.snapshot.publish(written).map_err(failed))
-            .inspect_err(|_| self.snapshot.discard())?;
-        self.folder.sync().map_err(failed)?;
+            .record_saved(&written.fingerprint)
+            .and_then(|()| self.snapshot.publish(&written).map_err(failed))
+            .inspect_err(|_| self.snapshot.discard(&written))?;
         journal::remove_older(&self.writer).map_err(failed)
     }
 

@@ -114,15 +114,6 @@ fn a_journal_that_is_removed_or_replaced_is_noticed_and_mended_at_once() {
 }
 
 #[test]
-fn a_lock_that_is_removed_costs_nothing() {
-    let server = serving("everysec");
-    fs::remove_file(server.data().join("lock")).expect("the lock");
-    wait_until("it is noticed", || server.log().contains("was removed"));
-    let server = mends(server, 0);
-    assert_eq!(server.kill().names(), ["journal-2.jsonl", "store.json"]);
-}
-
-#[test]
 fn what_is_in_a_folder_that_takes_the_place_of_ours_is_kept_aside() {
     let server = serving("everysec");
     let other = serving("everysec");

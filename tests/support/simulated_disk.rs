@@ -21,6 +21,9 @@ pub const DATA: &str = "/data";
 /// What a power cut writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
+/// The number of every folder: there is but one that matters.
+const FOLDER_ID: u64 = 0;
+
 /// What the disk is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -520,7 +523,7 @@ impl State {
 
     fn stat(&self, node: Node) -> Stat {
         let (id, inode) = match node {
-            Node::Folder => (0, &Inode::default()),
+            Node::Folder => (FOLDER_ID, &Inode::default()),
             Node::File(id) => (id, &self.inodes[&id]),
         };
         Stat {
@@ -528,6 +531,7 @@ impl State {
             modified_ns: i128::from(inode.modified),
             id: (1, id),
             mode: inode.mode,
+            owner: (0, 0),
         }
     }
 }
@@ -607,7 +611,11 @@ impl File for Handle {
     }
 
     fn stat(&self) -> io::Result<Stat> {
-        Ok(self.meet(Kind::Look)?.stat(Node::File(self.id)))
+        let node = match self.id {
+            FOLDER_ID => Node::Folder,
+            id => Node::File(id),
+        };
+        Ok(self.meet(Kind::Look)?.stat(node))
     }
 }
 
@@ -627,13 +635,13 @@ impl Files for SimulatedDisk {
         }
     }
 
-    fn create(&self, path: &Path, mode: Option<u32>) -> io::Result<Arc<dyn File>> {
+    fn create(&self, path: &Path, like: Option<&Stat>) -> io::Result<Arc<dyn File>> {
         let mut state = self.meet(Kind::Create, path)?;
         if state.file(path).is_ok() {
             state.rename(vec![(path.to_owned(), None)]);
         }
         let id = state.new_inode();
-        state.changed(id).mode = mode.unwrap_or(0o644);
+        state.changed(id).mode = like.map_or(0o600, |like| like.mode);
         state.rename(vec![(path.to_owned(), Some(Node::File(id)))]);
         drop(state);
         Ok(self.handle(id, false))
@@ -652,6 +660,14 @@ impl Files for SimulatedDisk {
         let state = self.meet(Kind::Look, path)?;
         let node = state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(state.stat(*node))
+    }
+
+    fn stat_folder(&self, path: &Path) -> io::Result<Stat> {
+        self.stat(path)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -695,6 +711,15 @@ impl Files for SimulatedDisk {
         Ok(())
     }
 
+    fn lock_folder(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut state = self.meet(Kind::Lock, path)?;
+        if !state.locked.insert(FOLDER_ID) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        drop(state);
+        Ok(self.handle(FOLDER_ID, true))
+    }
+
     fn lock(&self, path: &Path, text: Option<&str>) -> io::Result<Arc<dyn File>> {
         let mut state = self.meet(Kind::Lock, path)?;
         let id = match (state.file(path), text) {
@@ -706,8 +731,7 @@ impl Files for SimulatedDisk {
             (found, _) => found?,
         };
         if !state.locked.insert(id) {
-            let holder = String::from_utf8_lossy(&state.inode(id).written).into_owned();
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, holder.trim()));
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         if let Some(text) = text {
             let inode = state.changed(id);

@@ -16,4 +16,4 @@ pub use text::{
     write_text,
 };
 pub use time::{read_moment, time};
-pub use value::{Loaded, read_value, write_value};
+pub use value::{Loaded, read_value, write_stored_value, write_value};

@@ -27,18 +27,61 @@ pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
 /// Writes bytes as a JSON string, after something else, if they are text. Returns whether they are; if not, nothing is written.
 #[must_use]
 pub fn write_if_text(out: &mut Vec<u8>, before: &str, bytes: &[u8]) -> bool {
+    write_text_if(out, before, bytes, |_| true)
+}
+
+/// Writes bytes as [`write_if_text`] does, unless escapes would add more than this many bytes. Returns whether they are written.
+#[must_use]
+pub(super) fn write_if_short_text(
+    out: &mut Vec<u8>,
+    before: &str,
+    bytes: &[u8],
+    added_max: usize,
+) -> bool {
+    write_text_if(out, before, bytes, |text| {
+        // Most text has no control characters, and of what else is escaped none takes more than two bytes.
+        !has_any(text, |byte| byte < b' ') || escape_bytes(text) <= added_max
+    })
+}
+
+/// Writes bytes as a JSON string if they are text and, where they are not plain, suit.
+#[inline]
+fn write_text_if(
+    out: &mut Vec<u8>,
+    before: &str,
+    bytes: &[u8],
+    suits: impl Fn(&[u8]) -> bool,
+) -> bool {
     // Nearly all text has neither escapes nor bytes beyond ASCII: then one look is enough.
     let is_plain = !has_any(bytes, |byte| is_escaped(byte) | !byte.is_ascii());
-    let is_text = is_plain || is_text(bytes);
-    if is_text {
+    let is_written = is_plain || (is_text(bytes) && suits(bytes));
+    if is_written {
         out.extend_from_slice(before.as_bytes());
     }
     if is_plain {
         write_plain(out, bytes);
-    } else if is_text {
+    } else if is_written {
         write_text(out, bytes);
     }
-    is_text
+    is_written
+}
+
+/// Returns the number of bytes that escapes add to text in a JSON string.
+fn escape_bytes(text: &[u8]) -> usize {
+    let of_byte = |byte: &u8| match *byte {
+        byte if has_long_escape(byte) => "\\u0000".len() - 1,
+        byte => usize::from(is_escaped(byte)),
+    };
+    text.iter().map(of_byte).sum()
+}
+
+/// Returns whether a byte is escaped as six: a control character other than `\b`, `\t`, `\n`, `\f` and `\r`.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch the compiler compares many bytes in one step"
+)]
+fn has_long_escape(byte: u8) -> bool {
+    (byte < 8) | (byte == 11) | ((byte > 13) & (byte < b' '))
 }
 
 fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
@@ -84,9 +127,16 @@ pub fn base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// Writes bytes as a JSON string of base64.
+/// Writes bytes as a JSON string of base64, without a copy in between.
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_string(out, &base64(bytes));
+    let length = base64::encoded_len(bytes.len(), true).expect("a value is far shorter");
+    out.reserve(length + 2);
+    out.push(b'"');
+    let start = out.len();
+    out.resize(start + length, 0);
+    let written = BASE64.encode_slice(bytes, &mut out[start..]);
+    debug_assert_eq!(written.ok(), Some(length));
+    out.push(b'"');
 }
 
 /// Takes the JSON string that the bytes begin with. Returns its text, and the bytes after it; `None` if they begin with none.
@@ -128,6 +178,29 @@ pub fn is_half_character(error: &serde_json::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bytes_that_escapes_add_are_those_that_serde_json_writes() {
+        for byte in 0..=127_u8 {
+            let text = char::from(byte).to_string();
+            let added = string(&text).len() - 3;
+            assert_eq!(escape_bytes(text.as_bytes()), added, "{byte}");
+        }
+        assert_eq!(escape_bytes("é😀".as_bytes()), 0);
+    }
+
+    #[test]
+    fn base64_is_written_behind_what_is_there() {
+        for (bytes, expected) in [
+            (&b""[..], "x\"\""),
+            (b"\0", "x\"AA==\""),
+            (b"\0\0\0", "x\"AAAA\""),
+        ] {
+            let mut out = b"x".to_vec();
+            write_base64(&mut out, bytes);
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
 
     #[test]
     fn a_string_is_taken_as_serde_json_reads_it_or_not_at_all() {

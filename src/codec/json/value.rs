@@ -2,7 +2,8 @@
 //!
 //! In: a value, or JSON text. Out: the other. A text value without expiry is a plain JSON string. What needs more is an object
 //! with `$`-names: `{"$text": "...", "$expires_at": "2026-11-23T01:02:03.456Z"}` or `{"$base64": "..."}`. Promises: what is
-//! written is read back byte for byte; any other JSON value is read as its compact JSON text.
+//! written is read back byte for byte; any other JSON value is read as its compact JSON text; on disk a byte costs at most
+//! two, whatever it is.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,12 +12,39 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
 
-use super::text::{is_half_character, string, write_base64, write_if_text, write_string};
+use super::text::{
+    is_half_character, string, write_base64, write_if_short_text, write_if_text, write_string,
+};
 use super::time::{read_moment, time};
 use crate::model::{UnixMs, Value};
 
-/// Writes a value in its JSON form.
+/// The most bytes that a byte of a value costs on disk: text whose escapes take more is written as base64, which takes four for
+/// three.
+const STORED_BYTES_PER_BYTE_MAX: usize = 2;
+
+/// The bytes by which the object of base64 is longer than a plain string. For less a value stays one that people can read.
+const BASE64_OBJECT_BYTES: usize = "{\"$base64\":}".len();
+
+/// Writes a value in its JSON form: as text, if it is text.
 pub fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
+    write_object_or_string(out, value, write_if_text);
+}
+
+/// Writes a value in its JSON form where it must not take more room than need be, which is on disk: as text only if a byte of it
+/// then takes no more than two. It reads back as the same value either way.
+pub fn write_stored_value(out: &mut Vec<u8>, value: Value<'_>) {
+    let added_max = (STORED_BYTES_PER_BYTE_MAX - 1) * value.bytes().len() + BASE64_OBJECT_BYTES;
+    write_object_or_string(out, value, |out, before, bytes| {
+        write_if_short_text(out, before, bytes, added_max)
+    });
+}
+
+#[inline]
+fn write_object_or_string(
+    out: &mut Vec<u8>,
+    value: Value<'_>,
+    write_if_text: impl FnOnce(&mut Vec<u8>, &str, &[u8]) -> bool,
+) {
     let is_plain = value.expires_at().is_none();
     let before = if is_plain { "" } else { "{\"$text\":" };
     if !write_if_text(out, before, value.bytes()) {
@@ -173,6 +201,42 @@ mod tests {
                     expires_at
                 }
             );
+        }
+    }
+
+    #[test]
+    fn a_byte_takes_at_most_two_on_disk_and_what_people_can_read_stays_text() {
+        let stored = |bytes: &[u8]| {
+            let mut out = Vec::new();
+            write_stored_value(&mut out, Value::parse(bytes).expect("short"));
+            String::from_utf8(out).expect("JSON is text")
+        };
+        // Each takes five bytes more: up to the length of the value, and the 12 bytes of the object.
+        assert_eq!(stored(b"\0"), r#""\u0000""#);
+        assert_eq!(stored(b"\0\0\0"), r#""\u0000\u0000\u0000""#);
+        assert_eq!(stored(b"\0\0\0\0"), r#"{"$base64":"AAAAAA=="}"#);
+        assert_eq!(stored(b"\"\"\"\\\n\n\t\t"), r#""\"\"\"\\\n\n\t\t""#);
+        // A colour on a terminal in a line of words is text.
+        assert_eq!(
+            stored(b"\x1b[31mred\x1b[0m words"),
+            r#""\u001b[31mred\u001b[0m words""#
+        );
+        for (unit, length) in [
+            ("\0", 1 << 20),
+            ("\x1f\x7f", 1 << 20),
+            ("\x01\n\"", 1 << 20),
+            ("\0é😀", 1 << 17),
+            ("a\0bcdefg", 1 << 17),
+        ] {
+            let bytes = unit.repeat(length / unit.len());
+            let written = stored(bytes.as_bytes());
+            assert!(
+                written.len() <= 2 * bytes.len() + 14,
+                "{unit:?}: {}",
+                written.len()
+            );
+            let read = read_value(&written).expect("what was written");
+            assert_eq!(read.bytes, bytes.as_bytes());
         }
     }
 }

@@ -234,14 +234,19 @@ fn execute_under(
             locked: None,
             status: Status::Ok,
             reports_change: false,
+            is_refused_by_data: false,
         };
         let answer = inner.perform(&request.arguments);
-        reports_change |= inner.reports_change && answer.is_ok();
+        let is_refused_by_data = inner.is_refused_by_data;
+        reports_change |= (inner.reports_change && answer.is_ok()) || is_refused_by_data;
         match answer {
             Ok(Outcome::Done) => {}
             Ok(Outcome::Close) => outcome = Outcome::Close,
             Ok(Outcome::Stream(_)) => unreachable!("what streams is not allowed in a transaction"),
-            Err(error) if on_error == OnError::Stop => return Err(error),
+            Err(error) if on_error == OnError::Stop => {
+                call.is_refused_by_data = is_refused_by_data;
+                return Err(error);
+            }
             Err(error) => {
                 call.tally.errors += 1;
                 call.replies.reply(Reply::Error(&error));

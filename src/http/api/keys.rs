@@ -268,6 +268,8 @@ async fn change_if(
             OwnedReply::Bytes(version) => Some(etag_of_version(&String::from_utf8_lossy(&version))),
             _ => None,
         };
+        // That a condition does not hold is told of a state that is durable only.
+        door.flush().await?;
         if on_missing == OnMissing::Refuse && etag.is_none() {
             return Err(no_such_key());
         }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The metadata of a file.
@@ -19,6 +19,8 @@ pub struct Stat {
     pub id: (u64, u64),
     /// Permission bits.
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
 }
 
 /// An open file. It is written at its end only.
@@ -58,7 +60,7 @@ pub trait File: fmt::Debug + Send + Sync {
 
 /// A file system.
 pub trait Files: fmt::Debug + Send + Sync {
-    /// Creates a folder in an existing one.
+    /// Creates a folder in an existing one, which only its user may enter.
     ///
     /// # Errors
     /// `AlreadyExists` if the name is taken, `NotFound` if the folder above is missing, or another error of the system.
@@ -68,26 +70,38 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound` if there is no such folder, `NotADirectory` if it is a file, or another error of the system.
     fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
-    /// Creates an empty file in place of any that has the name, with these permission bits if they are given.
+    /// Creates an empty file in place of any that has the name, never through a link. Its permissions and, where that is allowed,
+    /// its owner are those of `like`; without one, only its user may read it.
     ///
     /// # Errors
     /// Any error of the operating system; there may be no file of that name then.
-    fn create(&self, path: &Path, mode: Option<u32>) -> io::Result<Arc<dyn File>>;
-    /// Opens a file for reading.
+    fn create(&self, path: &Path, like: Option<&Stat>) -> io::Result<Arc<dyn File>>;
+    /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// `NotFound` if there is none, or another error of the system.
+    /// `NotFound` if there is none; `InvalidInput` if it is a link, a folder, a pipe or the like, which is never waited for; or
+    /// another error of the system.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// Opens a file for reading and appending.
+    /// Opens a regular file for reading and appending.
     ///
     /// # Errors
-    /// `NotFound` if there is none, or another error of the system.
+    /// As [`Files::open`].
     fn open_to_append(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// Returns the metadata of a file or folder.
+    /// Returns the metadata of what has this name, which may be a link.
     ///
     /// # Errors
     /// `NotFound` if there is none, or another error of the system.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
+    /// Returns the metadata of a folder, which the path may reach by links.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, or another error of the system.
+    fn stat_folder(&self, path: &Path) -> io::Result<Stat>;
+    /// Returns the path of the file to which a name leads: where the name is no link, or nothing has it, the path itself.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is a link that leads to nothing, or another error of the system.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
     /// Renames a file, in place of any that has the new name.
     ///
     /// # Errors
@@ -108,11 +122,18 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// Any error of the operating system; renames and removals may not survive a power cut then.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Locks a file against every other process, until the returned file is dropped. With a text, the file is created if it
-    /// is missing and holds the text, which names the holder to other processes; without one it is not changed.
+    /// Opens a folder and locks it, whatever its name, against every other process, until the returned file is dropped. Where
+    /// the file system locks no folders, as over some networks, it is only opened.
     ///
     /// # Errors
-    /// `WouldBlock` if another process holds the lock, with that one's text as message; or another error of the system.
+    /// `WouldBlock` if another process holds the lock, or another error of the system.
+    fn lock_folder(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Locks a regular file against every other process, until the returned file is dropped. With a text, the file is created if
+    /// it is missing and holds the text, which names the holder to other processes; without one it is not changed. A file that
+    /// has a second name is replaced, not written to.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process holds the lock; or as [`Files::open`].
     fn lock(&self, path: &Path, text: Option<&str>) -> io::Result<Arc<dyn File>>;
 }
 

@@ -1,16 +1,21 @@
 //! The data folder: its lock, and the file operations that are safe only in one order.
 //!
-//! In: names. Out: files that are under these names also after a power cut. Promises: one server to a folder; `publish`,
-//! `remove` and `keep` return once the folder itself is synced; a folder that was removed or replaced is noticed.
+//! In: names. Out: files that are under these names also after a power cut. Promises: one server to a folder, by whatever path
+//! each reaches it; `publish`, `remove` and `keep` return once the folder itself is synced; a folder that was removed or
+//! replaced is noticed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{File, Files, Stat, append_all, read_full};
+use crate::error::error_chain;
 
-/// The file that is locked.
+/// The file that is locked besides the folder. It names the holder, and keeps out servers of older versions, which lock it alone.
 const LOCK_NAME: &str = "lock";
+
+/// The longest text of a lock file, in bytes: the number of a process.
+const HOLDER_BYTES_MAX: usize = 16;
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 256 << 10;
@@ -66,16 +71,26 @@ impl FolderError {
 pub struct Folder {
     path: PathBuf,
     files: Arc<dyn Files>,
-    /// None in a folder that is inspected and has no lock file.
+    /// None before it is taken.
     lock: Mutex<Option<Lock>>,
 }
 
-/// The lock file and the folder, as they were when the lock was taken. Both stay open, so that the system cannot give their
-/// inode numbers to other files: a replaced folder has another number.
-#[derive(Debug)]
+/// The locks on the folder and on the file in it. Both stay open, so that the system cannot give their inode numbers to other
+/// files: a replaced folder has another number.
+#[derive(Debug, Clone)]
 struct Lock {
-    file: Arc<dyn File>,
-    folder: Option<Arc<dyn File>>,
+    folder: Arc<dyn File>,
+    /// None in a folder that is inspected and has no such file.
+    file: Option<Arc<dyn File>>,
+}
+
+/// The access to a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// It is changed: the lock file is created if it is missing.
+    Change,
+    /// Nothing in it is changed, not even the lock file.
+    Inspect,
 }
 
 impl Folder {
@@ -93,25 +108,24 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Missing`], [`FolderError::InUse`], or [`FolderError::Unusable`] if it cannot be locked.
     pub fn open_existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
-        let folder = Self::existing(files, path)?;
-        folder.hold(folder.take()?);
-        Ok(folder)
+        Self::existing(files, path, Access::Change)
     }
 
-    /// Opens an existing folder for inspection: nothing is changed, and an existing lock file is locked meanwhile.
+    /// Locks an existing folder for inspection: nothing is changed, not even its lock file.
     ///
     /// # Errors
-    /// [`FolderError::Missing`], [`FolderError::InUse`], or [`FolderError::Unusable`] if the lock file cannot be opened.
+    /// [`FolderError::Missing`], [`FolderError::InUse`], or [`FolderError::Unusable`] if it cannot be locked.
     pub fn look(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
-        let folder = Self::existing(files, path)?;
-        if folder.stat(LOCK_NAME).is_ok() {
-            folder.hold(folder.lock_with(None)?);
-        }
-        Ok(folder)
+        Self::existing(files, path, Access::Inspect)
     }
 
-    fn existing(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
-        match files.stat(path) {
+    fn existing(files: Arc<dyn Files>, path: &Path, access: Access) -> Result<Self, FolderError> {
+        let folder = Self {
+            path: path.to_owned(),
+            files,
+            lock: Mutex::new(None),
+        };
+        match folder.files.stat_folder(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(FolderError::Missing {
@@ -120,16 +134,8 @@ impl Folder {
             }
             Err(error) => return Err(FolderError::unusable(path, "look at the folder")(error)),
         }
-        Ok(Self {
-            path: path.to_owned(),
-            files,
-            lock: Mutex::new(None),
-        })
-    }
-
-    /// Takes the lock and writes this process's number into its file.
-    fn take(&self) -> Result<Lock, FolderError> {
-        self.lock_with(Some(&format!("{}\n", std::process::id())))
+        folder.hold(folder.take(access)?);
+        Ok(folder)
     }
 
     fn hold(&self, lock: Lock) {
@@ -140,38 +146,90 @@ impl Folder {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_with(&self, text: Option<&str>) -> Result<Lock, FolderError> {
-        let lock_path = self.join(LOCK_NAME);
-        let file = self.files.lock(&lock_path, text).map_err(|error| {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                let holder = error.to_string().parse::<u32>();
-                return FolderError::InUse {
-                    path: self.path.clone(),
-                    holder: holder
-                        .map(|pid| format!(" (process {pid})"))
-                        .unwrap_or_default(),
-                };
+    /// Locks what now has the names of the folder and of the file. What is held already stays so.
+    fn take(&self, access: Access) -> Result<Lock, FolderError> {
+        let held = self.locked().clone();
+        let (held_folder, held_file) =
+            held.map_or((None, None), |lock| (Some(lock.folder), lock.file));
+        let folder = match held_folder {
+            Some(held) if is_same(&*held, self.files.stat_folder(&self.path)) => held,
+            _ => {
+                let folder = self.files.lock_folder(&self.path);
+                folder.map_err(|error| self.refused(&self.path, error))?
             }
-            FolderError::unusable(&lock_path, "lock it")(error)
-        })?;
-        let folder = self.files.open(&self.path).ok();
-        Ok(Lock { file, folder })
+        };
+        let path = self.join(LOCK_NAME);
+        let file = match held_file {
+            Some(held) if is_same(&*held, self.files.stat(&path)) => Some(held),
+            _ => {
+                let process = format!("{}\n", std::process::id());
+                let text = (access == Access::Change).then_some(&*process);
+                match self.files.lock(&path, text) {
+                    Ok(file) => Some(file),
+                    Err(error)
+                        if error.kind() == io::ErrorKind::NotFound && access == Access::Inspect =>
+                    {
+                        None
+                    }
+                    Err(error) => return Err(self.refused(&path, error)),
+                }
+            }
+        };
+        Ok(Lock { folder, file })
     }
 
-    /// Checks that the locked folder is still the one under this path.
+    fn refused(&self, path: &Path, error: io::Error) -> FolderError {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return FolderError::InUse {
+                path: self.path.clone(),
+                holder: self
+                    .holder()
+                    .map(|process| format!(" (process {process})"))
+                    .unwrap_or_default(),
+            };
+        }
+        FolderError::unusable(path, "lock it")(error)
+    }
+
+    /// Reads the number of the process that holds the lock, if its file tells.
+    fn holder(&self) -> Option<u32> {
+        let file = self.files.open(&self.join(LOCK_NAME)).ok()?;
+        let mut text = [0; HOLDER_BYTES_MAX];
+        let count = read_full(&*file, &mut text, 0).ok()?;
+        std::str::from_utf8(&text[..count])
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Checks that the locked folder is still the one under this path. A lock file that is missing is put there again.
     ///
     /// # Errors
-    /// `NotFound` if the folder or its lock file was removed or replaced; any other error of the system while asking for that.
+    /// `NotFound` if the folder was removed or replaced; any other error if its lock file cannot be locked again, because
+    /// another server has it, or for what the system says.
     pub fn check(&self) -> io::Result<()> {
-        let lock = self.locked();
-        let ours = lock.as_ref().map(|lock| lock.file.stat()).transpose()?;
-        match self.stat(LOCK_NAME) {
-            Ok(there) if ours.is_none_or(|ours| ours.id == there.id) => Ok(()),
-            _ => Err(io::Error::new(
+        let Some(lock) = self.locked().clone() else {
+            return Ok(());
+        };
+        if !is_same(&*lock.folder, self.files.stat_folder(&self.path)) {
+            return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                "the data folder, or the lock in it, was removed",
-            )),
+                "the data folder was removed or replaced",
+            ));
         }
+        let is_locked = |file: &Arc<dyn File>| is_same(&**file, self.stat(LOCK_NAME));
+        if lock.file.as_ref().is_none_or(is_locked) {
+            return Ok(());
+        }
+        // The lock on the folder keeps out every server but one of an older version, which has the new lock file then.
+        let again = self.take(Access::Change);
+        self.hold(again.map_err(|error| io::Error::other(error_chain(&error)))?);
+        tracing::warn!(
+            "{} was removed or replaced while the server runs; it is locked again",
+            self.join(LOCK_NAME).display()
+        );
+        Ok(())
     }
 
     /// Locks the folder again after it was removed or replaced. In another folder `make_ready` runs first; the lock counts
@@ -187,8 +245,8 @@ impl Folder {
         if self.check().is_ok() {
             return Ok(());
         }
-        let lock = self.take()?;
-        let id = |lock: &Lock| Some(lock.folder.as_ref()?.stat().ok()?.id);
+        let lock = self.take(Access::Change)?;
+        let id = |lock: &Lock| Some(lock.folder.stat().ok()?.id);
         if self.locked().as_ref().and_then(id) != id(&lock) {
             make_ready()?;
         }
@@ -208,7 +266,7 @@ impl Folder {
         &*self.files
     }
 
-    /// Returns the metadata of a file in the folder.
+    /// Returns the metadata of what has this name in the folder, which may be a link.
     ///
     /// # Errors
     /// As [`Files::stat`].
@@ -247,15 +305,16 @@ impl Folder {
         }
     }
 
-    /// Keeps a file under a second name, [`aside_name`] with this ending, or copies it where there are no hard links. Returns
-    /// the new path, which is synced.
+    /// Keeps a file, or the one to which a link leads, under a second name, [`aside_name`] with this ending, or copies it where
+    /// there are no hard links. Returns the new path, which is synced.
     ///
     /// # Errors
-    /// The error of the copy or of the folder's sync.
+    /// The error of following the link, of the copy or of the folder's sync.
     pub fn keep(&self, path: &Path, ending: &str) -> io::Result<PathBuf> {
         let aside = self.free_name(&aside_name(path, ending));
-        if self.files.link(path, &aside).is_err() {
-            copy(&*self.files, path, 0, &aside)?;
+        let file = self.files.resolve(path)?;
+        if self.files.link(&file, &aside).is_err() {
+            copy(&*self.files, &file, 0, &aside)?;
         }
         self.sync()?;
         Ok(aside)
@@ -287,13 +346,18 @@ pub fn aside_name(path: &Path, ending: &str) -> String {
     format!("{}.{ending}", name.trim_end_matches(".new"))
 }
 
-/// Copies a file from an offset to its end, and syncs the content of the copy, not its name.
+/// Returns true if an open file is the one that was looked up.
+fn is_same(open: &dyn File, found: io::Result<Stat>) -> bool {
+    found.is_ok_and(|found| open.stat().is_ok_and(|open| open.id == found.id))
+}
+
+/// Copies a file from an offset to its end, with its permissions, and syncs the content of the copy, not its name.
 ///
 /// # Errors
 /// The first error of opening, reading, writing or syncing.
 pub fn copy(files: &dyn Files, from: &Path, offset: u64, to: &Path) -> io::Result<()> {
     let file = files.open(from)?;
-    let copy = files.create(to, None)?;
+    let copy = files.create(to, Some(&file.stat()?))?;
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = offset;
     loop {
@@ -325,6 +389,13 @@ fn make(files: &dyn Files, path: &Path) -> io::Result<()> {
         return Err(missing);
     }
     make(files, parent)?;
-    files.make_folder(path)?;
+    files
+        .make_folder(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                io::Error::other("it is a symbolic link that leads to no folder")
+            }
+            _ => error,
+        })?;
     files.sync_folder(parent)
 }

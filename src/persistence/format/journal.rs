@@ -48,9 +48,10 @@ pub const VERSION: u64 = 3;
 /// that arithmetic on it cannot overflow.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
-/// The longest line of a record in bytes. The longest value and key always fit, each byte of which may take six as `\u00XX`,
-/// and so do the most keys that one request can name. A group may exceed it; [`Record::bytes`](super::Record::bytes) tells
-/// before it is appended. A longer line is no record: a reader must not fill the memory with it.
+/// The longest line of a record in bytes. The longest value and key always fit, each byte of which may take six as `\u00XX` (of a
+/// value, where an older server wrote it: now two at most), and so do the most keys that one request can name. A group may
+/// exceed it; [`Record::bytes`](super::Record::bytes) tells before it is appended. A longer line is no record: a reader must
+/// not fill the memory with it.
 pub const RECORD_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
 
 /// The length of `,"crc":"9ae0daaf"}`.

@@ -144,7 +144,7 @@ fn write_change(out: &mut Vec<u8>, change: &Change<'_>) {
             out.extend_from_slice(b"{\"put\":");
             json::write_text(out, key.as_bytes());
             out.extend_from_slice(b",\"value\":");
-            json::write_value(out, *value);
+            json::write_stored_value(out, *value);
         }
         Change::Delete(keys) => {
             out.extend_from_slice(b"{\"del\":[");

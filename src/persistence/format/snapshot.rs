@@ -17,20 +17,25 @@
 //! In: entries. Out: the file, synced, under a name beside store.json. Promise: constant memory, however many the entries.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fingerprint::{Checksummed, SnapshotFingerprint};
 use crate::codec::json;
 use crate::model::entry::Entry;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::persistence::disk::{File, Files, append_all};
+use crate::persistence::disk::{File, Files, Stat, append_all};
 
 /// The name of the snapshot in a data folder.
 pub const SNAPSHOT_NAME: &str = "store.json";
 
-/// Its name until it is complete.
-pub const SNAPSHOT_NEW_NAME: &str = "store.json.new";
+/// Returns the path of a snapshot until it is complete: beside its final one, so that it can be renamed.
+#[must_use]
+pub fn provisional_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
 
 /// The longest line in bytes: the longest key and value, each byte of which may be escaped as six.
 pub const LINE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
@@ -44,17 +49,17 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Bytes between two syncs: a disk that is given a large file at once makes every other sync wait for all of it.
 const SYNC_BYTES: u64 = 1 << 20;
 
-/// Writes a snapshot to a new file and syncs it, with these permission bits if they are given. Returns its fingerprint.
+/// Writes a snapshot to a new file, with the permissions of `like` if it is given, and syncs it. Returns its fingerprint.
 ///
 /// # Errors
 /// The first error of creating, writing or syncing the file, which is removed then.
 pub fn write_snapshot(
     files: &dyn Files,
     path: &Path,
-    mode: Option<u32>,
+    like: Option<&Stat>,
     entries: impl Iterator<Item = Entry>,
 ) -> io::Result<SnapshotFingerprint> {
-    write_and_sync(files, path, mode, entries).inspect_err(|_| {
+    write_and_sync(files, path, like, entries).inspect_err(|_| {
         // On a full disk half a snapshot must not hold the space that the journal needs.
         let _ = files.remove(path);
     })
@@ -63,10 +68,10 @@ pub fn write_snapshot(
 fn write_and_sync(
     files: &dyn Files,
     path: &Path,
-    mode: Option<u32>,
+    like: Option<&Stat>,
     entries: impl Iterator<Item = Entry>,
 ) -> io::Result<SnapshotFingerprint> {
-    let file = files.create(path, mode)?;
+    let file = files.create(path, like)?;
     let synced = SyncedWriter {
         file: Arc::clone(&file),
         unsynced_bytes: 0,
@@ -79,7 +84,7 @@ fn write_and_sync(
         pair.extend_from_slice(opening);
         json::write_string(&mut pair, entry.key().as_str());
         pair.extend_from_slice(b": ");
-        json::write_value(&mut pair, entry.value());
+        json::write_stored_value(&mut pair, entry.value());
         writer.write_all(&pair)?;
         opening = b",\n  ";
         // One long value must not hold its memory for all the short ones that follow.

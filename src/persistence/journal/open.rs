@@ -42,7 +42,7 @@ pub fn open(
     let segment = match &last {
         Some(last) => Segment::resume(&folder, last)?,
         None => {
-            let mut first = Segment::create(&folder, first_number)?;
+            let mut first = Segment::create(&folder, first_number, None)?;
             first.begin(next_seq)?;
             first
         }

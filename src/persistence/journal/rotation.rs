@@ -65,8 +65,11 @@ pub(super) fn start_next(writer: &Writer) -> Result<(), DiskFault> {
 
 /// Creates the file of the next journal; not under the lock of the open one, as it may take time.
 fn create_next(writer: &Writer) -> Result<Segment, DiskFault> {
-    let number = locked(&writer.open).highest + 1;
-    Segment::create(&writer.folder, number).map_err(cannot_begin)
+    let (number, before) = {
+        let open = locked(&writer.open);
+        (open.highest + 1, Arc::clone(&open.segment.file))
+    };
+    Segment::create(&writer.folder, number, Some(&*before)).map_err(cannot_begin)
 }
 
 /// Leaves a poisoned journal for the next one. Changes are refused, and stay so until a snapshot is on disk: it holds what the

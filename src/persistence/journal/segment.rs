@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::persistence::disk::{File, Folder, Stat, append_all};
+use crate::persistence::disk::{File, Folder, append_all};
 use crate::persistence::format::{JournalName, write_header};
 use crate::persistence::recovery::ScannedSegment;
 
@@ -16,6 +16,8 @@ use crate::persistence::recovery::ScannedSegment;
 pub struct Segment {
     /// The file; shared with the thread that syncs it, which does so without a lock.
     pub file: Arc<dyn File>,
+    /// Device and inode number of the file.
+    id: (u64, u64),
     /// Its path.
     pub path: PathBuf,
     /// N of its name.
@@ -41,15 +43,17 @@ pub enum WriteError {
 }
 
 impl Segment {
-    /// Creates a provisional journal without header.
+    /// Creates a provisional journal without header, with the permissions of the one before it, if there is one.
     ///
     /// # Errors
     /// Any error of the operating system while creating the file.
-    pub fn create(folder: &Folder, number: u64) -> io::Result<Self> {
+    pub fn create(folder: &Folder, number: u64, before: Option<&dyn File>) -> io::Result<Self> {
         let path = folder.join(&JournalName::provisional(number).to_string());
+        let like = before.map(File::stat).transpose()?;
         // It may replace what a failed attempt has left; a journal that holds a record never gets its number again.
-        let file = folder.files().create(&path, None)?;
+        let file = folder.files().create(&path, like.as_ref())?;
         Ok(Self {
+            id: file.stat()?.id,
             file,
             path,
             number,
@@ -81,8 +85,10 @@ impl Segment {
     /// Any error of the operating system while opening the file.
     pub fn resume(folder: &Folder, read: &ScannedSegment) -> io::Result<Self> {
         let provisional = folder.join(&JournalName::provisional(read.number).to_string());
+        let file = folder.files().open_to_append(&read.path)?;
         Ok(Self {
-            file: folder.files().open_to_append(&read.path)?,
+            id: file.stat()?.id,
+            file,
             is_provisional: read.path == provisional,
             path: read.path.clone(),
             number: read.number,
@@ -110,6 +116,20 @@ impl Segment {
         Ok(())
     }
 
+    /// Checks that the file is still the one under its name. It costs one call of the system.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing has its name, or something else; any other error of the system.
+    pub fn check_name(&self, folder: &Folder) -> io::Result<()> {
+        if folder.files().stat(&self.path)?.id == self.id {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "another file has its name",
+        ))
+    }
+
     /// Gives it its final name; the folder must be synced after it.
     ///
     /// # Errors
@@ -121,9 +141,8 @@ impl Segment {
     /// Takes its final name from it, so that the doubt about its content outlives the server. Where that fails, nothing more
     /// can be done.
     pub fn poison(&mut self, folder: &Folder) {
-        let id = |stat: io::Result<Stat>| stat.ok().map(|stat| stat.id);
         // If the folder was replaced, the name may be that of another server's journal.
-        let is_ours = id(folder.files().stat(&self.path)) == id(self.file.stat());
+        let is_ours = self.check_name(folder).is_ok();
         let provisional = JournalName::provisional(self.number);
         if is_ours && (self.is_provisional || self.rename(folder, provisional).is_ok()) {
             // A provisional name may itself not be on disk yet.

@@ -179,6 +179,12 @@ impl Writer {
         }
         self.measure(open);
         self.unsynced.written();
+        if self.durability == Durability::EverySecond {
+            // What was written to a file that is not under its name is not to be acknowledged.
+            open.segment
+                .check_name(&self.folder)
+                .map_err(|error| self.lose(open, error))?;
+        }
         self.health.write_succeeded();
         self.written.raise(open.lines_seq);
         self.show_followers();
@@ -225,6 +231,9 @@ impl Writer {
             self.direct
                 .during_sync(|| file.sync_data())
                 .map_err(|error| self.poison("sync", &error))?;
+            if self.durability == Durability::Always {
+                self.check_folder();
+            }
             self.synced.raise(seq);
             self.show_followers();
         }
@@ -269,32 +278,28 @@ impl Writer {
 
     /// Checks that the open journal is still the one in the folder; if not, it is poisoned.
     pub(super) fn check_folder(&self) {
-        let (path, file) = {
-            let OpenJournal { segment, .. } = &*locked(&self.open);
-            if self.health.state() == State::Poisoned {
-                return;
-            }
-            (segment.path.clone(), Arc::clone(&segment.file))
-        };
-        let is_there = || -> io::Result<bool> {
-            self.folder.check()?;
-            Ok(self.folder.files().stat(&path)?.id == file.stat()?.id)
-        };
-        let gone = match is_there() {
-            Ok(true) => return,
-            Ok(false) => io::Error::other("another file has its name"),
-            Err(error) => error,
-        };
-        // If it was renamed or left meanwhile, the check says nothing of the journal that is open now.
-        let is_current = locked(&self.open).segment.path == path;
-        if is_current {
-            self.poison("find", &gone);
+        let there = self.folder.check();
+        let mut open = locked(&self.open);
+        if self.health.state() == State::Poisoned {
+            return;
         }
+        if let Err(error) = there.and_then(|()| open.segment.check_name(&self.folder)) {
+            self.lose(&mut open, error);
+        }
+    }
+
+    /// Poisons the open journal, which is not in the folder any more.
+    fn lose(&self, open: &mut OpenJournal, error: io::Error) -> DiskFault {
+        let cause = self.folder.check().err().unwrap_or(error);
+        self.poison_open(open, "find", &cause)
     }
 
     /// Poisons the open journal: what was written to it cannot be relied on any more.
     pub(super) fn poison(&self, action: &str, error: &io::Error) -> DiskFault {
-        let mut open = locked(&self.open);
+        self.poison_open(&mut locked(&self.open), action, error)
+    }
+
+    fn poison_open(&self, open: &mut OpenJournal, action: &str, error: &io::Error) -> DiskFault {
         let reason = format!("cannot {action} {}: {error}", open.segment.path.display());
         open.segment.poison(&self.folder);
         let fault = self.health.poison(&reason);

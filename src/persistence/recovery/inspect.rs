@@ -12,9 +12,9 @@ use super::progress::Progress;
 use super::replay::{Policy, Replayed, replay};
 use super::sink::Load;
 use super::snapshot_reader::{read_snapshot, salvage_snapshot};
-use super::start::bytes_of;
+use super::start::{bytes_of, snapshot_path};
 use crate::persistence::disk::{Folder, aside_name};
-use crate::persistence::format::{Comparison, SNAPSHOT_NAME, SnapshotFingerprint};
+use crate::persistence::format::{Comparison, SnapshotFingerprint};
 
 /// A folder that was inspected.
 pub struct Inspection {
@@ -74,7 +74,7 @@ pub fn inspect(
     progress: &Progress,
 ) -> Result<Inspection, StoreError> {
     progress.expect(bytes_of(folder)?);
-    let path = folder.join(SNAPSHOT_NAME);
+    let path = snapshot_path(folder)?;
     let (snapshot, mut findings) = inspect_snapshot(folder, &path, load, progress)?;
     let mut replayed = replay(folder, snapshot.as_ref(), Policy::Salvage, load, progress)?;
     let mut notes = notes(folder, &replayed)?;
@@ -176,9 +176,10 @@ fn notes(folder: &Folder, replayed: &Replayed) -> Result<Vec<String>, StoreError
             path.display()
         ));
     }
-    for name in unfinished(folder)? {
+    for path in unfinished(folder)? {
         notes.push(format!(
-            "{name} is what an unfinished save has left; a start removes it"
+            "{} is what an unfinished save has left; a start removes it",
+            path.display()
         ));
     }
     Ok(notes)

@@ -5,12 +5,13 @@
 //! can be mended just the same.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::error::{ReplayError, StoreError};
 use super::replay::Replayed;
 use super::scan::ScannedSegment;
 use crate::persistence::disk::{Folder, FolderError, aside_name, copy};
-use crate::persistence::format::SNAPSHOT_NAME;
+use crate::persistence::format::{SNAPSHOT_NAME, provisional_path};
 
 /// Mends a folder: removes journals that the snapshot has replaced, keeps those that cannot be used aside, cuts off a torn
 /// tail, and removes what an unfinished save or mend has left.
@@ -45,8 +46,7 @@ pub fn mend(folder: &Folder, replayed: &mut Replayed) -> Result<(), StoreError> 
     if let Some(segment) = replayed.segments.last().filter(|segment| segment.is_torn) {
         cut_tail(folder, segment).map_err(ReplayError::unreadable(&segment.path))?;
     }
-    for name in unfinished(folder)? {
-        let path = folder.join(&name);
+    for path in unfinished(folder)? {
         folder.files().remove(&path).map_err(FolderError::unusable(
             &path,
             "remove what an unfinished save left",
@@ -78,11 +78,29 @@ fn cut_tail(folder: &Folder, segment: &ScannedSegment) -> io::Result<()> {
 ///
 /// # Errors
 /// [`FolderError::Unusable`] if the folder cannot be listed.
-pub fn unfinished(folder: &Folder) -> Result<Vec<String>, FolderError> {
-    let mut names = folder.names()?;
-    names.retain(|name| {
-        name.strip_suffix(".new")
-            .is_some_and(|stem| stem == SNAPSHOT_NAME || stem.contains(".torn"))
-    });
-    Ok(names)
+pub fn unfinished(folder: &Folder) -> Result<Vec<PathBuf>, FolderError> {
+    let snapshot = folder.join(SNAPSHOT_NAME);
+    let names = folder.names()?;
+    let mut paths: Vec<PathBuf> = names
+        .iter()
+        .filter(|name| {
+            name.strip_suffix(".new")
+                .is_some_and(|stem| stem == SNAPSHOT_NAME || stem.contains(".torn"))
+        })
+        .map(|name| folder.join(name))
+        .collect();
+    // Where store.json is a link, a new one is written beside the file to which it leads.
+    if let Ok(target) = folder.files().resolve(&snapshot)
+        && target != snapshot
+    {
+        let provisional = provisional_path(&target);
+        paths.extend(
+            folder
+                .files()
+                .stat(&provisional)
+                .is_ok()
+                .then_some(provisional),
+        );
+    }
+    Ok(paths)
 }

@@ -3,7 +3,7 @@
 //! In: a folder. Out: all that its snapshot and its journals hold, loaded, and where they end. Promises: nothing is changed;
 //! what is not as it was written, and was not edited, ends the reading.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{SnapshotError, StoreError};
 use super::progress::Progress;
@@ -24,13 +24,23 @@ pub fn read_folder(
     progress: &Progress,
 ) -> Result<(Option<SnapshotFingerprint>, Replayed), StoreError> {
     progress.expect(bytes_of(folder)?);
-    let path = folder.join(SNAPSHOT_NAME);
+    let path = snapshot_path(folder)?;
     let snapshot = read_snapshot(folder.files(), &path, load, progress)?;
     let replayed = replay(folder, snapshot.as_ref(), Policy::Stop, load, progress)?;
     if let Some(read) = &snapshot {
         verify_snapshot(&path, read, &replayed.contents.saved)?;
     }
     Ok((snapshot, replayed))
+}
+
+/// Returns the path of the snapshot, or of the file to which a link in its place leads.
+///
+/// # Errors
+/// [`SnapshotError::Unreadable`] if it is a link that leads to nothing.
+pub fn snapshot_path(folder: &Folder) -> Result<PathBuf, SnapshotError> {
+    let path = folder.join(SNAPSHOT_NAME);
+    let target = folder.files().resolve(&path);
+    target.map_err(|source| SnapshotError::Unreadable { path, source })
 }
 
 /// Returns the number of bytes that reading a folder reads.
@@ -43,7 +53,8 @@ pub fn bytes_of(folder: &Folder) -> Result<u64, FolderError> {
         .iter()
         .filter(|name| *name == SNAPSHOT_NAME || JournalName::parse(name).is_some());
     Ok(read
-        .filter_map(|name| folder.stat(name).ok())
+        .filter_map(|name| folder.files().resolve(&folder.join(name)).ok())
+        .filter_map(|path| folder.files().stat(&path).ok())
         .map(|stat| stat.bytes)
         .sum())
 }
