@@ -502,9 +502,12 @@ impl Drop for Held {
 
 impl fmt::Debug for ClientMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("ClientMemory");
-        shown.field("bytes", &self.bytes());
-        shown.field("limit_bytes", &self.limit_bytes).finish()
+        write!(
+            f,
+            "ClientMemory({} of {} bytes)",
+            self.bytes(),
+            self.limit_bytes
+        )
     }
 }
 
@@ -550,7 +553,7 @@ mod tests {
     fn the_largest_account_is_ended_for_a_smaller_one() {
         let memory = budget(100);
         let accounts = [memory.account(), memory.account(), memory.account()];
-        let mut charges = accounts.each_ref().map(|account| account.charge());
+        let mut charges = accounts.each_ref().map(Account::charge);
         for (charge, bytes) in charges.iter_mut().zip([30, 60, 0]) {
             assert_eq!(charge.set(bytes), Ok(()));
         }

@@ -111,11 +111,11 @@ pub(super) struct QueuedRequest {
 impl Session {
     /// Makes the session of a client that has just connected.
     #[must_use]
-    pub fn of(client: Arc<Client>) -> Self {
+    pub fn of(client: &Arc<Client>) -> Self {
         client.queued.store(-1, Relaxed);
         client.resp.store(2, Relaxed);
         Self {
-            client: Some(Arc::clone(&client)),
+            client: Some(Arc::clone(client)),
             ..Self::new(&client.account)
         }
     }

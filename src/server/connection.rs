@@ -93,7 +93,7 @@ pub async fn serve(
     let mut connection = Connection {
         transport,
         service: Arc::clone(&service),
-        session: Session::of(Arc::clone(&client)),
+        session: Session::of(&client),
         client: Arc::clone(&client),
         charge: client.account.charge(),
         input: RequestBuffer::default(),

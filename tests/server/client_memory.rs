@@ -297,8 +297,8 @@ fn while_all_connections_are_taken_an_administrator_gets_in() {
     last.read_exact(&mut [0; 5]).expect("it is served");
     let mut administrator = server.client();
     administrator.send("CLIENT LIST");
-    let list = administrator.reply_or_end();
-    assert!(list.contains("laddr="), "{list}");
+    let listed = administrator.reply_or_end();
+    assert!(listed.contains("laddr="), "{listed}");
     assert_eq!(administrator.ask("CLIENT KILL ID 1"), "COUNT 1");
     assert_eq!(
         administrator.ask("GET k"),

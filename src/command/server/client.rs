@@ -273,7 +273,7 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.service.clients.end_monitoring(client.id);
     client.clear_outbox();
     *client.names_mut() = crate::command::clients::Names::default();
-    *call.session = Session::of(client);
+    *call.session = Session::of(&client);
     if call.dialect.is_resp() {
         call.replies.set_dialect(Dialect::Resp2);
     }
