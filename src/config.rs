@@ -98,6 +98,19 @@ pub static SETTINGS: &[Setting] = &[
         config: &[],
     },
     Setting {
+        name: "http-host",
+        flag: Some(Flag {
+            value_name: "NAMES",
+            variable: "PYKV_HTTP_HOST",
+        }),
+        default: "localhost",
+        values: Values::Parsed(|| value_parser!(HostNames).into()),
+        help: "Names under which HTTP clients reach the server, separated by commas, such as that of its container; addresses, \
+               localhost and the host of --http need not be named. Requests under other names are refused, as a web page could \
+               send them through a visitor's browser (DNS rebinding)",
+        config: &[],
+    },
+    Setting {
         name: "data",
         flag: Some(Flag {
             value_name: "FOLDER",
@@ -522,6 +535,35 @@ impl FromStr for HttpAddress {
             .map(|address| Self(Some(address)))
             .map_err(|error: String| format!("{error}, nor `off`"))
     }
+}
+
+/// Names of this server in URLs, in the form of [`host_name`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostNames(pub Vec<String>);
+
+impl FromStr for HostNames {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|_| !text.is_empty());
+        let parsed = names.map(|name| {
+            let of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            let is_label = |label: &str| !label.is_empty() && label.bytes().all(of_name);
+            let plain = host_name(name);
+            if plain.split('.').all(is_label) {
+                Ok(plain)
+            } else {
+                Err(format!("`{name}` is no host name, such as pykv or kv.example.com, without scheme and port"))
+            }
+        });
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Converts a host name to the form in which names are compared: in lower case, without the dot of the root.
+#[must_use]
+pub fn host_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 impl clap::ValueEnum for Durability {

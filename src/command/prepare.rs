@@ -195,6 +195,18 @@ fn role_of(command: &Command, arguments: &Arguments<'_>) -> Option<BatchRole> {
 }
 
 impl Prepared {
+    /// Returns true if it is answered with an error that is known before its execution.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Returns the number of its arguments.
+    #[must_use]
+    pub fn argument_count(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// Returns the access to its key, if it can share the locks of a batch.
     #[must_use]
     pub fn role(&self) -> Option<BatchRole> {

@@ -10,8 +10,12 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
-use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::{Modify, OpenApi, Path as _};
 
+use super::api::keys;
+use super::input::KEY_PATH;
 use crate::command::Service;
 
 /// Content security policy: the page loads nothing from other servers, and no page may embed it.
@@ -55,9 +59,40 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
         super::ops::live::operations,
         super::ops::console::console
     ),
+    modifiers(&KeyInQuery),
     components(schemas(super::ops::live::Figures, super::ops::live::SomeOperations))
 )]
 struct Api;
+
+/// Adds [`KEY_PATH`], which has the methods of the path with the key.
+struct KeyInQuery;
+
+impl Modify for KeyInQuery {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let mut item = api.paths.paths[&keys::__path_get::path()].clone();
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            operation.operation_id = operation
+                .operation_id
+                .take()
+                .map(|id| format!("{id}_by_query"));
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(key) = parameter
+                    && key.name == "key"
+                {
+                    key.parameter_in = ParameterIn::Query;
+                    key.description = Some(keys::IN_QUERY.to_owned());
+                }
+            }
+        }
+        api.paths.paths.insert(KEY_PATH.to_owned(), item);
+    }
+}
 
 /// Returns the routes of the documentation.
 pub fn router() -> Router<Arc<Service>> {
@@ -89,5 +124,9 @@ async fn asset(Path(name): Path<String>) -> Response {
         SwaggerUiStaticFile::Js | SwaggerUiStaticFile::StandalonePresetJs => "text/javascript",
         _ => "image/png",
     };
-    ([(header::CONTENT_TYPE, content_type)], content).into_response()
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, content).into_response()
 }

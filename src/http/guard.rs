@@ -2,10 +2,10 @@
 //!
 //! In: the headers of a request. Out: the request, or a 403 with the reason and a remedy. Three attacks are refused: a request that
 //! the browser itself marks as cross-site (`Sec-Fetch-Site`), one from another origin (`Origin`), and one to an attacker's name
-//! that resolves to this machine (`Host`: DNS rebinding). Programs other than browsers send neither of the first two headers, and
-//! as the third an address, or a name of their own network.
+//! that resolves to this machine (`Host`: DNS rebinding). Programs other than browsers send neither of the first two headers. Nor
+//! does a browser in a GET over plain HTTP, which is why the third must be known for all clients.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -15,29 +15,31 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::problem::Problem;
+use crate::config::{HostNames, host_name};
 
 const WHAT_TO_DO: &str =
     "type this server's address into the browser yourself, or ask by a program that is no browser";
 
-/// Top-level names that nobody can register, as they are reserved for a machine or a network (RFC 6761, RFC 6762, ICANN 2024).
-const RESERVED: [&str; 3] = ["localhost", "local", "internal"];
-
-/// Passes a request on, or returns 403 if another site has caused it. `own_host` is the host name of `--http`.
+/// Passes a request on, or returns 403 if another site has caused it. `own_names` are those of `--http` and `--http-host`.
 pub async fn refuse_other_sites(
-    State(own_host): State<Arc<str>>,
+    State(own_names): State<Arc<[String]>>,
     request: Request,
     next: Next,
 ) -> Response {
     // An absolute request target has a host as well.
     let target = request.uri().authority().map(Authority::as_str);
-    match reason_to_refuse(request.headers(), target, &own_host) {
+    match reason_to_refuse(request.headers(), target, &own_names) {
         Some(reason) => Problem::new(StatusCode::FORBIDDEN, reason).at(request.uri()),
         None => next.run(request).await,
     }
 }
 
 /// Returns the reason to refuse a request; `None` if it may pass. `target` is the authority of an absolute request target.
-fn reason_to_refuse(headers: &HeaderMap, target: Option<&str>, own_host: &str) -> Option<String> {
+fn reason_to_refuse(
+    headers: &HeaderMap,
+    target: Option<&str>,
+    own_names: &[String],
+) -> Option<String> {
     let all_of = |name: HeaderName| {
         let values = headers.get_all(name).into_iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase())
@@ -51,9 +53,12 @@ fn reason_to_refuse(headers: &HeaderMap, target: Option<&str>, own_host: &str) -
     }
     let target = target.map(str::to_ascii_lowercase);
     let hosts: Vec<String> = target.into_iter().chain(all_of(header::HOST)).collect();
-    if let Some(host) = hosts.iter().find(|host| !is_ours(host, own_host)) {
+    if let Some(host) = hosts.iter().find(|host| !is_ours(host, own_names)) {
+        let name = name_of(host).and_then(|name| name.parse().ok());
+        let name = name.map_or_else(|| "NAME".to_owned(), |HostNames(names)| names.join(","));
         return Some(format!(
-            "this server is not known as {host}: use its address or localhost, or start it with --http NAME:PORT"
+            "this server is not known as {host}: use its address or localhost, or start it with --http-host {name} \
+             (PYKV_HTTP_HOST={name}) if that is its name"
         ));
     }
     // Sec-Fetch-Site: same-origin outranks Origin, as a proxy may have changed the host.
@@ -64,34 +69,41 @@ fn reason_to_refuse(headers: &HeaderMap, target: Option<&str>, own_host: &str) -
     ))
 }
 
-/// Returns true if a host cannot be an attacker's: an address, a name without dots or below a reserved one (which nobody can
-/// register), or the name that this server was started with.
-fn is_ours(host: &str, own_host: &str) -> bool {
-    let (name, port) = match host.find(']') {
-        Some(end) => host.split_at(end + 1),
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
-    };
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+/// Returns true if a host cannot be an attacker's: an address, `localhost` or a name below it (RFC 6761), or a name that this
+/// server was told. All others can be: whoever is in the same network can answer for a name without a dot or below `.local`.
+fn is_ours(host: &str, own_names: &[String]) -> bool {
+    let Some(name) = name_of(host) else {
         return false;
-    }
+    };
     if let Some(address) = name.strip_prefix('[') {
-        let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
         let address = address.trim_end_matches(']');
         // RFC 6874: a zone, the name of a network interface, follows a percent sign.
         let (address, _) = address.split_once('%').unwrap_or((address, ""));
-        return address.bytes().all(is_of_address);
+        return address.parse::<Ipv6Addr>().is_ok();
     }
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let is_label = |label: &str| label.bytes().all(is_of_name);
-    let is_private = match name.rsplit_once('.') {
-        Some((labels, top)) => RESERVED.contains(&top) && labels.split('.').all(is_label),
-        None => is_label(name),
+    let name = host_name(name);
+    let is_label = |label: &str| {
+        let mut bytes = label.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    is_private
+    let below_localhost = name.strip_suffix(".localhost");
+    // A client of HTTP/1.0 may send an empty host; a browser never does.
+    name.is_empty()
+        || name == "localhost"
+        || below_localhost.is_some_and(|labels| labels.split('.').all(is_label))
         || name.parse::<Ipv4Addr>().is_ok()
-        || name.eq_ignore_ascii_case(own_host.strip_suffix('.').unwrap_or(own_host))
+        || own_names.contains(&name)
+}
+
+/// Returns a host without its port; `None` if what follows it is not a port.
+fn name_of(host: &str) -> Option<&str> {
+    let end = match host.find(']') {
+        Some(end) => end + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, port) = host.split_at(end);
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then_some(name)
 }
 
 /// Returns true if an origin is that of this host. The default port of the scheme may be omitted in either.
@@ -110,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_private_names_and_the_own_name_are_ours() {
+    fn only_addresses_localhost_and_the_names_that_the_server_was_told_are_ours() {
         let ours = [
             "",
             "localhost",
@@ -124,21 +136,36 @@ mod tests {
             "[::1]",
             "[::1]:8000",
             "[fe80::1%25eth0]:8000",
+            "app.localhost:8000",
+            "a.b.localhost.",
             "pykv",
             "pykv:8000",
-            "my_pykv-1:8000",
-            "app.localhost:8000",
-            "shelf.local:8000",
-            "host.docker.internal:8000",
-            "pykv.default.svc.cluster.local.",
             "kv.example.com",
             "kv.example.com:8000",
             "kv.example.com.",
         ];
+        let own = ["pykv", "kv.example.com"].map(str::to_owned);
         for host in ours {
-            assert!(is_ours(host, "KV.example.com"), "{host:?} is refused");
+            assert!(is_ours(host, &own), "{host:?} is refused");
         }
         let foreign = [
+            // A neighbour can answer for these by mDNS, LLMNR or DHCP.
+            "evil",
+            "evil:8000",
+            "shelf.local:8000",
+            "pykv.local",
+            "host.docker.internal:8000",
+            "pykv.default.svc.cluster.local.",
+            "localhost.local",
+            "localhost.localdomain",
+            // Some resolvers take these for addresses, and others ask for them as names.
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "[::1]80",
+            "[]",
+            "[::1",
+            "[dead.beef]",
             "evil.com",
             "evil.com:8000",
             "evil.com.",
@@ -166,7 +193,7 @@ mod tests {
             "evil.xlocal",
         ];
         for host in foreign {
-            assert!(!is_ours(host, "kv.example.com"), "{host:?} is let in");
+            assert!(!is_ours(host, &own), "{host:?} is let in");
         }
     }
 
@@ -267,8 +294,14 @@ mod tests {
         assert_eq!(
             said.as_deref(),
             Some(
-                "this server is not known as evil.com:8000: use its address or localhost, or start it with --http NAME:PORT"
+                "this server is not known as evil.com:8000: use its address or localhost, or start it with --http-host \
+                 evil.com (PYKV_HTTP_HOST=evil.com) if that is its name"
             )
+        );
+        let said = reason(&[("host", "a b,c")], None).expect("no name");
+        assert!(
+            said.contains(" --http-host NAME (PYKV_HTTP_HOST=NAME)"),
+            "{said}"
         );
         let said = reason(&[("origin", "null")], None);
         assert_eq!(
@@ -286,6 +319,6 @@ mod tests {
             let name: HeaderName = name.parse().expect("a header's name");
             map.append(name, value.parse().expect("a header's value"));
         }
-        reason_to_refuse(&map, target, "127.0.0.1")
+        reason_to_refuse(&map, target, &["127.0.0.1".to_owned()])
     }
 }

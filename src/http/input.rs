@@ -3,19 +3,18 @@
 //! In: a URI as it was sent, and the bytes of a body. Out: text, or an error that names the field. Promise: nothing is silently
 //! changed; a percent-encoding or a JSON string that is not UTF-8 is refused, not replaced.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
-use std::str::Utf8Error;
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use serde::Deserializer as _;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::charged_body::{self, BodyError, ReceivedBody};
@@ -28,37 +27,108 @@ use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
 /// Maximum length of a body, in bytes: the longest pair, each byte of which may take six as `\u00XX`.
 pub const BODY_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
+/// Path of a pair whose key is in the query.
+pub const KEY_PATH: &str = "/api/v1/key";
 /// Maximum length of an invalid input that an error repeats, in bytes: a response need not repeat megabytes.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
 /// Field of a request, if present: its text, or the error in it.
 type Field = Option<Result<String, InvalidField>>;
 
-/// Returns the parameters of a query.
-///
-/// # Errors
-/// 422 if a parameter is missing or of another type.
-pub fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
-    let Query(parameters) = query.map_err(|rejection| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())
-    })?;
-    Ok(parameters)
+/// Parameters of a query.
+pub struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if form_decoded(parts.uri.query().unwrap_or_default()).is_err() {
+            return Err(unfit("the query is not UTF-8 once it is percent-decoded"));
+        }
+        let query = Query::try_from_uri(&parts.uri);
+        let Query(parameters) = query.map_err(|rejection| unfit(rejection.body_text()))?;
+        Ok(Self(parameters))
+    }
 }
 
-/// Key at the end of a path, percent-decoded. It need not be UTF-8.
+/// Key at the end of a path, percent-decoded. It need not be UTF-8, nor the one that the client meant: see [`ExactKey`].
 pub struct PathKey(pub Vec<u8>);
 
 impl<S: Sync> FromRequestParts<S> for PathKey {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let route = parts.extensions.get::<MatchedPath>();
-        let route = route.expect("a routed request has one").as_str();
-        let prefix = route.strip_suffix("{*key}").unwrap_or(route);
-        let key = parts.uri.path().strip_prefix(prefix);
-        let key = key.expect("the router has compared it");
+        let key = after_route(parts).expect("its route ends with a key");
         Ok(Self(percent_decode_str(key).collect()))
     }
+}
+
+/// Key of a request, exactly as the client meant it: the parameter `key` of the query, or the end of a path that no client and no
+/// proxy can have made of another one. It need not be UTF-8.
+///
+/// Browsers and most libraries remove `.` and `..`, percent-encoded or not, from a path, so that a request for the key `.` would
+/// change the empty key; proxies remove empty segments as well, and may decode `%2F` before. Nobody normalizes a query.
+pub struct ExactKey(pub Vec<u8>);
+
+impl<S: Sync> FromRequestParts<S> for ExactKey {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let query = parts.uri.query();
+        let key = match after_route(parts) {
+            Some(path) => exact_path_key(path, query),
+            None => exact_query_key(query.unwrap_or_default()),
+        };
+        key.map(Self).map_err(|problem| problem.at(&parts.uri))
+    }
+}
+
+/// Returns the part of a path after its route, if that ends with a key.
+fn after_route(parts: &Parts) -> Option<&str> {
+    let route = parts.extensions.get::<MatchedPath>();
+    let route = route.expect("a routed request has one").as_str();
+    let prefix = route.strip_suffix("{*key}").unwrap_or(route);
+    let rest = parts.uri.path().strip_prefix(prefix);
+    rest.filter(|_| prefix.ends_with('/'))
+}
+
+/// Returns the key at the end of a path.
+///
+/// # Errors
+/// 400 if it may have been another one before the path was normalized, or before a question mark in it began a query.
+fn exact_path_key(path: &str, query: Option<&str>) -> Result<Vec<u8>, Problem> {
+    let key: Vec<u8> = percent_decode_str(path).collect();
+    let mut segments = key.split(|byte| *byte == b'/');
+    let reason = if segments.any(|segment| matches!(segment, b"" | b"." | b"..")) {
+        "clients and proxies remove empty segments, `.` and `..` from a path, so that its key may be another one than was meant"
+    } else if query.is_some() {
+        "a `?` ends the key of a path, and it takes no parameters"
+    } else {
+        return Ok(key);
+    };
+    let detail = format!(
+        "{reason}; nothing was done. Send the key in the query, percent-encoded: {KEY_PATH}?key=..."
+    );
+    Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+}
+
+/// Returns the parameter `key`, which must be the only one: another one may be the rest of a key with `&`.
+///
+/// # Errors
+/// 422 if there is not exactly this parameter.
+fn exact_query_key(query: &str) -> Result<Vec<u8>, Problem> {
+    let mut fields = query.split('&').map(|field| field.split_once('='));
+    match (fields.next().flatten(), fields.next()) {
+        (Some(("key", key)), None) => Ok(form_decoded_bytes(key)),
+        _ => Err(unfit(
+            "the query must be key=... and nothing else, with the key percent-encoded: `&` is %26, and `+` is %2B; \
+             `key=` is the empty key",
+        )),
+    }
+}
+
+fn unfit(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
 /// Receives the whole body of a request.
@@ -135,9 +205,12 @@ fn query_field(query: &str, name: &'static str) -> Field {
 }
 
 /// Decodes a part of a form, in which, unlike in a path, a plus is a space.
-fn form_decoded(text: &str) -> Result<String, Utf8Error> {
-    let text = text.replace('+', " ");
-    percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
+fn form_decoded(text: &str) -> Result<String, FromUtf8Error> {
+    String::from_utf8(form_decoded_bytes(text))
+}
+
+fn form_decoded_bytes(text: &str) -> Vec<u8> {
+    percent_decode_str(&text.replace('+', " ")).collect()
 }
 
 /// Members of a body that are used, as raw JSON.

@@ -17,6 +17,7 @@ mod input;
 mod listener;
 mod ops;
 mod problem;
+mod protective_headers;
 mod responses;
 
 pub use listener::{HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
@@ -34,7 +35,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa::Path as _;
 
 use crate::command::Service;
-use crate::config::Address;
+use crate::config::{Address, HostNames, host_name};
 use api::{batch, commands, deletion, export, import, keys, listing, namespaces, stats};
 use listener::HttpClient;
 use ops::{console, health, live, metrics};
@@ -61,12 +62,8 @@ const ENDPOINTS: &[Endpoint] = &[
     (live::__path_live::path, || get(live::live)),
     (live::__path_operations::path, || get(live::operations)),
     (console::__path_console::path, || get(console::console)),
-    (keys::__path_get::path, || {
-        get(keys::get)
-            .put(keys::put)
-            .patch(keys::patch)
-            .delete(keys::delete)
-    }),
+    (keys::__path_get::path, keys::methods),
+    (|| input::KEY_PATH.to_owned(), keys::methods),
     (listing::__path_list::path, || {
         get(listing::list).delete(deletion::delete)
     }),
@@ -99,13 +96,15 @@ pub async fn serve(
 }
 
 fn router(service: Arc<Service>, address: &Address) -> Router {
-    let own_host: Arc<str> = address.host().into();
+    let HostNames(mut own_names) = service.setup.config.get("http-host");
+    own_names.push(host_name(address.host()));
+    let own_names: Arc<[String]> = own_names.into();
     let router = ENDPOINTS
         .iter()
         .fold(Router::new(), |router, (path, methods)| {
             let (path, methods) = (path(), methods());
             match path.strip_suffix("{key}") {
-                // A key may be empty or contain slashes.
+                // A key may contain slashes; without one, the handler says where to send the empty key.
                 Some(prefix) => router
                     .route(&format!("{prefix}{{*key}}"), methods.clone())
                     .route(prefix, methods),
@@ -129,10 +128,11 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
                 .quality(CompressionLevel::Fastest),
         )
         .layer(middleware::from_fn(charged_body::refuse_on_reserved))
-        // The last layer runs first, for every route and before anything else.
+        // The last layers run first, for every route and before anything else.
         .layer(middleware::from_fn_with_state(
-            own_host,
+            own_names,
             guard::refuse_other_sites,
         ))
+        .layer(middleware::map_response(protective_headers::add))
         .with_state(service)
 }

@@ -3,7 +3,7 @@
 //! In: a status, and a detail: the error, its place and its remedy. Out: a response in the form of the API that was requested.
 
 use axum::Json;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +14,9 @@ use crate::protocol::{ErrorCode, ErrorReply};
 
 /// Path below which errors are problem documents (RFC 9457); elsewhere they have the older program's form.
 const API: &str = "/api/";
+
+/// Time after which a client may repeat a request that was answered 503, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Problem document: the error of a request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,7 +78,14 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status(), content_type, Json(self)).into_response()
+        let mut response = (self.status(), content_type, Json(&self)).into_response();
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, retry_after);
+        }
+        response
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use memchr::{memchr, memchr2};
 
+use super::foreign::version_in;
 use super::{
     Changed, ErrorCode, ErrorReply, Figure, RawArguments, Refusal, Reply, Request, Subscription,
     Words,
@@ -97,7 +98,7 @@ fn line_bytes_max(line: &[u8]) -> usize {
 /// Parses a line as a request; `None` for a blank line, which is not answered.
 ///
 /// # Errors
-/// `TEXT` for bytes that are not UTF-8; `DENIED`, which closes the connection, for an HTTP request.
+/// `TEXT` for bytes that are not UTF-8.
 #[inline(always)]
 pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
     // Nearly all lines are ASCII, and this check takes a fifth of the time of the other.
@@ -113,17 +114,6 @@ pub fn parse(line: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
         return Ok(None);
     }
     let verb = cursor.bare_word();
-    // A malicious page can make a browser send an HTTP request here, whose body would be executed as commands.
-    let is_host = verb
-        .get(..5)
-        .is_some_and(|head| head.eq_ignore_ascii_case(b"Host:"));
-    if is_host || verb.eq_ignore_ascii_case(b"POST") {
-        let message = "this port does not speak HTTP; this connection is closed";
-        return Err(Refusal {
-            error: ErrorReply::new(ErrorCode::Denied, message),
-            closes: true,
-        });
-    }
     Ok(Some(Request {
         verb,
         arguments: RawArguments::Line(line, cursor.at),
@@ -454,6 +444,7 @@ fn error_line(error: &ErrorReply) -> String {
 pub fn quote(argument: &str) -> Cow<'_, str> {
     let bare = !argument.is_empty()
         && !argument.starts_with('"')
+        && version_in(argument.as_bytes()).is_none()
         && !argument.contains(|character: char| character == ' ' || character.is_control());
     if bare {
         Cow::Borrowed(argument)
@@ -464,6 +455,7 @@ pub fn quote(argument: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::foreign::refuse_request;
     use super::*;
 
     #[test]
@@ -578,8 +570,11 @@ mod tests {
             "\r",
             "emoji 😀",
             " ",
+            "/x",
+            "HTTP/1.1",
         ] {
             let line = format!("PUT {} {}", quote(text), quote(text));
+            assert!(refuse_request(line.as_bytes(), 2).is_none(), "{line:?}");
             assert_eq!(
                 words(&line, Some(1)).expect("a request"),
                 [text, text],

@@ -4,6 +4,7 @@
 //! encode. HTTP, which has no dialect, makes `Request`s of words and reads `Reply`s directly. protocol.md specifies the dialects.
 
 mod dialect;
+pub mod foreign;
 pub mod line;
 pub mod resp;
 

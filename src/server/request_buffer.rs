@@ -9,7 +9,7 @@ use bytes::{Buf as _, BytesMut};
 
 use crate::command::{Prepared, RequestBatch};
 use crate::protocol::line::{self, Frame};
-use crate::protocol::{Refusal, resp};
+use crate::protocol::{Refusal, foreign, resp};
 
 /// Minimum free memory for a read, in bytes.
 const ROOM_BYTES_MIN: usize = 16 << 10;
@@ -75,18 +75,15 @@ impl RequestBuffer {
                 }
             } else {
                 match line::frame(waiting, self.seen) {
-                    Frame::Partial => {
-                        self.seen = waiting.len();
-                        break;
-                    }
+                    Frame::Partial => match foreign::refuse_beginning(waiting) {
+                        Some(refusal) => (Err(refusal), waiting.len()),
+                        None => {
+                            self.seen = waiting.len();
+                            break;
+                        }
+                    },
                     Frame::TooLong(refusal) => (Err(refusal), waiting.len()),
-                    Frame::Line(line, taken) => {
-                        let request = line::parse(line);
-                        (
-                            request.map(|request| request.map(|request| batch.prepare(&request))),
-                            taken,
-                        )
-                    }
+                    Frame::Line(line, taken) => (prepare_line(&mut batch, line), taken),
                 }
             };
             self.seen = 0;
@@ -171,4 +168,27 @@ impl RequestBuffer {
         }
         self.executed + self.bytes.len().max(ROOM_BYTES_MIN)
     }
+}
+
+/// Prepares a line; `None` for a blank one.
+///
+/// # Errors
+/// Those of [`line::parse`]; `DENIED`, which closes the connection, for a line of another protocol.
+#[inline(always)]
+fn prepare_line<'a>(
+    batch: &mut RequestBatch<'a>,
+    line: &'a [u8],
+) -> Result<Option<Prepared>, Refusal> {
+    let parsed = line::parse(line);
+    let parsed = parsed.map_err(|refusal| foreign::refuse_malformed(line).unwrap_or(refusal))?;
+    let Some(request) = parsed else {
+        return Ok(None);
+    };
+    let prepared = batch.prepare(&request);
+    let foreign = if prepared.is_malformed() {
+        foreign::refuse_malformed(line)
+    } else {
+        foreign::refuse_request(line, prepared.argument_count())
+    };
+    foreign.map_or(Ok(Some(prepared)), Err)
 }

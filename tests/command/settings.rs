@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pykv::config::{Config, SETTINGS, Setting, Shown, Values};
+use pykv::config::{Config, HostNames, SETTINGS, Setting, Shown, Values};
 
 use crate::support::server::TestServer;
 
@@ -183,5 +183,33 @@ fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
                 _ => assert!(set(setting.default).is_err(), "{name}"),
             }
         }
+    }
+}
+
+#[test]
+fn the_names_of_http_are_host_names_without_scheme_and_port() {
+    let names = |text: &str| {
+        let words = ["pykv-server".to_owned(), format!("--http-host={text}")];
+        let config = Config::try_parse_from(words).ok()?;
+        Some(config.get::<HostNames>("http-host").0)
+    };
+    assert_eq!(names(""), Some(Vec::new()));
+    let several = ["pykv", "kv.example.com", "my_kv-1"].map(str::to_owned);
+    assert_eq!(
+        names("PyKV, kv.example.com.,my_kv-1"),
+        Some(several.to_vec())
+    );
+    for text in [
+        ",",
+        "a,",
+        "pykv:8000",
+        "http://pykv",
+        "*.example.com",
+        "a b",
+        "a..b",
+        ".",
+        "[::1]",
+    ] {
+        assert_eq!(names(text), None, "{text:?}");
     }
 }

@@ -10,14 +10,14 @@ use crate::support::server::{Stopped, TestServer, is_skipped};
 
 const MIB: usize = 1 << 20;
 
-/// A request on a key as it stands in a path, such as `PUT name`. Only PUT and PATCH have a body.
+/// A request on a key, percent-encoded, such as `PUT name`. Only PUT and PATCH have a body.
 fn ask(http: &mut Http, request: &str, headers: &[&str], body: &str) -> Answer {
     let (method, key) = request.split_once(' ').expect("a method and a key");
     let body = match method {
         "PUT" | "PATCH" => body,
         _ => "",
     };
-    let request = format!("{method} /api/v1/keys/{key}");
+    let request = format!("{method} /api/v1/key?key={key}");
     http.send(&request, headers, body.as_bytes());
     http.answer()
 }
@@ -835,6 +835,177 @@ fn bytes_that_are_no_text_go_in_and_come_out_as_base64() {
     );
 }
 
+/// Goal: whatever a client or a proxy makes of a path, no other key is read or changed than was meant.
+/// Method: the keys that such a normalization leads to exist; every path that it can end or begin with is tried.
+#[test]
+fn a_path_that_may_have_had_another_key_is_refused_and_says_where_to_send_it() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    let mut client = server.client();
+    for key in ["", "a", "b", "a/b", "/", ".", ".."] {
+        assert_eq!(client.ask(&format!("PUT {} old", json!(key))), "OK");
+    }
+    let before = client.ask_rows("ALL").len();
+    let body = r#"{"value": "new"}"#;
+    for path in [
+        "",
+        ".",
+        "..",
+        "%2e",
+        "%2E%2e",
+        ".%2E",
+        "/",
+        "//",
+        "a/",
+        "/a",
+        "a//b",
+        "a/./b",
+        "a/../b",
+        "../a",
+        "a/..",
+        "./",
+        "a%2F",
+        "%2Fa",
+        "a%2F%2Fb",
+        "a%2f..%2fb",
+        "a%2F%2E%2Fb",
+        "%2F",
+        "a?",
+        "a?b",
+        "a?key=b",
+        ".?",
+    ] {
+        for method in ["GET", "PUT", "PATCH", "DELETE"] {
+            let sent = if matches!(method, "PUT" | "PATCH") {
+                body
+            } else {
+                ""
+            };
+            // A body that is refused is not read, and its connection ends.
+            let mut http = Http::connect(&server);
+            http.send(
+                &format!("{method} /api/v1/keys/{path}"),
+                &[],
+                sent.as_bytes(),
+            );
+            let answer = http.answer();
+            is_problem(&answer, 400, "Bad Request", "/api/v1/key?key=...");
+        }
+        http.send(&format!("HEAD /api/v1/keys/{path}"), &[], b"");
+        assert_eq!(http.head().0, 400, "{path}");
+        let older = http.ask(&format!("DELETE /delete/{path}"));
+        assert_eq!(older.status, 400, "{path}");
+        let detail = older.json()["detail"].as_str().map(str::to_owned);
+        assert!(
+            detail.is_some_and(|text| text.contains("nothing was done. Send the key in the query")),
+            "{}",
+            older.text()
+        );
+    }
+    let rows = client.ask_rows("ALL");
+    assert_eq!(rows.len(), before);
+    assert!(
+        rows[..before - 1]
+            .iter()
+            .all(|row| row.ends_with(" \"old\"")),
+        "{rows:?}"
+    );
+    // What no normalization changes is a key as it stands.
+    for (path, key) in [
+        ("a/b", "a/b"),
+        ("c%2Fd%25", "c/d%"),
+        ("...", "..."),
+        (".x", ".x"),
+        ("%5C", "\\"),
+        ("%20", " "),
+    ] {
+        http.send(&format!("PUT /api/v1/keys/{path}"), &[], body.as_bytes());
+        assert!(matches!(http.answer().status, 200 | 201), "{path}");
+        assert_eq!(client.ask(&format!("GET {}", json!(key))), "VALUE \"new\"");
+        assert_eq!(
+            http.ask(&format!("DELETE /delete/{path}")).status,
+            200,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_query_names_one_key_and_nothing_else() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    let mut client = server.client();
+    for key in ["", "a", "undefined"] {
+        assert_eq!(client.ask(&format!("PUT {} old", json!(key))), "OK");
+    }
+    let body = r#"{"value": "new"}"#;
+    // A missing key is not the empty one, and what follows an `&` may be the rest of a key that was not encoded.
+    for query in [
+        "",
+        "?",
+        "?key",
+        "?key&",
+        "?KEY=a",
+        "?prefix=a",
+        "?key=a&",
+        "?key=a&b",
+        "?key=a&key=b",
+        "?b&key=a",
+        "?key=a&key=a",
+    ] {
+        for method in ["GET", "PUT", "PATCH", "DELETE"] {
+            let sent = if matches!(method, "PUT" | "PATCH") {
+                body
+            } else {
+                ""
+            };
+            let mut http = Http::connect(&server);
+            http.send(
+                &format!("{method} /api/v1/key{query}"),
+                &[],
+                sent.as_bytes(),
+            );
+            is_problem(
+                &http.answer(),
+                422,
+                "Unprocessable Entity",
+                "the query must be key=... and nothing else",
+            );
+        }
+    }
+    assert_eq!(client.ask_rows("ALL").len(), 4);
+    // The same holds for a prefix to delete.
+    for query in [
+        "prefix=a&b",
+        "prefix=a&prefix=b",
+        "prefix=%FF",
+        "prefix=a%F0%9F",
+    ] {
+        assert_eq!(
+            http.ask(&format!("DELETE /api/v1/keys?{query}")).status,
+            422,
+            "{query}"
+        );
+    }
+    for path in [
+        "keys?search=%FF",
+        "namespaces?prefix=%FF",
+        "count?prefix=%FF",
+        "export?prefix=%FF",
+    ] {
+        assert_eq!(
+            http.ask(&format!("GET /api/v1/{path}")).status,
+            422,
+            "{path}"
+        );
+    }
+    assert_eq!(client.ask("COUNT"), "COUNT 3");
+    http.send("HEAD /api/v1/key?key=", &[], b"");
+    assert_eq!(http.head().0, 200);
+    assert_eq!(http.ask("DELETE /api/v1/key?key=").status, 204);
+    assert_eq!(client.ask("EXISTS \"\" a"), "COUNT 1");
+}
+
 /// Goal: any key, percent-encoded, is one key at every door; the empty one included.
 #[test]
 fn a_key_of_any_characters_is_stored_read_and_deleted_as_it_is() {
@@ -867,9 +1038,9 @@ fn a_key_of_any_characters_is_stored_read_and_deleted_as_it_is() {
         );
     }
     assert_eq!(client.ask("COUNT"), "COUNT 0");
-    // A path is a key as it stands.
-    put(&mut http, "a/b%2Fc%25d/", "x");
-    assert_eq!(client.ask("GET a/b/c%d/"), "VALUE \"x\"");
+    // A query is a form, in which a plus is a space; slashes need no encoding.
+    put(&mut http, "a/b%2Fc%25d/+%2B", "x");
+    assert_eq!(client.ask("GET \"a/b/c%d/ +\""), "VALUE \"x\"");
     for request in ["GET a%FF", "PUT a%FF", "PATCH a%FF", "DELETE a%FF"] {
         let answer = ask(&mut http, request, &[], r#"{"value":"x"}"#);
         is_problem(
@@ -967,7 +1138,7 @@ fn a_method_or_a_path_that_is_not_known_is_a_problem_too() {
             assert_eq!(allow, "get,head,put,patch,delete", "{method} {key}");
         }
     }
-    for path in ["/api/v1/key", "/api/v1", "/api/v2/keys/a"] {
+    for path in ["/api/v1/key/", "/api/v1/key/a", "/api/v1", "/api/v2/keys/a"] {
         is_problem(
             &http.ask(&format!("GET {path}")),
             404,

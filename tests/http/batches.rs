@@ -49,7 +49,7 @@ fn what_a_batch_does_is_told_in_its_order() {
     assert_eq!(server.client().ask_rows("ALL"), ["ITEM \"\" \"\"", "END 1"]);
     // The ETag is the one that the key alone has.
     let etag = http
-        .ask("GET /api/v1/keys/")
+        .ask("GET /api/v1/key?key=")
         .header("etag")
         .map(str::to_owned);
     assert_eq!(results[8]["etag"].as_str(), etag.as_deref());

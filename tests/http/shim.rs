@@ -38,8 +38,8 @@ POST /put?key=&value=
 GET /get/
 200 {"key":"","value":""}
 
-DELETE /delete/
-200 {"message":"Key deleted successfully"}
+DELETE /delete/nope
+404 {"detail":"Key not found"}
 
 POST /put?key=a&value=1&value=2
 200 {"message":"Key stored successfully"}
@@ -375,11 +375,9 @@ fn a_path_is_a_key_as_it_stands() {
             (200, json!({"key": key, "value": path})),
             "{path}"
         );
-        assert_eq!(
-            http.ask(&format!("DELETE /delete{path}")).status,
-            200,
-            "{path}"
-        );
+        let query = encoded(key);
+        let deleted = http.ask(&format!("DELETE /api/v1/key?key={query}"));
+        assert_eq!(deleted.status, 204, "{path}");
     }
     assert_eq!(http.ask("GET /all").text(), "{}");
 }
@@ -434,8 +432,9 @@ fn what_goes_in_by_http_comes_out_by_a_line_and_the_other_way_round() {
     assert_eq!(all, expected);
     for key in &texts {
         assert_eq!(
-            http.ask(&format!("DELETE /delete/{}", encoded(key))).status,
-            200,
+            http.ask(&format!("DELETE /api/v1/key?key={}", encoded(key)))
+                .status,
+            204,
             "{key:?}"
         );
     }
@@ -638,6 +637,9 @@ fn the_guard_stands_before_every_route() {
         "GET /health/ready",
         "GET /metrics",
         "GET /api/v1/live",
+        "GET /api/v1/key?key=a",
+        "DELETE /api/v1/key?key=a",
+        "DELETE /api/v1/keys/a",
         "GET /api/v1/namespaces",
         "GET /api/v1/console",
         "GET /api/v1/export",
@@ -673,10 +675,17 @@ fn the_guard_stands_before_every_route() {
             );
             assert!(!answer.head.contains("access-control-"), "{}", answer.head);
         }
+        // A page of a neighbour, who has answered for its name with the address of this machine.
+        for name in ["x.local", "x", "x.internal"] {
+            let page = format!("Host: {name}:8000\r\nOrigin: http://{name}:8000");
+            http.send_bytes(format!("{request} HTTP/1.1\r\n{page}\r\n\r\n").as_bytes());
+            assert_eq!(http.answer().status, 403, "{request}, {page}");
+        }
         http.send_bytes(
             format!("{request} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n").as_bytes(),
         );
-        let expected = "this server is not known as evil.example:8000: use its address or localhost, or start it with --http NAME:PORT";
+        let expected = "this server is not known as evil.example:8000: use its address or localhost, or start it with \
+            --http-host evil.example (PYKV_HTTP_HOST=evil.example) if that is its name";
         let answer = http.answer();
         assert_eq!(answer.status, 403, "{request}");
         assert_eq!(answer.json()["detail"], expected, "{request}");
@@ -686,7 +695,7 @@ fn the_guard_stands_before_every_route() {
 
 #[test]
 fn ordinary_clients_and_the_own_pages_are_let_in() {
-    let server = TestServer::start();
+    let server = TestServer::start_with(&["--http-host", "PyKV, host.docker.internal"]);
     let (addr, port) = (server.http_addr(), server.http_addr().port());
     let own = [
         format!("Host: {addr}"),
@@ -848,6 +857,7 @@ fn every_route_that_is_documented_exists_and_none_is_missing() {
         }
     }
     let expected = [
+        "DELETE /api/v1/key",
         "DELETE /api/v1/keys",
         "DELETE /api/v1/keys/{key}",
         "DELETE /clear",
@@ -857,6 +867,7 @@ fn every_route_that_is_documented_exists_and_none_is_missing() {
         "GET /api/v1/console",
         "GET /api/v1/count",
         "GET /api/v1/export",
+        "GET /api/v1/key",
         "GET /api/v1/keys",
         "GET /api/v1/keys/{key}",
         "GET /api/v1/live",
@@ -868,10 +879,12 @@ fn every_route_that_is_documented_exists_and_none_is_missing() {
         "GET /health/live",
         "GET /metrics",
         "GET /stats",
+        "PATCH /api/v1/key",
         "PATCH /api/v1/keys/{key}",
         "POST /api/v1/batch",
         "POST /api/v1/import",
         "POST /put",
+        "PUT /api/v1/key",
         "PUT /api/v1/keys/{key}",
     ];
     assert_eq!(
@@ -907,7 +920,9 @@ fn check_operation(http: &mut Http, route: &str, operation: &Value) {
     );
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         let is_condition = parameter["in"] == "header";
-        let narrows = parameter["in"] == "query" && route.starts_with("GET /api/");
+        let narrows = parameter["in"] == "query"
+            && route.starts_with("GET /api/")
+            && parameter["name"] != "key";
         let is_required = !is_condition && !narrows;
         assert_eq!(parameter["required"], is_required, "{route}: {parameter}");
         assert!(
@@ -915,6 +930,97 @@ fn check_operation(http: &mut Http, route: &str, operation: &Value) {
             "{route}: {parameter}"
         );
     }
+}
+
+/// Goal: no response of any endpoint, whatever its status, lets a browser guess its type, frame it or keep it.
+/// Method: every operation of the documentation, asked for well and badly; the files of the pages; refusals of every kind.
+#[test]
+fn every_response_carries_the_protective_headers() {
+    let server = TestServer::start();
+    let mut http = Http::connect(&server);
+    let api = http.ask("GET /openapi.json").json();
+    let documented = api["paths"].as_object().expect("paths").iter();
+    let mut requests: Vec<String> = documented
+        .flat_map(|(path, operations)| {
+            let path = path.replace("{key}", "a");
+            let methods = operations.as_object().expect("operations").keys();
+            let methods = methods.map(|method| method.to_ascii_uppercase());
+            // One that no endpoint has, and one that some have.
+            let methods = methods.chain(["LOCK".to_owned(), "HEAD".to_owned()]);
+            methods
+                .map(move |method| format!("{method} {path}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for other in [
+        "POST /put?key=a&value=1",
+        "GET /get/a",
+        "DELETE /delete/",
+        "PUT /api/v1/keys/",
+        "GET /api/v1/key?key=a",
+        "GET /api/v1/keys?limit=0",
+        "GET /",
+        "GET /dashboard/main.js",
+        "GET /dashboard/nope",
+        "GET /docs",
+        "GET /docs/swagger-ui.css",
+        "GET /docs/grafana.json",
+        "GET /docs/nope",
+        "GET /openapi.json",
+        "GET /nope",
+        "GET /api/nope",
+        "OPTIONS *",
+    ] {
+        requests.push(other.to_owned());
+    }
+    for request in requests {
+        for header in ["X-None: 1", "Origin: null"] {
+            let mut http = Http::connect(&server);
+            http.send(&request, &[header], b"");
+            is_protected(&http.head().1, &request);
+        }
+    }
+    let mut http = Http::connect(&server);
+    http.send_bytes(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    is_protected(&http.head().1, "an unknown host");
+    let mut http = Http::connect(&server);
+    http.send("POST /api/v1/batch", &["Content-Length: 403047425"], b"");
+    let (status, head) = http.head();
+    assert_eq!(status, 413);
+    is_protected(&head, "a body that is too long");
+    let mut http = Http::connect(&server);
+    let upgrade = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    http.send("GET /api/v1/console", &upgrade, b"");
+    let (status, head) = http.head();
+    assert_eq!(status, 101);
+    is_protected(&head, "a WebSocket");
+}
+
+fn is_protected(head: &str, request: &str) {
+    for line in [
+        "x-content-type-options: nosniff",
+        "x-frame-options: deny",
+        "cross-origin-resource-policy: same-origin",
+        "referrer-policy: no-referrer",
+    ] {
+        let times = head.lines().filter(|header| *header == line).count();
+        assert_eq!(times, 1, "{line} of {request}: {head}");
+    }
+    for beginning in [
+        "cache-control: no-",
+        "content-security-policy: default-src '",
+    ] {
+        let found = head.lines().filter(|line| line.starts_with(beginning));
+        let found: Vec<&str> = found.collect();
+        assert_eq!(found.len(), 1, "{beginning} of {request}: {head}");
+    }
+    let policy = head.contains("frame-ancestors 'none'");
+    assert!(policy, "{request}: {head}");
 }
 
 #[test]

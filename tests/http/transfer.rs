@@ -21,7 +21,7 @@ fn what_is_exported_and_imported_is_the_same_expiry_and_bytes_included() {
     let mut http = Http::connect(&server);
     for (number, nasty) in NASTY.iter().enumerate() {
         let body = json!({"value": nasty, "expires_at": "2100-01-01T00:00:00Z"});
-        let path = format!("PUT /api/v1/keys/{}", encoded(nasty));
+        let path = format!("PUT /api/v1/key?key={}", encoded(nasty));
         http.send(&path, &[], body.to_string().as_bytes());
         assert_eq!(http.answer().status, 201, "{number}");
     }

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,11 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 use crate::command::Service;
 use crate::http::descriptions::{LOADING, OTHER_SITE, UNSAFE};
 use crate::http::door::Door;
-use crate::http::input;
+use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 
 /// Query of `GET /api/v1/count`.
 #[derive(Debug, Deserialize, IntoParams)]
+// An unknown parameter may be the rest of a prefix with `&`.
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CountQuery {
     /// Prefix of the keys to count; empty for all keys.
@@ -29,6 +30,8 @@ pub struct CountQuery {
 
 /// Query of `DELETE /api/v1/keys`.
 #[derive(Debug, Deserialize, IntoParams)]
+// An unknown parameter may be the rest of a prefix with `&`.
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeletePrefixQuery {
     /// Prefix of the keys to delete. It must not be empty: `DELETE /clear` deletes every key.
@@ -66,9 +69,8 @@ pub struct Deleted {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn count(
     State(service): State<Arc<Service>>,
-    query: Result<Query<CountQuery>, QueryRejection>,
+    Parameters(CountQuery { prefix }): Parameters<CountQuery>,
 ) -> Result<Json<Counted>, Problem> {
-    let CountQuery { prefix } = input::query(query)?;
     let mut door = Door::new(&service);
     let keys = door.execute("COUNT", &[prefix.as_bytes()]).await?.number();
     Ok(Json(Counted { keys }))
@@ -88,9 +90,8 @@ pub async fn count(
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
     State(service): State<Arc<Service>>,
-    query: Result<Query<DeletePrefixQuery>, QueryRejection>,
+    Parameters(DeletePrefixQuery { prefix }): Parameters<DeletePrefixQuery>,
 ) -> Result<Json<Deleted>, Problem> {
-    let DeletePrefixQuery { prefix } = input::query(query)?;
     if prefix.is_empty() {
         let reason = "every key begins with an empty prefix; DELETE /clear deletes every key";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));

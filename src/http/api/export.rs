@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -16,8 +15,9 @@ use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{LOADING, OTHER_SITE};
 use crate::http::door::Door;
+use crate::http::input::Parameters;
 use crate::http::problem::Problem;
-use crate::http::{input, responses};
+use crate::http::responses;
 
 /// Query of `GET /api/v1/export`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -46,9 +46,8 @@ pub struct ExportQuery {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn export(
     State(service): State<Arc<Service>>,
-    query: Result<Query<ExportQuery>, QueryRejection>,
+    Parameters(ExportQuery { prefix }): Parameters<ExportQuery>,
 ) -> Result<Response, Problem> {
-    let ExportQuery { prefix } = input::query(query)?;
     let mut door = Door::new(&service);
     let stream = door.open_stream("ALL", &[prefix.as_bytes()])?;
     let mut response = responses::export(door, stream);

@@ -1,4 +1,4 @@
-//! `/api/v1/keys/{key}`: a pair with its expiry, and conditional changes.
+//! `/api/v1/key?key=...` and `/api/v1/keys/{key}`: a pair with its expiry, and conditional changes.
 //!
 //! In: HTTP. Out: JSON, and ETags. Promises: value and expiry are read at the same moment; a condition and its change are one atomic
 //! step, so that of two clients that change the same version, only one succeeds; hashing a long value delays no other request.
@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{self, MethodRouter};
 
 use super::body::{self, NewExpiry, NewValue, PairExpiry, PairWithExpiry};
 use super::condition::{Conditions, ExistenceCondition, Unmet, etag, etag_of_version};
@@ -17,27 +18,47 @@ use crate::codec::json;
 use crate::command::{Service, Status};
 use crate::http::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::door::{CommandWords, Door, FoundValue, OwnedReply};
-use crate::http::input::PathKey;
+use crate::http::input::ExactKey;
 use crate::http::problem::Problem;
 use crate::http::{input, responses};
 use crate::model::{Key, UnixMs};
 
+/// Maximum number of times that a conditional change is tried: another client that changes the key all the time must not keep a
+/// request, and its hashing of the value, for ever.
+const CHANGE_TRIES_MAX: usize = 100;
+
 /// Description of 412.
 const UNMET: &str = "A condition does not hold. Nothing was changed.";
 /// Description of 422 for a request without a body.
-const NO_KEY: &str = "The key is not UTF-8.";
+const NO_KEY: &str = "The key is not UTF-8, or the query is not `key=...` alone.";
+/// Description of a key in a path.
+const IN_PATH: &str = "The key, percent-encoded: `a%2Fb` is `a/b`. Clients and proxies remove empty segments, `.` and `..` from a path: \
+     a key that is empty, or has such a segment, is sent by `/api/v1/key?key=...` alone.";
+/// Description of a key in a query.
+pub const IN_QUERY: &str = "The key, percent-encoded: any text, the empty one included. It reaches the server unchanged by any client.";
+/// Description of 400 for a request without a body.
+const UNREADABLE: &str =
+    "A condition cannot be read, or the path may have had another key before it was normalized.";
+/// Description of 400 for a request with a body.
+const UNREADABLE_BODY: &str = "The body is not JSON or has not arrived whole, a condition cannot be read, or the path may have had \
+     another key before it was normalized.";
 /// Description of `If-Match`.
 const IF_MATCH: &str = "Only if the value has one of these ETags; `*`: only if there is one.";
 /// Description of `If-None-Match`.
 const IF_NONE_MATCH: &str =
     "Only if the value has none of these ETags; `*`: only if there is none.";
 
+/// Returns the handlers of the methods of a pair.
+pub fn methods() -> MethodRouter<Arc<Service>> {
+    routing::get(get).put(put).patch(patch).delete(delete)
+}
+
 /// Read a pair and its expiry.
 ///
 /// The ETag changes whenever the value does, and only then. A long value is streamed.
 #[utoipa::path(get, path = "/api/v1/keys/{key}", operation_id = "get_pair", tag = "Keys",
     params(
-        ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+        ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
         ("If-None-Match" = Option<String>, Header, description = "304 if the value still has one of these ETags.",
             example = "\"9b71d224...\""),
@@ -46,7 +67,7 @@ const IF_NONE_MATCH: &str =
         (status = 200, description = "The pair.", body = PairWithExpiry,
             headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 304, description = "The value is the one that the client has."),
-        (status = 400, description = "A condition cannot be read.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = UNREADABLE, body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such key.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
@@ -54,7 +75,7 @@ const IF_NONE_MATCH: &str =
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn get(
     State(service): State<Arc<Service>>,
-    PathKey(key): PathKey,
+    ExactKey(key): ExactKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::parse(&headers)?;
@@ -91,7 +112,7 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
 /// and the ETag of an earlier read, the value is stored only if it has not changed since.
 #[utoipa::path(put, path = "/api/v1/keys/{key}", operation_id = "put_pair", tag = "Keys",
     params(
-        ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+        ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
         ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\""),
         ("If-None-Match" = Option<String>, Header, description = IF_NONE_MATCH, example = "*")),
@@ -101,17 +122,17 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
             body = PairExpiry, headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 201, description = "Stored where there was no such key.",
             body = PairExpiry, headers(("ETag" = String, description = "The ETag of the value."))),
-        (status = 400, description = "The body is not JSON or has not arrived whole, or a condition cannot be read.",
+        (status = 400, description = UNREADABLE_BODY,
             body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = TOO_LARGE, body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The body asks for what cannot be, or the key is not UTF-8.",
+        (status = 422, description = "The body asks for what cannot be, the key is not UTF-8, or the query is not `key=...` alone.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn put(
     State(service): State<Arc<Service>>,
-    PathKey(key): PathKey,
+    ExactKey(key): ExactKey,
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
@@ -163,24 +184,24 @@ pub async fn put(
 /// The value does not change, nor does its ETag.
 #[utoipa::path(patch, path = "/api/v1/keys/{key}", operation_id = "set_expiry", tag = "Keys",
     params(
-        ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+        ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
         ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
     request_body(content = NewExpiry, content_type = "application/json"),
     responses(
         (status = 200, description = "Set, and as safe as the server's `--durability` says.", body = PairExpiry),
-        (status = 400, description = "The body is not JSON or has not arrived whole, or a condition cannot be read.",
+        (status = 400, description = UNREADABLE_BODY,
             body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such key.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = TOO_LARGE, body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The body asks for what cannot be, or the key is not UTF-8.",
+        (status = 422, description = "The body asks for what cannot be, the key is not UTF-8, or the query is not `key=...` alone.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn patch(
     State(service): State<Arc<Service>>,
-    PathKey(key): PathKey,
+    ExactKey(key): ExactKey,
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
@@ -198,12 +219,12 @@ pub async fn patch(
 /// Delete a key.
 #[utoipa::path(delete, path = "/api/v1/keys/{key}", operation_id = "delete_pair", tag = "Keys",
     params(
-        ("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+        ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
         ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
     responses(
         (status = 204, description = "Deleted."),
-        (status = 400, description = "A condition cannot be read.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = UNREADABLE, body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such key.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
@@ -211,7 +232,7 @@ pub async fn patch(
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
     State(service): State<Arc<Service>>,
-    PathKey(key): PathKey,
+    ExactKey(key): ExactKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::parse(&headers)?;
@@ -251,10 +272,12 @@ enum OnMissing {
 }
 
 /// Executes a command if the conditions hold for the value of a key; returns its reply. The key is watched (optimistic locking)
-/// while its version is computed and compared, which takes time for a long value; after a concurrent change, it is tried again.
+/// while its version is computed and compared, which takes time for a long value; after a concurrent change, it is tried again, up
+/// to [`CHANGE_TRIES_MAX`] times.
 ///
 /// # Errors
-/// 404 if the key does not exist and `on_missing` refuses that, 412 if a condition does not hold, or the error reply of a command.
+/// 404 if the key does not exist and `on_missing` refuses that, 412 if a condition does not hold, 503 if there was a concurrent
+/// change each time, or the error reply of a command.
 async fn change_if(
     door: &mut Door,
     key: &[u8],
@@ -262,7 +285,9 @@ async fn change_if(
     on_missing: OnMissing,
     (name, words): CommandWords<'_>,
 ) -> Result<OwnedReply, Problem> {
+    let mut tries = Tries::default();
     loop {
+        tries.begin()?;
         door.execute("WATCH", &[key]).await?;
         let etag = match door.execute("VERSION", &[key]).await?.first() {
             OwnedReply::Bytes(version) => Some(etag_of_version(&String::from_utf8_lossy(&version))),
@@ -284,6 +309,28 @@ async fn change_if(
     }
 }
 
+/// Number of tries of a conditional change.
+#[derive(Default)]
+struct Tries(usize);
+
+impl Tries {
+    /// Counts a try.
+    ///
+    /// # Errors
+    /// 503 after [`CHANGE_TRIES_MAX`] of them.
+    fn begin(&mut self) -> Result<(), Problem> {
+        self.0 += 1;
+        if self.0 <= CHANGE_TRIES_MAX {
+            return Ok(());
+        }
+        let reason = format!(
+            "other clients have changed the key during each of {CHANGE_TRIES_MAX} tries; nothing was changed. Send the \
+             request again"
+        );
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason))
+    }
+}
+
 fn no_such_key() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is no such key")
 }
@@ -297,4 +344,20 @@ fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Json<PairExpiry> {
         key: String::from_utf8_lossy(key).into_owned(),
         expires_at: expires_at.map(json::time),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_always_meets_another_one_ends_after_a_hundred_tries() {
+        let mut tries = Tries::default();
+        for _ in 0..100 {
+            assert!(tries.begin().is_ok());
+        }
+        let response = tries.begin().expect_err("no try is left").into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
 }

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -16,7 +15,7 @@ use crate::codec::json;
 use crate::command::{PAGE_PAIRS, PAGE_PAIRS_MAX, Service};
 use crate::http::descriptions::{LOADING, OTHER_SITE};
 use crate::http::door::{Door, OwnedReply};
-use crate::http::input;
+use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 
 /// Query of `GET /api/v1/keys`.
@@ -88,9 +87,8 @@ struct ListedPair {
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(
     State(service): State<Arc<Service>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<PairPage>, Problem> {
-    let query: ListQuery = input::query(query)?;
     let limit = query.limit.unwrap_or(PAGE_PAIRS);
     if !(1..=PAGE_PAIRS_MAX).contains(&limit) {
         let reason = format!("limit is 1 to {PAGE_PAIRS_MAX}, not {limit}");

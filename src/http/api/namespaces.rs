@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,7 @@ use crate::codec::json;
 use crate::command::Service;
 use crate::http::descriptions::{LOADING, OTHER_SITE};
 use crate::http::door::{Door, OwnedReply};
-use crate::http::input;
+use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 use crate::model::{UnixMs, now_ms};
 
@@ -101,9 +100,8 @@ pub struct NamespaceCounts {
 pub async fn list(
     State(service): State<Arc<Service>>,
     Extension(counts): Extension<Arc<NamespaceCounts>>,
-    query: Result<Query<NamespacesQuery>, QueryRejection>,
+    Parameters(NamespacesQuery { prefix, limit }): Parameters<NamespacesQuery>,
 ) -> Result<Response, Problem> {
-    let NamespacesQuery { prefix, limit } = input::query(query)?;
     let counted = counts.below(&service, prefix).await?;
     Ok(match limit {
         Some(limit) => Json(counted.largest(limit)).into_response(),

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 use super::door::{CommandResult, Door, OwnedReply};
 use super::figures::figures;
-use super::input::{self, PathKey};
+use super::input::{self, ExactKey, PathKey};
 use super::responses;
 use crate::command::{Service, Status};
 use bodies::{Detail, Invalid, Message, NotFound, PairToStore, Stored, StoredValue};
@@ -89,10 +89,12 @@ pub(super) async fn get_key(
 
 /// Delete a key.
 #[utoipa::path(delete, path = "/delete/{key}", tag = "Pairs",
-    params(("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Nothing at all is the empty key.",
+    params(("key" = String, Path, description = "The key, percent-encoded: `a%2Fb` is `a/b`. Clients and proxies remove empty \
+        segments, `.` and `..` from a path: a key that is empty, or has such a segment, is deleted by `/api/v1/key?key=...` alone.",
         example = "user:101:name")),
     responses(
         (status = 200, description = "Deleted.", body = Message, example = json!({"message": "Key deleted successfully"})),
+        (status = 400, description = "The path may have had another key before it was normalized. Nothing was deleted.", body = Detail),
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 404, description = "There is no such key.", body = Detail, example = json!({"detail": "Key not found"})),
         (status = 413, description = TOO_LARGE, body = Detail),
@@ -100,7 +102,7 @@ pub(super) async fn get_key(
         (status = 503, description = UNSAFE, body = Detail)))]
 pub(super) async fn delete_key(
     State(service): State<Arc<Service>>,
-    PathKey(key): PathKey,
+    ExactKey(key): ExactKey,
 ) -> Response {
     match Door::new(&service).execute("DEL", &[&key]).await {
         Ok(result) if result.status == Status::NotFound => {

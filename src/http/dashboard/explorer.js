@@ -55,8 +55,16 @@ async function load(isFirst) {
   find("more").hidden = cursor === null;
 }
 
+/** Returns a key as it is shown: quoted if nothing of it can be seen. */
+function shownKey(key) {
+  if (key === "") {
+    return "(the empty key)";
+  }
+  return /[^\p{C}\p{Z}]/u.test(key) ? key : JSON.stringify(key);
+}
+
 function row(pair) {
-  const link = make("button", { class: "link", type: "button" }, pair.key === "" ? "(the empty key)" : pair.key);
+  const link = make("button", { class: "link", type: "button" }, shownKey(pair.key));
   link.addEventListener("click", () => openPair(pair));
   const value = pair.encoding === "base64" ? `base64 ${pair.value}` : pair.value;
   return make("tr", {},
@@ -80,8 +88,9 @@ async function refresh() {
 
 async function deletePrefix() {
   const prefix = search.elements.prefix.value;
-  const query = new URLSearchParams({ prefix });
   try {
+    // Unlike URLSearchParams, it refuses half of a surrogate pair, which the server would read as another prefix.
+    const query = `prefix=${encodeURIComponent(prefix)}`;
     if (prefix === "") {
       throw new Error("Say first which prefix to delete. To delete all keys, use Clear under Data.");
     }

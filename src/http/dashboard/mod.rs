@@ -65,8 +65,6 @@ fn respond(content_type: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         // Another version of the server has other files under the same names.
         (header::CACHE_CONTROL, "no-cache"),
     ];

@@ -2,19 +2,8 @@
 
 import { ask } from "./page.js";
 
-const path = (key) => `/api/v1/keys/${encodeURIComponent(key)}`;
-/** Browsers resolve these in a path even when percent-encoded; a batch carries its keys in the body. */
-const isStep = (key) => key === "." || key === "..";
-
-async function askBatch(operation) {
-  const body = JSON.stringify({ operations: [operation] });
-  const { answer } = await ask("/api/v1/batch", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  const result = answer.results[0];
-  if (result.status === 404) {
-    throw Object.assign(new Error("there is no such key"), { status: 404 });
-  }
-  return result;
-}
+/** The key is in the query: browsers resolve `.` and `..` in a path, even when they are percent-encoded. */
+const path = (key) => `/api/v1/key?key=${encodeURIComponent(key)}`;
 
 export function toBase64(bytes) {
   let text = "";
@@ -44,11 +33,11 @@ function valueOf(bytes) {
 
 /** Reads a pair: the bytes of its value, its ETag and its expiry. */
 export async function read(key) {
-  const { answer, etag } = isStep(key) ? { answer: await askBatch({ op: "get", key }) } : await ask(path(key));
+  const { answer, etag } = await ask(path(key));
   const { value, expires_at: expiresAt } = answer;
   return {
     bytes: typeof value === "string" ? bytesOf(value) : fromBase64(value.$base64),
-    etag: etag ?? answer.etag,
+    etag,
     expiresAt: expiresAt === null ? null : new Date(expiresAt),
   };
 }
@@ -61,21 +50,16 @@ export async function etagOf(key) {
 
 /** Stores a value; `expiry` holds the expiry member of the request body, or nothing. */
 export function write(key, bytes, expiry, conditions) {
-  const body = { value: valueOf(bytes), ...expiry };
-  return isStep(key) ? askBatch({ op: "put", key, ...body }) : change("PUT", key, body, conditions);
+  return change("PUT", key, { value: valueOf(bytes), ...expiry }, conditions);
 }
 
 /** Sets the expiry of a pair. */
-export async function setExpiry(key, expiry, conditions) {
-  if (isStep(key)) {
-    const { bytes } = await read(key);
-    return write(key, bytes, expiry, conditions);
-  }
+export function setExpiry(key, expiry, conditions) {
   return change("PATCH", key, expiry, conditions);
 }
 
 export function remove(key, conditions) {
-  return isStep(key) ? askBatch({ op: "delete", key }) : ask(path(key), { method: "DELETE", headers: conditions });
+  return ask(path(key), { method: "DELETE", headers: conditions });
 }
 
 function change(method, key, body, conditions) {

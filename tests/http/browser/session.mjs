@@ -77,6 +77,6 @@ export async function ask(path, options) {
 }
 
 export const put = (key, body) =>
-  ask(`/api/v1/keys/${encodeURIComponent(key)}`, { method: "PUT", body: JSON.stringify(typeof body === "string" ? { value: body } : body) });
+  ask(`/api/v1/key?key=${encodeURIComponent(key)}`, { method: "PUT", body: JSON.stringify(typeof body === "string" ? { value: body } : body) });
 
-export const get = async (key) => (await ask(`/api/v1/keys/${encodeURIComponent(key)}`)).body;
+export const get = async (key) => (await ask(`/api/v1/key?key=${encodeURIComponent(key)}`)).body;
