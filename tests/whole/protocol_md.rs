@@ -133,6 +133,7 @@ fn the_commands_of_the_table_have_a_chapter_in_order() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn the_limits_in_protocol_md_are_those_of_the_server() {
     let limits = [
         (
