@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::clients::Client;
+use super::long_work;
 use super::observation::{self, Observed, Status};
 use super::permission;
 use super::refusals::bad_argument;
@@ -18,8 +19,12 @@ use super::spec::{Command, Flag};
 use super::stream::{Source, Stream};
 use crate::engine::{Barrier, Engine, LockedBatch, ReadOutcome, WriteTransaction};
 use crate::metrics::counters::Tally;
+use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
+
+/// Maximum number of keys that are read under the locks of a transaction, which is faster for few keys.
+const TRANSACTION_READS_MAX: usize = 1_000;
 
 /// Result of a handler; an error is sent as the reply.
 pub(super) type Answer = Result<Outcome, ErrorReply>;
@@ -184,6 +189,20 @@ impl<'a> Call<'a, '_> {
         })
     }
 
+    /// Reads keys, all at one moment.
+    ///
+    /// # Errors
+    /// `BUSY` while the data is being loaded.
+    pub fn read_all(&mut self, keys: &[Key<'_>]) -> Result<Vec<Option<Entry>>, ErrorReply> {
+        if self.transaction.is_none() && keys.len() > TRANSACTION_READS_MAX {
+            self.release_locks();
+            return Ok(self.engine()?.read_all(keys, self.barrier));
+        }
+        self.change(keys, |transaction| {
+            Ok(keys.iter().map(|key| transaction.get(*key)).collect())
+        })
+    }
+
     /// Stores a value under a key; returns true if the key did not exist.
     ///
     /// # Errors
@@ -224,7 +243,9 @@ impl<'a> Call<'a, '_> {
         self.barrier.raise(transaction.seen());
         let found = decide(&mut transaction)
             .inspect_err(|_| self.is_refused_by_data = self.reports_change)?;
-        transaction.commit(self.barrier)?;
+        long_work::execute(transaction.changed_bytes(), || {
+            transaction.commit(self.barrier)
+        })?;
         Ok(found)
     }
 

@@ -1,11 +1,12 @@
 //! Channels and patterns, and the clients that subscribe to them.
 //!
 //! In: subscriptions, and messages. Out: messages in the outboxes of clients. Promises: each subscriber gets the messages of a
-//! channel in their order; nothing is kept for later subscribers.
+//! publisher in their order; nothing is kept for later subscribers; no lock is held while patterns are compared, and a bounded number
+//! of bytes is compared at a time.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::client_memory::ClientMemory;
 use super::clients::{Client, OutboxMessage, Published};
@@ -16,82 +17,205 @@ use crate::model::KEY_BYTES_MAX;
 pub const CHANNEL_BYTES_MAX: usize = KEY_BYTES_MAX;
 /// Maximum number of subscriptions of one client, to bound their memory.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+/// Maximum total length of the channels and patterns to which one client subscribes, in bytes: they are kept, and each message is
+/// compared with each pattern.
+pub const SUBSCRIBED_BYTES_MAX: usize = 1 << 20;
+
+/// Maximum number of names that are taken from a list under its lock.
+const NAMES_AT_A_TIME: usize = 256;
+/// Maximum number of bytes that are compared with patterns before other tasks run: some milliseconds for the longest patterns.
+const COMPARED_BYTES_AT_A_TIME: usize = 256 << 10;
+
+/// The subscribers of each name, which is that of a channel or the text of a pattern; `N` is what is made of the name.
+#[derive(Debug)]
+pub(super) struct SubscriberList<N>(RwLock<ByName<N>>);
+
+type ByName<N> = BTreeMap<Arc<[u8]>, (N, Subscribers)>;
 
 /// Subscribers of one channel or pattern, by client number.
-pub(super) type Subscribers = BTreeMap<u64, Arc<Client>>;
+type Subscribers = BTreeMap<u64, Arc<Client>>;
+
+impl<N> Default for SubscriberList<N> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<N: Clone> SubscriberList<N> {
+    fn read(&self) -> RwLockReadGuard<'_, ByName<N>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, ByName<N>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a subscriber.
+    pub(super) fn add(&self, name: &[u8], made: impl FnOnce() -> N, client: &Arc<Client>) {
+        let mut all = self.write();
+        let (_, subscribers) = match all.get_mut(name) {
+            Some(known) => known,
+            None => all
+                .entry(name.into())
+                .or_insert_with(|| (made(), Subscribers::new())),
+        };
+        subscribers.insert(client.id, Arc::clone(client));
+    }
+
+    /// Removes a subscriber.
+    pub(super) fn remove(&self, name: &[u8], client: &Client) {
+        let mut all = self.write();
+        if let Some((_, subscribers)) = all.get_mut(name) {
+            subscribers.remove(&client.id);
+            if subscribers.is_empty() {
+                all.remove(name);
+            }
+        }
+    }
+
+    /// Returns the number of names.
+    pub(super) fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Returns the number of subscribers of a name.
+    pub(super) fn count(&self, name: &[u8]) -> usize {
+        self.read().get(name).map_or(0, |(_, all)| all.len())
+    }
+
+    fn subscribers(&self, name: &[u8]) -> Vec<Arc<Client>> {
+        let all = self.read();
+        let subscribers = all.get(name).map(|(_, subscribers)| subscribers);
+        subscribers
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    /// Returns some names, in their order, from the first one on or behind one.
+    fn names_after(&self, name: Option<&[u8]>, count: usize) -> Vec<(Arc<[u8]>, N)> {
+        let all = self.read();
+        let start = name.map_or(Bound::Unbounded, Bound::Excluded);
+        all.range::<[u8], _>((start, Bound::Unbounded))
+            .take(count)
+            .map(|(name, (made, _))| (Arc::clone(name), made.clone()))
+            .collect()
+    }
+}
 
 /// Subscribers of all channels and patterns.
 #[derive(Debug, Default)]
 pub struct Channels {
-    pub(super) channels: RwLock<HashMap<Box<[u8]>, Subscribers>>,
-    pub(super) patterns: RwLock<HashMap<Pattern, Subscribers>>,
-}
-
-/// Adds a subscriber to a channel or pattern.
-pub(super) fn add_subscriber<N: Hash + Eq>(
-    all: &RwLock<HashMap<N, Subscribers>>,
-    name: N,
-    client: &Arc<Client>,
-) {
-    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
-    let subscribers = all.entry(name).or_default();
-    subscribers.insert(client.id, Arc::clone(client));
-}
-
-/// Removes a subscriber from a channel or pattern.
-pub(super) fn remove_subscriber<N: Hash + Eq>(
-    all: &RwLock<HashMap<N, Subscribers>>,
-    name: &N,
-    client: &Client,
-) {
-    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some(subscribers) = all.get_mut(name) {
-        subscribers.remove(&client.id);
-        if subscribers.is_empty() {
-            all.remove(name);
-        }
-    }
+    pub(super) channels: SubscriberList<()>,
+    pub(super) patterns: SubscriberList<Arc<Pattern>>,
 }
 
 impl Channels {
-    /// Posts a message to all subscribers of a channel. Returns the number of receivers.
+    /// Posts a message to all subscribers of a channel by its name. The subscribers of patterns follow.
     pub(super) fn publish(
         &self,
         memory: &Arc<ClientMemory>,
         channel: &[u8],
         payload: &[u8],
-    ) -> u64 {
-        let message = Arc::new(Published {
+    ) -> Delivery {
+        let message = Published {
             channel: channel.into(),
             payload: payload.into(),
             _charge: memory.share(channel.len() + payload.len()),
-        });
-        let mut receivers = 0;
-        let mut post = |client: &Client, pattern| {
-            receivers += 1;
-            client.post(OutboxMessage::Published(pattern, Arc::clone(&message)));
         };
-        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        let subscribers = channels.get(channel);
-        for client in subscribers.into_iter().flat_map(BTreeMap::values) {
-            post(client, None);
+        let mut delivery = Delivery {
+            message: Arc::new(message),
+            last: None,
+            receivers: 0,
+        };
+        for client in self.channels.subscribers(channel) {
+            delivery.post(&client, None);
         }
-        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
-        for (pattern, subscribers) in &*patterns {
-            if pattern.matches(channel) {
-                for client in subscribers.values() {
-                    post(client, Some(pattern.as_bytes().into()));
-                }
-            }
+        delivery
+    }
+
+    /// Begins a walk over the channels that match a pattern.
+    pub(super) fn matching(pattern: Pattern) -> ChannelWalk {
+        ChannelWalk {
+            pattern,
+            last: None,
+            found: Vec::new(),
         }
-        receivers
     }
 
     /// Returns the number of channels and of patterns that have subscribers.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
-        (channels.len(), patterns.len())
+        (self.channels.len(), self.patterns.len())
+    }
+}
+
+/// A message on its way to the subscribers of patterns.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    message: Arc<Published>,
+    /// The last pattern that it was compared with.
+    last: Option<Arc<[u8]>>,
+    /// Number of receivers so far.
+    pub(super) receivers: u64,
+}
+
+impl Delivery {
+    /// Posts the message to the subscribers of some more patterns. Returns false after the last pattern.
+    pub(super) fn proceed(&mut self, channels: &Channels) -> bool {
+        let count = COMPARED_BYTES_AT_A_TIME / self.message.channel.len().max(1);
+        let count = count.clamp(1, NAMES_AT_A_TIME);
+        let patterns = channels.patterns.names_after(self.last.as_deref(), count);
+        for (text, pattern) in &patterns {
+            if pattern.matches(&self.message.channel) {
+                for client in channels.patterns.subscribers(text) {
+                    self.post(&client, Some(text));
+                }
+            }
+        }
+        let is_end = patterns.len() < count;
+        self.last = patterns.into_iter().next_back().map(|(text, _)| text);
+        !is_end
+    }
+
+    fn post(&mut self, client: &Client, pattern: Option<&Arc<[u8]>>) {
+        self.receivers += 1;
+        let pattern = pattern.map(|text| (**text).into());
+        client.post(OutboxMessage::Published(pattern, Arc::clone(&self.message)));
+    }
+}
+
+/// A walk over the channels that match a pattern.
+#[derive(Debug)]
+pub(super) struct ChannelWalk {
+    pattern: Pattern,
+    /// The last channel that was compared.
+    last: Option<Arc<[u8]>>,
+    /// The matching channels so far.
+    pub(super) found: Vec<Arc<[u8]>>,
+}
+
+impl ChannelWalk {
+    /// Compares some more channels. Returns false after the last.
+    pub(super) fn proceed(&mut self, channels: &Channels) -> bool {
+        let mut bytes = 0;
+        while bytes < COMPARED_BYTES_AT_A_TIME {
+            let names = channels
+                .channels
+                .names_after(self.last.as_deref(), NAMES_AT_A_TIME);
+            let is_end = names.len() < NAMES_AT_A_TIME;
+            for (name, ()) in names {
+                bytes += name.len();
+                self.last = Some(Arc::clone(&name));
+                if self.pattern.matches(&name) {
+                    self.found.push(name);
+                }
+            }
+            if is_end {
+                return false;
+            }
+        }
+        true
     }
 }

@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::channels::{Channels, remove_subscriber};
+use super::channels::Channels;
 use super::client_memory::{Account, Charge};
 use super::clients::Client;
 use super::following::Following;
-use super::glob::Pattern;
 use super::refusals::bad_argument;
 use super::reply_sink::Replies;
 use super::spec::{Arguments, Command, Flag, Scope};
@@ -46,6 +45,8 @@ pub struct Session {
     /// Subscribed channels and patterns.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
+    /// Total length of their names.
+    pub(super) subscribed_bytes: usize,
     /// Followed prefixes.
     pub following: Following,
     /// Number of arguments that MONITOR and SLOWLOG show; `None` for all.
@@ -94,7 +95,7 @@ impl Reserved {
 pub(super) struct Transaction {
     pub(super) requests: Vec<QueuedRequest>,
     /// Length of their arguments, with 16 bytes for each.
-    bytes: usize,
+    pub(super) bytes: usize,
     charge: Charge,
     /// True if a request was refused, so that EXEC executes none.
     pub(super) is_aborted: bool,
@@ -133,6 +134,7 @@ impl Session {
             subscribed: account.charge(),
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            subscribed_bytes: 0,
             following: Following::default(),
             visible_arguments: None,
             pushes_lines: false,
@@ -172,11 +174,12 @@ impl Session {
             return;
         };
         for channel in std::mem::take(&mut self.channels) {
-            remove_subscriber(&channels.channels, &channel, &client);
+            channels.channels.remove(&channel, &client);
         }
         for pattern in std::mem::take(&mut self.patterns) {
-            remove_subscriber(&channels.patterns, &Pattern::new(&pattern), &client);
+            channels.patterns.remove(&pattern, &client);
         }
+        self.subscribed_bytes = 0;
         self.count_subscriptions();
     }
 
@@ -197,9 +200,8 @@ impl Session {
 
     /// Counts the subscriptions: for CLIENT LIST, and for their charge.
     pub(super) fn count_subscriptions(&mut self) {
-        let names = self.channels.iter().chain(&self.patterns);
-        let bytes = names.map(|name| 2 * name.len() + PER_SUBSCRIPTION_BYTES);
-        self.subscribed.set_held(bytes.sum());
+        let bytes = 2 * self.subscribed_bytes + PER_SUBSCRIPTION_BYTES * self.subscriptions();
+        self.subscribed.set_held(bytes);
         if let Some(client) = &self.client {
             let (channels, patterns) = &client.subscriptions;
             channels.store(self.channels.len(), Relaxed);

@@ -241,6 +241,12 @@ impl Engine {
         scan::page(&self.data.table, from, least, seen)
     }
 
+    /// Returns the pairs of many keys, all at one moment. Others read meanwhile, whom a transaction would keep waiting.
+    #[must_use]
+    pub fn read_all(&self, keys: &[Key<'_>], seen: &mut Barrier) -> Vec<Option<Entry>> {
+        scan::read_all(&self.data.table, keys, seen)
+    }
+
     /// Returns a random pair, or `None` if there is none. It reads one shard, and more only where that holds none.
     #[must_use]
     pub fn random(&self, seen: &mut Barrier) -> Option<Entry> {

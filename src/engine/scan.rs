@@ -68,12 +68,22 @@ pub(super) fn page(
     (page, next)
 }
 
+/// Returns the entries of keys: see `Engine::read_all`.
+pub(super) fn read_all(table: &Table, keys: &[Key<'_>], seen: &mut Barrier) -> Vec<Option<Entry>> {
+    let (mut entries, last_change) = table.entries_of_keys(keys);
+    seen.raise(Barrier(last_change));
+    for entry in &mut entries {
+        entry.take_if(|entry| has_expired(entry));
+    }
+    entries
+}
+
 /// Returns a random entry: see `Engine::random`.
 pub(super) fn random(table: &Table, seen: &mut Barrier) -> Option<Entry> {
     // By a random hash, as a key chooses its shard: shards differ in how many keys they get.
     let first = Table::shard_of(fastrand::u64(..));
     (first..SHARDS).chain(0..first).find_map(|shard| {
-        let (found, last_change) = table.random_entry(shard, |entry| !has_expired(entry));
+        let (found, last_change) = table.random_entry(shard);
         seen.raise(Barrier(last_change));
         found
     })

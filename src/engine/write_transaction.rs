@@ -105,6 +105,12 @@ impl<'a> WriteTransaction<'a> {
         self.data.table.live_of(self.locked.keys())
     }
 
+    /// Returns the bytes of keys and values that the changes so far hold.
+    #[must_use]
+    pub fn changed_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Checks that the changes so far may fit into one record. The commit checks the record itself.
     ///
     /// # Errors

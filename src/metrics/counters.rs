@@ -32,6 +32,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Returns true if its first request arrived longer ago than that.
+    #[must_use]
+    pub fn is_over(&self, time: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() > time)
+    }
+
     /// Begins the tally of a batch that is timed from now.
     #[must_use]
     pub fn begin() -> Self {

@@ -324,6 +324,25 @@ pub fn entries_of(shard: &Shard) -> impl Iterator<Item = &Entry> {
     })
 }
 
+/// Returns the entries of a shard whose hashes may have these lower bits, as many as tell its places apart. Others may be among
+/// them.
+pub fn entries_at(shard: &Shard, lower_bits: u64) -> impl Iterator<Item = &Entry> {
+    // hashbrown looks up an entry by the lower bits of its hash, which say where to begin, and the upper seven.
+    const UPPER_BITS: u32 = 7;
+    (0..1 << UPPER_BITS).flat_map(move |upper_bits: u64| {
+        let hash = upper_bits << (u64::BITS - UPPER_BITS) | lower_bits;
+        // SAFETY: the table outlives the iterator, which borrows it, and nobody changes it meanwhile.
+        #[allow(unsafe_code)]
+        let buckets = unsafe { shard.iter_hash(hash) };
+        buckets.map(|bucket| {
+            // SAFETY: the iterator yields full places of the table, which is still borrowed.
+            #[allow(unsafe_code)]
+            let (entry, _) = unsafe { bucket.as_ref() };
+            entry
+        })
+    })
+}
+
 /// Prefetches the bucket of a shard in which a look-up of this hash begins, and its control byte.
 pub fn prefetch_bucket(shard: &Shard, hash: u64) {
     #[expect(

@@ -19,11 +19,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
-use super::pipeline::{Pipeline, PipelineStop};
+use super::pipeline::{Pipeline, PipelineStop, TURN_MAX};
 use super::request_buffer::{Arrived, RequestBuffer};
 use super::transport::Transport;
 use crate::command::{
     Charge, Client, Dispatcher, Followed, Replies as _, Reserved, Service, Session, Stream,
+    long_work,
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
@@ -128,7 +129,13 @@ impl Connection {
                 // Messages that were posted before the next request was sent precede its reply.
                 Box::pin(self.send_outbox()).await?;
             }
-            match self.execute() {
+            // A partial word is not looked at before the rest of it has arrived.
+            let bytes = if self.input.is_in_word() {
+                0
+            } else {
+                self.input.waiting().len()
+            };
+            match long_work::execute(bytes, || self.execute()) {
                 PipelineStop::Drained => {
                     self.flush().await?;
                     if self
@@ -144,8 +151,14 @@ impl Connection {
                         Input::Refused(error) => return Box::pin(self.refuse(&error)).await,
                     }
                 }
-                PipelineStop::Full => self.flush().await?,
-                PipelineStop::Stream(stream) => Box::pin(self.pump(*stream)).await?,
+                PipelineStop::Full => {
+                    self.flush().await?;
+                    tokio::task::yield_now().await;
+                }
+                PipelineStop::Stream(stream) => {
+                    Box::pin(self.pump(*stream)).await?;
+                    tokio::task::yield_now().await;
+                }
                 PipelineStop::Close => {
                     self.flush().await?;
                     return Box::pin(self.close()).await;
@@ -154,7 +167,7 @@ impl Connection {
         }
     }
 
-    /// Executes the complete requests in the input, until one has a long reply or the output is full.
+    /// Executes the complete requests in the input, until one has a long reply, the output is full or the turn is over.
     fn execute(&mut self) -> PipelineStop {
         loop {
             let Arrived {
@@ -181,6 +194,9 @@ impl Connection {
                 return stop;
             }
             self.input.advance(bytes, true);
+            if !self.input.waiting().is_empty() && self.tally.is_over(TURN_MAX) {
+                return PipelineStop::Full;
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 //! In: prepared requests. Out: their replies in the output, and the reason for a stop. Promises: the replies are in the order of
 //! the requests; those that report a change are marked.
 
+use std::time::Duration;
+
 use super::output::Output;
 use super::request_buffer::BufferedRequest;
 use crate::command::{
@@ -14,11 +16,14 @@ use crate::protocol::{Dialect, Refusal, Reply};
 /// Typical length of a reply in bytes: memory for all is reserved at once, so that the buffer is rarely moved while it grows.
 const REPLY_BYTES_EXPECTED: usize = 96;
 
+/// Time after which other tasks run, as the requests of one client may be many, and each of them dear.
+pub const TURN_MAX: Duration = Duration::from_millis(5);
+
 /// Reason for which no further request is executed for now.
 pub enum PipelineStop {
     /// No complete request is left.
     Drained,
-    /// The output is full.
+    /// The output is full, or [`TURN_MAX`] is over.
     Full,
     /// The reply comes from this stream, in the output's dialect.
     Stream(Box<Stream>),
@@ -35,7 +40,7 @@ pub struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    /// Executes requests until one has a long reply or the output is full. If it stops before the end, returns the end of the last
+    /// Executes requests until one has a long reply, the output is full or the turn is over. If it stops before the end, returns the end of the last
     /// executed request in the input, and the reason.
     #[inline(always)]
     pub fn run(
@@ -63,6 +68,10 @@ impl Pipeline<'_> {
                 return stopped;
             }
             place += requests.len();
+            // What can share locks is cheap; a look at the clock is not, beside it.
+            if count == 0 && self.dispatcher.tally.is_over(TURN_MAX) {
+                return requests.last().map(|last| (last.end, PipelineStop::Full));
+            }
         }
         None
     }

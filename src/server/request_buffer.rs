@@ -110,6 +110,12 @@ impl RequestBuffer {
         }
     }
 
+    /// Returns true if a word has arrived in part, and the rest of it is missing.
+    #[must_use]
+    pub fn is_in_word(&self) -> bool {
+        self.resp.missing(self.bytes.len()) > 0
+    }
+
     /// Returns the bytes that have not been executed.
     #[must_use]
     pub fn waiting(&self) -> &[u8] {

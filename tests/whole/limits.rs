@@ -282,6 +282,100 @@ fn a_pattern_may_have_1024_bytes_and_the_name_of_a_channel_65536() {
 }
 
 #[test]
+fn the_subscriptions_of_one_connection_may_have_1048576_bytes() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let long = |bytes: usize, number: usize| format!("{number:02}{}", "x".repeat(bytes - 2));
+    for number in 0..16 {
+        let name = long(65_536, number);
+        let begun = client.ask(&format!("SUBSCRIBE {name}"));
+        assert_eq!(begun, format!("SUBSCRIBED \"{name}\" {}", number + 1));
+    }
+    let refused = "ERR TOO_LARGE the subscriptions of one client may have 1048576 bytes; subscribe to shorter names";
+    assert_eq!(client.ask("SUBSCRIBE x"), refused);
+    assert_eq!(client.ask("PSUBSCRIBE x"), refused);
+    // What is given up makes room, once.
+    let first = long(65_536, 0);
+    for _ in 0..2 {
+        assert!(
+            client
+                .ask(&format!("UNSUBSCRIBE {first}"))
+                .starts_with("UNSUBSCRIBED")
+        );
+    }
+    assert!(
+        client
+            .ask(&format!("PSUBSCRIBE {}", long(1024, 0)))
+            .starts_with("PSUBSCRIBED")
+    );
+    assert_eq!(client.ask(&format!("SUBSCRIBE {first}")), refused);
+    let shorter = long(65_536 - 1024, 0);
+    assert!(
+        client
+            .ask(&format!("SUBSCRIBE {shorter}"))
+            .starts_with("SUBSCRIBED")
+    );
+    assert_eq!(client.ask("SUBSCRIBE x"), refused);
+}
+
+#[test]
+fn page_searches_for_65536_bytes_and_finds_them_across_parts_of_a_value() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let text = "Ab".repeat(32_768);
+    let value = format!(
+        "{}{text}{}",
+        "-".repeat((1 << 20) - 100),
+        "-".repeat(1 << 20)
+    );
+    assert_eq!(client.ask(&format!("PUT long {value}")), "OK");
+    assert_eq!(client.ask(&format!("PAGE 0 SEARCH {text}")), "ARRAY 3");
+    let rows: Vec<String> = (0..5).map(|_| client.reply()).collect();
+    let expected = [
+        "VALUE \"0\"",
+        "COUNT 3",
+        "ARRAY 1",
+        "ARRAY 5",
+        "VALUE \"long\"",
+    ];
+    assert_eq!(rows, expected);
+    // What is shown of the value.
+    (0..4).for_each(|_| drop(client.reply()));
+    assert_eq!(
+        client.ask(&format!("PAGE 0 SEARCH {text}x")),
+        "ERR TOO_LARGE the text to search for has 65537 bytes, and may have 65536"
+    );
+}
+
+#[test]
+fn command_describes_1000_names_and_client_kill_takes_16_filters() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for word in ["INFO", "DOCS"] {
+        assert_eq!(
+            client.ask(&format!("COMMAND {word}{}", " get".repeat(1001))),
+            "ERR TOO_LARGE COMMAND describes 1000 commands at a time, not 1001; without names it describes all"
+        );
+    }
+    assert_eq!(
+        client.ask(&format!("COMMAND INFO{}", " none".repeat(1000))),
+        "ARRAY 1000"
+    );
+    for _ in 0..1000 {
+        assert_eq!(client.reply(), "UNCHANGED");
+    }
+    let filters = |count: usize| " TYPE pubsub".repeat(count);
+    assert_eq!(
+        client.ask(&format!("CLIENT KILL{}", filters(16))),
+        "COUNT 0"
+    );
+    assert_eq!(
+        client.ask(&format!("CLIENT KILL{}", filters(17))),
+        "ERR TOO_LARGE CLIENT KILL takes 16 filters, a name and a value each"
+    );
+}
+
+#[test]
 fn a_line_may_have_2097152_arguments_and_not_one_more() {
     let server = TestServer::start();
     let mut client = server.client();

@@ -7,8 +7,9 @@ use std::process::{Command, Output};
 
 use pykv::command::NAMESPACES_MAX;
 use pykv::command::{
-    CHANNEL_BYTES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX, PATTERN_BYTES_MAX,
-    QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX,
+    CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX,
+    KILL_FILTERS_MAX, PATTERN_BYTES_MAX, QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX,
+    SCAN_COUNT_MAX, SEARCH_BYTES_MAX, SUBSCRIBED_BYTES_MAX,
 };
 use pykv::model::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::persistence::RECORD_BYTES_MAX;
@@ -132,6 +133,7 @@ fn the_commands_of_the_table_have_a_chapter_in_order() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn the_limits_in_protocol_md_are_those_of_the_server() {
     let limits = [
         (
@@ -207,6 +209,30 @@ fn the_limits_in_protocol_md_are_those_of_the_server() {
             "65,536 bytes",
             CHANNEL_BYTES_MAX,
             65_536,
+        ),
+        (
+            "names of all subscriptions of one connection",
+            "1,048,576 bytes",
+            SUBSCRIBED_BYTES_MAX,
+            1_048_576,
+        ),
+        (
+            "text that `PAGE` searches for",
+            "65,536 bytes",
+            SEARCH_BYTES_MAX,
+            65_536,
+        ),
+        (
+            "names in one `COMMAND INFO` or `COMMAND DOCS`",
+            "1,000 names",
+            COMMAND_NAMES_MAX,
+            1_000,
+        ),
+        (
+            "filters in one `CLIENT KILL`",
+            "16 filters",
+            KILL_FILTERS_MAX,
+            16,
         ),
         (
             "namespaces in one answer",

@@ -145,9 +145,8 @@ impl Source for Matching {
             found
         } else {
             let mut found = Vec::new();
-            while let Some(mut entries) = next_of(&mut self.scan, pull).await {
-                entries.retain(|entry| self.pattern.matches(entry.key_bytes()));
-                found.append(&mut entries);
+            while let Some(entries) = next_of(&mut self.scan, pull).await {
+                found.append(&mut matching(entries, &self.pattern).await);
             }
             pull.replies.reply(Reply::Array(found.len()));
             self.found.insert(Unwritten::new(&self.account, found))
@@ -160,6 +159,25 @@ impl Source for Matching {
         }
         Ok(Pulled::More)
     }
+}
+
+/// Maximum number of bytes that are compared with a pattern before the task yields: some milliseconds for the longest pattern.
+const COMPARED_BYTES_AT_A_TIME: usize = 256 << 10;
+
+/// Returns the entries whose keys match a pattern.
+pub(in crate::command) async fn matching(entries: Vec<Entry>, pattern: &Pattern) -> Vec<Entry> {
+    let (mut kept, mut compared) = (Vec::new(), 0);
+    for entry in entries {
+        compared += entry.key_bytes().len();
+        if compared > COMPARED_BYTES_AT_A_TIME {
+            compared = 0;
+            tokio::task::yield_now().await;
+        }
+        if pattern.matches(entry.key_bytes()) {
+            kept.push(entry);
+        }
+    }
+    kept
 }
 
 /// The values of keys, as an array.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use memchr::{memchr2_iter, memmem};
+use memchr::memmem;
 
 use super::options::number_of;
 use crate::command::call::{Answer, Arguments, Call, stream};
@@ -17,8 +17,8 @@ use crate::command::spec::{ANY, Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::Cursor;
 use crate::model::entry::Entry;
-use crate::model::{Key, is_text};
-use crate::protocol::{ErrorReply, Reply};
+use crate::model::{KEY_BYTES_MAX, Key, is_text};
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[Row::read(
     "PAGE",
@@ -42,6 +42,10 @@ pub const PAGE_PAIRS_MAX: usize = 1_000;
 const SHOWN_BYTES_MAX: usize = 256;
 /// Maximum duration of a search, so that a person sees a page at once.
 const SEARCH_TIME_MAX: Duration = Duration::from_millis(40);
+/// Maximum length of a text to search for in bytes: that of a key, as a whole key may be searched for.
+pub const SEARCH_BYTES_MAX: usize = KEY_BYTES_MAX;
+/// Number of bytes of a value that are searched before the task yields.
+const SEARCHED_BYTES_AT_A_TIME: usize = 1 << 20;
 /// Maximum number of pairs that are searched before the task yields.
 const PAIRS_AT_A_TIME: usize = 1_000;
 
@@ -55,6 +59,15 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         let word = options.next().ok_or_else(|| call.syntax_error())?;
         match &*option.to_ascii_uppercase() {
             b"PREFIX" => prefix = Key::parse(word)?.as_bytes(),
+            b"SEARCH" if word.len() > SEARCH_BYTES_MAX => {
+                return Err(ErrorReply::new(
+                    ErrorCode::TooLarge,
+                    format!(
+                        "the text to search for has {} bytes, and may have {SEARCH_BYTES_MAX}",
+                        word.len()
+                    ),
+                ));
+            }
             b"SEARCH" => text = word,
             b"LIMIT" => {
                 let number = usize::try_from(number_of(word)?).unwrap_or(0);
@@ -138,13 +151,18 @@ impl PageSource {
         let typed = [&*self.prefix, &*self.search.text];
         if self.cursor == 0 && is_filtered {
             for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
-                let mut transaction = engine.begin(&[key]);
-                pull.barrier.raise(transaction.seen());
+                let found = {
+                    let mut transaction = engine.begin(&[key]);
+                    pull.barrier.raise(transaction.seen());
+                    transaction.get(key)
+                };
                 searched += 1;
-                let found = transaction.get(key);
-                let is_new = |entry: &Entry| !entries.iter().any(|one| one.is_same(entry));
-                let found = found.filter(|entry| self.matches(entry) && is_new(entry));
-                entries.extend(found);
+                if let Some(entry) = found
+                    && self.matches(&entry).await
+                    && !entries.iter().any(|one| one.is_same(&entry))
+                {
+                    entries.push(entry);
+                }
             }
         }
         // Every request advances at least once. Few pairs are searched at a time while many match, so that no page is much longer
@@ -160,7 +178,7 @@ impl PageSource {
             for entry in page {
                 searched += 1;
                 let was_shown = is_filtered && typed.contains(&entry.key_bytes());
-                if self.matches(&entry) && !was_shown {
+                if !was_shown && self.matches(&entry).await {
                     entries.push(entry);
                 }
             }
@@ -176,15 +194,19 @@ impl PageSource {
         })
     }
 
-    fn matches(&self, entry: &Entry) -> bool {
-        entry.key_bytes().starts_with(&self.prefix) && self.search.matches(entry)
+    async fn matches(&self, entry: &Entry) -> bool {
+        entry.key_bytes().starts_with(&self.prefix)
+            && (self.search.is_in(entry.key_bytes()).await
+                || self.search.is_in(entry.value_bytes()).await)
     }
 }
 
 /// A text to search for in keys and values, ignoring the case of the letters A to Z.
 struct Search {
     text: Box<[u8]>,
-    /// True if the text has letters; without any, a faster exact search does.
+    /// Finds the text in lower case.
+    finder: memmem::Finder<'static>,
+    /// True if the text has letters; without any, nothing is copied to be searched.
     has_letters: bool,
 }
 
@@ -192,25 +214,31 @@ impl Search {
     fn new(text: &[u8]) -> Self {
         Self {
             text: text.into(),
+            finder: memmem::Finder::new(&text.to_ascii_lowercase()).into_owned(),
             has_letters: text.iter().any(u8::is_ascii_alphabetic),
         }
     }
 
-    fn matches(&self, entry: &Entry) -> bool {
-        self.is_in(entry.key_bytes()) || self.is_in(entry.value_bytes())
-    }
-
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        let [first, ..] = &*self.text else {
+    /// Searches part by part, each with the beginning of the next, so that a text across the end of a part is found.
+    async fn is_in(&self, bytes: &[u8]) -> bool {
+        let Some(overlap) = self.text.len().checked_sub(1) else {
             return true;
         };
-        if !self.has_letters {
-            return memmem::find(bytes, &self.text).is_some();
+        for start in (0..bytes.len()).step_by(SEARCHED_BYTES_AT_A_TIME) {
+            if start > 0 {
+                tokio::task::yield_now().await;
+            }
+            let end = bytes.len().min(start + SEARCHED_BYTES_AT_A_TIME + overlap);
+            let part = &bytes[start..end];
+            let found = if self.has_letters {
+                self.finder.find(&part.to_ascii_lowercase())
+            } else {
+                self.finder.find(part)
+            };
+            if found.is_some() {
+                return true;
+            }
         }
-        let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
-        memchr2_iter(lower, upper, bytes).any(|at| {
-            let there = bytes[at..].get(..self.text.len());
-            there.is_some_and(|there| there.eq_ignore_ascii_case(&self.text))
-        })
+        false
     }
 }

@@ -1,22 +1,23 @@
 //! Publish/subscribe: SUBSCRIBE, PUBLISH and their relatives.
 //!
 //! In: subscriptions, and messages. Out: messages in the outboxes of subscribers. Promises: each subscriber receives the messages
-//! of a channel in order; no message is kept for later subscribers.
+//! of a channel in order; no message is kept for later subscribers; however many patterns there are, other tasks run in between.
 //! Source: <https://redis.io/docs/latest/develop/pubsub/>.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::channels::{
-    CHANNEL_BYTES_MAX, Channels, SUBSCRIPTIONS_MAX, add_subscriber, remove_subscriber,
+    CHANNEL_BYTES_MAX, ChannelWalk, Channels, Delivery, SUBSCRIBED_BYTES_MAX, SUBSCRIPTIONS_MAX,
 };
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
+use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::session::Session;
 use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, SubscribedOk};
 use crate::command::spec::{ChannelUse, Scope};
+use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
@@ -85,25 +86,41 @@ fn begin(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
     event: Subscription,
-    add: impl Fn(&Channels, &mut Session, &[u8], &Arc<Client>),
+    add: impl Fn(&Channels, &mut Session, usize, &Arc<Client>),
 ) -> Answer {
     let client = call.client()?;
-    if call.session.subscriptions() + words.len() > SUBSCRIPTIONS_MAX {
-        return Err(ErrorReply::new(
-            ErrorCode::TooLarge,
-            format!("one client may have {SUBSCRIPTIONS_MAX} subscriptions"),
-        ));
-    }
-    call.session.reserve_subscriptions(words)?;
     call.session.pushes_lines = !call.dialect.is_resp();
-    for name in words {
-        add(&call.service.channels, call.session, name, &client);
+    for (place, name) in words.iter().enumerate() {
+        add(&call.service.channels, call.session, place, &client);
         let count = call.session.subscriptions();
         let reply = Reply::Subscription(event, Some(name), count);
         call.replies.reply(reply);
     }
     call.session.count_subscriptions();
     Ok(Outcome::Done)
+}
+
+/// Checks that the client may subscribe to these names, and charges their memory.
+///
+/// # Errors
+/// `TOO_LARGE`, or `FULL`.
+fn admit(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Result<(), ErrorReply> {
+    if call.session.subscriptions() + words.len() > SUBSCRIPTIONS_MAX {
+        return Err(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!("one client may have {SUBSCRIPTIONS_MAX} subscriptions"),
+        ));
+    }
+    let bytes: usize = words.iter().map(|word| word.len()).sum();
+    if call.session.subscribed_bytes + bytes > SUBSCRIBED_BYTES_MAX {
+        return Err(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!(
+                "the subscriptions of one client may have {SUBSCRIBED_BYTES_MAX} bytes; subscribe to shorter names"
+            ),
+        ));
+    }
+    call.session.reserve_subscriptions(words)
 }
 
 fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
@@ -121,20 +138,31 @@ fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
 
 fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     words.iter().try_for_each(|name| check_channel(name))?;
-    let add = |all: &Channels, session: &mut Session, name: &[u8], client: &Arc<Client>| {
-        session.channels.insert(name.into());
-        add_subscriber(&all.channels, name.into(), client);
+    admit(call, words)?;
+    let add = |all: &Channels, session: &mut Session, place: usize, client: &Arc<Client>| {
+        let name = &*words[place];
+        if session.channels.insert(name.into()) {
+            session.subscribed_bytes += name.len();
+            all.channels.add(name, || (), client);
+        }
     };
     begin(call, words, Subscription::Begun, add)
 }
 
 fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    for pattern in words {
-        Pattern::parse(pattern)?;
-    }
-    let add = |all: &Channels, session: &mut Session, name: &[u8], client: &Arc<Client>| {
-        session.patterns.insert(name.into());
-        add_subscriber(&all.patterns, Pattern::new(name), client);
+    // Before the patterns are made, which takes more memory than their text.
+    admit(call, words)?;
+    let patterns = words
+        .iter()
+        .map(|pattern| Ok(Arc::new(Pattern::parse(pattern)?)));
+    let patterns: Vec<Arc<Pattern>> = patterns.collect::<Result<_, ErrorReply>>()?;
+    let add = |all: &Channels, session: &mut Session, place: usize, client: &Arc<Client>| {
+        let text = &*words[place];
+        if session.patterns.insert(text.into()) {
+            session.subscribed_bytes += text.len();
+            all.patterns
+                .add(text, || Arc::clone(&patterns[place]), client);
+        }
     };
     begin(call, words, Subscription::PatternBegun, add)
 }
@@ -143,8 +171,10 @@ fn unsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let names = named_or(words, call.session.channels.iter());
     let client = call.client()?;
     let remove = |all: &Channels, session: &mut Session, name: &[u8]| {
-        session.channels.remove(name);
-        remove_subscriber(&all.channels, &name.into(), &client);
+        if session.channels.remove(name) {
+            session.subscribed_bytes -= name.len();
+            all.channels.remove(name, &client);
+        }
     };
     end(call, &names, Subscription::Ended, remove)
 }
@@ -152,9 +182,11 @@ fn unsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn punsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let names = named_or(words, call.session.patterns.iter());
     let client = call.client()?;
-    let remove = |all: &Channels, session: &mut Session, name: &[u8]| {
-        session.patterns.remove(name);
-        remove_subscriber(&all.patterns, &Pattern::new(name), &client);
+    let remove = |all: &Channels, session: &mut Session, text: &[u8]| {
+        if session.patterns.remove(text) {
+            session.subscribed_bytes -= text.len();
+            all.patterns.remove(text, &client);
+        }
     };
     end(call, &names, Subscription::PatternEnded, remove)
 }
@@ -191,49 +223,94 @@ fn end(
 
 fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     check_channel(&words[0])?;
-    let receivers =
-        call.service
-            .channels
-            .publish(&call.service.client_memory, &words[0], &words[1]);
+    let channels = &call.service.channels;
+    let mut publishing = Publishing {
+        delivery: channels.publish(&call.service.client_memory, &words[0], &words[1]),
+        own: None,
+    };
     if call.dialect == Dialect::Resp3 && call.transaction.is_none() {
-        // As in Redis, messages to the publisher itself are sent before the reply.
-        let client = call.client()?;
-        while let Some(message) = client.take_message() {
-            call.replies.reply(message.reply());
+        publishing.own = Some(call.client()?);
+    }
+    while publishing.delivery.proceed(channels) {
+        // A transaction is executed at one moment.
+        if call.transaction.is_none() {
+            return stream(publishing);
         }
     }
-    call.done(Reply::Count(receivers))
+    publishing.reply(call.replies);
+    Ok(Outcome::Done)
+}
+
+/// A message that is being delivered, and its publisher, if messages to itself precede the reply, as in Redis.
+struct Publishing {
+    delivery: Delivery,
+    own: Option<Arc<Client>>,
+}
+
+impl Publishing {
+    fn reply(&self, replies: &mut dyn Replies) {
+        while let Some(message) = self.own.as_ref().and_then(|own| own.take_message()) {
+            replies.reply(message.reply());
+        }
+        replies.reply(Reply::Count(self.delivery.receivers));
+    }
+}
+
+impl Source for Publishing {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        while self.delivery.proceed(&pull.service.channels) {
+            tokio::task::yield_now().await;
+        }
+        self.reply(pull.replies);
+        Ok(Pulled::End)
+    }
 }
 
 fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let channels = &call.service.channels;
-    let all = channels.channels.read();
-    let all = all.unwrap_or_else(PoisonError::into_inner);
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {
         (b"CHANNELS", [] | [_]) => {
             let pattern = Pattern::parse(words.get(1).map_or(b"*", |pattern| pattern))?;
-            let found: Vec<_> = all.keys().filter(|name| pattern.matches(name)).collect();
-            call.replies.reply(Reply::Array(found.len()));
-            for name in found {
-                call.replies.reply(Reply::Value(name));
+            let mut walk = Channels::matching(pattern);
+            while walk.proceed(channels) {
+                if call.transaction.is_none() {
+                    return stream(walk);
+                }
             }
+            show_channels(&walk, call.replies);
             Ok(Outcome::Done)
         }
         (b"NUMSUB", names) => {
             call.replies.reply(Reply::Array(2 * names.len()));
             for name in names {
-                let count = all.get(&**name).map_or(0, BTreeMap::len);
+                let count = channels.channels.count(name);
                 call.replies.reply(Reply::Value(name));
                 call.replies.reply(Reply::Count(count as u64));
             }
             Ok(Outcome::Done)
         }
         (b"NUMPAT", []) => {
-            drop(all);
             let (_, patterns) = channels.counts();
             call.done(Reply::Count(patterns as u64))
         }
         (b"CHANNELS", _) => Err(doubtful_subcommand(call, &words[0])),
         _ => other_subcommand(call, words, &["NUMPAT"]),
+    }
+}
+
+fn show_channels(walk: &ChannelWalk, replies: &mut dyn Replies) {
+    replies.reply(Reply::Array(walk.found.len()));
+    for name in &walk.found {
+        replies.reply(Reply::Value(name));
+    }
+}
+
+impl Source for ChannelWalk {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        while self.proceed(&pull.service.channels) {
+            tokio::task::yield_now().await;
+        }
+        show_channels(self, pull.replies);
+        Ok(Pulled::End)
     }
 }

@@ -3,14 +3,17 @@
 //! In: a prefix, a pattern or a cursor. Out: keys, pairs or counts. Promise: every pair that exists from the start of a listing to
 //! its end is listed, and no other client waits for the listing.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
-use crate::command::data::listings::{Count, Matching, NamespaceRows, PairRows, RowKind};
+use crate::command::call::{Answer, Arguments, Call, stream};
+use crate::command::data::listings::{
+    Count, Matching, NamespaceRows, PairRows, RowKind, matching as matching_entries,
+};
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::{ANY, Dialects, Flag, Group, Scope};
-use crate::engine::Scan;
+use crate::command::stream::{Pull, Pulled, Source};
+use crate::engine::{Cursor, Scan};
 use crate::model::Key;
 use crate::protocol::{ErrorReply, Reply};
 
@@ -40,7 +43,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         scan,
     )
     .on(Scope::Keyspace)
-    .flags(&[Flag::NotInMulti])
+    .flags(&[Flag::NotInMulti, Flag::Streams])
     .example("SCAN 0 MATCH user:* COUNT 100000")
     .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."),
     Row::read("COUNT", "[<prefix>]", 0..=1, count)
@@ -142,19 +145,41 @@ fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             _ => return Err(call.syntax_error()),
         }
     }
-    let (mut page, next) = call.engine()?.page(from, least, call.barrier);
-    page.retain(|entry| {
-        is_string
-            && pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(entry.key_bytes()))
-    });
-    call.replies.reply(Reply::Array(2));
-    let cursor = next.unwrap_or(0).to_string();
-    call.replies.reply(Reply::Value(cursor.as_bytes()));
-    call.replies.reply(Reply::Array(page.len()));
-    for entry in &page {
-        call.replies.reply(Reply::Value(entry.key_bytes()));
+    call.engine()?;
+    stream(ScanPage {
+        from,
+        least,
+        pattern,
+        is_string,
+    })
+}
+
+/// The keys of one page of a scan, and the cursor of the next.
+struct ScanPage {
+    from: Cursor,
+    least: usize,
+    pattern: Option<Pattern>,
+    /// False if only keys of a type are wanted that there is none of.
+    is_string: bool,
+}
+
+impl Source for ScanPage {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let engine = pull.service.engine()?;
+        let (mut page, next) = engine.page(self.from, self.least, pull.barrier);
+        if !self.is_string {
+            page.clear();
+        }
+        if let Some(pattern) = &self.pattern {
+            page = matching_entries(page, pattern).await;
+        }
+        pull.replies.reply(Reply::Array(2));
+        let cursor = next.unwrap_or(0).to_string();
+        pull.replies.reply(Reply::Value(cursor.as_bytes()));
+        pull.replies.reply(Reply::Array(page.len()));
+        for entry in &page {
+            pull.replies.reply(Reply::Value(entry.key_bytes()));
+        }
+        Ok(Pulled::End)
     }
-    Ok(Outcome::Done)
 }

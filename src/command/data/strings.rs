@@ -9,6 +9,7 @@ use crate::command::data::options::{
 };
 use crate::command::data::transaction::long_reply;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
+use crate::command::long_work;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
@@ -355,10 +356,7 @@ fn delete_if(call: &mut Call<'_, '_>, key: &[u8], holds: impl FnOnce(&[u8]) -> b
 
 fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let keys = keys_of(words)?;
-    let entries = call.change(&keys, |transaction| {
-        let entries = keys.iter().map(|key| transaction.get(*key));
-        Ok(entries.collect::<Vec<_>>())
-    })?;
+    let entries = call.read_all(&keys)?;
     for entry in &entries {
         call.count_read(entry.is_some());
     }
@@ -430,12 +428,15 @@ pub(in crate::command) fn rewrite<R>(
     let key = Key::parse(key)?;
     call.change(&[key], |transaction| {
         let old = transaction.get(key);
-        let (result, new) = change(old.as_ref().map(Entry::value_bytes))?;
-        if let Some(new) = new {
-            let expires_at = old.as_ref().and_then(Entry::expires_at);
-            transaction.put(key, Value::with_expiry(&new, expires_at)?);
-        }
-        Ok(result)
+        let value = old.as_ref().map(Entry::value_bytes);
+        long_work::execute(value.map_or(0, <[u8]>::len), || {
+            let (result, new) = change(value)?;
+            if let Some(new) = new {
+                let expires_at = old.as_ref().and_then(Entry::expires_at);
+                transaction.put(key, Value::with_expiry(&new, expires_at)?);
+            }
+            Ok(result)
+        })
     })
 }
 

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
+use crate::command::long_work;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest};
+use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, Transaction};
 use crate::command::spec::{Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::command::watched_keys::{KeyState, WatchedKeys};
 use crate::engine::{Engine, WriteTransaction};
@@ -65,7 +66,7 @@ fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 fn discard(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let transaction = call.session.end_transaction();
     transaction.ok_or_else(|| bad_argument("DISCARD without MULTI"))?;
-    call.session.watched.clear();
+    unwatch_all(call);
     call.done(Reply::Ok)
 }
 
@@ -95,8 +96,14 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     call.done(Reply::Ok)
 }
 
+fn unwatch_all(call: &mut Call<'_, '_>) {
+    let unwatched = WatchedKeys::new(&call.session.account);
+    let watched = std::mem::replace(&mut call.session.watched, unwatched);
+    long_work::execute(REQUEST_WORK_BYTES * watched.len(), || drop(watched));
+}
+
 fn unwatch(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    call.session.watched.clear();
+    unwatch_all(call);
     call.done(Reply::Ok)
 }
 
@@ -115,6 +122,9 @@ pub(in crate::command) fn long_reply(bytes: usize) -> Option<ErrorReply> {
     })
 }
 
+/// Number of bytes of work for which a request of a transaction counts, or a watched key, whatever its length.
+const REQUEST_WORK_BYTES: usize = 1 << 10;
+
 fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let transaction = call.session.end_transaction();
     let transaction = transaction.ok_or_else(|| bad_argument("EXEC without MULTI"))?;
@@ -124,6 +134,18 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         let error = bad_argument("Transaction discarded because of previous errors.");
         return Err(error.with_prefix("EXECABORT"));
     }
+    let work_bytes =
+        transaction.bytes + REQUEST_WORK_BYTES * (transaction.requests.len() + watched.len());
+    long_work::execute(work_bytes, move || {
+        execute_queued(call, &transaction, &watched)
+    })
+}
+
+fn execute_queued(
+    call: &mut Call<'_, '_>,
+    transaction: &Transaction,
+    watched: &WatchedKeys,
+) -> Answer {
     let requests = transaction.requests.iter().map(TransactionRequest::from);
     let requests: Vec<TransactionRequest<'_>> = requests.collect();
     let mut locks = lock(call.engine()?, &requests, watched.keys());
@@ -171,12 +193,15 @@ pub(in crate::command) fn execute(
     requests: &[TransactionRequest<'_>],
     is_too_long: impl Fn(usize) -> Option<ErrorReply>,
 ) -> Result<(), ErrorReply> {
-    let mut locks = lock(call.engine()?, requests, std::iter::empty());
-    call.barrier.raise(locks.seen());
-    let start = call.replies.bytes();
-    let is_too_long = |bytes| is_too_long(bytes - start);
-    let outcome = execute_under(&mut locks, call, requests, &is_too_long, OnError::Stop);
-    finish(call, locks, start, outcome).map(drop)
+    let engine = call.engine()?;
+    long_work::execute(REQUEST_WORK_BYTES * requests.len(), || {
+        let mut locks = lock(engine, requests, std::iter::empty());
+        call.barrier.raise(locks.seen());
+        let start = call.replies.bytes();
+        let is_too_long = |bytes| is_too_long(bytes - start);
+        let outcome = execute_under(&mut locks, call, requests, &is_too_long, OnError::Stop);
+        finish(call, locks, start, outcome).map(drop)
+    })
 }
 
 /// Locks the shards of all keys of the requests and of the watched keys, or all shards if a request may access any key.

@@ -2,6 +2,7 @@
 //!
 //! In: names, filters, the version of RESP. Out: descriptions of connections, and disconnected clients.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,7 +20,7 @@ use crate::command::spec::Flag::{
 };
 use crate::command::subcommands::other_subcommand;
 use crate::protocol::resp::whole_number;
-use crate::protocol::{Dialect, ErrorReply, Reply};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::connection(
@@ -168,7 +169,7 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
         [] => {}
         [word, name] if word.eq_ignore_ascii_case(b"TYPE") => retain_type(&mut all, name)?,
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let ids: Option<Vec<u64>> = ids.iter().map(|id| id_of(id)).collect();
+            let ids: Option<BTreeSet<u64>> = ids.iter().map(|id| id_of(id)).collect();
             let ids = ids.ok_or_else(|| bad_argument("Invalid client ID"))?;
             all.retain(|client| ids.contains(&client.id));
         }
@@ -214,7 +215,16 @@ fn kill_address(call: &mut Call<'_, '_>, address: &[u8]) -> Answer {
     disconnect(call, &all, Reply::Ok)
 }
 
+/// Maximum number of filters of CLIENT KILL: each is compared with each client.
+pub const KILL_FILTERS_MAX: usize = 16;
+
 fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answer {
+    if filters.len() > 2 * KILL_FILTERS_MAX {
+        return Err(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!("CLIENT KILL takes {KILL_FILTERS_MAX} filters, a name and a value each"),
+        ));
+    }
     let mut all = call.service.clients.all();
     let mut skips_own = true;
     let mut filters = filters.iter();

@@ -13,7 +13,7 @@ use crate::command::row::Row;
 use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
 use crate::command::subcommands::other_subcommand;
 use crate::command::usage::{self, Argument, ArgumentType};
-use crate::protocol::{Dialect, Reply};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[Row::connection(
     "COMMAND",
@@ -27,6 +27,9 @@ pub(in crate::command) const ROWS: &[Row] = &[Row::connection(
 .flags(&[Flag::LoadingOk])
 .example("COMMAND GETKEYS MSET a 1 b 2")
 .summary("Describe the commands; for Redis clients.")];
+
+/// Maximum number of names of COMMAND INFO and COMMAND DOCS: what is said of a command is some hundred times longer than its name.
+pub const COMMAND_NAMES_MAX: usize = 1_000;
 
 /// First version of PyKV with these commands.
 const SINCE: &str = "0.1.0";
@@ -54,6 +57,13 @@ fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             list_by(call, kind, wanted)
         }
         (b"LIST", _) => Err(call.syntax_error()),
+        (b"INFO" | b"DOCS", names) if names.len() > COMMAND_NAMES_MAX => Err(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!(
+                "COMMAND describes {COMMAND_NAMES_MAX} commands at a time, not {}; without names it describes all",
+                names.len()
+            ),
+        )),
         (b"INFO", []) => describe(call, known(commands).into_iter().map(Some)),
         (b"INFO", names) => describe(call, names.iter().map(|name| named(commands, name))),
         (b"DOCS", []) => document(call, &known(commands)),

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::sharding::SHARDS;
-use crate::model::UnixMs;
 use crate::model::entry::Entry;
+use crate::model::{Key, UnixMs, Value};
 
 /// The most expired entries that are returned at once: they are deleted as one change, under the lock of their shard.
 const EXPIRED_ENTRIES_MAX: usize = 256;
@@ -23,17 +23,77 @@ const NEVER: UnixMs = UnixMs::MAX;
 /// The entries of one shard that expire, soonest first.
 pub(super) type Expiring = BTreeSet<(UnixMs, Entry)>;
 
+/// The index of one shard. What has expired is counted as the time passes, each entry once, so that a count of the keys takes no
+/// longer when many have expired.
+#[derive(Debug, Default)]
+struct ExpiryIndex {
+    entries: Expiring,
+    /// The number of entries that expire before this time.
+    counted: u64,
+    counted_before: UnixMs,
+}
+
+impl ExpiryIndex {
+    fn insert(&mut self, entry: (UnixMs, Entry)) -> bool {
+        let is_counted = entry.0 < self.counted_before;
+        let is_new = self.entries.insert(entry);
+        self.counted += u64::from(is_new && is_counted);
+        is_new
+    }
+
+    fn remove(&mut self, entry: &(UnixMs, Entry)) -> bool {
+        let was_there = self.entries.remove(entry);
+        self.counted -= u64::from(was_there && entry.0 < self.counted_before);
+        was_there
+    }
+
+    /// Puts all these entries in the place of those that are there, and returns those.
+    fn replace_all(&mut self, entries: Expiring) -> Expiring {
+        let new = Self {
+            entries,
+            ..Self::default()
+        };
+        std::mem::replace(self, new).entries
+    }
+
+    /// Returns the number of entries that have expired. `first` is an entry with the first of all keys. The clock may be set back.
+    fn expired(&mut self, now: UnixMs, first: &Entry) -> u64 {
+        let before = now.saturating_add(1);
+        let (from, to) = (
+            self.counted_before.min(before),
+            self.counted_before.max(before),
+        );
+        if from < to {
+            let passed = self
+                .entries
+                .range((from, first.clone())..(to, first.clone()));
+            let passed = passed.count() as u64;
+            self.counted = if before == to {
+                self.counted + passed
+            } else {
+                self.counted - passed
+            };
+            self.counted_before = before;
+        }
+        self.counted
+    }
+
+    fn next(&self) -> UnixMs {
+        self.entries.first().map_or(NEVER, |(at, _)| *at)
+    }
+}
+
 /// The metadata of one shard. It has a cache line of its own, as another core works on the next shard.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct ShardMeta {
     /// The number of the shard's last change.
     last_change: AtomicU64,
-    expiring: Mutex<Expiring>,
+    expiring: Mutex<ExpiryIndex>,
 }
 
 impl ShardMeta {
-    fn expiring(&self) -> MutexGuard<'_, Expiring> {
+    fn expiring(&self) -> MutexGuard<'_, ExpiryIndex> {
         self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,6 +107,8 @@ pub(super) struct ShardMetas {
     next_expiry: Box<[AtomicU64]>,
     /// The number of entries that expire.
     expiring: AtomicU64,
+    /// An entry with the empty key, which is the first of all: a bound of ranges of the indexes.
+    first: Entry,
 }
 
 impl ShardMetas {
@@ -55,6 +117,7 @@ impl ShardMetas {
             shards: repeat_with(ShardMeta::default).take(SHARDS).collect(),
             next_expiry: repeat_with(|| AtomicU64::new(NEVER)).take(SHARDS).collect(),
             expiring: AtomicU64::new(0),
+            first: first_entry(),
         }
     }
 
@@ -93,7 +156,7 @@ impl ShardMetas {
             self.expiring.fetch_sub(1, Relaxed);
             // Only the end of the soonest costs another look at the tree.
             if old.0 == next_expiry.load(Relaxed) {
-                next_expiry.store(first(&expiring), Relaxed);
+                next_expiry.store(expiring.next(), Relaxed);
             }
         }
         if let Some(new) = new {
@@ -110,16 +173,17 @@ impl ShardMetas {
     pub(super) fn take_expiring(&self, shard: usize) -> Expiring {
         let mut expiring = self.shards[shard].expiring();
         self.next_expiry[shard].store(NEVER, Relaxed);
-        self.expiring.fetch_sub(expiring.len() as u64, Relaxed);
-        std::mem::take(&mut *expiring)
+        let taken = expiring.replace_all(Expiring::new());
+        self.expiring.fetch_sub(taken.len() as u64, Relaxed);
+        taken
     }
 
     /// Puts back what was taken out of the index of a shard, which must be empty.
     pub(super) fn put_back_expiring(&self, shard: usize, entries: Expiring) {
         let mut expiring = self.shards[shard].expiring();
-        self.next_expiry[shard].store(first(&entries), Relaxed);
         self.expiring.fetch_add(entries.len() as u64, Relaxed);
-        *expiring = entries;
+        expiring.replace_all(entries);
+        self.next_expiry[shard].store(expiring.next(), Relaxed);
     }
 
     /// Returns the first shard with expired entries, from a shard on and round to it again.
@@ -135,38 +199,39 @@ impl ShardMetas {
     /// Returns some expired entries of a shard, at most [`EXPIRED_ENTRIES_MAX`].
     pub(super) fn expired_entries(&self, shard: usize, now: UnixMs) -> Vec<Entry> {
         let expiring = self.shards[shard].expiring();
-        let expired = expiring.iter().take_while(|(at, _)| *at <= now);
+        let expired = expiring.entries.iter();
+        let expired = expired.take_while(|(at, _)| *at <= now);
         expired
             .take(EXPIRED_ENTRIES_MAX)
             .map(|(_, entry)| entry.clone())
             .collect()
     }
 
-    /// Returns the number of entries that have expired and are not deleted yet. It locks and counts those shards alone that
-    /// have any.
+    /// Returns the number of entries of a shard that have expired and are not deleted yet. It locks the index if there are any.
+    pub(super) fn expired_of(&self, shard: usize, now: UnixMs) -> u64 {
+        if self.next_expiry[shard].load(Relaxed) > now {
+            return 0;
+        }
+        self.shards[shard].expiring().expired(now, &self.first)
+    }
+
+    /// Returns the number of entries that have expired and are not deleted yet.
     pub(super) fn expired(&self, now: UnixMs) -> u64 {
         if self.expiring() == 0 {
             return 0;
         }
-        let shards = self.shards.iter().zip(&self.next_expiry);
-        let with_expired = shards.filter(|(_, next)| next.load(Relaxed) <= now);
-        with_expired
-            .map(|(meta, _)| {
-                let expiring = meta.expiring();
-                expiring.iter().take_while(|(at, _)| *at <= now).count() as u64
-            })
-            .sum()
+        (0..SHARDS).map(|shard| self.expired_of(shard, now)).sum()
     }
 }
 
-fn first(expiring: &Expiring) -> UnixMs {
-    expiring.first().map_or(NEVER, |(at, _)| *at)
+fn first_entry() -> Entry {
+    let key = Key::parse(b"").expect("the empty key is one");
+    Entry::new(key, Value::parse(b"").expect("nothing is short enough"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Key, Value};
 
     fn entry(key: &str, expires_at: Option<UnixMs>) -> Entry {
         Entry::new(

@@ -165,14 +165,16 @@ impl Table {
     /// Locks a shard for reading. Returns also the number of its last change.
     pub fn read_shard(&self, index: usize) -> (RwLockReadGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[index];
-        let shard = spin_lock(|| lock.try_read()).unwrap_or_else(|| lock.read());
+        let shard = spin_lock(|| lock.try_read());
+        let shard = shard.unwrap_or_else(|| tokio::task::block_in_place(|| lock.read()));
         (shard, self.metas.last_change(index))
     }
 
     /// Locks a shard for writing. Returns also the number of its last change.
     pub fn write_shard(&self, index: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[index];
-        let shard = spin_lock(|| lock.try_write()).unwrap_or_else(|| lock.write());
+        let shard = spin_lock(|| lock.try_write());
+        let shard = shard.unwrap_or_else(|| tokio::task::block_in_place(|| lock.write()));
         (shard, self.metas.last_change(index))
     }
 
@@ -279,7 +281,8 @@ fn len(entry: &Entry) -> i64 {
 }
 
 /// Takes a lock by spinning, if it is free soon: it is mostly released within a microsecond or two, while to sleep until then,
-/// and to be woken, takes ten.
+/// and to be woken, takes ten. Who has to sleep leaves the runtime to another thread: a change of a long value, or of many keys,
+/// holds its locks for long, and must delay those alone who need them.
 fn spin_lock<T>(try_lock: impl Fn() -> Option<T>) -> Option<T> {
     const TRIES: usize = 200;
     (0..TRIES).find_map(|_| {

@@ -1,16 +1,27 @@
-//! The reading of whole shards: all their entries, a page of them, or a random one.
+//! The reading of shards: all their entries, a page of them, those of many keys, or a random one.
 //!
 //! In: a shard or a cursor. Out: entries, and the last change that they show. Promises: a walk from page to page misses no
-//! entry that is there all along; a shard is locked only while the reference counts of its entries go up by one.
+//! entry that is there all along, and takes time in proportion to the number of entries, however short its pages are; a shard is
+//! locked only while the reference counts of its entries go up by one.
+//!
+//! The order of a walk is that of the hashes with their bits reversed. A hash table of 2^n places keeps an entry where the lower n
+//! bits of its hash say; so the entries of one such place follow each other in the walk, and still do when the table has doubled
+//! between two pages. A short page of a full shard reads these places one by one; any other page reads the whole shard and sorts.
 
-use super::sharded_map::Table;
+use super::sharded_map::{Table, find};
 use super::sharding::SHARDS;
-use crate::model::entry::{Entry, entries_of};
+use crate::model::entry::{Entry, Shard, entries_at, entries_of};
+use crate::model::{Key, now_ms};
 
-/// A place in the order of a walk: the shard in the upper 12 bits, part of the key's hash in the 41 below. It has no more
-/// than 53 bits, so that every client can keep it as a number, JavaScript's included.
+/// A place in the order of a walk: the shard in the upper 12 bits, part of the key's hash, reversed, in the 41 below. It has no
+/// more than 53 bits, so that every client can keep it as a number, JavaScript's included.
 pub type Cursor = u64;
 const HASH_BITS: u32 = 41;
+
+/// A shard with more entries than this for each one that is wanted is read place by place.
+const ENTRIES_SORTED_PER_WANTED: usize = 16;
+/// In a shard with more places than this for each entry, most are empty, and it is read whole.
+const PLACES_PER_ENTRY_MAX: usize = 8;
 
 impl Table {
     /// Returns the entries of one shard whose keys begin with a prefix, as they stand at one moment, and the number of the
@@ -26,23 +37,47 @@ impl Table {
         (entries, last_change)
     }
 
+    /// Returns the entries of keys as they stand at one moment, and the number of the last change in their shards. Others read
+    /// meanwhile.
+    #[must_use]
+    pub fn entries_of_keys(&self, keys: &[Key<'_>]) -> (Vec<Option<Entry>>, u64) {
+        let hashes: Vec<u64> = keys.iter().map(|key| self.hash(key.as_bytes())).collect();
+        let mut indexes: Vec<usize> = hashes.iter().map(|hash| Self::shard_of(*hash)).collect();
+        // In the order of everybody who locks several.
+        indexes.sort_unstable();
+        indexes.dedup();
+        let shards: Vec<_> = indexes
+            .iter()
+            .map(|index| self.read_shard(*index))
+            .collect();
+        let last_change = shards.iter().map(|(_, change)| *change).max().unwrap_or(0);
+        let entries = keys.iter().zip(&hashes).map(|(key, hash)| {
+            let at = indexes.binary_search(&Self::shard_of(*hash));
+            let (shard, _) = &shards[at.expect("the shards of all keys are locked")];
+            find(shard, *hash, key.as_bytes()).cloned()
+        });
+        (entries.collect(), last_change)
+    }
+
     /// Returns at least `least` entries from a cursor on, if there are so many, the cursor of the next one (`None` after the
     /// last), and the number of the last change in the shards that were read.
     #[must_use]
     pub fn page(&self, from: Cursor, least: usize) -> (Vec<Entry>, Option<Cursor>, u64) {
         let (mut page, mut from, mut seen) = (Vec::new(), from, 0);
-        while let Some(shard) = usize::try_from(from >> HASH_BITS)
+        while let Some(index) = usize::try_from(from >> HASH_BITS)
             .ok()
             .filter(|shard| *shard < SHARDS)
         {
-            let (entries, last_change) = self.entries(shard, b"");
+            let wanted = least - page.len();
+            let (shard, last_change) = self.read_shard(index);
+            let is_full = shard.buckets() <= PLACES_PER_ENTRY_MAX * shard.len();
+            let entries = if is_full && shard.len() > wanted * ENTRIES_SORTED_PER_WANTED {
+                self.next_entries(&shard, from, wanted)
+            } else {
+                drop(shard);
+                self.sorted_entries(index, from)
+            };
             seen = seen.max(last_change);
-            let mut entries: Vec<_> = entries
-                .into_iter()
-                .map(|entry| (self.cursor_of(&entry), entry))
-                .filter(|(cursor, _)| *cursor >= from)
-                .collect();
-            entries.sort_unstable_by_key(|(cursor, _)| *cursor);
             for (cursor, entry) in entries {
                 if page.len() >= least && cursor >= from {
                     return (page, Some(cursor), seen);
@@ -51,7 +86,7 @@ impl Table {
                 from = cursor + 1;
                 page.push(entry);
             }
-            from = (shard as u64 + 1) << HASH_BITS;
+            from = (index as u64 + 1) << HASH_BITS;
             if page.len() >= least {
                 break;
             }
@@ -60,28 +95,62 @@ impl Table {
         (page, (!is_end).then_some(from), seen)
     }
 
-    fn cursor_of(&self, entry: &Entry) -> Cursor {
-        let hash = self.hash(entry.key_bytes());
-        let low_bits = hash & ((1 << HASH_BITS) - 1);
-        (Self::shard_of(hash) as u64) << HASH_BITS | low_bits
+    /// Returns all entries of a shard from a cursor on, in the order of the walk.
+    fn sorted_entries(&self, shard: usize, from: Cursor) -> Vec<(Cursor, Entry)> {
+        let entries = self.entries(shard, b"").0.into_iter();
+        let mut entries: Vec<_> = entries
+            .map(|entry| (self.cursor_of(&entry), entry))
+            .filter(|(cursor, _)| *cursor >= from)
+            .collect();
+        entries.sort_unstable_by_key(|(cursor, _)| *cursor);
+        entries
     }
 
-    /// Returns a random one of the accepted entries of a shard, if there is any, and the number of the shard's last change.
+    /// Returns more entries of a shard than are wanted from a cursor on, or all of them, in the order of the walk.
+    fn next_entries(&self, shard: &Shard, from: Cursor, wanted: usize) -> Vec<(Cursor, Entry)> {
+        let mut found: Vec<(Cursor, Entry)> = Vec::with_capacity(wanted + 1);
+        let place_bits = shard.buckets().trailing_zeros();
+        // The places in the order of the walk, of which each has the entries of one value of the upper bits of the reversed hash.
+        let first = (from & ((1 << HASH_BITS) - 1)) >> (HASH_BITS - place_bits);
+        for reversed in first..1 << place_bits {
+            let place = reversed.reverse_bits() >> (u64::BITS - place_bits);
+            let start = found.len();
+            let entries = entries_at(shard, place)
+                .map(|entry| (self.cursor_of(entry), entry))
+                .filter(|(cursor, _)| {
+                    let upper_bits = cursor >> (HASH_BITS - place_bits);
+                    *cursor >= from && upper_bits & ((1 << place_bits) - 1) == reversed
+                });
+            found.extend(entries.map(|(cursor, entry)| (cursor, entry.clone())));
+            found[start..].sort_unstable_by_key(|(cursor, _)| *cursor);
+            if found.len() > wanted {
+                break;
+            }
+        }
+        found
+    }
+
+    fn cursor_of(&self, entry: &Entry) -> Cursor {
+        let hash = self.hash(entry.key_bytes());
+        let reversed = hash.reverse_bits() >> (u64::BITS - HASH_BITS);
+        (Self::shard_of(hash) as u64) << HASH_BITS | reversed
+    }
+
+    /// Returns a random entry of a shard that has not expired, if there is any, and the number of the shard's last change. Where all
+    /// have expired, it looks at none.
     #[must_use]
-    pub fn random_entry(
-        &self,
-        shard: usize,
-        accept: impl Fn(&Entry) -> bool,
-    ) -> (Option<Entry>, u64) {
-        let (shard, last_change) = self.read_shard(shard);
-        if shard.is_empty() {
+    pub fn random_entry(&self, index: usize) -> (Option<Entry>, u64) {
+        let (shard, last_change) = self.read_shard(index);
+        let now = now_ms();
+        if shard.len() as u64 == self.metas.expired_of(index, now) {
             return (None, last_change);
         }
         let skipped = fastrand::usize(..shard.len());
         let mut entries = entries_of(&shard)
             .skip(skipped)
             .chain(entries_of(&shard).take(skipped));
-        (entries.find(|entry| accept(entry)).cloned(), last_change)
+        let found = entries.find(|entry| !entry.is_expired(now));
+        (found.cloned(), last_change)
     }
 }
 
@@ -91,7 +160,7 @@ mod tests {
 
     use super::super::locked_shards::LockedShards;
     use super::*;
-    use crate::model::{Key, Value};
+    use crate::model::Value;
 
     fn table_of(keys: usize) -> Table {
         let table = Table::new();
@@ -124,16 +193,74 @@ mod tests {
     }
 
     #[test]
-    fn every_accepted_entry_of_a_shard_can_be_the_random_one_and_no_other() {
-        let table = table_of(20_000);
+    fn every_entry_of_a_shard_that_has_not_expired_can_be_the_random_one_and_no_other() {
+        let table = Table::new();
+        for number in 0..20_000 {
+            let key = format!("key:{number}");
+            let key = Key::parse(key.as_bytes()).expect("a key");
+            let expires_at = (number % 2 == 0).then_some(1);
+            let value = Value::with_expiry(b"value", expires_at).expect("a value");
+            LockedShards::lock(&table, &[key]).insert(Entry::new(key, value));
+        }
         let shard = SHARDS - 1;
-        let accept = |entry: &Entry| entry.key_bytes().ends_with(b"1");
-        let entries = table.entries(shard, b"").0;
-        let accepted: HashSet<_> = entries.into_iter().filter(accept).collect();
-        let chosen: HashSet<_> = (0..1000)
-            .filter_map(|_| table.random_entry(shard, accept).0)
+        let entries = table.entries(shard, b"").0.into_iter();
+        let living: HashSet<_> = entries
+            .filter(|entry| entry.expires_at().is_none())
             .collect();
-        assert_eq!(chosen, accepted);
-        assert_eq!(table.random_entry(shard, |_| false).0, None);
+        let chosen: HashSet<_> = (0..1000)
+            .filter_map(|_| table.random_entry(shard).0)
+            .collect();
+        assert_eq!(chosen, living);
+        for entry in living {
+            LockedShards::lock(&table, &[entry.key()]).remove(entry.key());
+        }
+        assert_eq!(table.random_entry(shard).0, None);
+    }
+
+    #[test]
+    fn a_walk_of_pages_of_any_length_shows_each_entry_once() {
+        let table = table_of(200_000);
+        let walk = |least: usize| {
+            let (mut keys, mut from, mut pages) = (Vec::new(), 0, 0);
+            loop {
+                let (page, next, _) = table.page(from, least);
+                keys.extend(page.iter().map(|entry| entry.key().as_str().to_owned()));
+                pages += 1;
+                match next {
+                    Some(next) => from = next,
+                    None => return (keys, pages),
+                }
+            }
+        };
+        for least in [1, 2, 7, 50, 1_000, 30_000] {
+            let (mut keys, pages) = walk(least);
+            assert!(pages <= 200_000 / least + 1, "{pages} pages of {least}");
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!(keys.len(), 200_000, "pages of {least}");
+        }
+    }
+
+    #[test]
+    fn a_walk_misses_no_entry_when_the_shards_grow_between_two_pages() {
+        let table = table_of(100_000);
+        let (mut keys, mut from, mut added) = (HashSet::new(), 0, 0);
+        loop {
+            let (page, next, _) = table.page(from, 3);
+            keys.extend(page.iter().map(|entry| entry.key().as_str().to_owned()));
+            for _ in 0..10 {
+                let key = format!("more:{added}");
+                let key = Key::parse(key.as_bytes()).expect("a key");
+                let value = Value::parse(b"value").expect("a value");
+                LockedShards::lock(&table, &[key]).insert(Entry::new(key, value));
+                added += 1;
+            }
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        let there = (0..100_000).filter(|number| keys.contains(&format!("key:{number}")));
+        assert_eq!(there.count(), 100_000);
     }
 }

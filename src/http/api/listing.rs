@@ -82,6 +82,8 @@ struct ListedPair {
     responses(
         (status = 200, description = "A page of pairs.", body = PairPage),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The text to search for is over 65,536 bytes.", body = Problem,
+            content_type = "application/problem+json"),
         (status = 422, description = "A parameter is not what it should be.", body = Problem,
             content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
