@@ -4,6 +4,7 @@
 
 use std::io;
 
+use pykv::codec::pair_file::Fault;
 use pykv::error::error_chain;
 
 use crate::address::{Address, AddressError};
@@ -95,14 +96,13 @@ pub enum ClientError {
     /// The command line or a typed request is wrong.
     #[error("{0}")]
     Usage(String),
-    /// A file to import is malformed.
-    #[error("{name}: {reason}; stored before that: {stored}")]
-    Malformed {
+    /// A file to import is broken.
+    #[error("{name}: {fault}; {report}")]
+    Broken {
         name: String,
-        /// The reason, with line and column.
-        reason: String,
-        /// The number of pairs stored.
-        stored: String,
+        fault: Fault,
+        /// The number of pairs stored, and the way to go on.
+        report: String,
     },
     /// A source or target of many pairs failed.
     #[error("{name}: {reason}")]
@@ -160,7 +160,7 @@ impl ClientError {
                 | Self::Usage(_)
                 | Self::File { .. }
                 | Self::Store { .. }
-                | Self::Malformed { .. }
+                | Self::Broken { .. }
         )
     }
 
@@ -172,10 +172,10 @@ impl ClientError {
         }
     }
 
-    /// Returns the exit status of the program: 1 refused, 130 interrupted, else 2.
+    /// Returns the exit status of the program: 1 refused or a broken file, 130 interrupted, else 2.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Refused { .. } => 1,
+            Self::Refused { .. } | Self::Broken { .. } => 1,
             other if other.is_interrupt() => INTERRUPTED_STATUS,
             _ => 2,
         }

@@ -86,7 +86,7 @@ Examples:
   pykv-cli -r 5 -i 0.5 STATS                  repeat 5 times, every 0.5 s
   pykv-cli < commands.txt                     one command per line
   pykv-cli --pipe < commands.resp             bulk load; replies are only counted
-  pykv-cli import store.json                  all pairs of a file; also .gz
+  pykv-cli import store.json                  all pairs of a file; also .jsonl, .csv, .gz
   pykv-cli import redis://db.example:6379     or of a Redis server
   pykv-cli export backup.json.gz              all pairs; also .jsonl, .csv
   pykv-cli diff backup.json.gz                keys that differ from the file
@@ -101,8 +101,8 @@ Without a command: a prompt on a terminal, else commands from standard input, on
 request is cut: that request is not sent (a last line without a line feed only if it changes nothing and not with --pipe).
 Everything after the name of a command is data, even if it begins with `-`. `pykv-cli HELP` lists the commands.
 
-Exit status: 0 success (`Key not found` included), 1 error reply, 2 server not reachable, wrong usage or an input that is cut,
-3 no such key, with --raw, 130 Ctrl-C.";
+Exit status: 0 success (`Key not found` included), 1 error reply or broken file of an import, 2 server not reachable, wrong usage or
+an input of requests that is cut, 3 no such key, with --raw, 130 Ctrl-C.";
 
 /// A terminal client of `PyKV`.
 #[derive(Debug, Parser)]

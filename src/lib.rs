@@ -14,7 +14,7 @@
 //! engine       the map                Key, Value -> Change; locks, expiry, saves
 //! persistence  what survives a crash  Change -> journal and snapshot
 //! metrics      counters               what happened -> numbers
-//! codec        JSON and gzip          Value -> text, and back
+//! codec        JSON, files of pairs   Value -> text, and back
 //! model        what is stored         Key, Value, Change, and a pair in memory
 //! error        causes                 an error -> one line with its causes
 //! ```

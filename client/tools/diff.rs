@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
+use pykv::codec::pair_file::{self, Declared, Duplicates, FileFormat, ReadError};
+
 use super::export::report_left_out;
-use super::file_format::{self, FileFormat, Stopped};
 use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
+use crate::interrupt::is_interrupted;
 use crate::render::plain_text;
 use crate::style::{Kind, paint};
 use crate::terminal::{tell, visible};
@@ -125,20 +127,34 @@ impl Side {
             return Ok(Self::Server(Store::open(name)?));
         }
         let file = File::open(name).map_err(ClientError::file("read", name))?;
-        let mut pairs = HashMap::new();
-        let read = file_format::read(file, FileFormat::of(name), |pair| {
-            if pair.key.starts_with(&options.prefix) {
-                pairs.insert(pair.key.clone(), pair);
+        let declared = Declared {
+            format: None,
+            by_name: FileFormat::of_name(name),
+        };
+        let (mut pairs, mut duplicates) = (HashMap::new(), Duplicates::default());
+        let read = pair_file::read(file, declared, |pair| {
+            let key = pair.key.as_str();
+            if key.starts_with(&options.prefix) {
+                duplicates.note(key, pair.line);
+                pairs.insert(key.to_owned(), pair.into());
             }
-            true
+            if is_interrupted() {
+                return Err(ClientError::Interrupted);
+            }
+            Ok(())
         });
-        match read {
-            Err(Stopped::File(reason)) => Err(ClientError::Store {
+        read.map_err(|error| match error {
+            ReadError::Fault(fault) => ClientError::Store {
                 name: name.to_owned(),
-                reason,
-            }),
-            _ => Ok(Self::File(pairs)),
+                reason: fault.to_string(),
+            },
+            ReadError::Source(error) => ClientError::file("read", name)(error),
+            ReadError::Refused(error) => error,
+        })?;
+        if duplicates.found().is_some() {
+            tell(&format!("{name}: {duplicates}"));
         }
+        Ok(Self::File(pairs))
     }
 
     /// Calls `take` for each pair of this side, with the pair of the same key of the other side.

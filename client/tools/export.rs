@@ -9,12 +9,13 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
 use pykv::codec::json;
+use pykv::codec::pair_file::{FileFormat, PairWriter};
 
-use super::file_format::{FileFormat, PairWriter};
 use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
@@ -34,7 +35,7 @@ pub struct Export {
     target: Option<String>,
 
     /// Format of the file [default: by its extension, else json]
-    #[arg(long)]
+    #[arg(long, value_parser = format_parser())]
     format: Option<FileFormat>,
 
     /// Export only keys with this prefix
@@ -64,6 +65,12 @@ impl Export {
     }
 }
 
+/// Returns the parser of `--format`, which knows its values for help and completion.
+pub fn format_parser() -> impl TypedValueParser<Value = FileFormat> {
+    let names = FileFormat::NAMES.map(|(name, _)| name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<FileFormat>())
+}
+
 /// An export in progress.
 struct Exporter<'a> {
     source: Store,
@@ -84,7 +91,10 @@ pub fn run(address: &Address, options: &Export) -> Result<Outcome, ClientError> 
         let advice = "--missing is for a server; a file is written anew";
         return Err(ClientError::Usage(advice.to_owned()));
     }
-    let by_extension = || FileFormat::of(target.unwrap_or_default());
+    let by_extension = || {
+        let named = FileFormat::of_name(target.unwrap_or_default());
+        named.unwrap_or(FileFormat::Json)
+    };
     let mut source = Store::of(address)?;
     let is_quiet = target.is_none() && io::stdout().is_terminal();
     let mut exporter = Exporter {
@@ -167,7 +177,11 @@ impl Exporter<'_> {
     fn write<W: Write>(&mut self, out: W, name: &str) -> Result<(W, u64), ClientError> {
         let failed = || ClientError::file("write to", name);
         let mut writer = PairWriter::new(out, self.format);
-        self.walk(None, |pair| writer.pair(&pair).map_err(failed()))?;
+        self.walk(None, |pair| {
+            let checked = pair.checked().map_err(io::Error::other);
+            let written = checked.and_then(|(key, value)| writer.pair(key, value));
+            written.map_err(failed())
+        })?;
         writer.finish().map_err(failed())
     }
 

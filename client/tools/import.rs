@@ -1,20 +1,23 @@
 //! `import`: the pairs of a file or of another server, stored in this one.
 //!
-//! In: JSON as in the snapshot, JSON lines or CSV, gzipped or not, or standard input; a server of PyKV or Redis. Out: the pairs on the
-//! server; refusals, with their keys. Promises: bounded memory; the number of pairs stored is always reported, and after a failure the way to
-//! go on.
+//! In: a file of pairs in any format, or standard input; a server of PyKV or Redis. Out: the pairs on the server; refusals, with their keys.
+//! Promises: bounded memory; the number of pairs stored is always reported, and after a failure its place and the way to go on; with
+//! `--all-or-nothing` nothing is stored of a file that is broken anywhere.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
 use pykv::codec::json;
+use pykv::codec::pair_file::{
+    self, Declared, Duplicates, Fault, FileFormat, FilePair, ReadError, Spool,
+};
 use pykv::model::now_ms;
 
-use super::file_format::{self, FileFormat, Stopped};
+use super::export::format_parser;
 use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
@@ -33,15 +36,28 @@ const SENT_BYTES: usize = BATCH_BYTES / 8;
 /// The error codes of a server that refuses every change at present.
 const REFUSES_ALL: [&str; 5] = ["MISCONF", "DISK", "LOADING", "BUSY", "READONLY"];
 
+const FORMATS: &str = "\
+Formats, told by the content, each gzipped or not:
+  json   {\"a\": \"1\", \"b\": {\"$base64\": \"AP8=\", \"$expires_at\": \"2026-11-23T01:02:03.456Z\"}}
+  jsonl  {\"key\":\"a\",\"value\":\"1\",\"expires_at\":\"2026-11-23T01:02:03.456Z\"} per line
+  csv    header key,value,encoding,expires_at; encoding is text or base64; the last two columns may be missing
+
+A broken file stops the import: exit status 1, with the line, the pairs stored before it, and the way to go on.";
+
 /// The arguments of `import`.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = FORMATS)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct Import {
     /// File, gzipped or not; `-` for standard input; or URL of a server, redis://host:port or pykv://host:port
     #[arg(value_name = "FILE|URL")]
     source: String,
 
-    /// Format of the file [default: by its extension, else json]
-    #[arg(long)]
+    /// Format that the file must have [default: told by its content]
+    #[arg(long, value_parser = format_parser())]
     format: Option<FileFormat>,
 
     /// Import only keys with this prefix
@@ -55,6 +71,10 @@ pub struct Import {
     /// Read everything, but store nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Check the whole file first, and store nothing if anything in it is wrong
+    #[arg(long)]
+    all_or_nothing: bool,
 
     /// Import only keys that do not exist yet, to resume an import from a server
     #[arg(long)]
@@ -88,7 +108,20 @@ struct Batch {
 struct ReadSummary {
     expired: u64,
     left_out: u64,
-    error: Option<ClientError>,
+    duplicates: Duplicates,
+    /// The format that the content has, if the name says another.
+    other_format: Option<FileFormat>,
+    end: Option<EarlyEnd>,
+}
+
+/// Why reading ended before the end of the source.
+enum EarlyEnd {
+    /// The file is broken.
+    Broken(Fault),
+    /// The source failed.
+    Failed(ClientError),
+    /// Nobody wants more pairs.
+    Unwanted,
 }
 
 /// The progress of storing.
@@ -103,7 +136,7 @@ struct Tally {
 /// Stores every pair of a source.
 ///
 /// # Errors
-/// [`ClientError::Usage`] if flags do not fit the source; `File` if it cannot be opened; `Malformed` if it is broken; `Store` if a server
+/// [`ClientError::Usage`] if flags do not fit the source; `File` if it cannot be read; `Broken` if it is broken; `Store` if a server
 /// fails; `Interrupted` after Ctrl-C.
 pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> {
     let began = Instant::now();
@@ -112,10 +145,15 @@ pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> 
         let advice = "--from is for a file, whose pairs have an order; --missing is for a server";
         return Err(ClientError::Usage(advice.to_owned()));
     }
+    if is_server && options.all_or_nothing {
+        let advice =
+            "--all-or-nothing is for a file, which can be checked before its pairs are stored";
+        return Err(ClientError::Usage(advice.to_owned()));
+    }
     let mut target = Store::of(address)?;
     let (sender, batches) = sync_channel(BATCHES_WAITING);
     let source = PairSource::open(address, options)?;
-    let progress = source.progress.clone();
+    let (name, progress) = (source.name.clone(), source.progress.clone());
     let wanted = options.clone();
     let reading = thread::spawn(move || source.read(&wanted, sender));
     let mut tally = Tally {
@@ -143,25 +181,36 @@ pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> 
             return Ok(Outcome::Refused);
         }
         Err(error) => {
-            let message = "some of those sent after may be as well";
-            tell(&format!("{pairs} stored; {message}; {go_on}"));
+            let message = if error.is_interrupt() {
+                ""
+            } else {
+                "some of those sent after may be as well; "
+            };
+            tell(&format!("{pairs} stored; {message}{go_on}"));
             return Err(error);
         }
     }
     // Only after a success: otherwise the thread may block on an input that never comes.
     let summary = reading.join().expect("the reading thread does not panic");
-    match summary.error {
-        None => {}
-        Some(ClientError::Malformed { name, reason, .. }) => {
-            let stored = pairs;
-            return Err(ClientError::Malformed {
+    let notes = notes(&tally, &summary);
+    match summary.end {
+        None | Some(EarlyEnd::Unwanted) => {}
+        Some(EarlyEnd::Broken(fault)) => {
+            let report = if options.dry_run {
+                format!("good before that: {pairs}{notes}; correct the file and check it again")
+            } else if options.all_or_nothing {
+                "nothing was stored; correct the file and import it again".to_owned()
+            } else {
+                format!("stored before that: {pairs}{notes}; correct the file and {go_on}")
+            };
+            return Err(ClientError::Broken {
                 name,
-                reason,
-                stored,
+                fault,
+                report,
             });
         }
-        Some(error) => {
-            tell(&format!("{pairs} stored; {go_on}"));
+        Some(EarlyEnd::Failed(error)) => {
+            tell(&format!("{pairs} stored{notes}; {go_on}"));
             return Err(error);
         }
     }
@@ -171,7 +220,13 @@ pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> 
         "imported"
     };
     let seconds = began.elapsed().as_secs_f64();
-    let mut text = format!("{verb} {pairs} in {seconds:.1} s");
+    tell(&format!("{verb} {pairs} in {seconds:.1} s{notes}"));
+    Ok(Outcome::done_if(tally.refused + summary.left_out == 0))
+}
+
+/// Returns what there is to say besides the number of pairs stored.
+fn notes(tally: &Tally, summary: &ReadSummary) -> String {
+    let mut text = String::new();
     for (count, what) in [
         (tally.refused, "refused"),
         (summary.expired, "had expired"),
@@ -184,8 +239,14 @@ pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> 
             text += &format!("; {} {what}", grouped(count));
         }
     }
-    tell(&text);
-    Ok(Outcome::done_if(tally.refused + summary.left_out == 0))
+    let duplicates = summary.duplicates.to_string();
+    if !duplicates.is_empty() {
+        text += &format!("; {duplicates}");
+    }
+    if let Some(format) = summary.other_format {
+        text += &format!("; read as {format}, which it is, whatever its name says");
+    }
+    text
 }
 
 impl Tally {
@@ -259,9 +320,25 @@ struct PairSource {
 }
 
 enum SourceKind {
-    File(Box<dyn Read + Send>, FileFormat),
+    File(Input, Declared),
     /// A server, and with `--missing` the target, to be asked for its keys.
     Server(Box<Store>, Option<Box<Store>>),
+}
+
+/// A file to read.
+enum Input {
+    /// A regular file, which can be read twice.
+    File(File),
+    Pipe(Box<dyn Read + Send>),
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Pipe(pipe) => pipe.read(buffer),
+        }
+    }
 }
 
 impl PairSource {
@@ -276,8 +353,9 @@ impl PairSource {
                 kind: SourceKind::Server(Box::new(store), target.map(Box::new)),
             });
         }
-        let (name, opened): (_, io::Result<(Box<dyn Read + Send>, _)>) = if options.source == "-" {
-            ("standard input", Ok((Box::new(io::stdin()), None)))
+        let (name, opened) = if options.source == "-" {
+            let input = Input::Pipe(Box::new(io::stdin()));
+            ("standard input", Ok((input, None)))
         } else {
             (&*options.source, open_file(&options.source))
         };
@@ -290,11 +368,13 @@ impl PairSource {
                 "{spinner} {bytes}, {bytes_per_sec}  {msg}"
             },
         );
-        let by_extension = || FileFormat::of(&options.source);
-        let format = options.format.unwrap_or_else(by_extension);
+        let declared = Declared {
+            format: options.format,
+            by_name: FileFormat::of_name(&options.source),
+        };
         Ok(Self {
             name: name.to_owned(),
-            kind: SourceKind::File(Box::new(progress.wrap_read(file)), format),
+            kind: SourceKind::File(file, declared),
             progress,
         })
     }
@@ -309,28 +389,45 @@ impl PairSource {
         };
         let ignore_ttl = options.ignore_ttl;
         match self.kind {
-            SourceKind::File(file, format) => {
+            SourceKind::File(mut input, declared) => {
+                let failed = |error| EarlyEnd::of(error, &self.name);
+                if options.all_or_nothing {
+                    input = match check(input, declared, &self.progress) {
+                        Ok(input) => input,
+                        Err(error) => {
+                            summary.end = Some(failed(error));
+                            return summary;
+                        }
+                    };
+                    self.progress.reset();
+                }
                 let (now, mut number) = (now_ms(), 0);
-                let read = file_format::read(file, format, |mut pair| {
+                let input = self.progress.wrap_read(input);
+                let read = pair_file::read(input, declared, |pair: FilePair<'_>| {
                     number += 1;
-                    if number <= options.from || !pair.key.starts_with(&options.prefix) {
-                        return true;
+                    let key = pair.key.as_str();
+                    if number <= options.from || !key.starts_with(&options.prefix) {
+                        return Ok(());
                     }
+                    let is_expired = pair.value.expires_at().is_some_and(|at| at <= now);
+                    if is_expired && !ignore_ttl {
+                        summary.expired += 1;
+                        return Ok(());
+                    }
+                    summary.duplicates.note(key, pair.line);
+                    let mut pair = Pair::from(pair);
                     if ignore_ttl {
                         pair.expires_at = None;
                     }
-                    if pair.expires_at.is_some_and(|at| at <= now) {
-                        summary.expired += 1;
-                        return true;
-                    }
-                    sender.add(pair, number)
+                    let is_wanted = sender.add(pair, number);
+                    is_wanted.then_some(()).ok_or(Unwanted)
                 });
-                if let Err(Stopped::File(reason)) = read {
-                    summary.error = Some(ClientError::Malformed {
-                        name: self.name,
-                        reason,
-                        stored: String::new(),
-                    });
+                match read {
+                    Ok(format) => {
+                        let is_other = declared.by_name.is_some_and(|named| named != format);
+                        summary.other_format = is_other.then_some(format);
+                    }
+                    Err(error) => summary.end = Some(failed(error)),
                 }
                 sender.send(number);
             }
@@ -348,7 +445,7 @@ impl PairSource {
                         is_wanted.then_some(()).ok_or(ClientError::Interrupted)
                     })
                 });
-                summary.error = walked.err();
+                summary.end = walked.err().map(EarlyEnd::Failed);
                 sender.send(0);
                 summary.left_out = store.left_out;
             }
@@ -381,13 +478,58 @@ impl BatchSender {
     }
 }
 
-fn open_file(name: &str) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+/// Nobody wants more pairs.
+struct Unwanted;
+
+impl EarlyEnd {
+    fn of(error: ReadError<Unwanted>, name: &str) -> Self {
+        match error {
+            ReadError::Fault(fault) => Self::Broken(fault),
+            ReadError::Source(error) => Self::Failed(ClientError::file("read", name)(error)),
+            ReadError::Refused(Unwanted) => Self::Unwanted,
+        }
+    }
+}
+
+/// Reads all of a file without storing anything; returns it, to be read from its beginning.
+fn check(
+    input: Input,
+    declared: Declared,
+    progress: &ProgressBar,
+) -> Result<Input, ReadError<Unwanted>> {
+    let read = |source: &mut dyn Read| {
+        progress.set_message("checking");
+        pair_file::read(progress.wrap_read(source), declared, |_| {
+            let is_wanted = !is_interrupted();
+            is_wanted.then_some(()).ok_or(Unwanted)
+        })
+    };
+    let file = match input {
+        Input::File(mut file) => {
+            read(&mut file)?;
+            file.rewind().map_err(ReadError::Source)?;
+            file
+        }
+        Input::Pipe(pipe) => {
+            let failed = |error| ReadError::Source(io::Error::other(error));
+            // Bounded by the disk alone: it is the user's own.
+            let mut spool = Spool::new(pipe, u64::MAX).map_err(failed)?;
+            read(&mut spool)?;
+            spool.into_copy().map_err(ReadError::Source)?
+        }
+    };
+    Ok(Input::File(file))
+}
+
+fn open_file(name: &str) -> io::Result<(Input, Option<u64>)> {
     let file = File::open(name)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     // A pipe has no length.
-    let length = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(file), length))
+    if !metadata.is_file() {
+        return Ok((Input::Pipe(Box::new(file)), None));
+    }
+    Ok((Input::File(file), Some(metadata.len())))
 }

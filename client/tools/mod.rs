@@ -5,7 +5,6 @@
 
 pub mod diff;
 pub mod export;
-mod file_format;
 pub mod import;
 pub mod keyspace;
 mod pair;

@@ -1,5 +1,8 @@
 //! A pair on its way between servers and files: the key, the bytes of the value, and the expiry.
 
+use pykv::codec::pair_file::FilePair;
+use pykv::model::{Key, PairError, Value};
+
 /// A pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -12,9 +15,28 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Returns its key and value, as files hold them.
+    ///
+    /// # Errors
+    /// That of a limit of PyKV that a pair of another server exceeds.
+    pub fn checked(&self) -> Result<(Key<'_>, Value<'_>), PairError> {
+        let value = Value::with_expiry(&self.value, self.expires_at)?;
+        Ok((Key::parse(self.key.as_bytes())?, value))
+    }
+
     /// Returns about how many bytes it takes.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.len()
+    }
+}
+
+impl From<FilePair<'_>> for Pair {
+    fn from(pair: FilePair<'_>) -> Self {
+        Self {
+            key: pair.key.as_str().to_owned(),
+            value: pair.value.bytes().to_vec(),
+            expires_at: pair.value.expires_at(),
+        }
     }
 }
 

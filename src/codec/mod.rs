@@ -1,6 +1,6 @@
-//! The forms of data outside memory: JSON, and gzip.
+//! The forms of data outside memory: JSON, and files of pairs.
 //!
 //! In: keys and values, or the bytes of a file. Out: the other. Nothing here knows who reads or writes.
 
-pub mod gzip;
 pub mod json;
+pub mod pair_file;

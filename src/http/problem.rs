@@ -30,6 +30,25 @@ pub struct Problem {
     status: u16,
     /// Error, its place and its remedy.
     detail: String,
+    /// What an import has done before the error.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    import: Option<BrokenImport>,
+}
+
+/// Members of the problem of an import.
+#[derive(Debug, Serialize)]
+pub struct BrokenImport {
+    /// Number of pairs stored before the error.
+    pub stored: u64,
+    /// Number of pairs skipped before it because they had expired.
+    pub expired: u64,
+    /// Line at which the file is broken, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Byte of that line, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u64>,
 }
 
 impl Problem {
@@ -40,7 +59,14 @@ impl Problem {
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: detail.into(),
+            import: None,
         }
+    }
+
+    /// Adds what an import has done.
+    pub fn of_import(mut self, import: BrokenImport) -> Self {
+        self.import = Some(import);
+        self
     }
 
     /// Puts the place of the error before the detail.

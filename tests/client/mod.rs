@@ -3,6 +3,7 @@
 mod bench; // the load generator: what it asks, counts and refuses
 mod command_line; // one command, pipe, prompt, import, export
 mod cut_input; // requests on standard input that end too early, or are none
+mod imports; // files of pairs by each door: formats, broken files, duplicates
 mod live; // top, stat, latency, watch
 mod prompt; // the prompt, in a pseudo-terminal
 mod round_trips; // what goes out comes in again, in every form

@@ -121,17 +121,17 @@ fn a_broken_file_says_where_it_is_broken_and_what_was_stored() {
     for (body, reason, stored) in [
         (
             "{\"a\": \"1\",\n\"b\": \"2\",\n\"c\" \"3\"}",
-            "expected `:` at line 3",
+            "line 3, column 5: expected `:`",
             2,
         ),
-        ("{\"a\": \"1\"", "EOF while parsing an object at line 1", 1),
-        ("{\"a\": \"1\"} x", "trailing characters at line 1", 1),
         (
-            "[1]",
-            "invalid type: sequence, expected one JSON object of keys and values",
-            0,
+            "{\"a\": \"1\"",
+            "line 1, column 10: the file ends too soon",
+            1,
         ),
-        ("", "EOF while parsing a value at line 1", 0),
+        ("{\"a\": \"1\"} x", "line 1, column 12: expected nothing", 1),
+        ("[1]", "line 1, column 1: the file is a JSON array", 0),
+        ("", "line 1, column 1: the file is empty", 0),
         (
             "{\"a\": {\"$base64\": \"!\"}}",
             "key \"a\": $base64 is not base64",
@@ -174,18 +174,12 @@ fn a_pair_of_a_file_may_be_as_long_as_any_and_takes_no_more_memory() {
     endless.send_bytes(b"2\r\n{\"\r\n");
     let chunk = format!("{:x}\r\n{}\r\n", 8 << 20, "x".repeat(8 << 20));
     let mut sender = endless.sender();
-    let sending = std::thread::spawn(move || {
-        let mut sent = 0;
-        while sent < 100 && sender.write_all(chunk.as_bytes()).is_ok() {
-            sent += 1;
-        }
-        sent
-    });
+    let sending = std::thread::spawn(move || while sender.write_all(chunk.as_bytes()).is_ok() {});
     let (status, _) = endless.head();
     assert_eq!(status, 422);
     drop(endless);
-    let sent = sending.join().expect("it does not panic");
-    assert!((48..100).contains(&sent), "{sent} x 8 MiB");
+    sending.join().expect("it does not panic");
+    assert!(server.memory_bytes() < 500 << 20);
 }
 
 #[test]
@@ -228,7 +222,10 @@ fn a_stop_does_not_wait_for_the_rest_of_a_file() {
     let started = std::time::Instant::now();
     let stopped = server.stop();
     assert!(started.elapsed() < Duration::from_secs(5));
-    assert_eq!(http.answer().status, 422);
+    let answer = http.answer();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["stored"], 1);
+    assert!(answer.text().contains("the server is stopping"));
     assert_eq!(stopped.restart().stat("keys"), 1);
 }
 

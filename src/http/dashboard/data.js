@@ -53,12 +53,13 @@ function clear() {
   });
 }
 
-/** Uploads a file as it is read, and shows the progress, which `fetch` cannot. */
+/** Uploads a file as it is, and shows the progress, which `fetch` cannot. The server tells the format. */
 function send(file) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", "/api/v1/import");
-    request.setRequestHeader("Content-Type", "application/json");
+    const query = new URLSearchParams({ name: file.name, all_or_nothing: find("all-or-nothing").checked });
+    request.open("POST", `/api/v1/import?${query}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       progress.value = total > 0 ? loaded / total : 0;
     });
@@ -70,7 +71,8 @@ function send(file) {
         reject(new Error(answer.detail));
       }
     });
-    request.addEventListener("error", () => reject(new Error("The connection was closed; part of the file may have been stored.")));
+    const lost = "The file could not be read, or the connection was closed; part of the file may have been stored.";
+    request.addEventListener("error", () => reject(new Error(lost)));
     request.send(file);
   });
 }
@@ -80,8 +82,10 @@ function take(file) {
   [progress.hidden, progress.value] = [false, 0];
   return attempt("imported", async () => {
     try {
-      const { stored, expired } = await send(file);
-      return `${count(stored)} pairs of ${file.name} are stored${expired > 0 ? `; ${count(expired)} had expired` : ""}.`;
+      const { stored, expired, notes = [] } = await send(file);
+      const remarks = [...(expired > 0 ? [`${count(expired)} had expired`] : []), ...notes];
+      const pairs = stored === 1 ? `1 pair of ${file.name} is stored` : `${count(stored)} pairs of ${file.name} are stored`;
+      return `${[pairs, ...remarks].join("; ")}.`;
     } finally {
       progress.hidden = true;
     }
@@ -108,9 +112,14 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   addEventListener(kind, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", kind === "dragover" && drop.contains(event.target));
-    const [file] = event.dataTransfer?.files ?? [];
-    if (kind === "drop" && file !== undefined && drop.contains(event.target)) {
-      take(file);
+    const files = event.dataTransfer?.files ?? [];
+    if (kind !== "drop" || files.length === 0 || !drop.contains(event.target)) {
+      return;
+    }
+    if (files.length === 1) {
+      take(files[0]);
+    } else {
+      tell("imported", `Nothing was stored: these are ${count(files.length)} files. Drop one at a time.`, true);
     }
   });
 }

@@ -56,9 +56,49 @@ await browse(async (browser) => {
   await reads(page, "#imported", "11 pairs of pairs.json are stored.");
   assert.equal((await get("session:7")).expires_at, "2100-01-01T00:00:00.000Z");
   await drop("broken.json", Buffer.from('{"a": "1",\n"b": }'), "#drop");
-  await reads(page, "#imported", /the file cannot be read: expected value at line 2 column 6; pairs that were stored before: 1/);
+  await reads(page, "#imported", /the file cannot be read: line 2, column 6: expected a value, found `}`; correct it and import it again; pairs that were stored before: 1/);
   await drop("elsewhere.json", Buffer.from('{"elsewhere": "1"}'), "#export");
   assert.equal((await ask("/get/elsewhere")).status, 404);
+
+  // Each format, by its content; the server reads it, and what it says is shown.
+  const rows = '{"key":"drop:1","value":"1"}\n{"key":"drop:2","value":{"$base64":"AP8="}}\n{"key":"drop:1","value":"3"}\n';
+  const table = "key,value,encoding\ndrop:1,1,text\ndrop:2,AP8=,base64\n";
+  for (const [name, bytes, text] of [
+    ["rows.jsonl", Buffer.from(rows), /^3 pairs of rows.jsonl are stored; 1 pair was replaced by a later one of the same key, first "drop:1" \(lines 1 and 3\)\.$/],
+    ["TABLE.CSV", Buffer.from(table), "2 pairs of TABLE.CSV are stored."],
+    ["X.CSV.GZ", gzipSync(table), "2 pairs of X.CSV.GZ are stored."],
+    ["table.json", Buffer.from(table), /^2 pairs of table.json are stored; read as CSV, which it is, whatever its name says\.$/],
+  ]) {
+    await ask("/api/v1/keys?prefix=drop:", { method: "DELETE" });
+    await drop(name, bytes, "#drop");
+    await reads(page, "#imported", text);
+    assert.equal((await ask("/api/v1/count?prefix=drop:")).body.keys, 2);
+    assert.deepEqual((await get("drop:2")).value, { $base64: "AP8=" });
+  }
+  assert.equal((await ask("/get/key")).status, 404);
+  for (const [name, bytes, text] of [
+    ["cut.csv", Buffer.from('key,value\ncut:1,1\ncut:2,"2'), /line 3, column 7: the quote that opens this cell is never closed.* stored before: 1$/],
+    ["cut.jsonl", Buffer.from('{"key":"cut:1","value":"1"}\n{"key":"cut:2","val'), /line 2, column 16: the file ends within the string.* stored before: 1$/],
+    ["picture.png", Buffer.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0]), /line 1, column 1: the file is no JSON object.* stored before: 0$/],
+    ["empty.json", Buffer.alloc(0), /the file is empty.* stored before: 0$/],
+    // Longer than the server reads before it says so.
+    ["long.json", Buffer.concat([Buffer.from('{"cut:1": "1" "'), Buffer.alloc(8 << 20, 0x20)]), /line 1, column 15: expected `,` or `}`.* stored before: 1$/],
+  ]) {
+    await drop(name, bytes, "#drop");
+    await reads(page, "#imported", text);
+    assert.equal(await page.getAttribute("#imported", "class"), "note bad");
+  }
+  assert.equal((await ask("/api/v1/count?prefix=cut:")).body.keys, 1);
+  await ask("/api/v1/keys?prefix=cut:", { method: "DELETE" });
+  await page.check("#all-or-nothing");
+  await drop("cut.csv", Buffer.from('key,value\ncut:1,1\ncut:2,"2'), "#drop");
+  await reads(page, "#imported", /line 3, column 7: .* stored before: 0$/);
+  assert.equal((await ask("/api/v1/count?prefix=cut:")).body.keys, 0);
+  await drop("whole.csv", Buffer.from("key,value\ncut:1,1\n"), "#drop");
+  await reads(page, "#imported", "1 pair of whole.csv is stored.");
+  await page.uncheck("#all-or-nothing");
+  await ask("/api/v1/keys?prefix=cut:", { method: "DELETE" });
+  await ask("/api/v1/keys?prefix=drop:", { method: "DELETE" });
 
   // A long file, gzipped, chosen.
   const cities = await readFile(`${folder}/cities.json`);
