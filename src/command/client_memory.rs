@@ -98,19 +98,18 @@ impl AsRef<[u8]> for HeldValue {
 }
 
 /// The budget does not allow a charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the server holds too much for its clients (--client-memory is {limit_bytes} bytes), and most of it for this one; \
+     nothing was done for this request. Send less at a time, or read the replies"
+)]
 pub struct OverBudget {
     limit_bytes: usize,
 }
 
 impl From<OverBudget> for ErrorReply {
     fn from(error: OverBudget) -> Self {
-        let message = format!(
-            "the server holds too much for its clients (--client-memory is {} bytes), and most of it for this one; \
-             nothing was done for this request. Send less at a time, or read the replies",
-            error.limit_bytes
-        );
-        Self::new(ErrorCode::Full, message)
+        Self::new(ErrorCode::Full, error.to_string())
     }
 }
 

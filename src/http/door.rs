@@ -3,13 +3,18 @@
 //! In: commands, as words. Out: their replies, once the changes they report are as durable as `--durability` promises; an error
 //! reply becomes a [`Problem`]. Promise: the checks and figures of the text port apply, as the same dispatcher executes them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+
+use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
 use crate::command::{
-    Dispatcher, Executed, Outcome, Prepared, Replies, RequestBatch, Service, Session, Status,
-    Stream, StreamPulled,
+    Account, Dispatcher, Executed, HeldValue, Outcome, Prepared, Replies, RequestBatch, Service,
+    Session, Status, Stream, StreamPulled,
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
@@ -19,6 +24,50 @@ use crate::protocol::{Dialect, ErrorReply, Reply, Request, StoredPair};
 
 /// Name and arguments of a command.
 pub type CommandWords<'a> = (&'a str, &'a [&'a [u8]]);
+
+/// Client of one HTTP request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// State that all sessions share.
+    pub service: Arc<Service>,
+    /// Memory that is held for the client.
+    pub account: Arc<Account>,
+}
+
+impl FromRequestParts<Arc<Service>> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Infallible> {
+        let client = parts.extensions.get::<ConnectInfo<HttpClient>>();
+        let client = client.expect("the listener gives one to every request");
+        Ok(Self {
+            service: Arc::clone(service),
+            account: Arc::clone(&client.0.account),
+        })
+    }
+}
+
+impl Caller {
+    /// Opens a session.
+    pub fn door(&self) -> Door {
+        Door {
+            service: Arc::clone(&self.service),
+            session: Session::new(&self.account),
+            tally: Tally::begin(),
+            barrier: Barrier::default(),
+        }
+    }
+
+    /// Opens a session whose requests MONITOR and SLOWLOG show with their key alone, as the other arguments are from a body.
+    pub fn door_for_bodies(&self) -> Door {
+        let mut door = self.door();
+        door.session.visible_arguments = Some(1);
+        door
+    }
+}
 
 /// Session of one HTTP request.
 pub struct Door {
@@ -60,8 +109,8 @@ pub enum OwnedReply {
 pub enum FoundValue {
     /// Copy of the value.
     Short(Vec<u8>, Option<UnixMs>),
-    /// Entry of a value that is too long to be copied.
-    Long(Entry),
+    /// Value that is too long to be copied, held for the client, and its expiry.
+    Long(HeldValue, Option<UnixMs>),
 }
 
 impl FoundValue {
@@ -69,15 +118,14 @@ impl FoundValue {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Short(bytes, _) => bytes,
-            Self::Long(entry) => entry.value_bytes(),
+            Self::Long(value, _) => value.as_ref(),
         }
     }
 
     /// Returns the expiry, in milliseconds since 1970, if there is one.
     pub fn expires_at(&self) -> Option<UnixMs> {
         match self {
-            Self::Short(_, expires_at) => *expires_at,
-            Self::Long(entry) => entry.expires_at(),
+            Self::Short(_, expires_at) | Self::Long(_, expires_at) => *expires_at,
         }
     }
 }
@@ -110,29 +158,12 @@ impl CommandResult {
 }
 
 impl Door {
-    /// Opens a session for one HTTP request.
-    pub fn new(service: &Arc<Service>) -> Self {
-        Self {
-            service: Arc::clone(service),
-            session: Session::new(&service.client_memory.account()),
-            tally: Tally::begin(),
-            barrier: Barrier::default(),
-        }
-    }
-
-    /// Opens a session whose requests MONITOR and SLOWLOG show with their key alone, as the other arguments are from a body.
-    pub fn for_bodies(service: &Arc<Service>) -> Self {
-        let mut door = Self::new(service);
-        door.session.visible_arguments = Some(1);
-        door
-    }
-
     /// Executes one command, and waits until the changes that its replies report are durable.
     ///
     /// # Errors
     /// The error reply of the command; `DISK` if a change could not be made durable.
     pub async fn execute(&mut self, name: &str, words: &[&[u8]]) -> Result<CommandResult, Problem> {
-        let mut collected = ReplyCollector::default();
+        let mut collected = ReplyCollector::new(&self.session.account);
         let executed = self.dispatch(name, words, &mut collected);
         let mut reports_change = executed.reports_change;
         if let Outcome::Stream(mut stream) = executed.outcome {
@@ -165,7 +196,7 @@ impl Door {
         commands: &[CommandWords<'_>],
         is_too_long: impl Fn(usize) -> Option<ErrorReply>,
     ) -> Result<Vec<OwnedReply>, Problem> {
-        let mut collected = ReplyCollector::default();
+        let mut collected = ReplyCollector::new(&self.session.account);
         let executed = {
             let mut batch = RequestBatch::of_about(commands.len());
             let requests: Vec<Prepared> = commands
@@ -191,7 +222,7 @@ impl Door {
     /// # Errors
     /// The error reply of the command.
     pub fn execute_deferred(&mut self, name: &str, words: &[&[u8]]) -> Result<(), ErrorReply> {
-        let mut collected = ReplyCollector::default();
+        let mut collected = ReplyCollector::new(&self.session.account);
         self.dispatch(name, words, &mut collected);
         collected.error.map_or(Ok(()), Err)
     }
@@ -211,7 +242,7 @@ impl Door {
     /// # Errors
     /// The error reply of the command.
     pub fn open_stream(&mut self, name: &str, words: &[&[u8]]) -> Result<Stream, Problem> {
-        let mut collected = ReplyCollector::default();
+        let mut collected = ReplyCollector::new(&self.session.account);
         match (
             self.dispatch(name, words, &mut collected).outcome,
             collected.error,
@@ -232,6 +263,11 @@ impl Door {
         // The pairs are as they stand in memory, whether or not the disk takes them.
         let _ = self.flush().await;
         pulled.has_ended
+    }
+
+    /// Returns the memory that is held for the client.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.session.account
     }
 
     fn dispatcher(&mut self) -> Dispatcher<'_> {
@@ -268,12 +304,23 @@ impl Door {
 }
 
 /// Sink that collects replies.
-#[derive(Default)]
 struct ReplyCollector {
+    account: Arc<Account>,
     replies: Vec<OwnedReply>,
     error: Option<ErrorReply>,
     /// Total size of the collected values, in bytes.
     bytes: usize,
+}
+
+impl ReplyCollector {
+    fn new(account: &Arc<Account>) -> Self {
+        Self {
+            account: Arc::clone(account),
+            replies: Vec::new(),
+            error: None,
+            bytes: 0,
+        }
+    }
 }
 
 impl Replies for ReplyCollector {
@@ -316,8 +363,10 @@ impl Replies for ReplyCollector {
 
     fn long_value(&mut self, entry: Entry) {
         self.bytes += entry.value_bytes().len();
+        let expires_at = entry.expires_at();
+        let value = self.account.hold_value(entry);
         self.replies
-            .push(OwnedReply::Found(FoundValue::Long(entry)));
+            .push(OwnedReply::Found(FoundValue::Long(value, expires_at)));
     }
 
     fn long_item(&mut self, _entry: Entry) {

@@ -1,19 +1,16 @@
 //! The figures of STATS as one JSON object.
 
-use std::sync::Arc;
-
-use super::door::{Door, OwnedReply};
+use super::door::{Caller, OwnedReply};
 use super::problem::Problem;
-use crate::command::Service;
 
 /// Returns the figures by name, in the order of STATS.
 ///
 /// # Errors
 /// `BUSY` while the data is being loaded.
 pub async fn figures(
-    service: &Arc<Service>,
+    caller: &Caller,
 ) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
-    let result = Door::new(service).execute("STATS", &[]).await?;
+    let result = caller.door().execute("STATS", &[]).await?;
     let figures = result.replies.into_iter().filter_map(|reply| match reply {
         OwnedReply::Figure(name, figure) => Some((name, figure)),
         _ => None,

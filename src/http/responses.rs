@@ -4,6 +4,7 @@
 //! large the store and however slow the client: one chunk, and the entries of one shard, which are shared with the store.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header;
@@ -12,8 +13,8 @@ use futures_util::{StreamExt as _, stream};
 
 use super::door::{Door, FoundValue, expiry_json};
 use crate::codec::json::{self, Pieces};
-use crate::command::{Replies, Stream};
-use crate::model::entry::{Entry, ValueBytes};
+use crate::command::{Account, HeldValue, Replies, Stream};
+use crate::model::entry::Entry;
 use crate::model::{UnixMs, Value};
 use crate::protocol::{Dialect, Reply};
 
@@ -43,8 +44,8 @@ fn one(key: &str, value: FoundValue, end: &str) -> Response {
             body.extend_from_slice(end.as_bytes());
             respond(Body::from(body))
         }
-        FoundValue::Long(entry) => {
-            let (opening, pieces, closing) = quoted(entry, None);
+        FoundValue::Long(value, _) => {
+            let (opening, pieces, closing) = quoted(value, None);
             body.extend_from_slice(opening);
             let last = [closing.as_bytes(), end.as_bytes()].concat();
             let chunks = std::iter::once(body).chain(pieces).chain([last]);
@@ -88,6 +89,7 @@ pub fn export(door: Door, stream: Stream) -> Response {
 
 fn listed(door: Door, pairs: Stream, layout: Layout) -> Response {
     let object = ObjectWriter {
+        account: Arc::clone(door.account()),
         layout,
         chunk: Vec::new(),
         pieces: None,
@@ -113,12 +115,15 @@ fn respond(body: Body) -> Response {
 }
 
 /// Returns the JSON form of a long value: its opening, its pieces, its closing. A value with an expiry is an object.
-fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces<ValueBytes>, String) {
+fn quoted(
+    value: HeldValue,
+    expires_at: Option<UnixMs>,
+) -> (&'static [u8], Pieces<HeldValue>, String) {
     let end = expires_at.map_or_else(
         || "}".to_owned(),
         |at| format!(",\"$expires_at\":{}}}", expiry_json(Some(at))),
     );
-    let pieces = Pieces::new(entry.into_value_bytes());
+    let pieces = Pieces::new(value);
     match (pieces.is_text(), expires_at) {
         (true, None) => (b"\"", pieces, "\"".to_owned()),
         (true, Some(_)) => (b"{\"$text\":\"", pieces, format!("\"{end}")),
@@ -128,11 +133,12 @@ fn quoted(entry: Entry, expires_at: Option<UnixMs>) -> (&'static [u8], Pieces<Va
 
 /// Sink that writes pairs as the members of one JSON object.
 struct ObjectWriter {
+    account: Arc<Account>,
     layout: Layout,
     /// Bytes that are not sent yet.
     chunk: Vec<u8>,
     /// Remaining pieces of a long value, and its closing.
-    pieces: Option<(Pieces<ValueBytes>, String)>,
+    pieces: Option<(Pieces<HeldValue>, String)>,
     has_begun: bool,
 }
 
@@ -196,7 +202,7 @@ impl Replies for ObjectWriter {
     fn long_item(&mut self, entry: Entry) {
         self.write_key(entry.key().as_str());
         let expires_at = entry.expires_at().filter(|_| self.layout.has_expiry);
-        let (opening, pieces, closing) = quoted(entry, expires_at);
+        let (opening, pieces, closing) = quoted(self.account.hold_value(entry), expires_at);
         self.chunk.extend_from_slice(opening);
         self.pieces = Some((pieces, closing));
     }

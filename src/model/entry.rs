@@ -179,12 +179,6 @@ impl Entry {
         self.head().holders.load(Ordering::Relaxed) as usize
     }
 
-    /// Turns the entry into the owner of its value's bytes.
-    #[must_use]
-    pub fn into_value_bytes(self) -> ValueBytes {
-        ValueBytes(self)
-    }
-
     /// Overwrites the value in place if the new one is as long, neither expires, and nobody else holds the entry. Returns whether
     /// it has.
     pub fn overwrite(&mut self, value: Value<'_>) -> bool {
@@ -224,15 +218,6 @@ impl Entry {
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         self.bytes().len() - self.key_start()
-    }
-}
-
-/// The bytes of a value, in the entry that holds them: nothing is copied.
-pub struct ValueBytes(Entry);
-
-impl AsRef<[u8]> for ValueBytes {
-    fn as_ref(&self) -> &[u8] {
-        self.0.value_bytes()
     }
 }
 

@@ -921,8 +921,7 @@ fn check_operation(http: &mut Http, route: &str, operation: &Value) {
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         let is_condition = parameter["in"] == "header";
         let may_be_left_out = route.starts_with("GET /api/") || route == "POST /api/v1/import";
-        let is_option =
-            parameter["in"] == "query" && may_be_left_out && parameter["name"] != "key";
+        let is_option = parameter["in"] == "query" && may_be_left_out && parameter["name"] != "key";
         let is_required = !is_condition && !is_option;
         assert_eq!(parameter["required"], is_required, "{route}: {parameter}");
         assert!(

@@ -9,6 +9,7 @@ mod content;
 mod duplicates;
 mod fault;
 mod format;
+mod meter;
 mod object;
 mod pair;
 mod rows;
@@ -18,7 +19,8 @@ mod table;
 mod text;
 mod writer;
 
-use std::io::Read;
+use std::cell::Cell;
+use std::io::{self, Read};
 
 pub use duplicates::{Duplicates, FirstDuplicate};
 pub use fault::{Fault, ReadError};
@@ -29,6 +31,7 @@ pub use writer::PairWriter;
 
 use content::{Told, tell};
 use fault::TextError;
+use meter::Meter;
 use text::Text;
 
 /// Reads the pairs of a file in their order, and calls `take` with each. Returns the format that the content has.
@@ -39,9 +42,28 @@ use text::Text;
 pub fn read<E>(
     source: impl Read,
     declared: Declared,
+    take: impl FnMut(FilePair<'_>) -> Result<(), E>,
+) -> Result<FileFormat, ReadError<E>> {
+    read_holding(source, declared, |_| Ok(()), take)
+}
+
+/// Reads as [`read`] does, and calls `hold` with the bytes in memory of the pair that is being read, whenever they are a mebibyte more, or
+/// fewer.
+///
+/// # Errors
+/// Those of [`read`]; [`ReadError::Source`] with an error of `hold`.
+pub fn read_holding<E>(
+    source: impl Read,
+    declared: Declared,
+    hold: impl FnMut(usize) -> io::Result<()>,
     mut take: impl FnMut(FilePair<'_>) -> Result<(), E>,
 ) -> Result<FileFormat, ReadError<E>> {
-    let mut text = Text::open(source)?;
+    let pair_bytes = Cell::new(0);
+    let mut text = Text::open(source, Meter::new(&pair_bytes, hold))?;
+    let mut take = |pair: FilePair<'_>| {
+        pair_bytes.set(0);
+        take(pair)
+    };
     let format = format_of(&mut text, declared)?;
     match format {
         FileFormat::Json => object::read(&mut text, &mut take),

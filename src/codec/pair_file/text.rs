@@ -8,6 +8,7 @@ use std::io::{self, BufRead as _, BufReader, Cursor, Read};
 use flate2::read::MultiGzDecoder;
 
 use super::fault::{Fault, TextError};
+use super::meter::Meter;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BOM: &[u8] = "\u{feff}".as_bytes();
@@ -52,6 +53,7 @@ pub struct Text<'r> {
     head: Cursor<Vec<u8>>,
     is_gzipped: bool,
     place: Place,
+    meter: Meter<'r>,
 }
 
 impl<'r> Text<'r> {
@@ -59,7 +61,7 @@ impl<'r> Text<'r> {
     ///
     /// # Errors
     /// Those of its first bytes.
-    pub fn open(source: impl Read + 'r) -> Result<Self, TextError> {
+    pub fn open(source: impl Read + 'r, meter: Meter<'r>) -> Result<Self, TextError> {
         let (head, source) = peek(source, GZIP.len()).map_err(TextError::Source)?;
         let is_gzipped = head == GZIP;
         let reader: Box<dyn Read + 'r> = if is_gzipped {
@@ -72,6 +74,7 @@ impl<'r> Text<'r> {
             head: Cursor::default(),
             is_gzipped,
             place: Place { line: 1, column: 1 },
+            meter,
         };
         while text.head().len() < BOM.len() && text.grow_head()? {}
         if text.head().starts_with(BOM) {
@@ -113,6 +116,7 @@ impl<'r> Text<'r> {
     /// # Errors
     /// Those of the bytes.
     pub fn buffer(&mut self) -> Result<&[u8], TextError> {
+        self.meter.tell().map_err(TextError::Source)?;
         let at = self.head_at();
         if at < self.head.get_ref().len() {
             return Ok(&self.head.get_ref()[at..]);
@@ -125,6 +129,7 @@ impl<'r> Text<'r> {
 
     /// Takes so many of the bytes that [`Self::buffer`] returned.
     pub fn consume(&mut self, count: usize) {
+        self.meter.count(count);
         let at = self.head_at();
         let is_head = at < self.head.get_ref().len();
         let taken = if is_head {

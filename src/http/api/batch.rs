@@ -4,10 +4,9 @@
 //! executed between them, and no crash leaves a part of them; a batch that is refused has changed nothing.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -18,10 +17,9 @@ use super::body::{self, RequestedExpiry, unfit};
 use super::condition::etag;
 use super::offload::offload;
 use crate::codec::json;
-use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{OTHER_SITE, TOO_LARGE, UNSAFE};
-use crate::http::door::{Door, OwnedReply, expiry_json};
+use crate::http::door::{Caller, OwnedReply, expiry_json};
 use crate::http::input;
 use crate::http::problem::Problem;
 use crate::model::{Key, Value};
@@ -141,13 +139,10 @@ type Operations = Vec<(String, BatchOperation)>;
         (status = 422, description = "An operation asks for what cannot be. Nothing was changed.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub async fn batch(
-    State(service): State<Arc<Service>>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn batch(caller: Caller, request: Request) -> Result<Response, Problem> {
     let body = input::body(request).await?;
     let operations = offload(body.len(), move || parse(&body)).await?;
-    let mut door = Door::for_bodies(&service);
+    let mut door = caller.door_for_bodies();
     let replies = {
         let words: Vec<_> = operations.iter().map(words_of).collect();
         let words: Vec<Vec<&[u8]>> = words

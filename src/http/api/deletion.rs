@@ -2,17 +2,13 @@
 //!
 //! In: a prefix. Out: the number of keys that were counted or deleted.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::command::Service;
 use crate::http::descriptions::{LOADING, OTHER_SITE, UNSAFE};
-use crate::http::door::Door;
+use crate::http::door::Caller;
 use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 
@@ -68,10 +64,10 @@ pub struct Deleted {
             content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn count(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     Parameters(CountQuery { prefix }): Parameters<CountQuery>,
 ) -> Result<Json<Counted>, Problem> {
-    let mut door = Door::new(&service);
+    let mut door = caller.door();
     let keys = door.execute("COUNT", &[prefix.as_bytes()]).await?.number();
     Ok(Json(Counted { keys }))
 }
@@ -89,14 +85,14 @@ pub async fn count(
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     Parameters(DeletePrefixQuery { prefix }): Parameters<DeletePrefixQuery>,
 ) -> Result<Json<Deleted>, Problem> {
     if prefix.is_empty() {
         let reason = "every key begins with an empty prefix; DELETE /clear deletes every key";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
-    let mut door = Door::new(&service);
+    let mut door = caller.door();
     let deleted = door
         .execute("DELPREFIX", &[prefix.as_bytes()])
         .await?

@@ -3,18 +3,14 @@
 //! In: a prefix. Out: one JSON object in the format of store.json, expiry included. Promise: it is streamed as fast as the client
 //! reads.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::command::Service;
 use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{LOADING, OTHER_SITE};
-use crate::http::door::Door;
+use crate::http::door::Caller;
 use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 use crate::http::responses;
@@ -45,10 +41,10 @@ pub struct ExportQuery {
             content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn export(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     Parameters(ExportQuery { prefix }): Parameters<ExportQuery>,
 ) -> Result<Response, Problem> {
-    let mut door = Door::new(&service);
+    let mut door = caller.door();
     let stream = door.open_stream("ALL", &[prefix.as_bytes()])?;
     let mut response = responses::export(door, stream);
     let name = HeaderValue::from_static("attachment; filename=\"pykv.json\"");

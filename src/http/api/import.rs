@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
@@ -27,12 +25,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::codec::pair_file::{
     self, Declared, Duplicates, FileFormat, FilePair, ReadError, Spool, SpoolError,
 };
-use crate::command::Service;
+use crate::command::{Account, OverBudget};
 use crate::error::error_chain;
 use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{OTHER_SITE, UNSAFE};
-use crate::http::door::Door;
-use crate::http::input;
+use crate::http::door::{Caller, Door};
+use crate::http::input::Parameters;
 use crate::http::problem::{BrokenImport, Problem};
 use crate::model::now_ms;
 use crate::protocol::{ErrorCode, ErrorReply};
@@ -124,12 +122,11 @@ pub struct DuplicateKeys {
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn import(
-    State(service): State<Arc<Service>>,
-    query: Result<Query<ImportQuery>, QueryRejection>,
+    caller: Caller,
+    Parameters(query): Parameters<ImportQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Imported>, Problem> {
-    let query = input::query(query)?;
     let format = query
         .format
         .as_deref()
@@ -145,7 +142,7 @@ pub async fn import(
         let reason = format!("{IMPORTS_MAX} imports are going on; try again once one has ended");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
-    service.engine()?;
+    caller.service.engine()?;
     // A body that announces too great a length need not be read to be refused.
     if query.all_or_nothing && body.size_hint().lower() > CHECKED_BYTES_MAX {
         return Err(problem_of_spool(&SpoolError::TooLong(CHECKED_BYTES_MAX)));
@@ -158,12 +155,12 @@ pub async fn import(
         by_name: by_name.or(media_type.and_then(FileFormat::of_media_type)),
     };
     // A shutdown must not wait for the rest of a file.
-    let stopping = service.setup.shutdown.clone().cancelled_owned();
+    let stopping = caller.service.setup.shutdown.clone().cancelled_owned();
     let chunks = body.into_data_stream().take_until(stopping);
     let chunks = chunks.map_err(io::Error::other);
     let mut body = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
     let work = move || {
-        let mut import = Import::new(&service, declared);
+        let mut import = Import::new(&caller, declared);
         let done = if query.all_or_nothing {
             import.read_checked(&mut body)
         } else {
@@ -192,10 +189,10 @@ struct Import {
 }
 
 impl Import {
-    fn new(service: &Arc<Service>, declared: Declared) -> Self {
+    fn new(caller: &Caller, declared: Declared) -> Self {
         Self {
-            door: Door::for_bodies(service),
-            shutdown: service.setup.shutdown.clone(),
+            door: caller.door_for_bodies(),
+            shutdown: caller.service.setup.shutdown.clone(),
             declared,
             stored: 0,
             expired: 0,
@@ -207,7 +204,9 @@ impl Import {
     fn read_checked(&mut self, body: impl Read) -> Result<Imported, Problem> {
         let mut spool =
             Spool::new(body, CHECKED_BYTES_MAX).map_err(|error| problem_of_spool(&error))?;
-        let checked = pair_file::read(&mut spool, self.declared, |_| Ok::<_, Infallible>(()));
+        let hold = hold(self.door.account());
+        let take = |_: FilePair<'_>| Ok::<_, Infallible>(());
+        let checked = pair_file::read_holding(&mut spool, self.declared, hold, take);
         if let Err(error) = checked {
             return Err(match error {
                 ReadError::Refused(never) => match never {},
@@ -223,7 +222,8 @@ impl Import {
     /// Reads a file and stores its pairs.
     fn read(&mut self, file: impl Read) -> Result<Imported, Problem> {
         let declared = self.declared;
-        let read = pair_file::read(file, declared, |pair| self.store(pair));
+        let hold = hold(self.door.account());
+        let read = pair_file::read_holding(file, declared, hold, |pair| self.store(pair));
         let committed = self.flush();
         let format = read.map_err(|error| self.problem(error))?;
         committed?;
@@ -303,12 +303,14 @@ impl Import {
             }
             ReadError::Refused(refusal) => refusal.into(),
             ReadError::Source(error) => {
-                match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                    Some(spool) => problem_of_spool(spool),
-                    None => Problem::new(
-                        StatusCode::BAD_REQUEST,
-                        "the body has not arrived whole: send it again",
-                    ),
+                let cause = error.get_ref();
+                if let Some(spool) = cause.and_then(|cause| cause.downcast_ref()) {
+                    problem_of_spool(spool)
+                } else if let Some(over) = cause.and_then(|cause| cause.downcast_ref()) {
+                    ErrorReply::from(OverBudget::clone(over)).into()
+                } else {
+                    let detail = "the body has not arrived whole: send it again";
+                    Problem::new(StatusCode::BAD_REQUEST, detail)
                 }
             }
         };
@@ -316,6 +318,12 @@ impl Import {
             .and(&format!("pairs that were stored before: {}", self.stored))
             .of_import(done)
     }
+}
+
+/// Returns a function that charges memory to an account, until it is dropped.
+fn hold(account: &Arc<Account>) -> impl FnMut(usize) -> io::Result<()> + use<> {
+    let mut charge = account.charge();
+    move |bytes| charge.set(bytes).map_err(io::Error::other)
 }
 
 fn problem_of_spool(error: &SpoolError) -> Problem {

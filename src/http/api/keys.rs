@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
@@ -17,7 +17,7 @@ use super::offload::offload;
 use crate::codec::json;
 use crate::command::{Service, Status};
 use crate::http::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
-use crate::http::door::{CommandWords, Door, FoundValue, OwnedReply};
+use crate::http::door::{Caller, CommandWords, Door, FoundValue, OwnedReply};
 use crate::http::input::ExactKey;
 use crate::http::problem::Problem;
 use crate::http::{input, responses};
@@ -74,12 +74,12 @@ pub fn methods() -> MethodRouter<Arc<Service>> {
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn get(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     ExactKey(key): ExactKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::parse(&headers)?;
-    let mut door = Door::for_bodies(&service);
+    let mut door = caller.door_for_bodies();
     let result = door.execute("GET", &[&key]).await?;
     let OwnedReply::Found(value) = result.first() else {
         return Err(no_such_key());
@@ -131,7 +131,7 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn put(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     ExactKey(key): ExactKey,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -147,7 +147,7 @@ pub async fn put(
     let mut words = vec![&*key, &*value];
     let until = until.options();
     words.extend(until.iter().map(String::as_bytes));
-    let mut door = Door::for_bodies(&service);
+    let mut door = caller.door_for_bodies();
     let reply = match conditions.existence() {
         Some(existence) => {
             words.extend(existence.option());
@@ -200,7 +200,7 @@ pub async fn put(
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn patch(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     ExactKey(key): ExactKey,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -212,7 +212,7 @@ pub async fn patch(
     let words = [Some(&*key), moment.as_ref().map(String::as_bytes)];
     let words: Vec<&[u8]> = words.into_iter().flatten().collect();
     let command = (expires_at.map_or("PERSIST", |_| "PEXPIREAT"), &*words);
-    change(&service, &key, &conditions, command).await?;
+    change(&caller, &key, &conditions, command).await?;
     Ok(expiry_of(&key, expires_at).into_response())
 }
 
@@ -231,12 +231,12 @@ pub async fn patch(
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     ExactKey(key): ExactKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::parse(&headers)?;
-    change(&service, &key, &conditions, ("DEL", &[&key])).await?;
+    change(&caller, &key, &conditions, ("DEL", &[&key])).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -245,12 +245,12 @@ pub async fn delete(
 /// # Errors
 /// 404 if the key does not exist, 412 if a condition does not hold, or the error reply of the command.
 async fn change(
-    service: &Arc<Service>,
+    caller: &Caller,
     key: &[u8],
     conditions: &Conditions,
     command: CommandWords<'_>,
 ) -> Result<(), Problem> {
-    let mut door = Door::for_bodies(service);
+    let mut door = caller.door_for_bodies();
     if conditions.existence() == Some(ExistenceCondition::None) {
         let result = door.execute(command.0, command.1).await?;
         return match result.status {

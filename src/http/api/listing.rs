@@ -3,18 +3,15 @@
 //! In: a prefix, a search text, a cursor. Out: pairs, long values truncated, and the cursor of the next page. Promises: those of
 //! the command PAGE.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
-use crate::command::{PAGE_PAIRS, PAGE_PAIRS_MAX, Service};
+use crate::command::{PAGE_PAIRS, PAGE_PAIRS_MAX};
 use crate::http::descriptions::{LOADING, OTHER_SITE};
-use crate::http::door::{Door, OwnedReply};
+use crate::http::door::{Caller, OwnedReply};
 use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 
@@ -88,7 +85,7 @@ struct ListedPair {
             content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<PairPage>, Problem> {
     let limit = query.limit.unwrap_or(PAGE_PAIRS);
@@ -112,7 +109,7 @@ pub async fn list(
         &limit,
     ]
     .map(str::as_bytes);
-    let result = Door::new(&service).execute("PAGE", &words).await?;
+    let result = caller.door().execute("PAGE", &words).await?;
     let mut replies = result.replies.into_iter();
     let (_, cursor, searched, _) = (
         replies.next(),

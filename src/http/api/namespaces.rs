@@ -8,16 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
-use crate::command::Service;
 use crate::http::descriptions::{LOADING, OTHER_SITE};
-use crate::http::door::{Door, OwnedReply};
+use crate::http::door::{Caller, OwnedReply};
 use crate::http::input::Parameters;
 use crate::http::problem::Problem;
 use crate::model::{UnixMs, now_ms};
@@ -98,11 +96,11 @@ pub struct NamespaceCounts {
             content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     Extension(counts): Extension<Arc<NamespaceCounts>>,
     Parameters(NamespacesQuery { prefix, limit }): Parameters<NamespacesQuery>,
 ) -> Result<Response, Problem> {
-    let counted = counts.below(&service, prefix).await?;
+    let counted = counts.below(&caller, prefix).await?;
     Ok(match limit {
         Some(limit) => Json(counted.largest(limit)).into_response(),
         None => Json(&*counted).into_response(),
@@ -117,7 +115,7 @@ impl NamespaceCounts {
     /// 413 if there are too many namespaces or the prefix is over the limit of a key; 503 while the data is being loaded.
     async fn below(
         self: &Arc<Self>,
-        service: &Arc<Service>,
+        caller: &Caller,
         prefix: String,
     ) -> Result<Arc<NamespaceList>, Problem> {
         let cached = self.cached(&prefix);
@@ -125,10 +123,10 @@ impl NamespaceCounts {
             if !cached.is_fresh()
                 && let Ok(permit) = Arc::clone(&self.scanning).try_lock_owned()
             {
-                let (counts, service) = (Arc::clone(self), Arc::clone(service));
+                let (counts, caller) = (Arc::clone(self), caller.clone());
                 tokio::spawn(async move {
                     // An error, such as too many namespaces, removes the cached count: the next request reports it.
-                    let _ = counts.count(&service, prefix).await;
+                    let _ = counts.count(&caller, prefix).await;
                     drop(permit);
                 });
             }
@@ -138,7 +136,7 @@ impl NamespaceCounts {
         // Another request may have counted them meanwhile.
         match self.cached(&prefix) {
             Some(cached) => Ok(cached),
-            None => self.count(service, prefix).await,
+            None => self.count(caller, prefix).await,
         }
     }
 
@@ -150,12 +148,8 @@ impl NamespaceCounts {
         by_prefix.get(prefix).map(Arc::clone)
     }
 
-    async fn count(
-        &self,
-        service: &Arc<Service>,
-        prefix: String,
-    ) -> Result<Arc<NamespaceList>, Problem> {
-        let counted = count(service, &prefix).await.map(Arc::new);
+    async fn count(&self, caller: &Caller, prefix: String) -> Result<Arc<NamespaceList>, Problem> {
+        let counted = count(caller, &prefix).await.map(Arc::new);
         let mut by_prefix = self
             .by_prefix
             .lock()
@@ -198,10 +192,10 @@ impl NamespaceList {
 ///
 /// # Errors
 /// The error reply of NAMESPACES.
-async fn count(service: &Arc<Service>, prefix: &str) -> Result<NamespaceList, Problem> {
+async fn count(caller: &Caller, prefix: &str) -> Result<NamespaceList, Problem> {
     let began = Instant::now();
     let counted_at: UnixMs = now_ms();
-    let mut door = Door::new(service);
+    let mut door = caller.door();
     let result = door.execute("NAMESPACES", &[prefix.as_bytes()]).await?;
     let (mut namespaces, mut keys, mut others) = (Vec::new(), 0, 0);
     for reply in result.replies {

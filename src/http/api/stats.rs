@@ -1,13 +1,10 @@
 //! `GET /api/v1/stats`: the server's figures, as JSON.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::command::Service;
 use crate::http::descriptions::{LOADING, OTHER_SITE};
+use crate::http::door::Caller;
 use crate::http::figures::figures;
 use crate::http::problem::Problem;
 
@@ -20,6 +17,6 @@ use crate::http::problem::Problem;
             example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "command_put": 10})),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
-pub async fn stats(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
-    Ok(Json(figures(&service).await?).into_response())
+pub async fn stats(caller: Caller) -> Result<Response, Problem> {
+    Ok(Json(figures(&caller).await?).into_response())
 }

@@ -6,19 +6,17 @@
 
 pub mod bodies;
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use super::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
-use super::door::{CommandResult, Door, OwnedReply};
+use super::door::{Caller, CommandResult, OwnedReply};
 use super::figures::figures;
 use super::input::{self, ExactKey, PathKey};
 use super::responses;
-use crate::command::{Service, Status};
+use crate::command::Status;
 use bodies::{Detail, Invalid, Message, NotFound, PairToStore, Stored, StoredValue};
 use bodies::{detail, message};
 
@@ -42,7 +40,7 @@ use bodies::{detail, message};
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "A field is missing, or is not text.", body = Invalid),
         (status = 503, description = UNSAFE, body = Detail)))]
-pub(super) async fn put(State(service): State<Arc<Service>>, request: Request) -> Response {
+pub(super) async fn put(caller: Caller, request: Request) -> Response {
     let uri = request.uri().clone();
     let body = match input::body(request).await {
         Ok(body) => body,
@@ -55,7 +53,7 @@ pub(super) async fn put(State(service): State<Arc<Service>>, request: Request) -
     // The pair has been copied from it, and it may be long.
     drop(body);
     let words = [key.as_bytes(), value.as_bytes()];
-    match Door::new(&service).execute("PUT", &words).await {
+    match caller.door().execute("PUT", &words).await {
         Ok(_) => message("Key stored successfully"),
         Err(refused) => refused.into_older(),
     }
@@ -72,11 +70,9 @@ pub(super) async fn put(State(service): State<Arc<Service>>, request: Request) -
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
-pub(super) async fn get_key(
-    State(service): State<Arc<Service>>,
-    PathKey(key): PathKey,
-) -> Response {
-    match Door::new(&service)
+pub(super) async fn get_key(caller: Caller, PathKey(key): PathKey) -> Response {
+    match caller
+        .door()
         .execute("GET", &[&key])
         .await
         .map(CommandResult::first)
@@ -100,11 +96,8 @@ pub(super) async fn get_key(
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
         (status = 503, description = UNSAFE, body = Detail)))]
-pub(super) async fn delete_key(
-    State(service): State<Arc<Service>>,
-    ExactKey(key): ExactKey,
-) -> Response {
-    match Door::new(&service).execute("DEL", &[&key]).await {
+pub(super) async fn delete_key(caller: Caller, ExactKey(key): ExactKey) -> Response {
+    match caller.door().execute("DEL", &[&key]).await {
         Ok(result) if result.status == Status::NotFound => {
             detail(StatusCode::NOT_FOUND, "Key not found")
         }
@@ -122,8 +115,8 @@ pub(super) async fn delete_key(
             example = json!({"config:mode": "production", "user:101:name": "Alice Johnson", "logo": {"$base64": "AP8="}})),
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
-pub(super) async fn all(State(service): State<Arc<Service>>) -> Response {
-    let mut door = Door::new(&service);
+pub(super) async fn all(caller: Caller) -> Response {
+    let mut door = caller.door();
     match door.open_stream("ALL", &[]) {
         Ok(stream) => responses::all(door, stream),
         Err(refused) => refused.into_older(),
@@ -137,8 +130,8 @@ pub(super) async fn all(State(service): State<Arc<Service>>) -> Response {
             example = json!({"message": "Store cleared successfully"})),
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = UNSAFE, body = Detail)))]
-pub(super) async fn clear(State(service): State<Arc<Service>>) -> Response {
-    match Door::new(&service).execute("CLEAR", &[]).await {
+pub(super) async fn clear(caller: Caller) -> Response {
+    match caller.door().execute("CLEAR", &[]).await {
         Ok(_) => message("Store cleared successfully"),
         Err(refused) => refused.into_older(),
     }
@@ -154,8 +147,8 @@ pub(super) async fn clear(State(service): State<Arc<Service>>) -> Response {
                 "last_save_time": "2026-11-23T01:02:03.456Z", "last_save_result": "ok", "command_put": 10})),
         (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
-pub(super) async fn stats(State(service): State<Arc<Service>>) -> Response {
-    match figures(&service).await {
+pub(super) async fn stats(caller: Caller) -> Response {
+    match figures(&caller).await {
         Ok(figures) => Json(figures).into_response(),
         Err(refused) => refused.into_older(),
     }
