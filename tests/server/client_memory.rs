@@ -353,3 +353,53 @@ fn the_budget_is_a_size_or_a_share_of_the_memory_and_has_a_minimum() {
         assert!(said.contains(reason), "{size}: {said}");
     }
 }
+
+#[test]
+fn imports_that_stop_within_a_long_value_stay_within_the_budget_though_they_are_gzipped() {
+    let server = server();
+    let pair = format!("{{\"k\":\"{}", "x".repeat(50 << 20));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(pair.as_bytes()).expect("memory");
+    gzip.flush().expect("memory");
+    let part = gzip.get_ref();
+    let head = format!(
+        "POST /api/v1/import HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n",
+        part.len() + 100
+    );
+    let mut importers: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut importer = TcpStream::connect(server.http_addr()).expect("the server accepts");
+            importer.write_all(head.as_bytes()).expect("it is read");
+            let _ = importer.write_all(part);
+            importer
+        })
+        .collect();
+    let told = |importer: &mut TcpStream| said(importer).starts_with("HTTP/1.1 503");
+    wait_until("some are told", || importers.iter_mut().any(told));
+    assert_within_budget(&server, "imports");
+}
+
+#[test]
+fn over_http_a_replaced_value_counts_for_readers_that_have_stopped_in_it() {
+    let server = TestServer::start_with(&["--client-memory", "48mb"]);
+    let mut writer = server.client();
+    let value = "v".repeat(30 << 20);
+    let mut readers = Vec::new();
+    for key in ["a", "b"] {
+        assert_eq!(writer.ask(&format!("PUT {key} {value}")), "OK");
+        let mut reader = Http::connect(&server);
+        reader.send(&format!("GET /api/v1/key?key={key}"), &[], b"");
+        wait_until("it has begun", || has_input(&reader.sender()));
+        readers.push(reader);
+    }
+    assert!(
+        server.stat("client_memory_bytes") < 2 * MIB,
+        "they are data"
+    );
+    assert_eq!(writer.ask("PUT a w"), "OK");
+    assert_eq!(writer.ask("PUT b w"), "OK");
+    wait_until("one is ended", || server.stat("clients_ended_total") == 1);
+    wait_until("its memory is free", || {
+        server.stat("client_memory_bytes") < 48 * MIB
+    });
+}

@@ -163,20 +163,23 @@ fn a_transaction_may_have_403047424_bytes_and_not_one_more() {
 fn changes_that_are_too_long_as_one_record_are_refused_and_none_is_made() {
     let server = TestServer::start();
     let mut client = server.client();
-    // Each byte takes six in the journal: 64 MiB and 10 MiB stay under 470,221,824, and with 12 MiB they do not.
-    let long = "\u{1}".repeat(64 << 20);
-    for (mib, is_taken) in [(12, false), (10, true)] {
+    // Each byte takes two in the journal: 192 MiB and 31 MiB stay under 470,221,824, and with 33 MiB they do not.
+    let long = "\\".repeat(64 << 20);
+    for (mib, is_taken) in [(33, false), (31, true)] {
         assert_eq!(client.ask("MULTI"), "OK");
-        assert_eq!(client.ask(&format!("PUT a {long}")), "QUEUED");
+        for key in ["a1", "a2", "a3"] {
+            assert_eq!(client.ask(&format!("PUT {key} {long}")), "QUEUED");
+        }
         assert_eq!(
             client.ask(&format!("PUT b {}", &long[..mib << 20])),
             "QUEUED"
         );
         let reply = client.ask("EXEC");
         if is_taken {
-            assert_eq!(reply, "ARRAY 2");
-            assert_eq!(client.reply(), "OK");
-            assert_eq!(client.reply(), "OK");
+            assert_eq!(reply, "ARRAY 4");
+            for _ in 0..4 {
+                assert_eq!(client.reply(), "OK");
+            }
         } else {
             assert!(
                 reply.starts_with("ERR TOO_LARGE these changes together take ")
@@ -187,7 +190,7 @@ fn changes_that_are_too_long_as_one_record_are_refused_and_none_is_made() {
         }
     }
     let server = server.kill().restart();
-    assert_eq!(server.client().ask("STRLEN b"), "COUNT 10485760");
+    assert_eq!(server.client().ask("STRLEN b"), "COUNT 32505856");
 }
 
 #[test]
