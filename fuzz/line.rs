@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use pykv_fuzz::codec::json;
 use pykv_fuzz::model::{KEY_BYTES_MAX, Value};
 use pykv_fuzz::protocol::line::{self, Frame, LINE_BYTES_MAX, QUOTED_LINE_BYTES_MAX};
-use pykv_fuzz::protocol::{foreign, ErrorCode, ErrorReply, Refusal, Reply};
+use pykv_fuzz::protocol::{ErrorCode, ErrorReply, Refusal, Reply, foreign};
 
 fuzz_target!(|input: &[u8]| {
     let Some((pieces, sent)) = input.split_first() else {
@@ -102,7 +102,7 @@ fn check_line(line: &[u8]) {
     for refusal in [
         foreign::refuse_beginning(line),
         foreign::refuse_malformed(line),
-        foreign::refuse_request(line, 4),
+        foreign::refuse(line, false),
     ] {
         if let Some(refusal) = refusal {
             assert!(refusal.closes && refusal.error.code == ErrorCode::Denied);

@@ -30,8 +30,8 @@ const MANY_BATCHES: usize = 1100;
 const CASES: &[(&str, Request, Way, u64)] = &[
     ("read RESP GET", resp_get, Way::Read, 470),
     ("read RESP SET", resp_set, Way::Read, 565),
-    ("read line GET", line_get, Way::Read, 575),
-    ("read line PUT", line_put, Way::Read, 830),
+    ("read line GET", line_get, Way::Read, 600),
+    ("read line PUT", line_put, Way::Read, 875),
     ("RESP GET", resp_get, Way::Execute(Durability::Off), 1480),
     ("RESP SET", resp_set, Way::Execute(Durability::Off), 1640),
     (

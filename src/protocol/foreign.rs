@@ -71,20 +71,20 @@ pub fn refuse_malformed(line: &[u8]) -> Option<Refusal> {
     name.map(|name| refusal(Some(name)))
 }
 
-/// Returns the refusal for a line that is a request, with this number of arguments, if another protocol has the same line.
+/// Returns true if another protocol may have a line that is a request, with this number of arguments: see [`refuse`].
 #[inline(always)]
 #[must_use]
-pub fn refuse_request(line: &[u8], arguments: usize) -> Option<Refusal> {
-    let ends_like_version = matches!(line, [.., b'/', _, b'.', _]);
-    if ends_like_version || arguments >= STORE_ARGUMENTS_MIN {
-        refuse_ambiguous(line)
-    } else {
-        None
-    }
+pub fn is_ambiguous(line: &[u8], arguments: usize) -> bool {
+    matches!(line, [.., b'/', _, b'.', _]) || arguments >= STORE_ARGUMENTS_MIN
 }
 
+/// Returns the refusal for a line that is malformed, or a request that [`is_ambiguous`], if it is of another protocol.
 #[cold]
-fn refuse_ambiguous(line: &[u8]) -> Option<Refusal> {
+#[must_use]
+pub fn refuse(line: &[u8], is_malformed: bool) -> Option<Refusal> {
+    if is_malformed {
+        return refuse_malformed(line);
+    }
     let version = version_in(line).filter(|_| is_request_line(line));
     let name = version.or_else(|| store_in(line));
     name.map(|name| refusal(Some(name)))
@@ -171,6 +171,12 @@ fn store_in(line: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refuse_request(line: &[u8], arguments: usize) -> Option<Refusal> {
+        is_ambiguous(line, arguments)
+            .then(|| refuse(line, false))
+            .flatten()
+    }
 
     #[test]
     fn a_line_that_a_person_may_have_meant_is_not_refused() {

@@ -455,7 +455,7 @@ pub fn quote(argument: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::foreign::refuse_request;
+    use super::super::foreign::refuse;
     use super::*;
 
     #[test]
@@ -574,7 +574,7 @@ mod tests {
             "HTTP/1.1",
         ] {
             let line = format!("PUT {} {}", quote(text), quote(text));
-            assert!(refuse_request(line.as_bytes(), 2).is_none(), "{line:?}");
+            assert!(refuse(line.as_bytes(), false).is_none(), "{line:?}");
             assert_eq!(
                 words(&line, Some(1)).expect("a request"),
                 [text, text],

@@ -185,16 +185,16 @@ fn prepare_line<'a>(
     batch: &mut RequestBatch<'a>,
     line: &'a [u8],
 ) -> Result<Option<Prepared>, Refusal> {
-    let parsed = line::parse(line);
-    let parsed = parsed.map_err(|refusal| foreign::refuse_malformed(line).unwrap_or(refusal))?;
-    let Some(request) = parsed else {
-        return Ok(None);
+    let request = match line::parse(line) {
+        Ok(Some(request)) => request,
+        Ok(None) => return Ok(None),
+        Err(refusal) => return Err(foreign::refuse_malformed(line).unwrap_or(refusal)),
     };
     let prepared = batch.prepare(&request);
-    let foreign = if prepared.is_malformed() {
-        foreign::refuse_malformed(line)
-    } else {
-        foreign::refuse_request(line, prepared.argument_count())
-    };
-    foreign.map_or(Ok(Some(prepared)), Err)
+    let is_suspect =
+        prepared.is_malformed() || foreign::is_ambiguous(line, prepared.argument_count());
+    if is_suspect && let Some(refusal) = foreign::refuse(line, prepared.is_malformed()) {
+        return Err(refusal);
+    }
+    Ok(Some(prepared))
 }
