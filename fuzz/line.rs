@@ -99,15 +99,14 @@ fn value_start(line: &str) -> Option<usize> {
 }
 
 fn check_line(line: &[u8]) {
-    for refusal in [
+    let refusals = [
         foreign::refuse_beginning(line),
         foreign::refuse_malformed(line),
         foreign::refuse(line, false),
-    ] {
-        if let Some(refusal) = refusal {
-            assert!(refusal.closes && refusal.error.code == ErrorCode::Denied);
-            check_error(&refusal.error);
-        }
+    ];
+    for refusal in refusals.into_iter().flatten() {
+        assert!(refusal.closes && refusal.error.code == ErrorCode::Denied);
+        check_error(&refusal.error);
     }
     let expected = read(line);
     let parsed = match line::parse(line) {
