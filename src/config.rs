@@ -439,7 +439,7 @@ impl Setup {
 /// Minimum of `--client-memory` in bytes: below it, a few requests of common size would end each other.
 const CLIENT_MEMORY_BYTES_MIN: usize = 8 << 20;
 
-/// A number of bytes, such as `65536`, `512mb` or `25%`, which is a share of [`memory_bytes`].
+/// A number of bytes, such as `65536`, `512mb` or `25%`, which is a share of the memory of the machine or the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteCount(pub usize);
 

@@ -184,7 +184,7 @@ impl ClientMemory {
         self.bytes() > self.limit_bytes
     }
 
-    /// Waits until the total is within the budget, for at most [`ROOM_WAIT`].
+    /// Waits until the total is within the budget, for at most a second.
     pub async fn room(&self) {
         let within = async {
             loop {

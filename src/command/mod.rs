@@ -38,7 +38,7 @@ pub use call::Outcome;
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIBED_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use client_memory::{Account, Charge, ClientMemory, HeldValue, OverBudget};
 pub use clients::{Client, OUTBOX_BYTES_MAX, OutboxMessage};
-pub use data::namespace_count::NAMESPACES_MAX;
+pub use data::namespace_count::{NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX};
 pub use data::page::{PAGE_PAIRS, PAGE_PAIRS_MAX, SEARCH_BYTES_MAX};
 pub use data::scan::SCAN_COUNT_MAX;
 pub use data::transaction::REPLY_BYTES_MAX;

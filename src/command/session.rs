@@ -23,7 +23,11 @@ pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
 /// Maximum length of the queued requests of a transaction in bytes: that of one request.
 pub const QUEUED_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
-/// Memory of a subscription in bytes, without its name, which the session and the channels keep.
+/// Memory of the name of a channel, in lengths of the name: the session and the channels keep it.
+pub(super) const CHANNEL_COPIES: usize = 2;
+/// Memory of a pattern, in lengths of its text: compiled, each place of it may be a set of bytes.
+pub(super) const PATTERN_COPIES: usize = 32;
+/// Memory of a subscription in bytes, without its name.
 const PER_SUBSCRIPTION_BYTES: usize = 256;
 
 /// State of one client.
@@ -47,6 +51,8 @@ pub struct Session {
     pub(super) patterns: BTreeSet<Box<[u8]>>,
     /// Total length of their names.
     pub(super) subscribed_bytes: usize,
+    /// Length of the patterns among them.
+    pub(super) pattern_bytes: usize,
     /// Followed prefixes.
     pub following: Following,
     /// Number of arguments that MONITOR and SLOWLOG show; `None` for all.
@@ -135,6 +141,7 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             subscribed_bytes: 0,
+            pattern_bytes: 0,
             following: Following::default(),
             visible_arguments: None,
             pushes_lines: false,
@@ -180,27 +187,32 @@ impl Session {
             channels.patterns.remove(&pattern, &client);
         }
         self.subscribed_bytes = 0;
+        self.pattern_bytes = 0;
         self.count_subscriptions();
     }
 
-    /// Charges the memory of names that are about to be subscribed to.
+    /// Charges the memory of names that are about to be subscribed to, which is so many times their length.
     ///
     /// # Errors
     /// `FULL`.
     pub(super) fn reserve_subscriptions(
         &mut self,
         names: &Arguments<'_>,
+        copies: usize,
     ) -> Result<(), ErrorReply> {
         let bytes = names
             .iter()
-            .map(|name| 2 * name.len() + PER_SUBSCRIPTION_BYTES);
+            .map(|name| copies * name.len() + PER_SUBSCRIPTION_BYTES);
         let more: usize = bytes.sum();
         Ok(self.subscribed.set(self.subscribed.bytes() + more)?)
     }
 
     /// Counts the subscriptions: for CLIENT LIST, and for their charge.
     pub(super) fn count_subscriptions(&mut self) {
-        let bytes = 2 * self.subscribed_bytes + PER_SUBSCRIPTION_BYTES * self.subscriptions();
+        let channel_bytes = self.subscribed_bytes - self.pattern_bytes;
+        let bytes = CHANNEL_COPIES * channel_bytes
+            + PATTERN_COPIES * self.pattern_bytes
+            + PER_SUBSCRIPTION_BYTES * self.subscriptions();
         self.subscribed.set_held(bytes);
         if let Some(client) = &self.client {
             let (channels, patterns) = &client.subscriptions;

@@ -410,6 +410,26 @@ fn a_page_of_a_scan_looks_at_10000_keys_and_no_more() {
 }
 
 #[test]
+fn the_names_of_namespaces_in_an_answer_have_16777216_bytes_and_not_one_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    // Each name ends with a colon, and may be a key of 65,535 bytes with one more.
+    for n in 0..256 {
+        let name = format!("{n:065534}");
+        assert_eq!(client.ask(&format!("PUT {name}:k v")), "OK");
+    }
+    // 256 names of 65,535 bytes, and one of the 256 bytes that are left.
+    let rest = "r".repeat(255);
+    assert_eq!(client.ask(&format!("PUT {rest}: v")), "OK");
+    assert_eq!(client.ask_rows("NAMESPACES").len(), 258);
+    assert_eq!(client.ask("PUT : v"), "OK");
+    assert_eq!(
+        client.ask("NAMESPACES"),
+        "ERR TOO_LARGE the names of the namespaces below '' have more than 16777216 bytes; SCAN lists the keys"
+    );
+}
+
+#[test]
 fn an_answer_has_100000_namespaces_and_not_one_more() {
     let server = TestServer::start();
     let mut client = server.client();

@@ -5,11 +5,11 @@
 
 use std::process::{Command, Output};
 
-use pykv::command::NAMESPACES_MAX;
 use pykv::command::{
     CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX,
-    KILL_FILTERS_MAX, PATTERN_BYTES_MAX, QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX,
-    SCAN_COUNT_MAX, SEARCH_BYTES_MAX, SUBSCRIBED_BYTES_MAX,
+    KILL_FILTERS_MAX, NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX, PATTERN_BYTES_MAX,
+    QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX, SEARCH_BYTES_MAX,
+    SUBSCRIBED_BYTES_MAX,
 };
 use pykv::model::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::persistence::RECORD_BYTES_MAX;
@@ -239,6 +239,12 @@ fn the_limits_in_protocol_md_are_those_of_the_server() {
             "100,000 namespaces",
             NAMESPACES_MAX,
             100_000,
+        ),
+        (
+            "their names together",
+            "16,777,216 bytes",
+            NAMESPACE_NAMES_BYTES_MAX,
+            16 << 20,
         ),
         (
             "expiry, since 1970",

@@ -9,6 +9,9 @@ use crate::model::entry::Entry;
 /// Maximum number of namespaces in a reply, as they are counted in memory.
 pub const NAMESPACES_MAX: usize = 100_000;
 
+/// Maximum length of their names in bytes, for the same reason.
+pub const NAMESPACE_NAMES_BYTES_MAX: usize = 16 << 20;
+
 /// The namespaces below a prefix.
 #[derive(Debug)]
 pub struct Namespaces {
@@ -17,12 +20,22 @@ pub struct Namespaces {
     pub by_name: BTreeMap<String, u64>,
     /// Number of keys below the prefix that are in no namespace.
     pub others: u64,
+    /// Length of all names in bytes.
+    name_bytes: usize,
 }
 
-/// More than [`NAMESPACES_MAX`] namespaces are below a prefix.
+/// There are too many namespaces below a prefix.
 #[derive(Debug, thiserror::Error)]
-#[error("there are more than {NAMESPACES_MAX} namespaces below '{0}'")]
-pub struct TooManyNamespaces(String);
+pub enum TooManyNamespaces {
+    /// More than [`NAMESPACES_MAX`].
+    #[error("there are more than {NAMESPACES_MAX} namespaces below '{0}'")]
+    Number(String),
+    /// Their names are longer than [`NAMESPACE_NAMES_BYTES_MAX`].
+    #[error(
+        "the names of the namespaces below '{0}' have more than {NAMESPACE_NAMES_BYTES_MAX} bytes"
+    )]
+    Names(String),
+}
 
 impl Namespaces {
     /// Makes an empty count of the namespaces below this prefix.
@@ -32,13 +45,14 @@ impl Namespaces {
             prefix: prefix.to_owned(),
             by_name: BTreeMap::new(),
             others: 0,
+            name_bytes: 0,
         }
     }
 
     /// Counts entries, whose keys must begin with the prefix.
     ///
     /// # Errors
-    /// [`TooManyNamespaces`] if they have more than [`NAMESPACES_MAX`] namespaces.
+    /// [`TooManyNamespaces`].
     pub fn count(&mut self, entries: &[Entry]) -> Result<(), TooManyNamespaces> {
         for entry in entries {
             let key = entry.key().as_str();
@@ -49,11 +63,16 @@ impl Namespaces {
             let name = &key[..=self.prefix.len() + colon];
             if let Some(keys) = self.by_name.get_mut(name) {
                 *keys += 1;
-            } else if self.by_name.len() < NAMESPACES_MAX {
-                self.by_name.insert(name.to_owned(), 1);
-            } else {
-                return Err(TooManyNamespaces(self.prefix.clone()));
+                continue;
             }
+            self.name_bytes += name.len();
+            if self.by_name.len() == NAMESPACES_MAX {
+                return Err(TooManyNamespaces::Number(self.prefix.clone()));
+            }
+            if self.name_bytes > NAMESPACE_NAMES_BYTES_MAX {
+                return Err(TooManyNamespaces::Names(self.prefix.clone()));
+            }
+            self.by_name.insert(name.to_owned(), 1);
         }
         Ok(())
     }

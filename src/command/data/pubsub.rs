@@ -14,7 +14,7 @@ use crate::command::clients::Client;
 use crate::command::glob::Pattern;
 use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
-use crate::command::session::Session;
+use crate::command::session::{CHANNEL_COPIES, PATTERN_COPIES, Session};
 use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, SubscribedOk};
 use crate::command::spec::{ChannelUse, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
@@ -104,7 +104,7 @@ fn begin(
 ///
 /// # Errors
 /// `TOO_LARGE`, or `FULL`.
-fn admit(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Result<(), ErrorReply> {
+fn admit(call: &mut Call<'_, '_>, words: &Arguments<'_>, copies: usize) -> Result<(), ErrorReply> {
     if call.session.subscriptions() + words.len() > SUBSCRIPTIONS_MAX {
         return Err(ErrorReply::new(
             ErrorCode::TooLarge,
@@ -120,7 +120,7 @@ fn admit(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Result<(), ErrorRepl
             ),
         ));
     }
-    call.session.reserve_subscriptions(words)
+    call.session.reserve_subscriptions(words, copies)
 }
 
 fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
@@ -138,7 +138,7 @@ fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
 
 fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     words.iter().try_for_each(|name| check_channel(name))?;
-    admit(call, words)?;
+    admit(call, words, CHANNEL_COPIES)?;
     let add = |all: &Channels, session: &mut Session, place: usize, client: &Arc<Client>| {
         let name = &*words[place];
         if session.channels.insert(name.into()) {
@@ -151,7 +151,7 @@ fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // Before the patterns are made, which takes more memory than their text.
-    admit(call, words)?;
+    admit(call, words, PATTERN_COPIES)?;
     let patterns = words
         .iter()
         .map(|pattern| Ok(Arc::new(Pattern::parse(pattern)?)));
@@ -160,6 +160,7 @@ fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         let text = &*words[place];
         if session.patterns.insert(text.into()) {
             session.subscribed_bytes += text.len();
+            session.pattern_bytes += text.len();
             all.patterns
                 .add(text, || Arc::clone(&patterns[place]), client);
         }
@@ -185,6 +186,7 @@ fn punsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let remove = |all: &Channels, session: &mut Session, text: &[u8]| {
         if session.patterns.remove(text) {
             session.subscribed_bytes -= text.len();
+            session.pattern_bytes -= text.len();
             all.patterns.remove(text, &client);
         }
     };
