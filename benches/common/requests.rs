@@ -53,7 +53,7 @@ pub fn batch(request: Request, numbers: impl Iterator<Item = usize>) -> String {
 /// What has come in, unread.
 pub fn input_of(sent: &str) -> RequestBuffer {
     let mut input = RequestBuffer::default();
-    let filled = input.fill(|buffer| {
+    let filled = input.fill(|buffer, _| {
         buffer.extend_from_slice(sent.as_bytes());
         Ok(sent.len())
     });

@@ -8,12 +8,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -26,6 +28,11 @@ use crate::protocol::{ErrorCode, ErrorReply};
 /// for a busy machine.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
+/// Size in bytes from which on freed memory counts on until the allocator has returned it to the system. Less is reused at once.
+const SETTLING_BYTES_MIN: usize = 1 << 20;
+/// Half of the time for which it counts: mimalloc keeps a freed block for 100 ms, and longer while others are freed.
+const SETTLING_HALF: Duration = Duration::from_millis(125);
+
 /// Memory held for all clients.
 pub struct ClientMemory {
     limit_bytes: usize,
@@ -35,6 +42,8 @@ pub struct ClientMemory {
     entry_bytes: AtomicUsize,
     /// Size of the held entries that are no longer data, at the last count.
     replaced_bytes: AtomicUsize,
+    /// Size of large blocks that were freed in this and in the last interval of [`SETTLING_HALF`].
+    settling_bytes: [AtomicUsize; 2],
     /// Number of accounts that were ended.
     ended: AtomicU64,
     registry: Mutex<Registry>,
@@ -42,6 +51,8 @@ pub struct ClientMemory {
     freed: Notify,
     /// Notified when the held entries may exceed the budget.
     recount: Notify,
+    /// Notified when a large block was freed.
+    settling: Notify,
 }
 
 #[derive(Default)]
@@ -62,6 +73,8 @@ pub struct Account {
     /// Size of the replaced entries that it holds, at the last count.
     replaced_bytes: AtomicUsize,
     is_ended: AtomicBool,
+    /// Notified when it is ended, for tasks beside the one that serves the client.
+    ended: Notify,
     /// Waker of the task that serves the client.
     waker: AtomicWaker,
 }
@@ -122,10 +135,12 @@ impl ClientMemory {
             charged_bytes: AtomicUsize::default(),
             entry_bytes: AtomicUsize::default(),
             replaced_bytes: AtomicUsize::default(),
+            settling_bytes: [AtomicUsize::default(), AtomicUsize::default()],
             ended: AtomicU64::default(),
             registry: Mutex::default(),
             freed: Notify::new(),
             recount: Notify::new(),
+            settling: Notify::new(),
         }
     }
 
@@ -141,6 +156,7 @@ impl ClientMemory {
             shared_bytes: AtomicUsize::default(),
             replaced_bytes: AtomicUsize::default(),
             is_ended: AtomicBool::default(),
+            ended: Notify::new(),
             waker: AtomicWaker::new(),
         });
         registry
@@ -184,18 +200,32 @@ impl ClientMemory {
         self.bytes() > self.limit_bytes
     }
 
-    /// Waits until the total is within the budget, for at most a second.
-    pub async fn room(&self) {
-        let within = async {
-            loop {
-                let freed = self.freed.notified();
-                if !self.is_over() {
-                    return;
-                }
-                freed.await;
+    /// Returns true if more is held than the budget allows, with what was freed and may not be back at the system.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let [this, last] = &self.settling_bytes;
+        self.bytes() + this.load(Relaxed) + last.load(Relaxed) > self.limit_bytes
+    }
+
+    /// Counts a large block that was freed until it may be back at the system.
+    pub fn settle(&self, bytes: usize) {
+        if bytes >= SETTLING_BYTES_MIN {
+            self.settling_bytes[0].fetch_add(bytes, Relaxed);
+            self.settling.notify_one();
+        }
+    }
+
+    /// Ends the settling of freed blocks when their time has passed. Never returns.
+    pub async fn settle_all(&self) {
+        let [this, last] = &self.settling_bytes;
+        loop {
+            self.settling.notified().await;
+            while this.load(Relaxed) + last.load(Relaxed) > 0 {
+                tokio::time::sleep(SETTLING_HALF).await;
+                last.store(this.swap(0, Relaxed), Relaxed);
+                self.freed.notify_waiters();
             }
-        };
-        let _ = tokio::time::timeout(ROOM_WAIT, within).await;
+        }
     }
 
     /// Counts the held entries that are no longer data whenever they may exceed the budget. Never returns.
@@ -296,6 +326,7 @@ impl ClientMemory {
 
     fn release(&self, bytes: usize) {
         let was = self.charged_bytes.fetch_sub(bytes, Relaxed);
+        self.settle(bytes);
         if was > self.limit_bytes {
             self.freed.notify_waiters();
         }
@@ -324,6 +355,28 @@ impl Account {
     #[must_use]
     pub fn memory(&self) -> &Arc<ClientMemory> {
         &self.memory
+    }
+
+    /// Waits until the total is within the budget again, for at most a second, or until the client itself is to be disconnected.
+    pub async fn room(&self) {
+        let memory = &self.memory;
+        let within = async {
+            loop {
+                let freed = memory.freed.notified();
+                if !memory.is_short() {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        let mut within = pin!(tokio::time::timeout(ROOM_WAIT, within));
+        poll_fn(|context| {
+            if self.is_ended() {
+                return Poll::Ready(());
+            }
+            within.as_mut().poll(context).map(drop)
+        })
+        .await;
     }
 
     /// Makes an empty charge.
@@ -398,9 +451,21 @@ impl Account {
         self.waker.wake();
     }
 
+    /// Waits until the client is to be disconnected.
+    pub async fn ended(self: Arc<Self>) {
+        loop {
+            let ended = self.ended.notified();
+            if self.is_ended() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn end(&self) {
         self.is_ended.store(true, Release);
         self.memory.ended.fetch_add(1, Relaxed);
+        self.ended.notify_waiters();
         self.wake();
     }
 }
@@ -428,11 +493,15 @@ impl Charge {
     /// Changes the charge. Other accounts may be ended for it.
     ///
     /// # Errors
-    /// [`OverBudget`] if the budget is exceeded and no other account is larger; the charge stays as it was.
+    /// [`OverBudget`] if the budget is exceeded and no other account is larger, or the client is to be disconnected; the charge stays
+    /// as it was.
     pub fn set(&mut self, bytes: usize) -> Result<(), OverBudget> {
         if bytes <= self.bytes {
             self.shrink(bytes);
             return Ok(());
+        }
+        if self.account.is_ended() {
+            return Err(self.account.over_budget());
         }
         let more = bytes - self.bytes;
         self.grow(more);

@@ -88,7 +88,15 @@ pub async fn receive(
         }
         let held = 2 * (bytes.len() + data.len());
         charge.set(held).map_err(BodyError::OverBudget)?;
+        let memory = account.memory();
+        if bytes.capacity() - bytes.len() < data.len() {
+            // It is moved to a larger block.
+            memory.settle(bytes.len());
+        }
         bytes.extend_from_slice(&data);
+        if memory.is_short() {
+            account.room().await;
+        }
     }
     Ok(ReceivedBody {
         bytes: bytes.freeze(),

@@ -284,7 +284,9 @@ impl Connection {
                 if let Err(error) = self.charge.set(held) {
                     return Ok(Input::Refused(error.into()));
                 }
-                self.service.client_memory.room().await;
+                if self.service.client_memory.is_short() {
+                    Box::pin(self.client.account.room()).await;
+                }
             }
             if let Some(reserved) = self.session.reserved {
                 if !Box::pin(self.wake_up_soon(reserved)).await? {
@@ -314,7 +316,11 @@ impl Connection {
                 }
             }
             let transport = &mut self.transport;
-            let received = self.input.fill(|buffer| {
+            let (memory, held) = (&self.service.client_memory, self.input.memory_bytes());
+            let received = self.input.fill(|buffer, is_moved| {
+                if is_moved {
+                    memory.settle(held);
+                }
                 if is_draining {
                     transport.try_read_all(buffer)
                 } else {

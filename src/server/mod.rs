@@ -29,7 +29,7 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 /// closed without it.
 const RESERVED_CONNECTIONS_MAX: usize = 500;
 /// Time for which a shutdown waits for clients that do not read their replies.
-const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(7);
 /// Time for which a shutdown then waits for the connections that it has cut off.
 const CUT_OFF_WAIT: Duration = Duration::from_secs(1);
 /// Maximum number of clients in the system's queue, accepted by it but not by the server.
@@ -194,6 +194,7 @@ impl Acceptor {
 async fn watch_memory(service: Arc<Service>, shutdown: CancellationToken) {
     tokio::select! {
         () = service.client_memory.recount_when_needed() => {}
+        () = service.client_memory.settle_all() => {}
         () = shutdown.cancelled() => {}
     }
 }

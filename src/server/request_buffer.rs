@@ -133,24 +133,25 @@ impl RequestBuffer {
         }
     }
 
-    /// Reads bytes by `read`, which appends them to the buffer.
+    /// Reads bytes by `read`, which appends them to the buffer, and is told whether the buffer was moved to a larger block.
     ///
     /// # Errors
     /// Those of `read`.
     pub fn fill(
         &mut self,
-        read: impl FnOnce(&mut BytesMut) -> io::Result<usize>,
+        read: impl FnOnce(&mut BytesMut, bool) -> io::Result<usize>,
     ) -> io::Result<usize> {
         // Room for the whole value at once, so that the buffer is not moved while it arrives.
         let missing = self.resp.missing(self.bytes.len());
         let room = self.bytes.capacity() - self.bytes.len();
         self.bytes
             .reserve(missing.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX));
-        if self.bytes.capacity() - self.bytes.len() > room {
-            // The rest was moved to the start of the memory.
+        let is_moved = self.bytes.capacity() - self.bytes.len() > room;
+        if is_moved {
+            // Or to the start of its block.
             self.executed = 0;
         }
-        read(&mut self.bytes)
+        read(&mut self.bytes, is_moved)
     }
 
     /// Releases memory before a wait, as the client may be idle for hours: all if the buffer is empty, and that of executed requests

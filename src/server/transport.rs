@@ -8,13 +8,15 @@ use std::os::fd::AsFd as _;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// Size in bytes of the scratch buffer for input that is discarded while closing.
 const SCRATCH_BYTES: usize = 16 << 10;
+/// Maximum length of a read in bytes: what has been read is charged to the client before it may send more.
+const READ_BYTES_MAX: usize = 256 << 10;
 /// Maximum time for which a closing connection is read from.
 const LINGER: Duration = Duration::from_secs(2);
 /// Capacity of a channel in each direction, in messages: one waits while the one before is taken.
@@ -175,10 +177,10 @@ impl Transport {
 /// Reads what has arrived. A read that does not fill the buffer has emptied the socket; the runtime is told so without another
 /// read, as half of the reads from a client that waits for each reply would find nothing.
 fn try_read_socket(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    let room = buffer.capacity() - buffer.len();
+    let room = (buffer.capacity() - buffer.len()).min(READ_BYTES_MAX);
     let mut last = None;
     let received = stream.try_io(Interest::READABLE, || {
-        let count = stream.try_read_buf(buffer)?;
+        let count = stream.try_read_buf(&mut buffer.limit(room))?;
         if (1..room).contains(&count) {
             last = Some(count);
             return Err(io::ErrorKind::WouldBlock.into());

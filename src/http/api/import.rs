@@ -156,7 +156,9 @@ pub async fn import(
     };
     // A shutdown must not wait for the rest of a file.
     let stopping = caller.service.setup.shutdown.clone().cancelled_owned();
+    let ended = Arc::clone(&caller.account).ended();
     let chunks = body.into_data_stream().take_until(stopping);
+    let chunks = chunks.take_until(Box::pin(ended));
     let chunks = chunks.map_err(io::Error::other);
     let mut body = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
     let work = move || {
