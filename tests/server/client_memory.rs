@@ -111,7 +111,7 @@ fn half_sent_requests_of_any_kind_stay_within_the_budget_and_the_largest_are_tol
         } else {
             server.addr()
         };
-        let mut clients: Vec<TcpStream> = (0..30)
+        let mut clients: Vec<TcpStream> = (0..15)
             .map(|_| send_part(addr, opening.as_bytes()))
             .collect();
         assert_within_budget(&server, kind);

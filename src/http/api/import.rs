@@ -293,7 +293,10 @@ impl Import {
             column: None,
         };
         let problem = match error {
-            // It was cut by the server itself.
+            // It was cut by the server itself, as the client holds too much, or as it stops.
+            ReadError::Fault(_) | ReadError::Source(_) if self.door.account().is_ended() => {
+                ErrorReply::from(self.door.account().over_budget()).into()
+            }
             ReadError::Fault(_) if self.shutdown.is_cancelled() => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, STOPPING)
             }
