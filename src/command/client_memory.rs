@@ -250,16 +250,10 @@ impl ClientMemory {
         if self.entry_bytes.load(Relaxed) == 0 && self.replaced_bytes.load(Relaxed) == 0 {
             return;
         }
-        let (accounts, held) = {
+        let held: Vec<Arc<Held>> = {
             let mut registry = self.registry();
             registry.held.retain(|held| held.strong_count() > 0);
-            let accounts: Vec<_> = registry
-                .accounts
-                .values()
-                .filter_map(Weak::upgrade)
-                .collect();
-            let held: Vec<_> = registry.held.iter().filter_map(Weak::upgrade).collect();
-            (accounts, held)
+            registry.held.iter().filter_map(Weak::upgrade).collect()
         };
         // An entry that only clients hold has as many holders as it occurs here.
         let mut occurrences: HashMap<usize, usize> = HashMap::new();
@@ -283,7 +277,7 @@ impl ClientMemory {
                 }
             }
         }
-        for account in accounts {
+        for account in self.accounts() {
             let bytes = of_accounts.get(&account.id).copied().unwrap_or(0);
             account.replaced_bytes.store(bytes, Relaxed);
         }
@@ -293,18 +287,16 @@ impl ClientMemory {
     /// Ends the largest accounts until what the others hold is within the budget. Returns false if the largest is `asking`, which is
     /// not ended.
     fn make_room(&self, asking: Option<&Account>) -> bool {
-        let registry = self.registry();
         let mut living: Vec<(usize, Arc<Account>)> = Vec::new();
         // The memory of ended accounts is about to be free.
         let mut total = self.bytes();
-        for account in registry.accounts.values().filter_map(Weak::upgrade) {
+        for account in self.accounts() {
             if account.is_ended() {
                 total = total.saturating_sub(account.bytes());
             } else {
                 living.push((account.bytes(), account));
             }
         }
-        drop(registry);
         // Of accounts of the same size, the one that asks is the last.
         let is_asking = |account: &Account| asking.is_some_and(|asking| asking.id == account.id);
         living.sort_unstable_by_key(|(bytes, account)| (*bytes, !is_asking(account)));
@@ -330,6 +322,13 @@ impl ClientMemory {
         if was > self.limit_bytes {
             self.freed.notify_waiters();
         }
+    }
+
+    /// Returns all accounts. The lock is not held while they are used: to drop the last reference to one takes it.
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        let registry = self.registry();
+        let accounts = registry.accounts.values().filter_map(Weak::upgrade);
+        accounts.collect()
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
