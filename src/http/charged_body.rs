@@ -22,7 +22,6 @@ use http_body::{Frame, SizeHint};
 use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::command::{Account, Charge, OverBudget};
-use crate::protocol::ErrorReply;
 
 /// Size in bytes of the pieces of a response: the memory of the whole is charged until the last of them is sent.
 const PIECE_BYTES: usize = 64 << 10;
@@ -104,11 +103,6 @@ pub async fn receive(
     })
 }
 
-/// Returns the problem of a client that holds too much; its connection is closed then.
-pub fn over_budget(error: OverBudget) -> Problem {
-    ErrorReply::from(error).into()
-}
-
 /// Charges a response that is in memory as a whole until the client has read it. On a reserved connection, closes it afterwards.
 pub async fn charge_response(
     ConnectInfo(client): ConnectInfo<HttpClient>,
@@ -131,7 +125,7 @@ pub async fn charge_response(
                         _charge: charge,
                     })
                 }),
-                Err(error) => over_budget(error).into_response(),
+                Err(error) => Problem::from(error).into_response(),
             }
         }
     };

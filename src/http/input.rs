@@ -20,9 +20,8 @@ use serde_json::value::RawValue;
 use super::charged_body::{self, BodyError, ReceivedBody};
 use super::compat::bodies::{Context, InvalidField};
 use super::listener::HttpClient;
-use super::problem::Problem;
+use super::problem::{Problem, unfit};
 use crate::codec::json;
-use crate::protocol::ErrorReply;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
 /// Maximum length of a body, in bytes: the longest pair, each byte of which may take six as `\u00XX`.
@@ -127,10 +126,6 @@ fn exact_query_key(query: &str) -> Result<Vec<u8>, Problem> {
     }
 }
 
-fn unfit(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
-}
-
 /// Receives the whole body of a request.
 ///
 /// # Errors
@@ -150,7 +145,7 @@ pub async fn body(request: Request) -> Result<ReceivedBody, Problem> {
         BodyError::Partial => {
             Problem::new(StatusCode::BAD_REQUEST, "the body has not arrived whole")
         }
-        BodyError::OverBudget(error) => ErrorReply::from(error).into(),
+        BodyError::OverBudget(error) => error.into(),
     })
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::compat::bodies;
+use crate::command::OverBudget;
 use crate::model::PairError;
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -126,6 +127,17 @@ impl From<ErrorReply> for Problem {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.message)
+    }
+}
+
+/// Makes the problem of a request that can be read, but is not valid: 422.
+pub fn unfit(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+impl From<OverBudget> for Problem {
+    fn from(error: OverBudget) -> Self {
+        ErrorReply::from(error).into()
     }
 }
 

@@ -876,19 +876,7 @@ fn a_path_that_may_have_had_another_key_is_refused_and_says_where_to_send_it() {
         ".?",
     ] {
         for method in ["GET", "PUT", "PATCH", "DELETE"] {
-            let sent = if matches!(method, "PUT" | "PATCH") {
-                body
-            } else {
-                ""
-            };
-            // A body that is refused is not read, and its connection ends.
-            let mut http = Http::connect(&server);
-            http.send(
-                &format!("{method} /api/v1/keys/{path}"),
-                &[],
-                sent.as_bytes(),
-            );
-            let answer = http.answer();
+            let answer = asked_alone(&server, method, &format!("/api/v1/keys/{path}"), body);
             is_problem(&answer, 400, "Bad Request", "/api/v1/key?key=...");
         }
         http.send(&format!("HEAD /api/v1/keys/{path}"), &[], b"");
@@ -930,6 +918,16 @@ fn a_path_that_may_have_had_another_key_is_refused_and_says_where_to_send_it() {
     }
 }
 
+/// The answer to a request on a connection of its own, with a body if the method takes one: a body that is refused is not read, and
+/// its connection ends.
+fn asked_alone(server: &TestServer, method: &str, target: &str, body: &str) -> Answer {
+    let takes_body = matches!(method, "PUT" | "PATCH");
+    let sent = if takes_body { body } else { "" };
+    let mut http = Http::connect(server);
+    http.send(&format!("{method} {target}"), &[], sent.as_bytes());
+    http.answer()
+}
+
 #[test]
 fn a_query_names_one_key_and_nothing_else() {
     let server = TestServer::start();
@@ -954,19 +952,8 @@ fn a_query_names_one_key_and_nothing_else() {
         "?key=a&key=a",
     ] {
         for method in ["GET", "PUT", "PATCH", "DELETE"] {
-            let sent = if matches!(method, "PUT" | "PATCH") {
-                body
-            } else {
-                ""
-            };
-            let mut http = Http::connect(&server);
-            http.send(
-                &format!("{method} /api/v1/key{query}"),
-                &[],
-                sent.as_bytes(),
-            );
             is_problem(
-                &http.answer(),
+                &asked_alone(&server, method, &format!("/api/v1/key{query}"), body),
                 422,
                 "Unprocessable Entity",
                 "the query must be key=... and nothing else",

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::body::{self, RequestedExpiry, unfit};
+use super::body::{self, RequestedExpiry};
 use super::condition::etag;
 use super::offload::offload;
 use crate::codec::json;
@@ -21,7 +21,7 @@ use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::door::{Caller, OwnedReply, expiry_json};
 use crate::http::input;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, unfit};
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorCode, ErrorReply};
 

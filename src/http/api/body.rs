@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::codec::json;
 use crate::http::compat::bodies::StoredValue;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, unfit};
 use crate::model::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
 
 /// Maximum length of a parser's message in a response, as it may quote the body.
@@ -220,11 +220,6 @@ fn check_far(member: &str, moment: UnixMs) -> Result<UnixMs, Problem> {
         )));
     }
     Ok(moment)
-}
-
-/// Makes the problem of a body that is JSON, but not valid here: 422.
-pub fn unfit(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
 /// Makes the problem of a body that serde cannot read: 400 if it is not JSON, 422 if it is.

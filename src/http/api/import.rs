@@ -295,7 +295,7 @@ impl Import {
         let problem = match error {
             // It was cut by the server itself, as the client holds too much, or as it stops.
             ReadError::Fault(_) | ReadError::Source(_) if self.door.account().is_ended() => {
-                ErrorReply::from(self.door.account().over_budget()).into()
+                self.door.account().over_budget().into()
             }
             ReadError::Fault(_) if self.shutdown.is_cancelled() => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, STOPPING)
@@ -312,7 +312,7 @@ impl Import {
                 if let Some(spool) = cause.and_then(|cause| cause.downcast_ref()) {
                     problem_of_spool(spool)
                 } else if let Some(over) = cause.and_then(|cause| cause.downcast_ref()) {
-                    ErrorReply::from(OverBudget::clone(over)).into()
+                    OverBudget::clone(over).into()
                 } else {
                     let detail = "the body has not arrived whole: send it again";
                     Problem::new(StatusCode::BAD_REQUEST, detail)

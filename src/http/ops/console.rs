@@ -20,7 +20,6 @@ use crate::command::Service;
 use crate::http::descriptions::OTHER_SITE;
 use crate::http::listener::HttpClient;
 use crate::http::problem::Problem;
-use crate::protocol::ErrorReply;
 use crate::server::connection;
 use crate::server::transport::{self, Peer};
 
@@ -57,7 +56,7 @@ pub async fn console(
         .max_message_size(CONSOLE_MESSAGE_BYTES_MAX)
         .max_frame_size(CONSOLE_MESSAGE_BYTES_MAX);
     let mut charge = client.account.charge();
-    charge.set(CONSOLE_BYTES).map_err(ErrorReply::from)?;
+    charge.set(CONSOLE_BYTES)?;
     let addresses = (client.address, service.setup.address);
     Ok(upgrade.on_upgrade(move |browser| async move {
         let (transport, peer) = transport::channel();
