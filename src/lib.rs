@@ -15,6 +15,7 @@
 //! persistence  what survives a crash  Change -> journal and snapshot
 //! metrics      counters               what happened -> numbers
 //! codec        JSON, files of pairs   Value -> text, and back
+//! receive_buffer   arriving bytes     pieces -> what is waiting, in one piece
 //! model        what is stored         Key, Value, Change, and a pair in memory
 //! error        causes                 an error -> one line with its causes
 //! ```
@@ -30,4 +31,5 @@ pub mod metrics;
 pub mod model;
 pub mod persistence;
 pub mod protocol;
+pub mod receive_buffer;
 pub mod server;

@@ -53,11 +53,11 @@ pub fn batch(request: Request, numbers: impl Iterator<Item = usize>) -> String {
 /// What has come in, unread.
 pub fn input_of(sent: &str) -> RequestBuffer {
     let mut input = RequestBuffer::default();
-    let filled = input.fill(|buffer, _| {
-        buffer.extend_from_slice(sent.as_bytes());
-        Ok(sent.len())
-    });
-    filled.expect("memory does not fail");
+    let mut rest = sent.as_bytes();
+    while !rest.is_empty() {
+        let filled = input.fill(|room| Ok(room.put(rest)));
+        rest = &rest[filled.expect("memory does not fail")..];
+    }
     input
 }
 

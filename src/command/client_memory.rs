@@ -16,7 +16,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
@@ -27,11 +27,12 @@ use crate::protocol::{ErrorCode, ErrorReply};
 /// Time for which a request waits until the memory of ended clients is free. Their tasks are woken at once; the rest is a reserve
 /// for a busy machine.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
-
-/// Size in bytes from which on freed memory counts on until the allocator has returned it to the system. Less is reused at once.
-const SETTLING_BYTES_MIN: usize = 1 << 20;
-/// Half of the time for which it counts: mimalloc keeps a freed block for 100 ms, and longer while others are freed.
-const SETTLING_HALF: Duration = Duration::from_millis(125);
+/// Minimum pause between two counts of the held entries while they may exceed the budget.
+const RECOUNT_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Ratio of the pause to the time of the count before it: it may take a tenth of a core.
+const RECOUNT_PAUSE_RATIO: u32 = 9;
+/// Marks, in the number of occurrences of an entry, that it has been counted.
+const COUNTED: usize = 1 << (usize::BITS - 1);
 
 /// Memory held for all clients.
 pub struct ClientMemory {
@@ -42,8 +43,6 @@ pub struct ClientMemory {
     entry_bytes: AtomicUsize,
     /// Size of the held entries that are no longer data, at the last count.
     replaced_bytes: AtomicUsize,
-    /// Size of large blocks that were freed in this and in the last interval of [`SETTLING_HALF`].
-    settling_bytes: [AtomicUsize; 2],
     /// Number of accounts that were ended.
     ended: AtomicU64,
     registry: Mutex<Registry>,
@@ -51,15 +50,13 @@ pub struct ClientMemory {
     freed: Notify,
     /// Notified when the held entries may exceed the budget.
     recount: Notify,
-    /// Notified when a large block was freed.
-    settling: Notify,
 }
 
 #[derive(Default)]
 struct Registry {
     last_id: u64,
     accounts: BTreeMap<u64, Weak<Account>>,
-    held: Vec<Weak<Held>>,
+    held: BTreeMap<u64, Weak<Held>>,
 }
 
 /// What is held for one client.
@@ -96,6 +93,7 @@ pub struct SharedCharge {
 /// Entries that a client holds while it is sent them, or watches them.
 pub struct Held {
     account: Arc<Account>,
+    id: u64,
     entries: Vec<Entry>,
     bytes: usize,
 }
@@ -135,12 +133,10 @@ impl ClientMemory {
             charged_bytes: AtomicUsize::default(),
             entry_bytes: AtomicUsize::default(),
             replaced_bytes: AtomicUsize::default(),
-            settling_bytes: [AtomicUsize::default(), AtomicUsize::default()],
             ended: AtomicU64::default(),
             registry: Mutex::default(),
             freed: Notify::new(),
             recount: Notify::new(),
-            settling: Notify::new(),
         }
     }
 
@@ -196,36 +192,10 @@ impl ClientMemory {
         self.ended.load(Relaxed)
     }
 
-    fn is_over(&self) -> bool {
-        self.bytes() > self.limit_bytes
-    }
-
-    /// Returns true if more is held than the budget allows, with what was freed and may not be back at the system.
+    /// Returns true if more is held than the budget allows.
     #[must_use]
-    pub fn is_short(&self) -> bool {
-        let [this, last] = &self.settling_bytes;
-        self.bytes() + this.load(Relaxed) + last.load(Relaxed) > self.limit_bytes
-    }
-
-    /// Counts a large block that was freed until it may be back at the system.
-    pub fn settle(&self, bytes: usize) {
-        if bytes >= SETTLING_BYTES_MIN {
-            self.settling_bytes[0].fetch_add(bytes, Relaxed);
-            self.settling.notify_one();
-        }
-    }
-
-    /// Ends the settling of freed blocks when their time has passed. Never returns.
-    pub async fn settle_all(&self) {
-        let [this, last] = &self.settling_bytes;
-        loop {
-            self.settling.notified().await;
-            while this.load(Relaxed) + last.load(Relaxed) > 0 {
-                tokio::time::sleep(SETTLING_HALF).await;
-                last.store(this.swap(0, Relaxed), Relaxed);
-                self.freed.notify_waiters();
-            }
-        }
+    pub fn is_over(&self) -> bool {
+        self.bytes() > self.limit_bytes
     }
 
     /// Counts the held entries that are no longer data whenever they may exceed the budget. Never returns.
@@ -235,11 +205,13 @@ impl ClientMemory {
             while self.charged_bytes.load(Relaxed) + self.entry_bytes.load(Relaxed)
                 > self.limit_bytes
             {
+                let started = Instant::now();
                 self.count_replaced();
                 if self.is_over() {
                     self.make_room(None);
                 }
-                tokio::time::sleep(RECOUNT_PAUSE).await;
+                let pause = started.elapsed() * RECOUNT_PAUSE_RATIO;
+                tokio::time::sleep(pause.max(RECOUNT_PAUSE_MIN)).await;
             }
             self.count_replaced();
         }
@@ -251,9 +223,9 @@ impl ClientMemory {
             return;
         }
         let held: Vec<Arc<Held>> = {
-            let mut registry = self.registry();
-            registry.held.retain(|held| held.strong_count() > 0);
-            registry.held.iter().filter_map(Weak::upgrade).collect()
+            // As with the accounts, the lock is not held while they are used.
+            let registry = self.registry();
+            registry.held.values().filter_map(Weak::upgrade).collect()
         };
         // An entry that only clients hold has as many holders as it occurs here.
         let mut occurrences: HashMap<usize, usize> = HashMap::new();
@@ -318,7 +290,6 @@ impl ClientMemory {
 
     fn release(&self, bytes: usize) {
         let was = self.charged_bytes.fetch_sub(bytes, Relaxed);
-        self.settle(bytes);
         if was > self.limit_bytes {
             self.freed.notify_waiters();
         }
@@ -335,11 +306,6 @@ impl ClientMemory {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Pause between two counts of the held entries while they may exceed the budget.
-const RECOUNT_PAUSE: Duration = Duration::from_millis(100);
-/// Marks, in the number of occurrences of an entry, that it has been counted.
-const COUNTED: usize = 1 << (usize::BITS - 1);
 
 impl Account {
     /// Returns the memory held for the client, in bytes.
@@ -362,7 +328,7 @@ impl Account {
         let within = async {
             loop {
                 let freed = memory.freed.notified();
-                if !memory.is_short() {
+                if !memory.is_over() {
                     return;
                 }
                 freed.await;
@@ -391,18 +357,17 @@ impl Account {
     #[must_use]
     pub fn hold(self: &Arc<Self>, entries: Vec<Entry>) -> Arc<Held> {
         let bytes = entries.iter().map(Entry::memory_bytes).sum();
-        let held = Arc::new(Held {
-            account: Arc::clone(self),
-            entries,
-            bytes,
-        });
         let memory = &self.memory;
         let total = memory.entry_bytes.fetch_add(bytes, Relaxed) + bytes;
         let mut registry = memory.registry();
-        if registry.held.len() == registry.held.capacity() {
-            registry.held.retain(|held| held.strong_count() > 0);
-        }
-        registry.held.push(Arc::downgrade(&held));
+        registry.last_id += 1;
+        let held = Arc::new(Held {
+            account: Arc::clone(self),
+            id: registry.last_id,
+            entries,
+            bytes,
+        });
+        registry.held.insert(held.id, Arc::downgrade(&held));
         drop(registry);
         if memory.charged_bytes.load(Relaxed) + total > memory.limit_bytes {
             memory.recount.notify_one();
@@ -564,6 +529,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let memory = &self.account.memory;
         memory.entry_bytes.fetch_sub(self.bytes, Relaxed);
+        memory.registry().held.remove(&self.id);
     }
 }
 

@@ -206,7 +206,7 @@ impl Client {
     }
 
     /// Empties the outbox.
-    pub(super) fn clear_outbox(&self) {
+    pub fn clear_outbox(&self) {
         self.outbox().clear(&self.account);
         self.waiting.store(0, Relaxed);
     }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::channels::Channels;
 use super::client_memory::ClientMemory;
 use super::clients::Clients;
+use super::long_work::Turns;
 use super::lookup::CommandList;
 use super::slow_requests::Slowlog;
 use crate::config::{ByteCount, Setup};
@@ -35,6 +36,8 @@ pub struct Service {
     pub stats: Stats,
     /// Memory that is held for clients.
     pub client_memory: Arc<ClientMemory>,
+    /// Turns of long requests.
+    pub long_turns: Turns,
     /// Connected clients.
     pub clients: Clients,
     /// Channels and their subscribers.
@@ -73,6 +76,7 @@ impl Service {
             client_memory: Arc::new(ClientMemory::new(
                 setup.config.get::<ByteCount>("client-memory").0,
             )),
+            long_turns: Turns::default(),
             clients: Clients::default(),
             channels: Channels::default(),
             recent_requests: Arc::default(),

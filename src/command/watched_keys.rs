@@ -16,7 +16,7 @@ const PER_KEY_BYTES: usize = 96;
 /// Watched keys of one client.
 #[derive(Debug)]
 pub(super) struct WatchedKeys {
-    states: BTreeMap<String, WatchedState>,
+    states: BTreeMap<Arc<str>, WatchedState>,
     /// Entries of the keys that existed: their addresses, by which they are compared, are not reused meanwhile.
     held: Vec<Arc<Held>>,
     charge: Charge,
@@ -67,7 +67,7 @@ impl WatchedKeys {
 
     /// Returns the keys, in their order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.states.keys().map(String::as_str)
+        self.states.keys().map(AsRef::as_ref)
     }
 
     /// Charges the memory of keys that are about to be added.
@@ -83,7 +83,7 @@ impl WatchedKeys {
     }
 
     /// Adds keys.
-    pub(super) fn add(&mut self, keys: Vec<(String, KeyState)>) {
+    pub(super) fn add(&mut self, keys: Vec<(Arc<str>, KeyState)>) {
         let mut entries = Vec::new();
         for (key, state) in keys {
             let state = match state {

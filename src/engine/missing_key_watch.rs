@@ -21,6 +21,12 @@ struct Watched {
 }
 
 impl MissingKeyWatch {
+    /// Returns the key.
+    #[must_use]
+    pub fn key(&self) -> &Arc<str> {
+        &self.0.key
+    }
+
     /// Returns whether the key has appeared since the watch began.
     #[must_use]
     pub fn has_appeared(&self) -> bool {

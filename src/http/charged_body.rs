@@ -16,12 +16,12 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use bytes::BytesMut;
 use http_body::{Frame, SizeHint};
 
 use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::command::{Account, Charge, OverBudget};
+use crate::receive_buffer::ReceiveBuffer;
 
 /// Size in bytes of the pieces of a response: the memory of the whole is charged until the last of them is sent.
 const PIECE_BYTES: usize = 64 << 10;
@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Body of a request that has arrived whole.
 #[derive(Debug)]
 pub struct ReceivedBody {
-    bytes: Bytes,
+    bytes: ReceiveBuffer,
     _charge: Charge,
 }
 
@@ -67,7 +67,7 @@ pub async fn receive(
     }
     let mut charge = account.charge();
     let mut body = body;
-    let mut bytes = BytesMut::new();
+    let mut bytes = ReceiveBuffer::default();
     loop {
         let frame = poll_fn(|context| {
             if account.is_ended() {
@@ -87,18 +87,14 @@ pub async fn receive(
         }
         let held = 2 * (bytes.len() + data.len());
         charge.set(held).map_err(BodyError::OverBudget)?;
-        let memory = account.memory();
-        if bytes.capacity() - bytes.len() < data.len() {
-            // It is moved to a larger block.
-            memory.settle(bytes.len());
-        }
-        bytes.extend_from_slice(&data);
-        if memory.is_short() {
+        if account.memory().is_over() {
             account.room().await;
         }
+        let appended = bytes.append(&data);
+        appended.map_err(|_| BodyError::OverBudget(account.over_budget()))?;
     }
     Ok(ReceivedBody {
-        bytes: bytes.freeze(),
+        bytes,
         _charge: charge,
     })
 }

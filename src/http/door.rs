@@ -164,6 +164,8 @@ impl Door {
     /// The error reply of the command; `DISK` if a change could not be made durable.
     pub async fn execute(&mut self, name: &str, words: &[&[u8]]) -> Result<CommandResult, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
+        let bytes = words.iter().map(|word| word.len()).sum();
+        let turn = self.service.long_turns.wait(bytes).await;
         let executed = self.dispatch(name, words, &mut collected);
         let mut reports_change = executed.reports_change;
         if let Outcome::Stream(mut stream) = executed.outcome {
@@ -176,6 +178,7 @@ impl Door {
             }
         }
         self.commit(reports_change, &mut collected).await;
+        drop(turn);
         if let Some(error) = collected.error {
             return Err(error.into());
         }
@@ -197,6 +200,9 @@ impl Door {
         is_too_long: impl Fn(usize) -> Option<ErrorReply>,
     ) -> Result<Vec<OwnedReply>, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
+        let words = commands.iter().flat_map(|(_, words)| *words);
+        let bytes = words.map(|word| word.len()).sum();
+        let turn = self.service.long_turns.wait(bytes).await;
         let executed = {
             let mut batch = RequestBatch::of_about(commands.len());
             let requests: Vec<Prepared> = commands
@@ -212,6 +218,7 @@ impl Door {
             )
         };
         self.commit(executed.reports_change, &mut collected).await;
+        drop(turn);
         collected
             .error
             .map_or(Ok(collected.replies), |error| Err(error.into()))

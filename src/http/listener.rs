@@ -31,7 +31,7 @@ const RESERVED_IDLE_MAX: Duration = Duration::from_secs(5);
 /// Maximum size of hyper's buffers of a connection in bytes, rounded up.
 const BUFFER_BYTES_MAX: usize = 512 << 10;
 /// Time for which a connection that is to be ended may send the error.
-const ENDING_WAIT: Duration = Duration::from_secs(1);
+const ENDING_WAIT: Duration = Duration::from_millis(100);
 /// Maximum time without a byte from the client: longer than the interval of a page that polls once a minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 /// Maximum time for which a client may read nothing of its response.
@@ -172,7 +172,8 @@ impl LimitedConnection {
     /// Charges the buffers while the connection waits for the client. Returns false if it is to be ended.
     fn hold(&mut self, cx: &Context<'_>, bytes: usize) -> bool {
         self.account.register(cx);
-        let bytes = bytes.min(BUFFER_BYTES_MAX);
+        // A buffer grows by doubling.
+        let bytes = bytes.next_power_of_two().min(BUFFER_BYTES_MAX);
         let is_within = bytes == self.charge.bytes() || self.charge.set(bytes).is_ok();
         is_within && !self.account.is_ended()
     }

@@ -14,12 +14,14 @@ use smallvec::SmallVec;
 use super::line::QUOTED_LINE_BYTES_MAX;
 use super::{Changed, ErrorCode, ErrorReply, Refusal, Reply, Subscription, Words};
 use crate::model::VALUE_BYTES_MAX;
+use crate::receive_buffer::CONTENT_BYTES_MAX;
 
 /// Maximum number of words of a request, as in Redis.
 pub const WORDS_MAX: usize = 1 << 20;
 
 /// Maximum length of a request in bytes: that of a line.
 pub const REQUEST_BYTES_MAX: usize = QUOTED_LINE_BYTES_MAX;
+const _: () = assert!(REQUEST_BYTES_MAX <= CONTENT_BYTES_MAX, "it is received");
 
 /// Maximum length of a number and its sign in bytes, as in Redis.
 const NUMBER_BYTES_MAX: usize = 64 << 10;

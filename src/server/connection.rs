@@ -24,11 +24,12 @@ use super::request_buffer::{Arrived, RequestBuffer};
 use super::transport::Transport;
 use crate::command::{
     Charge, Client, Dispatcher, Followed, Replies as _, Reserved, Service, Session, Stream,
-    long_work,
+    long_work::{self, Turn},
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
+use crate::receive_buffer::ROOM_BYTES_MAX;
 
 /// Time within which the first request must arrive on a reserved connection: its first byte shows the dialect of the refusal, but a
 /// person may not have sent one.
@@ -56,6 +57,8 @@ struct Connection {
     output: Output,
     /// The last change that the replies depend on.
     barrier: Barrier,
+    /// Turn of the executed requests, if they are long, until their changes are durable.
+    turn: Option<Turn>,
     tally: Tally,
 }
 
@@ -102,6 +105,7 @@ pub async fn serve(
         has_drained: false,
         output: Output::new(&client.account),
         barrier: Barrier::default(),
+        turn: None,
         tally: Tally::default(),
     };
     connection.session.reserved = reserved;
@@ -135,6 +139,7 @@ impl Connection {
             } else {
                 self.input.waiting().len()
             };
+            self.turn = self.service.long_turns.wait(bytes).await;
             match long_work::execute(bytes, || self.execute()) {
                 PipelineStop::Drained => {
                     self.flush().await?;
@@ -227,6 +232,7 @@ impl Connection {
     /// Waits for durability, then sends the replies.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
+            self.turn = None;
             return Ok(());
         }
         self.make_durable().await;
@@ -245,6 +251,7 @@ impl Connection {
             Ok(()) => self.output.confirm_changes(),
             Err(error) => self.tally.errors += self.output.refuse_changes(&error),
         }
+        self.turn = None;
         self.service.stats.add(&mut self.tally);
         self.tally.since = None;
     }
@@ -278,13 +285,13 @@ impl Connection {
     async fn fill(&mut self) -> io::Result<Input> {
         self.output.release_memory();
         loop {
-            self.input.release_memory();
+            self.input.release_memory()?;
             let held = self.input.memory_bytes();
             if held != self.charge.bytes() {
                 if let Err(error) = self.charge.set(held) {
                     return Ok(Input::Refused(error.into()));
                 }
-                if self.service.client_memory.is_short() {
+                if self.service.client_memory.is_over() {
                     Box::pin(self.client.account.room()).await;
                 }
             }
@@ -316,20 +323,20 @@ impl Connection {
                 }
             }
             let transport = &mut self.transport;
-            let (memory, held) = (&self.service.client_memory, self.input.memory_bytes());
-            let received = self.input.fill(|buffer, is_moved| {
-                if is_moved {
-                    memory.settle(held);
-                }
+            let received = self.input.fill(|room| {
                 if is_draining {
-                    transport.try_read_all(buffer)
+                    transport.try_read_all(room)
                 } else {
-                    transport.try_read(buffer)
+                    transport.try_read(room)
                 }
             });
             match received {
                 Ok(count) => {
                     self.service.clients.note_activity(&self.client);
+                    if count == ROOM_BYTES_MAX {
+                        // More is waiting. Many clients may send long values, so others have a turn.
+                        tokio::task::yield_now().await;
+                    }
                     self.has_drained |= is_draining && count > 0;
                     return Ok(if count > 0 {
                         Input::Arrived
@@ -398,6 +405,7 @@ impl Connection {
         };
         self.tally.errors += 1;
         self.output.reply(Reply::Error(error));
+        self.release();
         // The client may not read it.
         let _ = timeout(REFUSAL_WAIT, self.flush()).await;
         self.close().await
@@ -405,11 +413,19 @@ impl Connection {
 
     /// Closes the connection, and releases its memory before.
     async fn close(&mut self) -> io::Result<()> {
-        self.input = RequestBuffer::default();
+        self.release();
         self.output.release_memory();
-        self.charge.set_held(0);
         self.transport.linger().await;
         Ok(())
+    }
+
+    /// Releases what is held for the client, except for its replies.
+    fn release(&mut self) {
+        self.input = RequestBuffer::default();
+        self.session.unsubscribe_all(&self.service.channels);
+        self.session = Session::of(&self.client);
+        self.client.clear_outbox();
+        self.charge.set_held(0);
     }
 
     /// Closes the connection at the end of the input. An incomplete last line is answered with an error.

@@ -5,16 +5,11 @@
 
 use std::io;
 
-use bytes::{Buf as _, BytesMut};
-
 use crate::command::{Prepared, RequestBatch};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, foreign, resp};
+use crate::receive_buffer::{ReceiveBuffer, Room};
 
-/// Minimum free memory for a read, in bytes.
-const ROOM_BYTES_MIN: usize = 16 << 10;
-/// Maximum memory reserved in bytes for a value that has not arrived: many clients may announce a long one.
-const ROOM_BYTES_MAX: usize = (1 << 20) + ROOM_BYTES_MIN;
 /// Maximum number of requests of a batch: their prefetched entries must stay in the L1 cache until they are used.
 const BATCH_REQUESTS_MAX: usize = 64;
 /// Typical length of a request in bytes.
@@ -25,13 +20,11 @@ const BATCH_WORDS_MAX: usize = 4096;
 /// Input buffer of a connection.
 #[derive(Debug, Default)]
 pub struct RequestBuffer {
-    bytes: BytesMut,
+    bytes: ReceiveBuffer,
     /// Number of bytes that are known to have no line feed.
     seen: usize,
     /// Progress of a partial request in RESP.
     resp: resp::Reader,
-    /// Number of executed bytes whose memory the buffer still has.
-    executed: usize,
 }
 
 /// A batch of complete requests.
@@ -125,7 +118,6 @@ impl RequestBuffer {
     /// Removes the executed bytes: those of a batch, or of its first requests.
     pub fn advance(&mut self, bytes: usize, is_whole_batch: bool) {
         self.bytes.advance(bytes);
-        self.executed += bytes;
         if !is_whole_batch {
             // The rest of the batch is parsed again.
             self.seen = 0;
@@ -133,47 +125,29 @@ impl RequestBuffer {
         }
     }
 
-    /// Reads bytes by `read`, which appends them to the buffer, and is told whether the buffer was moved to a larger block.
+    /// Reads bytes by `read`, which fills a part of the room and returns its length.
     ///
     /// # Errors
-    /// Those of `read`.
-    pub fn fill(
-        &mut self,
-        read: impl FnOnce(&mut BytesMut, bool) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        // Room for the whole value at once, so that the buffer is not moved while it arrives.
+    /// Those of `read`, and of [`ReceiveBuffer::fill`].
+    pub fn fill(&mut self, read: impl FnOnce(Room<'_>) -> io::Result<usize>) -> io::Result<usize> {
         let missing = self.resp.missing(self.bytes.len());
-        let room = self.bytes.capacity() - self.bytes.len();
-        self.bytes
-            .reserve(missing.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX));
-        let is_moved = self.bytes.capacity() - self.bytes.len() > room;
-        if is_moved {
-            // Or to the start of its block.
-            self.executed = 0;
-        }
-        read(&mut self.bytes, is_moved)
+        self.bytes.fill(missing, read)
     }
 
-    /// Releases memory before a wait, as the client may be idle for hours: all if the buffer is empty, and that of executed requests
-    /// if it is most.
-    pub fn release_memory(&mut self) {
-        if self.bytes.is_empty() {
-            self.bytes = BytesMut::new();
-            self.executed = 0;
-        } else if self.executed > self.bytes.len() + ROOM_BYTES_MAX {
-            self.bytes = BytesMut::from(&*self.bytes);
-            self.executed = 0;
-        }
+    /// Releases memory before a wait.
+    ///
+    /// # Errors
+    /// Those of [`ReceiveBuffer::release_memory`].
+    #[inline(always)]
+    pub fn release_memory(&mut self) -> io::Result<()> {
+        self.bytes.release_memory()
     }
 
-    /// Returns the memory of the buffer in bytes: that of the bytes which it has held, as more is reserved but not touched.
+    /// Returns the memory of the buffer in bytes.
     #[must_use]
     #[inline(always)]
     pub fn memory_bytes(&self) -> usize {
-        if self.bytes.is_empty() {
-            return 0;
-        }
-        self.executed + self.bytes.len().max(ROOM_BYTES_MIN)
+        self.bytes.memory_bytes()
     }
 }
 

@@ -8,15 +8,18 @@ use std::os::fd::AsFd as _;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// Size in bytes of the scratch buffer for input that is discarded while closing.
+use crate::receive_buffer::Room;
+
+/// Size in bytes of the scratch buffer for input during a shutdown, and for input that is discarded while closing.
 const SCRATCH_BYTES: usize = 16 << 10;
-/// Maximum length of a read in bytes: what has been read is charged to the client before it may send more.
-const READ_BYTES_MAX: usize = 256 << 10;
+/// Number of bytes after which others have their turn: thousands of clients may ask for long values at once, and for each the system
+/// copies as much as its socket takes, which is megabytes.
+const SENT_BYTES_MAX: usize = 256 << 10;
 /// Maximum time for which a closing connection is read from.
 const LINGER: Duration = Duration::from_secs(2);
 /// Capacity of a channel in each direction, in messages: one waits while the one before is taken.
@@ -84,14 +87,23 @@ impl Transport {
         }
     }
 
-    /// Appends bytes that have arrived to a buffer, and returns their number; 0 is the end.
+    /// Reads bytes that have arrived, and returns their number; 0 is the end.
     ///
     /// # Errors
     /// `WouldBlock` if nothing has arrived; those of the socket.
-    pub fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+    #[inline(always)]
+    pub fn try_read(&mut self, room: Room<'_>) -> io::Result<usize> {
+        match room {
+            Room::Short(mut room) => self.try_read_to(&mut room),
+            Room::Long(mut room) => self.try_read_to(&mut room),
+        }
+    }
+
+    #[inline(always)]
+    fn try_read_to(&mut self, room: &mut impl BufMut) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => try_read_socket(stream, buffer),
-            Self::Channel(channel) => channel.try_read(buffer),
+            Self::Tcp(stream) => try_read_socket(stream, room),
+            Self::Channel(channel) => channel.try_read(room),
         }
     }
 
@@ -99,15 +111,21 @@ impl Transport {
     ///
     /// # Errors
     /// Those of [`Self::try_read`].
-    pub fn try_read_all(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+    pub fn try_read_all(&mut self, room: Room<'_>) -> io::Result<usize> {
+        match room {
+            Room::Short(mut room) => self.try_read_all_to(&mut room),
+            Room::Long(mut room) => self.try_read_all_to(&mut room),
+        }
+    }
+
+    fn try_read_all_to(&mut self, room: &mut impl BufMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => {
                 let socket = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-                let start = buffer.len();
-                buffer.resize(buffer.capacity(), 0);
-                let received = (&socket).read(&mut buffer[start..]);
-                buffer.truncate(start + received.as_ref().map_or(0, |count| *count));
-                received
+                let mut scratch = vec![0; SCRATCH_BYTES.min(room.remaining_mut())];
+                let count = (&socket).read(&mut scratch)?;
+                room.put_slice(&scratch[..count]);
+                Ok(count)
             }
             Self::Channel(channel) => {
                 if channel.rest.is_empty() {
@@ -117,7 +135,7 @@ impl Transport {
                         Err(mpsc::error::TryRecvError::Disconnected) => channel.has_ended = true,
                     }
                 }
-                channel.try_read(buffer)
+                channel.try_read(room)
             }
         }
     }
@@ -128,7 +146,8 @@ impl Transport {
     /// Those of the socket; `BrokenPipe` if the other end of the channel is closed.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Tcp(stream) if bytes.len() < SENT_BYTES_MAX => stream.write_all(bytes).await,
+            Self::Tcp(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Channel(channel) => channel.send(Bytes::copy_from_slice(bytes)).await,
         }
     }
@@ -141,7 +160,7 @@ impl Transport {
         let [first, second, third] = buffers;
         let mut whole = Buf::chain(first, Buf::chain(second, third));
         match self {
-            Self::Tcp(stream) => stream.write_all_buf(&mut whole).await,
+            Self::Tcp(stream) => send_in_turns(stream, &mut whole).await,
             Self::Channel(channel) => {
                 let bytes = whole.copy_to_bytes(whole.remaining());
                 channel.send(bytes).await
@@ -174,14 +193,26 @@ impl Transport {
     }
 }
 
-/// Reads what has arrived. A read that does not fill the buffer has emptied the socket; the runtime is told so without another
+/// Sends a long buffer, with a turn for others after each part of it.
+async fn send_in_turns(stream: &mut TcpStream, bytes: &mut impl Buf) -> io::Result<()> {
+    while bytes.has_remaining() {
+        stream
+            .write_all_buf(&mut bytes.take(SENT_BYTES_MAX))
+            .await?;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Reads what has arrived. A read that does not fill the room has emptied the socket; the runtime is told so without another
 /// read, as half of the reads from a client that waits for each reply would find nothing.
-fn try_read_socket(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    let room = (buffer.capacity() - buffer.len()).min(READ_BYTES_MAX);
+#[inline(always)]
+fn try_read_socket(stream: &TcpStream, room: &mut impl BufMut) -> io::Result<usize> {
+    let room_bytes = room.remaining_mut();
     let mut last = None;
     let received = stream.try_io(Interest::READABLE, || {
-        let count = stream.try_read_buf(&mut buffer.limit(room))?;
-        if (1..room).contains(&count) {
+        let count = stream.try_read_buf(room)?;
+        if (1..room_bytes).contains(&count) {
             last = Some(count);
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -191,12 +222,12 @@ fn try_read_socket(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usiz
 }
 
 impl Channel {
-    fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+    fn try_read(&mut self, room: &mut impl BufMut) -> io::Result<usize> {
         if self.rest.is_empty() && !self.has_ended {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = self.rest.len().min(buffer.capacity() - buffer.len());
-        buffer.extend_from_slice(&self.rest.split_to(count));
+        let count = self.rest.len().min(room.remaining_mut());
+        room.put_slice(&self.rest.split_to(count));
         Ok(count)
     }
 

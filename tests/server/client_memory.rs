@@ -54,6 +54,15 @@ fn said(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
+/// Checks that the server has never held more than the budget.
+fn assert_peak_within_budget(server: &TestServer, kind: &str) {
+    let peak_bytes = server.peak_memory_bytes();
+    assert!(
+        peak_bytes < BUDGET_BYTES + SLACK_BYTES,
+        "{kind}: the peak was {peak_bytes} bytes"
+    );
+}
+
 /// Checks the memory of the server, its figures, and that it still serves.
 fn assert_within_budget(server: &TestServer, kind: &str) {
     // What was ended lets go at its next step.
@@ -115,6 +124,7 @@ fn half_sent_requests_of_any_kind_stay_within_the_budget_and_the_largest_are_tol
             .map(|_| send_part(addr, opening.as_bytes()))
             .collect();
         assert_within_budget(&server, kind);
+        assert_peak_within_budget(&server, kind);
         let ended = server.stat("clients_ended_total");
         let told = clients
             .iter_mut()
@@ -235,13 +245,13 @@ fn messages_count_once_for_all_subscribers_and_those_that_do_not_read_are_ended(
         .collect();
     let mut publisher = server.client();
     let message = "m".repeat(1 << 20);
-    for _ in 0..25 {
+    for _ in 0..15 {
         assert_eq!(
             publisher.ask(&format!("PUBLISH news {message}")),
             "COUNT 20"
         );
     }
-    // 25 messages of a mebibyte, for 20 clients: 500 if each counted for each.
+    // 15 messages of a mebibyte, for 20 clients: 300 if each counted for each.
     assert_eq!(server.stat("clients_ended_total"), 0);
     assert_within_budget(&server, "messages");
     drop(deaf);
@@ -377,6 +387,7 @@ fn imports_that_stop_within_a_long_value_stay_within_the_budget_though_they_are_
     let told = |importer: &mut TcpStream| said(importer).starts_with("HTTP/1.1 503");
     wait_until("some are told", || importers.iter_mut().any(told));
     assert_within_budget(&server, "imports");
+    assert_peak_within_budget(&server, "imports");
 }
 
 #[test]

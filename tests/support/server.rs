@@ -161,6 +161,16 @@ impl TestServer {
         self.stat("memory_bytes")
     }
 
+    /// The peak of the resident memory of the server, in bytes.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: Option<u64> = kib.and_then(|kib| kib.trim().parse().ok());
+        kib.expect("Linux says so") << 10
+    }
+
     /// A number of STATS.
     pub fn stat(&self, name: &str) -> u64 {
         let stats = self.client().ask_rows("STATS");

@@ -29,6 +29,12 @@ impl From<Fault> for TextError {
     }
 }
 
+impl From<io::Error> for TextError {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
 /// The reading of pairs has ended early; `E` is the reason of who takes them.
 #[derive(Debug)]
 pub enum ReadError<E> {

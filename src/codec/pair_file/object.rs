@@ -31,7 +31,7 @@ pub fn read<E>(
         let place = scanner.place();
         let raw = scanner.take_value()?;
         let fault = |reason: String| place.fault(format!("key {}: {reason}", shown(&key)));
-        let loaded = json::read_value(&raw).map_err(fault)?;
+        let loaded = json::read_value(raw.as_str()).map_err(fault)?;
         let pair = FilePair::new(key.as_bytes(), &loaded.bytes, loaded.expires_at, line);
         take(pair.map_err(fault)?).map_err(ReadError::Refused)?;
         match scanner.next_token()? {

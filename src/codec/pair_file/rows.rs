@@ -4,7 +4,7 @@
 
 use super::fault::{Fault, ReadError, TextError};
 use super::pair::{FilePair, expiry, shown};
-use super::scanner::Scanner;
+use super::scanner::{RawText, Scanner};
 use super::text::{Place, Text};
 use crate::codec::json;
 
@@ -12,8 +12,8 @@ use crate::codec::json;
 #[derive(Default)]
 struct Row {
     key: Option<String>,
-    value: Option<(Place, String)>,
-    expires_at: Option<(Place, String)>,
+    value: Option<(Place, RawText)>,
+    expires_at: Option<(Place, RawText)>,
 }
 
 /// Reads rows up to the end of the file, and calls `take` with the pair of each.
@@ -40,13 +40,13 @@ pub fn read<E>(
         let key = row.key.ok_or_else(|| missing("key"))?;
         let (place, raw) = row.value.ok_or_else(|| missing("value"))?;
         let fault = |reason: String| place.fault(format!("key {}: {reason}", shown(&key)));
-        let value = json::read_value(&raw).map_err(fault)?;
+        let value = json::read_value(raw.as_str()).map_err(fault)?;
         let expires_at = match (row.expires_at, value.expires_at) {
             (Some((place, _)), Some(_)) => {
                 let reason = "there is an expires_at beside the $expires_at of the value: keep one";
                 return Err(place.fault(reason).into());
             }
-            (Some((place, raw)), None) => read_expiry(place, &raw)?,
+            (Some((place, raw)), None) => read_expiry(place, raw.as_str())?,
             (None, expires_at) => expires_at,
         };
         let pair = FilePair::new(key.as_bytes(), &value.bytes, expires_at, start.line());
@@ -96,7 +96,7 @@ fn read_row(scanner: &mut Scanner<'_, '_>) -> Result<Row, TextError> {
     }
 }
 
-fn placed_value(scanner: &mut Scanner<'_, '_>) -> Result<(Place, String), TextError> {
+fn placed_value(scanner: &mut Scanner<'_, '_>) -> Result<(Place, RawText), TextError> {
     scanner.next_token()?;
     Ok((scanner.place(), scanner.take_value()?))
 }

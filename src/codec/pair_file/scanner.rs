@@ -9,6 +9,7 @@ use super::fault::{Fault, TextError};
 use super::text::{Place, Text};
 use crate::codec::json::is_half_character;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::receive_buffer::ReceiveBuffer;
 
 /// The longest value in a file, in bytes and without its escapes: the longest one as base64, and the names and the expiry beside it.
 pub const VALUE_TEXT_BYTES_MAX: usize = VALUE_BYTES_MAX.div_ceil(3) * 4 + 1024;
@@ -27,6 +28,17 @@ const VALUE: Limit = Limit {
     bytes_max: VALUE_TEXT_BYTES_MAX,
     reason: || format!("the value is longer than the {VALUE_BYTES_MAX} bytes that it may have"),
 };
+
+/// Raw text of a value, which is UTF-8.
+#[derive(Debug)]
+pub struct RawText(ReceiveBuffer);
+
+impl RawText {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("it was checked")
+    }
+}
 
 /// A reader of JSON tokens.
 pub struct Scanner<'t, 'r> {
@@ -119,7 +131,7 @@ impl<'t, 'r> Scanner<'t, 'r> {
         if found != Some(b'"') {
             return Err(self.unexpected(found, "a key in quotes").into());
         }
-        let (place, mut raw) = (self.place(), Vec::new());
+        let (place, mut raw) = (self.place(), ReceiveBuffer::default());
         let mut count = 0;
         self.take_string(&mut raw, &mut count, &KEY)?;
         string(place, &raw).map_err(TextError::Fault)
@@ -129,34 +141,34 @@ impl<'t, 'r> Scanner<'t, 'r> {
     ///
     /// # Errors
     /// A fault if it is no JSON, not text, or longer than any value that can be stored.
-    pub fn take_value(&mut self) -> Result<String, TextError> {
+    pub fn take_value(&mut self) -> Result<RawText, TextError> {
         let found = self.next_token()?;
         let place = self.place();
         if !found.is_some_and(|byte| is_word(byte) || matches!(byte, b'"' | b'{' | b'[')) {
             return Err(self.unexpected(found, "a value").into());
         }
-        let mut raw = Vec::new();
+        let mut raw = ReceiveBuffer::default();
         self.take_raw_value(&mut raw)?;
-        if raw.first() == Some(&b'"') {
-            check_text(place, &raw)?;
-        } else if let Err(error) = serde_json::from_slice::<&RawValue>(&raw) {
+        if raw.first() != Some(&b'"')
+            && let Err(error) = serde_json::from_slice::<&RawValue>(&raw)
+        {
             // Blanks are not as they were, so that only the place of the whole is known.
             let reason = error.to_string();
             let reason = reason.split(" at line ").next().unwrap_or_default();
-            return Err(place
-                .fault(format!("the value is not JSON: {reason}"))
-                .into());
+            let reason = format!("the value is not JSON: {reason}");
+            return Err(place.fault(reason).into());
         }
-        String::from_utf8(raw).map_err(|_| place.fault("the value is not UTF-8").into())
+        check_text(place, &raw)?;
+        Ok(RawText(raw))
     }
 
-    fn take_raw_value(&mut self, raw: &mut Vec<u8>) -> Result<(), TextError> {
+    fn take_raw_value(&mut self, raw: &mut ReceiveBuffer) -> Result<(), TextError> {
         let (mut depth, mut count) = (0_u64, 0);
         loop {
             let before = self.place();
             let next = self.next_token()?;
             if depth > 0 && self.place() != before {
-                raw.push(b' ');
+                raw.append(b" ")?;
                 count += 1;
             }
             let Some(byte) = next else {
@@ -172,7 +184,7 @@ impl<'t, 'r> Scanner<'t, 'r> {
                         b'}' | b']' => depth -= 1,
                         _ => {}
                     }
-                    raw.push(byte);
+                    raw.append(&[byte])?;
                     count += 1;
                     self.text.consume(1);
                 }
@@ -187,12 +199,12 @@ impl<'t, 'r> Scanner<'t, 'r> {
     }
 
     /// Takes a number, `true`, `false`, `null`, or what stands in their place.
-    fn take_word(&mut self, raw: &mut Vec<u8>, count: &mut usize) -> Result<(), TextError> {
+    fn take_word(&mut self, raw: &mut ReceiveBuffer, count: &mut usize) -> Result<(), TextError> {
         loop {
             let buffer = self.text.buffer()?;
             let length = buffer.iter().position(|byte| !is_word(*byte));
             let (length, has_end) = (length.unwrap_or(buffer.len()), length.is_some());
-            raw.extend_from_slice(&buffer[..length]);
+            raw.append(&buffer[..length])?;
             *count += length;
             self.text.consume(length);
             if has_end || length == 0 || *count > VALUE.bytes_max {
@@ -204,12 +216,12 @@ impl<'t, 'r> Scanner<'t, 'r> {
     /// Takes a string with its quotes. `count` grows by its bytes without escapes, or by less.
     fn take_string(
         &mut self,
-        raw: &mut Vec<u8>,
+        raw: &mut ReceiveBuffer,
         count: &mut usize,
         limit: &Limit,
     ) -> Result<(), TextError> {
         let start = self.place();
-        raw.push(b'"');
+        raw.append(b"\"")?;
         self.text.consume(1);
         let cut = |what: &str| {
             let reason =
@@ -224,7 +236,7 @@ impl<'t, 'r> Scanner<'t, 'r> {
             let end = memchr::memchr3(b'"', b'\\', b'\n', buffer);
             let length = end.unwrap_or(buffer.len());
             let byte = end.map(|end| buffer[end]);
-            raw.extend_from_slice(&buffer[..length]);
+            raw.append(&buffer[..length])?;
             *count += length;
             self.text.consume(length);
             if *count > limit.bytes_max {
@@ -233,7 +245,7 @@ impl<'t, 'r> Scanner<'t, 'r> {
             match byte {
                 None => {}
                 Some(b'"') => {
-                    raw.push(b'"');
+                    raw.append(b"\"")?;
                     self.text.consume(1);
                     return Ok(());
                 }
@@ -255,10 +267,10 @@ impl<'t, 'r> Scanner<'t, 'r> {
         }
     }
 
-    fn take_byte(&mut self, raw: &mut Vec<u8>) -> Result<Option<u8>, TextError> {
+    fn take_byte(&mut self, raw: &mut ReceiveBuffer) -> Result<Option<u8>, TextError> {
         let byte = self.text.peek()?;
         if let Some(byte) = byte {
-            raw.push(byte);
+            raw.append(&[byte])?;
             self.text.consume(1);
         }
         Ok(byte)

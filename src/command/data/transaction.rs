@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use std::sync::Arc;
+
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::long_work;
@@ -83,12 +85,12 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     watched.reserve(keys.iter().map(|key| key.as_str()))?;
     let found = call.change(&keys, |transaction| {
-        let found = keys.iter().map(|key| {
-            let state = match transaction.get(*key) {
-                Some(entry) => KeyState::Existing(entry),
-                None => KeyState::Missing(transaction.watch_missing_key(*key)),
-            };
-            (key.as_str().to_owned(), state)
+        let found = keys.iter().map(|key| match transaction.get(*key) {
+            Some(entry) => (Arc::from(key.as_str()), KeyState::Existing(entry)),
+            None => {
+                let watch = transaction.watch_missing_key(*key);
+                (Arc::clone(watch.key()), KeyState::Missing(watch))
+            }
         });
         Ok(found.collect::<Vec<_>>())
     })?;

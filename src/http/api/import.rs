@@ -43,6 +43,8 @@ pub const CHECKED_BYTES_MAX: u64 = 1 << 30;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 /// Number of pairs stored between two waits for durability.
 const PAIRS_PER_FLUSH: u64 = 1_000;
+/// Number of bytes stored between two waits for durability.
+const BYTES_PER_FLUSH: usize = 1 << 20;
 
 const STOPPING: &str = "the server is stopping: import the file again once it runs";
 
@@ -186,6 +188,8 @@ struct Import {
     shutdown: CancellationToken,
     declared: Declared,
     stored: u64,
+    /// Number of bytes stored since the last wait for durability.
+    unflushed_bytes: usize,
     expired: u64,
     duplicates: Duplicates,
 }
@@ -197,6 +201,7 @@ impl Import {
             shutdown: caller.service.setup.shutdown.clone(),
             declared,
             stored: 0,
+            unflushed_bytes: 0,
             expired: 0,
             duplicates: Duplicates::default(),
         }
@@ -274,13 +279,15 @@ impl Import {
         }
         self.duplicates.note(pair.key.as_str(), pair.line);
         self.stored += 1;
-        if self.stored.is_multiple_of(PAIRS_PER_FLUSH) {
+        self.unflushed_bytes += key.len() + value.len();
+        if self.stored.is_multiple_of(PAIRS_PER_FLUSH) || self.unflushed_bytes >= BYTES_PER_FLUSH {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), ErrorReply> {
+        self.unflushed_bytes = 0;
         Handle::current().block_on(self.door.flush())
     }
 

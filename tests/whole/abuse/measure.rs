@@ -13,6 +13,8 @@ use crate::server::TestServer;
 
 /// The clients that send the requests at the same time: more than there are cores.
 const ABUSERS: usize = 4;
+/// The threads that send half of requests at the same time.
+const SENDERS: usize = 20;
 /// What ends the replies of a round.
 const MARK: &[u8] = b"$12\r\nend of round\r\n";
 /// After this long with no reply, a round is over as well: the measurement has seen enough.
@@ -27,6 +29,17 @@ pub struct Abuse {
     pub prepare: fn(Size) -> Vec<u8>,
     /// The requests that each of the clients sends again and again.
     pub requests: fn(Size) -> Vec<u8>,
+}
+
+/// A kind of request that is not sent whole, by clients that then wait.
+pub struct HalfSent {
+    pub name: &'static str,
+    /// True for the HTTP port.
+    pub is_http: bool,
+    /// What each of the clients sends, or as much of it as the server takes.
+    pub sends: fn() -> Vec<u8>,
+    /// The number of clients, at each size.
+    pub clients: [usize; 2],
 }
 
 /// How much is sent.
@@ -83,10 +96,7 @@ pub fn measure(row: &Abuse, size: Size) -> Measured {
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
-    let probing = thread::spawn({
-        let stops = Arc::clone(&stops);
-        move || probe(addr, &stops)
-    });
+    let probing = Probing::begin(addr);
     let requests = Arc::new((row.requests)(size));
     let abusers: Vec<_> = (0..ABUSERS)
         .map(|_| {
@@ -113,8 +123,8 @@ pub fn measure(row: &Abuse, size: Size) -> Measured {
         thread::sleep(Duration::from_millis(5));
     }
     stops.store(true, Relaxed);
-    let wait = probing.join().expect("the prober does not panic");
-    let peak_bytes = peak_bytes(server.pid());
+    let wait = probing.end();
+    let peak_bytes = server.peak_memory_bytes();
     let told = Instant::now();
     let (stopped, status) = server.signal("TERM");
     let stop = told.elapsed();
@@ -130,11 +140,88 @@ pub fn measure(row: &Abuse, size: Size) -> Measured {
     }
 }
 
-/// Asks for little, again and again. Returns the longest time that one reply has taken.
+/// Measures what clients hold with half-sent requests, on a server with this budget in bytes.
+pub fn measure_half_sent(row: &HalfSent, size: Size, budget_bytes: u64) -> Measured {
+    let server = TestServer::start_with(&["--client-memory", &budget_bytes.to_string()]);
+    let addr = if row.is_http {
+        server.http_addr()
+    } else {
+        server.addr()
+    };
+    let probing = Probing::begin(server.addr());
+    let part = (row.sends)();
+    let [full, short] = row.clients;
+    let clients: Vec<TcpStream> = thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let part = &part;
+                scope.spawn(move || {
+                    let clients = sender..size.of(full, short);
+                    let connected = clients.step_by(SENDERS).map(|_| half_send(addr, part));
+                    connected.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let connected = senders.into_iter().map(thread::ScopedJoinHandle::join);
+        connected
+            .flat_map(|clients| clients.expect("a sender does not panic"))
+            .collect()
+    });
+    let wait = probing.end();
+    let peak_bytes = server.peak_memory_bytes();
+    let told = Instant::now();
+    let (stopped, status) = server.signal("TERM");
+    let stop = told.elapsed();
+    assert_eq!(status, Some(0), "{}: {}", row.name, stopped.log());
+    Measured {
+        wait,
+        stop,
+        peak_bytes,
+        rounds: clients.len() as u64,
+    }
+}
+
+fn half_send(addr: SocketAddr, part: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).expect("the server listens");
+    let patience = stream.set_write_timeout(Some(PATIENCE));
+    patience.expect("it is not zero");
+    // The server may end it.
+    let _ = stream.write_all(part);
+    stream
+}
+
+/// A client that asks for little, again and again.
+struct Probing {
+    stops: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Duration>,
+}
+
+impl Probing {
+    fn begin(addr: SocketAddr) -> Self {
+        let stops = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let stops = Arc::clone(&stops);
+            move || probe(addr, &stops)
+        });
+        Self { stops, thread }
+    }
+
+    /// Ends it. The longest time that one reply has taken.
+    fn end(self) -> Duration {
+        self.stops.store(true, Relaxed);
+        self.thread.join().expect("the prober does not panic")
+    }
+}
+
 fn probe(addr: SocketAddr, stops: &AtomicBool) -> Duration {
     let mut stream = TcpStream::connect(addr).expect("the server listens");
-    let request = [request(&[b"PING"]), request(&[b"GET", b"nothing"])].concat();
-    let mut reply = [0; b"+PONG\r\n$-1\r\n".len()];
+    let request = [
+        request(&[b"PING"]),
+        request(&[b"SET", b"small", b"value"]),
+        request(&[b"GET", b"nothing"]),
+    ]
+    .concat();
+    let mut reply = [0; b"+PONG\r\n+OK\r\n$-1\r\n".len()];
     let mut longest = Duration::ZERO;
     while !stops.load(Relaxed) {
         let asked = Instant::now();
@@ -180,14 +267,4 @@ impl Peer {
             true
         })
     }
-}
-
-/// The peak of the resident memory of a process, in bytes.
-fn peak_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-    let status = status.expect("the server runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.trim().parse::<u64>().ok())
-        .map_or(0, |kib| kib << 10)
 }
