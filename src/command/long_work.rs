@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Number of bytes from which on work is long: some milliseconds of the dearest kind.
 const LONG_WORK_BYTES: usize = 256 << 10;
 /// Number of bytes of the long requests that are executed at the same time. A single one may be longer.
-const TURN_BYTES: usize = 32 << 20;
+const TURN_BYTES: usize = 16 << 20;
 /// Size of a permit in bytes.
 const PERMIT_BYTES: usize = 1 << 10;
 

@@ -267,6 +267,14 @@ impl Session {
         self.transaction.is_some()
     }
 
+    /// Returns the length of the requests that are queued until EXEC, in bytes.
+    #[must_use]
+    #[inline(always)]
+    pub fn queued_bytes(&self) -> usize {
+        let transaction = self.transaction.as_ref();
+        transaction.map_or(0, |transaction| transaction.bytes)
+    }
+
     /// Returns true if a request for this command is queued until EXEC.
     pub(super) fn is_queueing(&self, command: &Command) -> bool {
         self.is_in_transaction() && !command.has(Flag::ImmediateInMulti)

@@ -69,7 +69,11 @@ impl<'a> WriteTransaction<'a> {
 
     /// Puts a value under a key. Returns whether the key is new.
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> bool {
-        let entry = Entry::new(key, value);
+        self.put_entry(Entry::new(key, value))
+    }
+
+    /// Puts a new entry in the place of that of its key. Returns whether the key is new.
+    pub fn put_entry(&mut self, entry: Entry) -> bool {
         let old = self.locked.insert(entry.clone());
         let is_new = old.as_ref().is_none_or(has_expired);
         self.push(Step::Put(entry, old));

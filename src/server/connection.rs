@@ -139,7 +139,9 @@ impl Connection {
             } else {
                 self.input.waiting().len()
             };
-            self.turn = self.service.long_turns.wait(bytes).await;
+            // What has arrived may be EXEC.
+            let work_bytes = bytes + self.session.queued_bytes();
+            self.turn = self.service.long_turns.wait(work_bytes).await;
             match long_work::execute(bytes, || self.execute()) {
                 PipelineStop::Drained => {
                     self.flush().await?;

@@ -15,8 +15,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::setsockopt;
-use nix::{libc, setsockopt_impl, sockopt_impl};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -44,9 +42,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Maximum number of file descriptors of clients of the text port.
 pub const FILES_MAX: usize = CONNECTIONS_MAX + RESERVED_CONNECTIONS_MAX;
 
-/// Limit of the bytes that the system takes for a client that does not read: it would buffer, and copy for it, megabytes.
-const UNSENT_BYTES_MAX: u32 = 256 << 10;
-
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}; choose another with {flag}")]
@@ -61,23 +56,14 @@ pub struct ListenError {
 /// # Errors
 /// [`ListenError`] if the address is in use, or not one of this machine.
 pub async fn listen(address: &Address, flag: &'static str) -> Result<TcpListener, ListenError> {
-    let bound = TcpListener::bind(&address.0).await;
-    let limited = bound.and_then(|listener| {
-        // The sockets of its connections inherit it.
-        setsockopt(&listener, UnsentBytesMax, &UNSENT_BYTES_MAX)?;
-        Ok(listener)
-    });
-    limited.map_err(|source| ListenError {
-        address: address.0.clone(),
-        flag,
-        source,
-    })
+    TcpListener::bind(&address.0)
+        .await
+        .map_err(|source| ListenError {
+            address: address.0.clone(),
+            flag,
+            source,
+        })
 }
-
-sockopt_impl!(
-    /// Number of bytes that the system takes for a client beyond what is on its way to it.
-    UnsentBytesMax, SetOnly, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, u32
-);
 
 /// A text port that is ready to accept clients.
 pub struct Server {

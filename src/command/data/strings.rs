@@ -396,12 +396,17 @@ fn put_all(
         .map(|pair| Ok((Key::parse(&pair[0])?, Value::parse(&pair[1])?)));
     let pairs: Vec<(Key<'_>, Value<'_>)> = pairs.collect::<Result<_, ErrorReply>>()?;
     let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
+    // They may be a million, so all that can be done before the locks are taken is.
+    let entries: Vec<Entry> = pairs
+        .iter()
+        .map(|(key, value)| Entry::new(*key, *value))
+        .collect();
     call.change(&keys, |transaction| {
         if only_if_missing && keys.iter().any(|key| transaction.get(*key).is_some()) {
             return Ok(false);
         }
-        for (key, value) in &pairs {
-            transaction.put(*key, *value);
+        for entry in entries {
+            transaction.put_entry(entry);
         }
         Ok(true)
     })

@@ -72,6 +72,9 @@ fn discard(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.done(Reply::Ok)
 }
 
+/// Number of watched keys that are looked up under the same locks.
+const WATCHED_AT_ONCE: usize = 1_000;
+
 fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if call.session.is_in_transaction() {
         return Err(bad_argument("WATCH inside MULTI is not allowed"));
@@ -84,17 +87,19 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         )));
     }
     watched.reserve(keys.iter().map(|key| key.as_str()))?;
-    let found = call.change(&keys, |transaction| {
-        let found = keys.iter().map(|key| match transaction.get(*key) {
-            Some(entry) => (Arc::from(key.as_str()), KeyState::Existing(entry)),
-            None => {
-                let watch = transaction.watch_missing_key(*key);
-                (Arc::clone(watch.key()), KeyState::Missing(watch))
-            }
-        });
-        Ok(found.collect::<Vec<_>>())
-    })?;
-    call.session.watched.add(found);
+    for keys in keys.chunks(WATCHED_AT_ONCE) {
+        let found = call.change(keys, |transaction| {
+            let found = keys.iter().map(|key| match transaction.get(*key) {
+                Some(entry) => (Arc::from(key.as_str()), KeyState::Existing(entry)),
+                None => {
+                    let watch = transaction.watch_missing_key(*key);
+                    (Arc::clone(watch.key()), KeyState::Missing(watch))
+                }
+            });
+            Ok(found.collect::<Vec<_>>())
+        })?;
+        call.session.watched.add(found);
+    }
     call.done(Reply::Ok)
 }
 

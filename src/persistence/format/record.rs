@@ -124,7 +124,9 @@ fn bytes_expected(change: &Change<'_>) -> usize {
     AROUND
         + match change {
             Change::Put(key, value) => key.as_bytes().len() + value.bytes().len(),
-            _ => 0,
+            Change::Delete(keys) => keys.iter().map(|key| key.as_bytes().len() + 3).sum(),
+            Change::Clear => 0,
+            Change::Group(changes) => changes.iter().map(bytes_expected).sum(),
         }
 }
 
