@@ -13,6 +13,8 @@ pub mod model;
 pub mod persistence;
 #[path = "../src/protocol/mod.rs"]
 pub mod protocol;
+#[path = "../src/receive_buffer.rs"]
+pub mod receive_buffer;
 
 #[allow(
     missing_docs,
