@@ -204,6 +204,7 @@ impl Store {
         progress: &Progress,
     ) -> Result<Self, StoreError> {
         let folder = Arc::new(Folder::open(files, &options.data)?);
+        folder.lock_target(format::SNAPSHOT_NAME)?;
         let started = Instant::now();
         let (snapshot, mut replayed) = read_folder(&folder, load, progress)?;
         mend(&folder, &mut replayed)?;
@@ -242,6 +243,7 @@ impl Store {
         load: &dyn Load,
     ) -> Result<Salvaged, StoreError> {
         let folder = Arc::new(Folder::open_existing(files, &options.data)?);
+        folder.lock_target(format::SNAPSHOT_NAME)?;
         let mut inspection = inspect(&folder, load, &Progress::new())?;
         let findings = inspection.findings().to_vec();
         if findings.is_empty() {

@@ -76,6 +76,27 @@ fn a_second_server_is_refused_by_whatever_path_it_comes() {
 }
 
 #[test]
+fn a_server_whose_snapshot_is_a_link_to_that_of_another_is_refused() {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let pairs = elsewhere.path().join("pairs.json");
+    fs::write(&pairs, "{}").expect("a file");
+    let linked = || {
+        let stopped = Stopped::new(&[]);
+        fs::create_dir_all(stopped.data()).expect("a folder");
+        symlink(&pairs, stopped.data().join("store.json")).expect("a link");
+        stopped
+    };
+    let server = linked().restart();
+    let said = linked().start_fails();
+    let expected = "is a link to a file that another pykv-server uses";
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(server.client().ask("PUT k 1"), "OK");
+    drop(server.stop());
+    let server = linked().restart();
+    assert_eq!(server.client().ask("GET k"), "VALUE \"1\"");
+}
+
+#[test]
 fn a_server_of_an_older_version_which_locks_the_file_alone_is_kept_out_and_keeps_out() {
     let server = serving("everysec");
     let lock = server.data().join("lock");

@@ -96,8 +96,10 @@ fn a_snapshot_that_is_a_link_stays_one_and_the_file_that_it_leads_to_is_replaced
     for pair in [r#""a": "1""#, r#""b": "2""#, r#""c": "3""#] {
         assert!(saved.contains(pair), "{saved}");
     }
+    // The file and its lock.
     let names: Vec<_> = fs::read_dir(&elsewhere).expect("the folder").collect();
-    assert_eq!(names.len(), 1, "{names:?}");
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(elsewhere.join("pairs.json.lock").exists(), "{names:?}");
     // An edit meanwhile is kept, and so is damage.
     let server = stopped.restart();
     fs::write(&target, "{\"edited\": \"1\"}\n").expect("an edit");

@@ -668,7 +668,7 @@ fn a_taken_port_and_a_folder_that_is_a_file_are_told_of() {
     std::fs::write(stopped.data(), "a file").expect("a file");
     let log = stopped.start_fails();
     assert!(
-        log.contains("cannot make the folder: it is a file, not a folder"),
+        log.contains("cannot find or make the folder: it is a file, not a folder"),
         "{log}"
     );
 }

@@ -33,6 +33,16 @@ pub enum FolderError {
         /// ` (process N)`, or nothing where it is not known.
         holder: String,
     },
+    /// Another process uses the file to which a link in the folder leads.
+    #[error(
+        "{path} is a link to a file that another pykv-server uses, as {beside} is locked; stop it, or remove the link"
+    )]
+    TargetInUse {
+        /// The link.
+        path: PathBuf,
+        /// The lock file.
+        beside: PathBuf,
+    },
     /// There is no such folder.
     #[error("there is no data folder {path}")]
     Missing {
@@ -73,6 +83,10 @@ pub struct Folder {
     files: Arc<dyn Files>,
     /// None before it is taken.
     lock: Mutex<Option<Lock>>,
+    /// Held while the lock is checked: a lock that one thread takes keeps out another one of the same process, too.
+    checking: Mutex<()>,
+    /// The locks of the files elsewhere to which links in the folder lead.
+    targets: Mutex<Vec<Arc<dyn File>>>,
 }
 
 /// The locks on the folder and on the file in it. Both stay open, so that the system cannot give their inode numbers to other
@@ -99,7 +113,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::InUse`] if another process has it; [`FolderError::Unusable`] if it cannot be created or locked.
     pub fn open(files: Arc<dyn Files>, path: &Path) -> Result<Self, FolderError> {
-        make(&*files, path).map_err(FolderError::unusable(path, "make the folder"))?;
+        make(&*files, path).map_err(FolderError::unusable(path, "find or make the folder"))?;
         Self::open_existing(files, path)
     }
 
@@ -124,6 +138,8 @@ impl Folder {
             path: path.to_owned(),
             files,
             lock: Mutex::new(None),
+            checking: Mutex::default(),
+            targets: Mutex::default(),
         };
         match folder.files.stat_folder(path) {
             Ok(_) => {}
@@ -151,8 +167,11 @@ impl Folder {
         let held = self.locked().clone();
         let (held_folder, held_file) =
             held.map_or((None, None), |lock| (Some(lock.folder), lock.file));
+        let is_held = |held: &dyn File, path: &Path, found: io::Result<Stat>| {
+            is_same(held, found).map_err(FolderError::unusable(path, "look at it"))
+        };
         let folder = match held_folder {
-            Some(held) if is_same(&*held, self.files.stat_folder(&self.path)) => held,
+            Some(held) if is_held(&*held, &self.path, self.files.stat_folder(&self.path))? => held,
             _ => {
                 let folder = self.files.lock_folder(&self.path);
                 folder.map_err(|error| self.refused(&self.path, error))?
@@ -160,7 +179,7 @@ impl Folder {
         };
         let path = self.join(LOCK_NAME);
         let file = match held_file {
-            Some(held) if is_same(&*held, self.files.stat(&path)) => Some(held),
+            Some(held) if is_held(&*held, &path, self.files.stat(&path))? => Some(held),
             _ => {
                 let process = format!("{}\n", std::process::id());
                 let text = (access == Access::Change).then_some(&*process);
@@ -176,6 +195,34 @@ impl Folder {
             }
         };
         Ok(Lock { folder, file })
+    }
+
+    /// Locks the file to which a link of this name leads, if it is one: by a file beside it, `NAME.lock`, as the file itself is
+    /// replaced by each save. Two folders with links to the same file cannot be used at the same time.
+    ///
+    /// # Errors
+    /// [`FolderError::TargetInUse`] if another server uses the file; [`FolderError::Unusable`] if it cannot be locked.
+    pub fn lock_target(&self, name: &str) -> Result<(), FolderError> {
+        let path = self.join(name);
+        // A link to nothing is reported when it is opened.
+        let Some(target) = self.files.resolve(&path).ok().filter(|it| *it != path) else {
+            return Ok(());
+        };
+        let mut beside = target.into_os_string();
+        beside.push(".lock");
+        let beside = PathBuf::from(beside);
+        let process = format!("{}\n", std::process::id());
+        match self.files.lock(&beside, Some(&process)) {
+            Ok(lock) => {
+                let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+                targets.push(lock);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(FolderError::TargetInUse { path, beside })
+            }
+            Err(error) => Err(FolderError::unusable(&beside, "lock it")(error)),
+        }
     }
 
     fn refused(&self, path: &Path, error: io::Error) -> FolderError {
@@ -209,18 +256,27 @@ impl Folder {
     /// `NotFound` if the folder was removed or replaced; any other error if its lock file cannot be locked again, because
     /// another server has it, or for what the system says.
     pub fn check(&self) -> io::Result<()> {
+        let _one = self.checking();
+        self.check_exclusively()
+    }
+
+    fn checking(&self) -> MutexGuard<'_, ()> {
+        self.checking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_exclusively(&self) -> io::Result<()> {
         let Some(lock) = self.locked().clone() else {
             return Ok(());
         };
-        if !is_same(&*lock.folder, self.files.stat_folder(&self.path)) {
+        if !is_same(&*lock.folder, self.files.stat_folder(&self.path))? {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "the data folder was removed or replaced",
             ));
         }
-        let is_locked = |file: &Arc<dyn File>| is_same(&**file, self.stat(LOCK_NAME));
-        if lock.file.as_ref().is_none_or(is_locked) {
-            return Ok(());
+        match &lock.file {
+            Some(file) if !is_same(&**file, self.stat(LOCK_NAME))? => {}
+            _ => return Ok(()),
         }
         // The lock on the folder keeps out every server but one of an older version, which has the new lock file then.
         let again = self.take(Access::Change);
@@ -242,7 +298,8 @@ impl Folder {
         &self,
         make_ready: impl FnOnce() -> Result<(), FolderError>,
     ) -> Result<(), FolderError> {
-        if self.check().is_ok() {
+        let _one = self.checking();
+        if self.check_exclusively().is_ok() {
             return Ok(());
         }
         let lock = self.take(Access::Change)?;
@@ -346,9 +403,23 @@ pub fn aside_name(path: &Path, ending: &str) -> String {
     format!("{}.{ending}", name.trim_end_matches(".new"))
 }
 
-/// Returns true if an open file is the one that was looked up.
-fn is_same(open: &dyn File, found: io::Result<Stat>) -> bool {
-    found.is_ok_and(|found| open.stat().is_ok_and(|open| open.id == found.id))
+/// Returns true if an open file is the one that was looked up, and false if nothing has the name.
+///
+/// # Errors
+/// Any other error of one of both looks.
+fn is_same(open: &dyn File, found: io::Result<Stat>) -> io::Result<bool> {
+    match found {
+        Ok(found) => Ok(open.stat()?.id == found.id),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Copies a file from an offset to its end, with its permissions, and syncs the content of the copy, not its name.
