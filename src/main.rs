@@ -54,6 +54,10 @@ fn main() -> ExitCode {
         .log_internal_errors(false);
     tracing_subscriber::registry().with(log).with(filter).init();
     let verdict = match &config.action {
+        Some(Action::Config) => {
+            let printed = io::stdout().write_all(config.in_force().as_bytes());
+            return printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+        }
         Some(Action::Check { folder }) => check::check(folder),
         Some(Action::Repair { folder }) => check::repair(folder),
         None => return serve(&config),

@@ -32,9 +32,21 @@ fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"RESETSTAT", []) => Err(bad_argument(
             "the counters cannot be reset; they begin when the server starts",
         )),
-        (b"REWRITE", []) => Err(bad_argument("The server is running without a config file")),
+        (b"REWRITE", []) => Err(rewrite(call)),
         (b"SET", [_, _, ..]) => Err(call.syntax_error()),
         _ => other_subcommand(call, words, &["GET", "SET", "RESETSTAT", "REWRITE"]),
+    }
+}
+
+/// Returns the refusal of REWRITE: a person writes the configuration file, with comments.
+fn rewrite(call: &Call<'_, '_>) -> ErrorReply {
+    let config = &call.service.setup.config;
+    match config.file() {
+        Some(path) => bad_argument(format!(
+            "the server does not write {}: edit it",
+            path.display()
+        )),
+        None => bad_argument("The server is running without a config file"),
     }
 }
 

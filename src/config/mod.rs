@@ -1,23 +1,31 @@
-//! Settings of the server: one table, behind the flags, the environment variables, `--help` and CONFIG.
+//! Settings of the server: one table, behind the flags, the environment variables, the configuration file, `--help` and CONFIG.
 //!
-//! In: the command line and the environment. Out: a [`Config`], or an error for the user; and the [`Setup`] of a running server. To
-//! add a setting, add its row to [`SETTINGS`], and read it with [`Config::get`] where it is used.
+//! In: the command line, the environment, a file. Out: a [`Config`], or an error for the user; and the [`Setup`] of a running server.
+//! To add a setting, add its row to [`SETTINGS`], and read it with [`Config::get`] where it is used. Promise: a flag takes
+//! precedence over a variable, a variable over the file, and the file over the default.
+
+mod file;
+mod values;
 
 use std::any::Any;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::builder::ValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Subcommand as _, value_parser};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::error_chain;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
+
+pub use values::{Address, ByteCount, HostNames, HttpAddress, host_name};
 
 /// Specification of a setting.
 #[derive(Debug)]
@@ -26,7 +34,7 @@ pub struct Setting {
     pub name: &'static str,
     /// The flag `--name`; `None` for a setting that the command line does not set.
     pub flag: Option<Flag>,
-    /// Default; empty if the value is determined at the start.
+    /// Default; empty if there is none, or if the value is determined at the start.
     pub default: &'static str,
     /// Allowed values.
     pub values: Values,
@@ -67,8 +75,23 @@ pub enum Shown {
     Settable(fn(&Setup) -> &AtomicI64),
 }
 
+/// The setting that names the configuration file.
+const CONFIG_FILE: &str = "config";
+
 /// Every setting; those with a flag are in the order of `--help`.
 pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: CONFIG_FILE,
+        flag: Some(Flag {
+            value_name: "FILE",
+            variable: "PYKV_CONFIG",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "File with settings under the names of these flags, in TOML: data = \"/var/lib/pykv\". Flags and variables take \
+               precedence; `pykv-server config` prints what is in force",
+        config: &[],
+    },
     Setting {
         name: "listen",
         flag: Some(Flag {
@@ -270,8 +293,12 @@ impl Setting {
             .long(self.name)
             .env(flag.variable)
             .value_name(flag.value_name)
-            .default_value(self.default)
             .help(self.help);
+        let arg = if self.default.is_empty() {
+            arg
+        } else {
+            arg.default_value(self.default)
+        };
         match &self.values {
             Values::Number(limits) => arg.value_parser(value_parser!(i64).range(limits.clone())),
             Values::Parsed(parser) => arg.value_parser(parser()),
@@ -298,15 +325,18 @@ Examples:
   pykv-server --data /var/lib/pykv                 keep the data there
   pykv-server --listen 0.0.0.0:7878 --http off     serve the text protocol to other machines, and no HTTP
   pykv-server --durability always                  answer OK to a change once it is on the disk
+  pykv-server config --config pykv.toml            print the settings in force, and where each comes from
   pykv-server check data                           say what is wrong with a data folder; change nothing
   pykv-server repair data                          mend it, and keep what is removed beside it
 
 Then, in another terminal: pykv-cli, or: nc 127.0.0.1 7878
 ";
 
-/// Action on a data folder that no server uses.
+/// Action instead of serving.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Action {
+    /// Print the settings in force, as a configuration file, and where each comes from.
+    Config,
     /// Say what is wrong with a data folder, with file and line, and what is lost by it; change nothing. Exit status: 0 it is
     /// sound, 1 it is not.
     Check {
@@ -322,64 +352,160 @@ pub enum Action {
     },
 }
 
-/// Values of all settings that have a flag, from the command line and the environment.
+/// Values of all settings that have a flag.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Action instead of serving.
     pub action: Option<Action>,
     matches: ArgMatches,
+    /// Names of the settings that the configuration file has.
+    in_file: Vec<String>,
+}
+
+/// Returns the rows of the table that have a flag, and the flags.
+fn flags() -> impl Iterator<Item = (&'static Setting, &'static Flag)> {
+    SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting, setting.flag.as_ref()?)))
 }
 
 impl Config {
     /// Describes the command line.
     #[must_use]
     pub fn command() -> Command {
-        let flags = SETTINGS
-            .iter()
-            .filter_map(|setting| Some(setting.arg(setting.flag.as_ref()?)));
+        Self::command_with(&[])
+    }
+
+    /// Describes the command line where these values, of a file, take the places of the defaults.
+    fn command_with(file: &[(String, String)]) -> Command {
+        let args = flags().map(|(setting, flag)| {
+            let arg = setting.arg(flag);
+            let in_file = file.iter().find(|(name, _)| name == setting.name);
+            match in_file {
+                Some((_, value)) => arg.default_value(value.clone()),
+                None => arg,
+            }
+        });
+        let args: Vec<Arg> = args.collect();
         let command = Command::new("pykv-server")
             .version(env!("CARGO_PKG_VERSION"))
             .before_help(EXAMPLES)
             .args_conflicts_with_subcommands(true)
             .subcommand_help_heading("Without a server")
             .disable_help_subcommand(true)
-            .args(flags);
+            .args(args.clone());
         // Their own description would take the place of one that stands before them.
         Action::augment_subcommands(command)
             .about("A key-value server for people who want to see their data")
             .subcommand_required(false)
             .arg_required_else_help(false)
+            .mut_subcommand("config", |config| config.args(args))
     }
 
-    /// Parses the command line and the environment of this process. Prints errors and help, and exits then.
+    /// Parses the command line, the environment of this process and the configuration file. Prints errors and help, and exits then.
     #[must_use]
     pub fn parse() -> Self {
         Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Parses a command line, whose first word is the name of the program, and the environment.
+    /// Parses a command line, whose first word is the name of the program, the environment, and the configuration file.
     ///
     /// # Errors
-    /// A text for the user: for an unknown flag or action, a value that is not allowed, or the help if it is requested.
+    /// A text for the user: for an unknown flag, action or name in the file, a value that is not allowed, a file that cannot be read,
+    /// or the help if it is requested.
     pub fn try_parse_from(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        let mut matches = Self::command().try_get_matches_from(words)?;
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let config = Self::parse_with(&words, &[])?;
+        let Some(path) = config.file() else {
+            return Ok(config);
+        };
+        let wrong = |reason: String| {
+            let path = path.display();
+            Self::command().error(
+                ErrorKind::ValueValidation,
+                format!("configuration file {path}: {reason}"),
+            )
+        };
+        // No file names another one.
+        let names = flags().map(|(setting, _)| setting.name);
+        let names: Vec<&str> = names.filter(|name| *name != CONFIG_FILE).collect();
+        let file = file::read(&path, &names).map_err(|error| wrong(error_chain(&error)))?;
+        // The command line alone was valid.
+        Self::parse_with(&words, &file).map_err(|error| {
+            let text = error.to_string();
+            let reason = text.strip_prefix("error: ").unwrap_or(&text);
+            let reason = reason.split("\n\nFor more").next().unwrap_or(reason);
+            wrong(reason.trim_end().to_owned())
+        })
+    }
+
+    fn parse_with(words: &[OsString], file: &[(String, String)]) -> Result<Self, clap::Error> {
+        let mut matches = Self::command_with(file).try_get_matches_from(words)?;
+        let flags_of_action = match matches.subcommand() {
+            Some(("config", matches)) => Some(matches.clone()),
+            _ => None,
+        };
         let action = match matches.subcommand_name() {
             Some(_) => Some(Action::from_arg_matches_mut(&mut matches)?),
             None => None,
         };
-        Ok(Self { action, matches })
+        Ok(Self {
+            action,
+            matches: flags_of_action.unwrap_or(matches),
+            in_file: file.iter().map(|(name, _)| name.clone()).collect(),
+        })
     }
 
-    /// Returns the value of a setting that has a flag: an `i64` for numbers, else the type of its parser.
+    /// Returns the value of a setting that has a flag and a default: an `i64` for numbers, else the type of its parser.
+    ///
+    /// # Panics
+    /// If there is no such flag, it has no default, or its values are of another type.
+    #[must_use]
+    pub fn get<T: Any + Clone + Send + Sync>(&self, name: &str) -> T {
+        self.given(name).expect("the flag has a default")
+    }
+
+    /// Returns the value of a setting that has a flag; `None` if it has no default and is not given.
     ///
     /// # Panics
     /// If there is no such flag, or its values are of another type.
+    fn given<T: Any + Clone + Send + Sync>(&self, name: &str) -> Option<T> {
+        self.matches.get_one::<T>(name).cloned()
+    }
+
+    /// Returns the path of the configuration file, if there is one.
     #[must_use]
-    pub fn get<T: Any + Clone + Send + Sync>(&self, name: &str) -> T {
-        let value = self.matches.get_one::<T>(name);
-        value.expect("every flag has a default").clone()
+    pub fn file(&self) -> Option<PathBuf> {
+        self.given(CONFIG_FILE)
+    }
+
+    /// Returns the settings in force as a configuration file, each with its source.
+    #[must_use]
+    pub fn in_force(&self) -> String {
+        let path = self.file();
+        let lines = flags().filter(|(setting, _)| setting.name != CONFIG_FILE);
+        let lines = lines.filter_map(|(setting, flag)| {
+            let name = setting.name;
+            let value = self.matches.get_raw(name)?.next()?.to_string_lossy();
+            let source = match self.matches.value_source(name) {
+                Some(ValueSource::CommandLine) => format!("flag --{name}"),
+                Some(ValueSource::EnvVariable) => format!("variable {}", flag.variable),
+                _ if self.in_file.iter().any(|it| it == name) => {
+                    let path = path.as_ref().map(|path| path.display().to_string());
+                    format!("file {}", path.unwrap_or_default())
+                }
+                _ => "default".to_owned(),
+            };
+            let text = match setting.values {
+                Values::Number(_) => value.into_owned(),
+                _ => file::string(&value),
+            };
+            let line = format!("{name} = {text}");
+            Some(format!("{line:<40} # {source}\n"))
+        });
+        lines.collect()
     }
 
     /// Returns the options of the store.
@@ -397,7 +523,7 @@ impl Config {
 /// Settings of a running server, and facts determined at its start.
 #[derive(Debug)]
 pub struct Setup {
-    /// Command line and environment.
+    /// Command line, environment and configuration file.
     pub config: Config,
     /// Address of the text port, with the port that the system has chosen.
     pub address: SocketAddr,
@@ -433,160 +559,5 @@ impl Setup {
             slowlog_len_max: number("slowlog-max-len"),
             shutdown,
         }
-    }
-}
-
-/// Minimum of `--client-memory` in bytes: below it, a few requests of common size would end each other.
-const CLIENT_MEMORY_BYTES_MIN: usize = 8 << 20;
-
-/// A number of bytes, such as `65536`, `512mb` or `25%`, which is a share of the memory of the machine or the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByteCount(pub usize);
-
-impl FromStr for ByteCount {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let unit_bytes = match &*unit.to_ascii_lowercase() {
-            "" | "b" => 1,
-            "kb" | "k" => 1 << 10,
-            "mb" | "m" => 1 << 20,
-            "gb" | "g" => 1 << 30,
-            "%" => memory_bytes() / 100,
-            _ => 0,
-        };
-        let number = number.parse().ok().filter(|_| unit_bytes > 0);
-        let number = number.filter(|number| unit != "%" || *number <= 100);
-        let bytes = number.and_then(|number: usize| number.checked_mul(unit_bytes));
-        let bytes = bytes.ok_or("it is no number of bytes, such as 67108864, 512mb, 2gb or 25%")?;
-        // A share of a small machine is raised to the minimum, so that the default is valid everywhere.
-        if unit == "%" {
-            return Ok(Self(bytes.max(CLIENT_MEMORY_BYTES_MIN)));
-        }
-        if bytes < CLIENT_MEMORY_BYTES_MIN {
-            return Err(format!(
-                "it is less than the minimum of {CLIENT_MEMORY_BYTES_MIN} bytes"
-            ));
-        }
-        Ok(Self(bytes))
-    }
-}
-
-/// Files with the memory limit of a container: of version 2 and 1 of Linux's control groups.
-const CONTAINER_LIMITS: [&str; 2] = [
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-];
-
-/// Returns the memory of the machine in bytes, or the limit of the container if that is lower.
-fn memory_bytes() -> usize {
-    let machine = nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total());
-    let limits = CONTAINER_LIMITS
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
-    let memory = limits.chain([machine]).min().unwrap_or(0);
-    usize::try_from(memory).unwrap_or(usize::MAX)
-}
-
-/// A host and a port, such as `127.0.0.1:7878` or `localhost:0`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(pub String);
-
-impl Address {
-    /// Returns the host, without the brackets of an IPv6 address.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.0
-            .rsplit_once(':')
-            .map_or("", |(host, _)| host.trim_matches(['[', ']']))
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let is_host_and_port = text.parse::<SocketAddr>().is_ok()
-            || text.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
-            });
-        if is_host_and_port {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("it is no host and port, such as 127.0.0.1:7878".to_owned())
-        }
-    }
-}
-
-/// Address of HTTP; `None` for `off`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpAddress(pub Option<Address>);
-
-impl FromStr for HttpAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        text.parse()
-            .map(|address| Self(Some(address)))
-            .map_err(|error: String| format!("{error}, nor `off`"))
-    }
-}
-
-/// Names of this server in URLs, in the form of [`host_name`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostNames(pub Vec<String>);
-
-impl FromStr for HostNames {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = text.split(',').map(str::trim).filter(|_| !text.is_empty());
-        let parsed = names.map(|name| {
-            let of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            let is_label = |label: &str| !label.is_empty() && label.bytes().all(of_name);
-            let plain = host_name(name);
-            if plain.split('.').all(is_label) {
-                Ok(plain)
-            } else {
-                Err(format!("`{name}` is no host name, such as pykv or kv.example.com, without scheme and port"))
-            }
-        });
-        parsed.collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// Converts a host name to the form in which names are compared: in lower case, without the dot of the root.
-#[must_use]
-pub fn host_name(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-impl clap::ValueEnum for Durability {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        let help = match self {
-            Self::EverySecond => {
-                "It has been handed to the operating system: if the server is killed, nothing is lost; if the machine loses \
-                 power, at most the last second is. A reader may see a value that such a power cut then takes back. What was \
-                 written is synced every half second by a thread that nobody waits for; where the disk needs more than the \
-                 other half, STATS and `/health` say by how much. It costs one write for all who are ready at the same time"
-            }
-            Self::Always => {
-                "It is on the disk: nothing is lost, whatever goes down. It costs the time of a sync, which all share who wait \
-                 at the same time; a read waits only if it has seen a change that is not on the disk yet"
-            }
-            Self::Off => {
-                "It is in memory: whatever goes down, all changes since the last save are lost. It costs nothing"
-            }
-        };
-        Some(clap::builder::PossibleValue::new(self.name()).help(help))
     }
 }

@@ -1,0 +1,164 @@
+//! The values of settings that are neither numbers nor paths.
+//!
+//! In: texts, from flags, variables and the configuration file. Out: sizes, addresses, names of hosts, a durability; or why a text
+//! is none.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use crate::persistence::Durability;
+
+/// Minimum of `--client-memory` in bytes: below it, a few requests of common size would end each other.
+const CLIENT_MEMORY_BYTES_MIN: usize = 8 << 20;
+
+/// A number of bytes, such as `65536`, `512mb` or `25%`, which is a share of the memory of the machine or the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteCount(pub usize);
+
+impl FromStr for ByteCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit_bytes = match &*unit.to_ascii_lowercase() {
+            "" | "b" => 1,
+            "kb" | "k" => 1 << 10,
+            "mb" | "m" => 1 << 20,
+            "gb" | "g" => 1 << 30,
+            "%" => memory_bytes() / 100,
+            _ => 0,
+        };
+        let number = number.parse().ok().filter(|_| unit_bytes > 0);
+        let number = number.filter(|number| unit != "%" || *number <= 100);
+        let bytes = number.and_then(|number: usize| number.checked_mul(unit_bytes));
+        let bytes = bytes.ok_or("it is no number of bytes, such as 67108864, 512mb, 2gb or 25%")?;
+        // A share of a small machine is raised to the minimum, so that the default is valid everywhere.
+        if unit == "%" {
+            return Ok(Self(bytes.max(CLIENT_MEMORY_BYTES_MIN)));
+        }
+        if bytes < CLIENT_MEMORY_BYTES_MIN {
+            return Err(format!(
+                "it is less than the minimum of {CLIENT_MEMORY_BYTES_MIN} bytes"
+            ));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Files with the memory limit of a container: of version 2 and 1 of Linux's control groups.
+const CONTAINER_LIMITS: [&str; 2] = [
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+];
+
+/// Returns the memory of the machine in bytes, or the limit of the container if that is lower.
+fn memory_bytes() -> usize {
+    let machine = nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total());
+    let limits = CONTAINER_LIMITS
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    let memory = limits.chain([machine]).min().unwrap_or(0);
+    usize::try_from(memory).unwrap_or(usize::MAX)
+}
+
+/// A host and a port, such as `127.0.0.1:7878` or `localhost:0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(pub String);
+
+impl Address {
+    /// Returns the host, without the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host.trim_matches(['[', ']']))
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_host_and_port = text.parse::<SocketAddr>().is_ok()
+            || text.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+            });
+        if is_host_and_port {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("it is no host and port, such as 127.0.0.1:7878".to_owned())
+        }
+    }
+}
+
+/// Address of HTTP; `None` for `off`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAddress(pub Option<Address>);
+
+impl FromStr for HttpAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|error: String| format!("{error}, nor `off`"))
+    }
+}
+
+/// Names of this server in URLs, in the form of [`host_name`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostNames(pub Vec<String>);
+
+impl FromStr for HostNames {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|_| !text.is_empty());
+        let parsed = names.map(|name| {
+            let of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            let is_label = |label: &str| !label.is_empty() && label.bytes().all(of_name);
+            let plain = host_name(name);
+            if plain.split('.').all(is_label) {
+                Ok(plain)
+            } else {
+                Err(format!("`{name}` is no host name, such as pykv or kv.example.com, without scheme and port"))
+            }
+        });
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Converts a host name to the form in which names are compared: in lower case, without the dot of the root.
+#[must_use]
+pub fn host_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+impl clap::ValueEnum for Durability {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::EverySecond => {
+                "It has been handed to the operating system: if the server is killed, nothing is lost; if the machine loses \
+                 power, at most the last second is. A reader may see a value that such a power cut then takes back. What was \
+                 written is synced every half second by a thread that nobody waits for; where the disk needs more than the \
+                 other half, STATS and `/health` say by how much. It costs one write for all who are ready at the same time"
+            }
+            Self::Always => {
+                "It is on the disk: nothing is lost, whatever goes down. It costs the time of a sync, which all share who wait \
+                 at the same time; a read waits only if it has seen a change that is not on the disk yet"
+            }
+            Self::Off => {
+                "It is in memory: whatever goes down, all changes since the last save are lost. It costs nothing"
+            }
+        };
+        Some(clap::builder::PossibleValue::new(self.name()).help(help))
+    }
+}
