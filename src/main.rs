@@ -17,12 +17,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use pykv::check;
 use pykv::command::{COMMANDS, Service};
-use pykv::config::{Action, Address, Config, HttpAddress, Setup};
+use pykv::config::{Action, Address, Config, HttpAddress, LogFormat, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
@@ -47,11 +47,14 @@ fn main() -> ExitCode {
     };
     let asked = env::var("PYKV_LOG").ok().and_then(|text| text.parse().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(level));
-    let log = tracing_subscriber::fmt::layer()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .log_internal_errors(false);
+    let log = match config.get::<LogFormat>("log-format") {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
     tracing_subscriber::registry().with(log).with(filter).init();
     let verdict = match &config.action {
         Some(Action::Config) => {

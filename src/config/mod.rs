@@ -25,7 +25,7 @@ use crate::error::error_chain;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 
-pub use values::{Address, ByteCount, HostNames, HttpAddress, host_name};
+pub use values::{Address, ByteCount, HostNames, HttpAddress, LogFormat, host_name};
 
 /// Specification of a setting.
 #[derive(Debug)]
@@ -207,6 +207,18 @@ pub static SETTINGS: &[Setting] = &[
             "maxmemory-clients",
             Shown::Fixed(|setup| setup.config.get::<ByteCount>("client-memory").0.to_string()),
         )],
+    },
+    Setting {
+        name: "log-format",
+        flag: Some(Flag {
+            value_name: "FORMAT",
+            variable: "PYKV_LOG_FORMAT",
+        }),
+        default: "text",
+        values: Values::Parsed(|| value_parser!(LogFormat).into()),
+        help: "Form of the log on standard error: text, a line for people; json, an object in each line, with timestamp, level \
+               and message",
+        config: &[],
     },
     Setting {
         name: "slowlog-log-slower-than",

@@ -138,6 +138,15 @@ pub fn host_name(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// A line with time, level and message.
+    Text,
+    /// A JSON object in a line.
+    Json,
+}
+
 impl clap::ValueEnum for Durability {
     fn value_variants<'a>() -> &'a [Self] {
         &Self::ALL

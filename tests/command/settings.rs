@@ -336,3 +336,20 @@ fn a_wrong_configuration_file_stops_the_start_with_its_name_and_the_remedy() {
     let reason = "configuration file /nowhere/pykv.toml: cannot read it: No such file or directory";
     assert!(said.contains(reason), "{said}");
 }
+
+#[test]
+fn under_log_format_json_each_line_of_the_log_is_an_object() {
+    let server = TestServer::start_with(&["--log-format", "json"]);
+    let stopped = server.stop();
+    let log = stopped.log();
+    let mut messages = Vec::new();
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert_eq!(line["level"], "INFO", "{line}");
+        let timestamp = line["timestamp"].as_str().expect("a time");
+        assert!(timestamp.ends_with('Z'), "{timestamp}");
+        messages.push(line["message"].as_str().expect("a text").to_owned());
+    }
+    let last = messages.last().expect("a line");
+    assert_eq!(last, "stopped", "{messages:?}");
+}
