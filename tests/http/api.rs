@@ -644,8 +644,8 @@ fn a_body_that_asks_for_nothing_that_can_be_is_told_what_is_wrong_and_changes_no
         ("PUT", b"{\"value\":\"x\"} y", 400, "the body is not JSON"),
         ("PUT", b"{\"value\":\"\xff\"}", 400, "the body is not JSON"),
         ("PUT", b"{\"value\":\"a\nb\"}", 400, "the body is not JSON"),
-        ("PUT", b"[]", 422, "is not what is asked for"),
-        ("PUT", b"\"x\"", 422, "is not what is asked for"),
+        ("PUT", b"[]", 422, "is not a JSON object"),
+        ("PUT", b"\"x\"", 422, "is not a JSON object"),
         ("PUT", b"{}", 422, "missing field `value`"),
         ("PUT", b"{\"valeu\":\"x\"}", 422, "unknown field `valeu`"),
         (
@@ -742,7 +742,7 @@ fn a_body_that_asks_for_nothing_that_can_be_is_told_what_is_wrong_and_changes_no
         ),
         ("PATCH", b"", 400, "the body is not JSON"),
         ("PATCH", b"{}", 422, "must have one of"),
-        ("PATCH", b"null", 422, "is not what is asked for"),
+        ("PATCH", b"null", 422, "is not a JSON object"),
         ("PATCH", b"{\"value\":\"x\"}", 422, "unknown field `value`"),
         (
             "PATCH",

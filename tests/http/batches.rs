@@ -130,6 +130,11 @@ fn a_batch_that_is_refused_has_changed_nothing_and_says_where() {
         http.send("POST /api/v1/batch", &[], body.as_bytes());
         assert_eq!(http.answer().status, status, "{body}");
     }
+    let bare = br#"[{"op": "put", "key": "a", "value": "1"}]"#;
+    http.send("POST /api/v1/batch", &[], bare);
+    let refused = http.answer();
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.json()["detail"], "the body is not a JSON object");
     assert_eq!(server.stat("keys"), 0);
     assert_eq!(send(&mut http, &json!([])).text(), r#"{"results":[]}"#);
 }
