@@ -1,9 +1,9 @@
 //! The buffer of bytes that arrive and are looked at as a whole: a request, the body of one.
 //!
 //! In: bytes of a client, appended; the number of those that are done with. Out: the bytes that are waiting. Promises: what is long
-//! has a mapping of its own, with address space for the longest content. So it is never copied while it grows, takes memory for
-//! what has arrived and not for what was announced, and gives it back to the system at once when it is dropped: an allocator
-//! keeps freed blocks for a while, and a growing block exists twice while it is moved.
+//! has a mapping of its own, with address space to grow. So it is copied twice at most while it grows, takes memory for what has
+//! arrived and not for what was announced, and gives it back to the system at once when it is dropped: an allocator keeps freed
+//! blocks for a while.
 
 use std::io;
 use std::ops::Deref;
@@ -24,8 +24,13 @@ const LONG_BYTES_MIN: usize = 1 << 20;
 const LONG_UNKNOWN_BYTES_MIN: usize = 256 << 10;
 /// Maximum length of a content in bytes: the longest pair, each byte of it as an escape (`\u0061`), and what stands beside it.
 pub const CONTENT_BYTES_MAX: usize = 6 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + (1 << 20);
-/// Address space of a mapping in bytes: a content, and a read beyond its end.
-const MAPPING_BYTES: usize = CONTENT_BYTES_MAX + ROOM_BYTES_MAX;
+/// Address spaces of mappings in bytes: the least, the longest value and what stands beside it, and a content and a read beyond its
+/// end. Where the system promises memory only once (strict overcommit), the last for each client would be too much.
+const MAPPING_BYTES: [usize; 3] = [
+    4 << 20,
+    VALUE_BYTES_MAX + KEY_BYTES_MAX + (1 << 20),
+    CONTENT_BYTES_MAX + ROOM_BYTES_MAX,
+];
 
 /// Buffer of arriving bytes.
 #[derive(Debug, Default)]
@@ -99,14 +104,9 @@ impl ReceiveBuffer {
         expected: usize,
         read: impl FnOnce(Room<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let is_full = self
-            .long
-            .as_ref()
-            .is_some_and(|long| long.end == MAPPING_BYTES);
-        if is_full {
-            if self.done == 0 {
-                return Err(io::ErrorKind::OutOfMemory.into());
-            }
+        if let Some(long) = &self.long
+            && long.end == long.mapping.len()
+        {
             *self = Self::from_waiting(self)?;
         }
         let long_min = match expected {
@@ -117,7 +117,7 @@ impl ReceiveBuffer {
             *self = Self::long(&self.short)?;
         }
         if let Some(long) = &mut self.long {
-            let room = long.end..MAPPING_BYTES.min(long.end + ROOM_BYTES_MAX);
+            let room = long.end..long.mapping.len().min(long.end + ROOM_BYTES_MAX);
             let count = read(Room::Long(&mut long.mapping[room]))?;
             long.end += count;
             return Ok(count);
@@ -192,9 +192,10 @@ impl ReceiveBuffer {
 
     #[cold]
     fn long(waiting: &[u8]) -> io::Result<Self> {
-        // Nothing of it need ever be written to swap space that is reserved now.
+        let address_space = MAPPING_BYTES.into_iter().find(|it| *it > waiting.len());
+        let address_space = address_space.ok_or(io::ErrorKind::OutOfMemory)?;
         let mut mapping = MmapOptions::new()
-            .len(MAPPING_BYTES)
+            .len(address_space)
             .no_reserve_swap()
             .map_anon()?;
         mapping[..waiting.len()].copy_from_slice(waiting);
@@ -252,15 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_content_is_taken_and_nothing_beyond_it() {
+        let mut buffer = ReceiveBuffer::default();
+        let piece = vec![b'x'; 1 << 20];
+        while buffer.len() < CONTENT_BYTES_MAX {
+            let rest = CONTENT_BYTES_MAX - buffer.len();
+            buffer
+                .append(&piece[..rest.min(piece.len())])
+                .expect("memory");
+        }
+        let refused = buffer.append(&piece).expect_err("it is too long");
+        assert_eq!(refused.kind(), io::ErrorKind::OutOfMemory);
+    }
+
+    #[test]
     fn a_mapping_that_is_full_continues_in_another_one() {
         let mut buffer = ReceiveBuffer::default();
         let piece = vec![b'x'; 8 << 20];
-        for _ in 0..MAPPING_BYTES / piece.len() + 2 {
+        for _ in 0..60 {
             buffer.append(&piece).expect("memory");
             let all_but_one = buffer.len() - 1;
             buffer.advance(all_but_one);
         }
         assert_eq!(*buffer, *b"x");
-        assert!(buffer.memory_bytes() < MAPPING_BYTES);
+        assert!(buffer.memory_bytes() < 4 * piece.len());
     }
 }

@@ -350,6 +350,9 @@ impl Connection {
                     return Ok(Input::Ended);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    return Ok(Input::Refused(account.over_budget().into()));
+                }
                 Err(error) => return Err(error),
             }
         }
