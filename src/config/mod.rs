@@ -375,7 +375,7 @@ pub struct Config {
 }
 
 /// Returns the rows of the table that have a flag, and the flags.
-fn flags() -> impl Iterator<Item = (&'static Setting, &'static Flag)> {
+pub fn flags() -> impl Iterator<Item = (&'static Setting, &'static Flag)> {
     SETTINGS
         .iter()
         .filter_map(|setting| Some((setting, setting.flag.as_ref()?)))

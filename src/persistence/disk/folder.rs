@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::files::{File, Files, Stat, append_all, read_full};
 use crate::error::error_chain;
@@ -85,8 +85,8 @@ pub struct Folder {
     lock: Mutex<Option<Lock>>,
     /// Held while the lock is checked: a lock that one thread takes keeps out another one of the same process, too.
     checking: Mutex<()>,
-    /// The locks of the files elsewhere to which links in the folder lead.
-    targets: Mutex<Vec<Arc<dyn File>>>,
+    /// The lock of the file elsewhere to which a link in the folder leads.
+    target: OnceLock<Arc<dyn File>>,
 }
 
 /// The locks on the folder and on the file in it. Both stay open, so that the system cannot give their inode numbers to other
@@ -139,7 +139,7 @@ impl Folder {
             files,
             lock: Mutex::new(None),
             checking: Mutex::default(),
-            targets: Mutex::default(),
+            target: OnceLock::new(),
         };
         match folder.files.stat_folder(path) {
             Ok(_) => {}
@@ -181,8 +181,8 @@ impl Folder {
         let file = match held_file {
             Some(held) if is_held(&*held, &path, self.files.stat(&path))? => Some(held),
             _ => {
-                let process = format!("{}\n", std::process::id());
-                let text = (access == Access::Change).then_some(&*process);
+                let holder = own_holder();
+                let text = (access == Access::Change).then_some(&*holder);
                 match self.files.lock(&path, text) {
                     Ok(file) => Some(file),
                     Err(error)
@@ -211,11 +211,9 @@ impl Folder {
         let mut beside = target.into_os_string();
         beside.push(".lock");
         let beside = PathBuf::from(beside);
-        let process = format!("{}\n", std::process::id());
-        match self.files.lock(&beside, Some(&process)) {
+        match self.files.lock(&beside, Some(&own_holder())) {
             Ok(lock) => {
-                let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-                targets.push(lock);
+                self.target.get_or_init(|| lock);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -394,6 +392,11 @@ impl Folder {
     pub fn sync(&self) -> io::Result<()> {
         self.files.sync_folder(&self.path)
     }
+}
+
+/// Returns the text of a lock file of this process.
+fn own_holder() -> String {
+    format!("{}\n", std::process::id())
 }
 
 /// Returns the name for a copy that is kept aside: the file's name, without the `.new` of a provisional one, and an ending.

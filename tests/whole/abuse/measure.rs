@@ -123,20 +123,13 @@ pub fn measure(row: &Abuse, size: Size) -> Measured {
         thread::sleep(Duration::from_millis(5));
     }
     stops.store(true, Relaxed);
-    let wait = probing.end();
-    let peak_bytes = server.peak_memory_bytes();
-    let told = Instant::now();
-    let (stopped, status) = server.signal("TERM");
-    let stop = told.elapsed();
-    assert_eq!(status, Some(0), "{}: {}", row.name, stopped.log());
+    let measured = end(server, probing, row.name);
     for abuser in abusers {
         abuser.join().expect("an abuser does not panic");
     }
     Measured {
-        wait,
-        stop,
-        peak_bytes,
         rounds: rounds.load(Relaxed),
+        ..measured
     }
 }
 
@@ -167,17 +160,25 @@ pub fn measure_half_sent(row: &HalfSent, size: Size, budget_bytes: u64) -> Measu
             .flat_map(|clients| clients.expect("a sender does not panic"))
             .collect()
     });
+    Measured {
+        rounds: clients.len() as u64,
+        ..end(server, probing, row.name)
+    }
+}
+
+/// Ends the measurement and the server.
+fn end(server: TestServer, probing: Probing, name: &str) -> Measured {
     let wait = probing.end();
     let peak_bytes = server.peak_memory_bytes();
     let told = Instant::now();
     let (stopped, status) = server.signal("TERM");
     let stop = told.elapsed();
-    assert_eq!(status, Some(0), "{}: {}", row.name, stopped.log());
+    assert_eq!(status, Some(0), "{}: {}", name, stopped.log());
     Measured {
         wait,
         stop,
         peak_bytes,
-        rounds: clients.len() as u64,
+        rounds: 0,
     }
 }
 
