@@ -7,6 +7,7 @@
 //! main         the program            flags, signals, exit status
 //! http         HTTP                   requests of the API -> Request; replies -> JSON
 //! server       the text port          accepts; bytes in, batches, bytes out
+//! backup       `backup`               a data folder -> a copy of it
 //! check        `check` and `repair`   a folder that no server uses -> what is wrong with it
 //! command      what a request means   Request -> calls on the engine -> Reply
 //! config       the settings           flags, variables -> one table of values
@@ -20,6 +21,7 @@
 //! error        causes                 an error -> one line with its causes
 //! ```
 
+pub mod backup;
 pub mod check;
 pub mod codec;
 pub mod command;

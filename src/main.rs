@@ -20,7 +20,6 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use pykv::check;
 use pykv::command::{COMMANDS, Service};
 use pykv::config::{Action, Address, Config, HttpAddress, LogFormat, Setup};
 use pykv::engine::Engine;
@@ -28,6 +27,7 @@ use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
+use pykv::{backup, check};
 
 /// Maximum number of attempts of the last save.
 const LAST_SAVES_MAX: usize = 3;
@@ -60,6 +60,10 @@ fn main() -> ExitCode {
         Some(Action::Config) => {
             let printed = io::stdout().write_all(config.in_force().as_bytes());
             return printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+        }
+        Some(Action::Backup { to }) => {
+            let made = backup::back_up(&config.store(), to);
+            return made.unwrap_or_else(|error| fail(&error));
         }
         Some(Action::Check { folder }) => check::check(folder),
         Some(Action::Repair { folder }) => check::repair(folder),

@@ -50,6 +50,8 @@ pub struct Service {
     pub setup: Setup,
     /// True while a save runs that BGSAVE has begun.
     pub(super) saving: Arc<AtomicBool>,
+    /// True while a backup is made.
+    pub(super) backing_up: Arc<AtomicBool>,
 }
 
 /// Requests of one command since the start.
@@ -83,6 +85,7 @@ impl Service {
             slowlog: Slowlog::default(),
             setup,
             saving: Arc::default(),
+            backing_up: Arc::default(),
         }
     }
 

@@ -338,6 +338,7 @@ Examples:
   pykv-server --listen 0.0.0.0:7878 --http off     serve the text protocol to other machines, and no HTTP
   pykv-server --durability always                  answer OK to a change once it is on the disk
   pykv-server config --config pykv.toml            print the settings in force, and where each comes from
+  pykv-server backup --data data copy              copy a data folder, also while its server runs
   pykv-server check data                           say what is wrong with a data folder; change nothing
   pykv-server repair data                          mend it, and keep what is removed beside it
 
@@ -349,6 +350,12 @@ Then, in another terminal: pykv-cli, or: nc 127.0.0.1 7878
 pub enum Action {
     /// Print the settings in force, as a configuration file, and where each comes from.
     Config,
+    /// Copy the data folder, whether a server uses it or not: a data folder with every change that was acknowledged before.
+    Backup {
+        /// The folder of the copy, which must not exist yet, or be empty.
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+    },
     /// Say what is wrong with a data folder, with file and line, and what is lost by it; change nothing. Exit status: 0 it is
     /// sound, 1 it is not.
     Check {
@@ -411,7 +418,8 @@ impl Config {
             .about("A key-value server for people who want to see their data")
             .subcommand_required(false)
             .arg_required_else_help(false)
-            .mut_subcommand("config", |config| config.args(args))
+            .mut_subcommand("config", |config| config.args(args.clone()))
+            .mut_subcommand("backup", |backup| backup.args(args))
     }
 
     /// Parses the command line, the environment of this process and the configuration file. Prints errors and help, and exits then.
@@ -456,7 +464,7 @@ impl Config {
     fn parse_with(words: &[OsString], file: &[(String, String)]) -> Result<Self, clap::Error> {
         let mut matches = Self::command_with(file).try_get_matches_from(words)?;
         let flags_of_action = match matches.subcommand() {
-            Some(("config", matches)) => Some(matches.clone()),
+            Some(("config" | "backup", matches)) => Some(matches.clone()),
             _ => None,
         };
         let action = match matches.subcommand_name() {

@@ -19,7 +19,7 @@ mod snapshotter;
 mod write_transaction;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +34,11 @@ pub use write_transaction::{Savepoint, WriteTransaction};
 
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, Value};
-pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use crate::persistence::{
-    Disk, DiskFault, Durability, Files, Inspection, Load as _, Options, SYNC_INTERVAL, Salvaged,
-    Store, StoreError, System,
+    BackupError, BackupReport, Disk, DiskFault, Durability, Files, Inspection, Load as _, Options,
+    SYNC_INTERVAL, Salvaged, Store, StoreError, System,
 };
+pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use data::Data;
 use expiry::Expiry;
 use load::Loading;
@@ -296,6 +296,18 @@ impl Engine {
     /// are kept then.
     pub async fn save(&self) -> Result<(), DiskFault> {
         self.snapshotter.save().await
+    }
+
+    /// Copies the data folder into another one, on a blocking thread: all changes that were acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`BackupError`]. Nothing is left of the backup then.
+    pub async fn back_up(self: Arc<Self>, to: PathBuf) -> Result<BackupReport, BackupError> {
+        if self.disk().durability == Durability::Off {
+            self.save().await.map_err(BackupError::Fault)?;
+        }
+        let copying = tokio::task::spawn_blocking(move || self.data.store.back_up(&to));
+        copying.await.expect("a copy does not panic")
     }
 
     /// From now on, lets saves take all of a core. For the end of the server, when no client is served any more.

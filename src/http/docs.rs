@@ -48,6 +48,7 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
         super::api::deletion::count,
         super::api::batch::batch,
         super::api::namespaces::list,
+        super::api::backup::back_up,
         super::api::export::export,
         super::api::import::import,
         super::api::stats::stats,

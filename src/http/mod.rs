@@ -36,7 +36,7 @@ use utoipa::Path as _;
 
 use crate::command::Service;
 use crate::config::{Address, HostNames, host_name};
-use api::{batch, commands, deletion, export, import, keys, listing, namespaces, stats};
+use api::{backup, batch, commands, deletion, export, import, keys, listing, namespaces, stats};
 use listener::HttpClient;
 use ops::{console, health, live, metrics};
 use problem::Problem;
@@ -70,6 +70,7 @@ const ENDPOINTS: &[Endpoint] = &[
     (batch::__path_batch::path, || post(batch::batch)),
     (deletion::__path_count::path, || get(deletion::count)),
     (namespaces::__path_list::path, || get(namespaces::list)),
+    (backup::__path_back_up::path, || post(backup::back_up)),
     (export::__path_export::path, || get(export::export)),
     (import::__path_import::path, || post(import::import)),
     (stats::__path_stats::path, || get(stats::stats)),

@@ -13,6 +13,7 @@
 //! recovery    reading a folder back on all cores, telling damage from a crash, mending what a crash leaves
 //! journal     the live journal: append, commit, sync; from one file to the next; the health of the disk
 //! follow      changes, as they become safe, for those who follow them
+//! backup      a copy of the folder at one moment, for a restore
 //! ```
 //!
 //! A save goes: begin a new journal; write all pairs beside, part by part, while changes go on; sync; bring the journal to
@@ -66,8 +67,11 @@
 //!    open; no link is written through         irregular::nothing_is_written_through_a_link_or_a_second_name
 //! 21 what is created is for its user alone,   private::what_the_server_creates_is_for_its_user_alone
 //!    or as the file that it replaces          private::a_mode_that_a_person_gave_is_that_of_the_files_that_follow
+//! 22 a backup is what a kill at one moment    backup::a_backup_under_load_holds_what_was_acknowledged_and_no_half_transaction
+//!    would leave, whole or not there          backup::whichever_operation_fails_a_backup_is_whole_or_absent
 //! ```
 
+mod backup;
 mod disk;
 mod durability;
 mod follow;
@@ -84,7 +88,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
-pub use disk::{DiskFault, File, Files, FolderError, Stat, System};
+pub use backup::{BackupError, BackupReport, back_up};
+pub use disk::{DiskFault, File, FileReader, Files, FolderError, Stat, System};
 pub use durability::{Durability, SYNC_INTERVAL};
 pub use follow::{Changes, FollowError, Follower, OwnedChange};
 pub use format::{RECORD_BYTES_MAX, Record, Records, SnapshotFingerprint};
@@ -451,6 +456,18 @@ impl Store {
             .and_then(|()| self.snapshot.publish(&written).map_err(failed))
             .inspect_err(|_| self.snapshot.discard(&written))?;
         journal::remove_older(&self.writer).map_err(failed)
+    }
+
+    /// Copies the folder into another one: every change that was acknowledged before, unless there is no journal; then, those of
+    /// the last save.
+    ///
+    /// # Errors
+    /// [`BackupError`]; [`BackupError::Fault`] while changes are refused.
+    pub fn back_up(&self, to: &Path) -> Result<BackupReport, BackupError> {
+        self.writer.check_folder();
+        self.writer.admit().map_err(BackupError::Fault)?;
+        let folder = self.snapshot.folder();
+        backup::copy_folder(folder.files(), folder.path(), to)
     }
 
     fn last_save(&self) -> MutexGuard<'_, Option<SaveReport>> {

@@ -44,6 +44,11 @@ impl SnapshotFile {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the data folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Returns the path of store.json.
     pub fn path(&self) -> PathBuf {
         self.folder.join(SNAPSHOT_NAME)

@@ -1,6 +1,7 @@
 //! What survives a crash, a fault of the disk, a power cut or a damaged folder.
 
 mod amplification; // what a value costs on disk
+mod backup; // a copy of the folder while others write
 mod disk; // a disk that takes no more; what is written unasked
 mod exclusion; // one server to a folder, and one that has lost it
 mod faults; // every call of the system that persistence makes, failing once

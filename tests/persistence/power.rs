@@ -112,7 +112,7 @@ fn step_alone(n: usize) -> Step {
 
 impl Step {
     /// Asks for it; an error: it was not made.
-    fn make(&self, engine: &Engine, made: &mut Barrier) -> Result<(), ErrorReply> {
+    pub fn make(&self, engine: &Engine, made: &mut Barrier) -> Result<(), ErrorReply> {
         match self {
             Self::Put(name, value) => {
                 engine.put(key(name), Value::parse(value).expect("a value"), made)?;

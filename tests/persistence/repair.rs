@@ -12,7 +12,7 @@ use crate::support::server::{Stopped, TestServer, is_skipped, strace};
 const SERVER: &str = env!("CARGO_BIN_EXE_pykv-server");
 
 /// What the program said on standard output and then on standard error, and its exit status.
-fn run(arguments: &[&str]) -> (String, Option<i32>) {
+pub fn run(arguments: &[&str]) -> (String, Option<i32>) {
     // It names the folder itself: the settings of a server are none of its business.
     said(
         Command::new(SERVER)

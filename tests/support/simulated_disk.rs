@@ -586,6 +586,13 @@ impl File for Handle {
         Ok(())
     }
 
+    fn set_modified(&self, modified_ns: i128) -> io::Result<()> {
+        let modified = u64::try_from(modified_ns).expect("a time of this clock");
+        let mut state = self.meet(Kind::SetLen)?;
+        state.inode(self.id).modified = modified;
+        Ok(())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let until = {
             let mut state = self.meet(Kind::Sync)?;
@@ -672,12 +679,18 @@ impl Files for SimulatedDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.meet(Kind::Rename, to)?;
-        let id = state.file(from)?;
-        let renaming = vec![
-            (from.to_owned(), None),
-            (to.to_owned(), Some(Node::File(id))),
-        ];
-        state.rename(renaming);
+        let inside = state.names.iter().filter_map(|(path, node)| {
+            let rest = path.strip_prefix(from).ok()?;
+            Some((path.clone(), to.join(rest), *node))
+        });
+        let moved: Vec<(PathBuf, PathBuf, Node)> = inside.collect();
+        if moved.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let renaming = moved
+            .into_iter()
+            .flat_map(|(from, to, node)| [(from, None), (to, Some(node))]);
+        state.rename(renaming.collect());
         Ok(())
     }
 
@@ -694,6 +707,15 @@ impl Files for SimulatedDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.meet(Kind::Remove, path)?;
         state.file(path)?;
+        state.rename(vec![(path.to_owned(), None)]);
+        Ok(())
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.meet(Kind::Remove, path)?;
+        if !state.names_in(path).is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
         state.rename(vec![(path.to_owned(), None)]);
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! One file for each family: its rows of the table above its handlers.
 
 pub mod admin;
+pub mod backup;
 pub mod client;
 pub mod command_docs;
 pub mod config;

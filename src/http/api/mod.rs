@@ -3,6 +3,7 @@
 //! In: HTTP. Out: JSON; errors as problem documents (RFC 9457). Each endpoint builds the requests of commands and turns their
 //! replies into a response.
 
+pub mod backup;
 pub mod batch;
 pub mod body;
 pub mod commands;

@@ -40,6 +40,11 @@ pub trait File: fmt::Debug + Send + Sync {
     /// # Errors
     /// Any error of the operating system; the length is unknown then.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// Sets the time of modification, in nanoseconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// Any error of the operating system.
+    fn set_modified(&self, modified_ns: i128) -> io::Result<()>;
     /// Syncs content and length to the disk.
     ///
     /// # Errors
@@ -102,7 +107,7 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// `InvalidInput` if it is a link that leads to nothing, or another error of the system.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
-    /// Renames a file, in place of any that has the new name.
+    /// Renames a file, in place of any that has the new name, or a folder, in place of an empty one.
     ///
     /// # Errors
     /// `NotFound` if there is none, or another error of the system; the names are as they were then.
@@ -117,6 +122,11 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound` if there is none, or another error of the system.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, `DirectoryNotEmpty`, or another error of the system.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
     /// Syncs the names in a folder to the disk.
     ///
     /// # Errors

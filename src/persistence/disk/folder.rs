@@ -18,7 +18,7 @@ const LOCK_NAME: &str = "lock";
 const HOLDER_BYTES_MAX: usize = 16;
 
 /// Bytes copied at a time.
-const COPY_BYTES: usize = 256 << 10;
+pub const COPY_BYTES: usize = 256 << 10;
 
 /// A data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -307,6 +307,12 @@ impl Folder {
         }
         self.hold(lock);
         Ok(())
+    }
+
+    /// Returns the path of the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the path of a file in the folder.

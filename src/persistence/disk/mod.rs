@@ -10,5 +10,5 @@ mod system;
 
 pub use disk_fault::DiskFault;
 pub use files::{File, FileReader, Files, Stat, append_all, read_full};
-pub use folder::{Folder, FolderError, aside_name, copy};
+pub use folder::{COPY_BYTES, Folder, FolderError, aside_name, copy};
 pub use system::System;

@@ -12,6 +12,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::files::{File, Files, Stat};
 
@@ -123,6 +124,12 @@ impl File for fs::File {
         fs::File::set_len(self, bytes)
     }
 
+    fn set_modified(&self, modified_ns: i128) -> io::Result<()> {
+        // What is before 1970 or after 2554 is no time of a file that a server has written.
+        let since = u64::try_from(modified_ns).map_or(Duration::ZERO, Duration::from_nanos);
+        fs::File::set_modified(self, UNIX_EPOCH + since)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         fs::File::sync_data(self)
     }
@@ -215,6 +222,10 @@ impl Files for System {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

@@ -277,7 +277,7 @@ impl Writer {
     }
 
     /// Checks that the open journal is still the one in the folder; if not, it is poisoned.
-    pub(super) fn check_folder(&self) {
+    pub fn check_folder(&self) {
         let there = self.folder.check();
         let mut open = locked(&self.open);
         if self.health.state() == State::Poisoned {
