@@ -5,6 +5,8 @@
 //!
 //! ```text
 //! main         the program            flags, signals, exit status
+//! supervisor   sd_notify              the state of the server -> systemd
+//! health       `health`               the text port -> whether it answers
 //! http         HTTP                   requests of the API -> Request; replies -> JSON
 //! server       the text port          accepts; bytes in, batches, bytes out
 //! backup       `backup`               a data folder -> a copy of it
@@ -28,6 +30,7 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod model;
@@ -35,3 +38,4 @@ pub mod persistence;
 pub mod protocol;
 pub mod receive_buffer;
 pub mod server;
+pub mod supervisor;

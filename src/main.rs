@@ -27,7 +27,8 @@ use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
-use pykv::{backup, check};
+use pykv::supervisor::Supervisor;
+use pykv::{backup, check, health};
 
 /// Maximum number of attempts of the last save.
 const LAST_SAVES_MAX: usize = 3;
@@ -61,9 +62,26 @@ fn main() -> ExitCode {
             let printed = io::stdout().write_all(config.in_force().as_bytes());
             return printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
         }
+        Some(Action::Man) => {
+            let printed = clap_mangen::Man::new(Config::command()).render(&mut io::stdout());
+            return printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+        }
+        Some(Action::Completions { shell }) => {
+            clap_complete::generate(
+                *shell,
+                &mut Config::command(),
+                "pykv-server",
+                &mut io::stdout(),
+            );
+            return ExitCode::SUCCESS;
+        }
         Some(Action::Backup { to }) => {
             let made = backup::back_up(&config.store(), to);
             return made.unwrap_or_else(|error| fail(&error));
+        }
+        Some(Action::Health) => {
+            let looked = health::health(&config.get("listen"));
+            return looked.unwrap_or_else(|error| fail(&error));
         }
         Some(Action::Check { folder }) => check::check(folder),
         Some(Action::Repair { folder }) => check::repair(folder),
@@ -101,6 +119,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let shutdown = stop_on_signal()?;
+    let supervisor = Supervisor::from_environment();
     let progress = Arc::new(Progress::new());
     let setup = Setup::new(
         config.clone(),
@@ -122,8 +141,12 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         }
     };
     let mut serving = pin!(server.run(shutdown.clone(), http));
+    let loading = supervisor.during(
+        || format!("loading: {progress}"),
+        load(config.store(), Arc::clone(&progress)),
+    );
     let loaded = tokio::select! {
-        loaded = load(config.store(), progress) => Some(loaded?),
+        loaded = loading => Some(loaded?),
         () = shutdown.cancelled() => None,
         () = &mut serving => None,
     };
@@ -133,14 +156,21 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     service.begin(Arc::clone(&engine));
     announce(addresses)?;
+    supervisor.ready();
     let told = async {
-        shutdown.cancelled().await;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = supervisor.prove_alive(addresses.0) => shutdown.cancelled().await,
+        }
+        supervisor.stopping();
         tracing::info!(
             "stopping: answering what has been received, then saving; once more to stop without"
         );
     };
     tokio::join!(serving, told);
-    save_all(&engine).await?;
+    supervisor
+        .during(|| "saving".to_owned(), save_all(&engine))
+        .await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -19,6 +19,7 @@ use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Subcommand as _, value_parser};
+use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::error_chain;
@@ -339,6 +340,7 @@ Examples:
   pykv-server --durability always                  answer OK to a change once it is on the disk
   pykv-server config --config pykv.toml            print the settings in force, and where each comes from
   pykv-server backup --data data copy              copy a data folder, also while its server runs
+  pykv-server health                               ask the server on 127.0.0.1:7878 whether it answers
   pykv-server check data                           say what is wrong with a data folder; change nothing
   pykv-server repair data                          mend it, and keep what is removed beside it
 
@@ -355,6 +357,15 @@ pub enum Action {
         /// The folder of the copy, which must not exist yet, or be empty.
         #[arg(value_name = "FOLDER")]
         to: PathBuf,
+    },
+    /// Ask the server with these settings for an answer on its text port. Exit status: 0 it answers, 1 it does not.
+    Health,
+    /// Print the manual page, in roff: `pykv-server man | man -l -`.
+    Man,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
     /// Say what is wrong with a data folder, with file and line, and what is lost by it; change nothing. Exit status: 0 it is
     /// sound, 1 it is not.
@@ -419,7 +430,8 @@ impl Config {
             .subcommand_required(false)
             .arg_required_else_help(false)
             .mut_subcommand("config", |config| config.args(args.clone()))
-            .mut_subcommand("backup", |backup| backup.args(args))
+            .mut_subcommand("backup", |backup| backup.args(args.clone()))
+            .mut_subcommand("health", |health| health.args(args))
     }
 
     /// Parses the command line, the environment of this process and the configuration file. Prints errors and help, and exits then.
@@ -464,7 +476,7 @@ impl Config {
     fn parse_with(words: &[OsString], file: &[(String, String)]) -> Result<Self, clap::Error> {
         let mut matches = Self::command_with(file).try_get_matches_from(words)?;
         let flags_of_action = match matches.subcommand() {
-            Some(("config" | "backup", matches)) => Some(matches.clone()),
+            Some(("config" | "backup" | "health", matches)) => Some(matches.clone()),
             _ => None,
         };
         let action = match matches.subcommand_name() {

@@ -12,6 +12,7 @@ mod irregular; // pipes, sockets, devices, folders and links in the place of fil
 mod power; // power cuts on a simulated disk, at every operation
 mod power_faults; // faults of a simulated disk, at every operation
 mod private; // who may read what is written
+mod released; // the data folders of released versions
 mod repair; // check and repair, killed at each call
 mod restart; // kill -9, torn, damaged, locked
 mod rules; // the rules of persistence that no other module shows

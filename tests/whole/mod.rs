@@ -6,4 +6,5 @@ mod doors; // nasty pairs, in by each door and out by each other
 mod house; // layers, circles, module docs, documents
 mod limits; // both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
+mod packaging; // what is installed with the server
 mod protocol_md; // protocol.md, played
