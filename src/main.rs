@@ -8,6 +8,7 @@ use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use pykv::command::{COMMANDS, Service};
+use pykv::command::{COMMANDS, Service, Users};
 use pykv::config::{Action, Address, Config, HttpAddress, LogFormat, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
@@ -118,19 +119,32 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         Some(address) => Some((listen(&address, "--http").await?, address)),
         None => None,
     };
+    let folder: PathBuf = config.get("data");
+    let users = Users::open(&COMMANDS, &folder, config.password()?.as_deref())?;
+    let http_address = http
+        .as_ref()
+        .map(|(http, _)| http.local_addr())
+        .transpose()?;
+    let reachable = [Some(text.local_addr()?), http_address]
+        .into_iter()
+        .flatten()
+        .find(|address| !address.ip().is_loopback());
+    if let Some(address) = reachable {
+        check_exposure(config, &users, address)?;
+    }
     let shutdown = stop_on_signal()?;
     let supervisor = Supervisor::from_environment();
     let progress = Arc::new(Progress::new());
     let setup = Setup::new(
         config.clone(),
         text.local_addr()?,
+        reachable.is_some(),
         connections_max(files),
         shutdown.clone(),
     );
-    let service = Arc::new(Service::new(&COMMANDS, Arc::clone(&progress), setup));
+    let service = Arc::new(Service::new(&COMMANDS, users, Arc::clone(&progress), setup));
     let server = Server::new(Arc::clone(&service), text, connections_max(files));
-    let http_address = http.as_ref().map(|(http, _)| http.local_addr());
-    let addresses = (server.address()?, http_address.transpose()?);
+    let addresses = (server.address()?, http_address);
     // From here on connections are accepted, and requests are answered with the progress of the load.
     let http = {
         let (service, shutdown) = (Arc::clone(&service), shutdown.clone());
@@ -173,6 +187,25 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         .await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Refuses an address that other machines can reach, if no user has a password; warns where everybody is let in.
+fn check_exposure(config: &Config, users: &Users, address: SocketAddr) -> Result<(), String> {
+    if config.get("allow-anonymous") {
+        if users.is_open() {
+            tracing::warn!(
+                "anybody who reaches {address} may do everything, as --allow-anonymous is given and the user `default` has no password"
+            );
+        }
+        return Ok(());
+    }
+    if users.has_password() {
+        return Ok(());
+    }
+    Err(format!(
+        "other machines can reach {address}, and no user has a password: give one with --password-file FILE or PYKV_PASSWORD, \
+         or let anybody do everything with --allow-anonymous; nothing was changed"
+    ))
 }
 
 /// Loads the data on a blocking thread, and logs the progress once a second.

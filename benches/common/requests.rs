@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pykv::command::{COMMANDS, Dispatcher, Replies as _, Service, Session};
+use pykv::command::{COMMANDS, Dispatcher, Identity, Replies as _, Service, Session, Users};
 use pykv::config::{Config, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
@@ -73,7 +73,7 @@ impl Caller {
         let account = service.client_memory.account();
         Self {
             service: Arc::clone(service),
-            session: Session::new(&account),
+            session: Session::new(&account, Identity::anonymous(&service.users, true)),
             output: Output::new(&account),
         }
     }
@@ -114,8 +114,9 @@ pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
     let engine = Engine::open(&options, &progress).expect("an empty folder");
     let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
     let address = ([127, 0, 0, 1], 0).into();
-    let setup = Setup::new(config, address, 1, CancellationToken::new());
-    let service = Service::new(&COMMANDS, progress, setup);
+    let setup = Setup::new(config, address, false, 1, CancellationToken::new());
+    let users = Users::open(&COMMANDS, folder, None).expect("an empty folder");
+    let service = Service::new(&COMMANDS, users, progress, setup);
     service.begin(engine);
     Arc::new(service)
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::acl::KeyFilter;
 use super::clients::Client;
 use super::long_work;
 use super::observation::{self, Observed, Status};
@@ -74,7 +75,8 @@ impl<'a> Call<'a, '_> {
     /// Those of the handler and of [`permission::check`]; `BUSY` while the data is being loaded, if the command needs it.
     #[inline(always)]
     pub fn perform(&mut self, arguments: &Arguments<'_>) -> Answer {
-        permission::check(self.session, self.command, arguments)?;
+        let row = (self.place, self.command);
+        permission::check(self.service, self.session, row, arguments)?;
         if self.command.needs_data() {
             self.engine()?;
         }
@@ -113,9 +115,15 @@ impl<'a> Call<'a, '_> {
             return;
         }
         let from = self.session.client.as_ref().map(|client| client.address);
-        let words = self.session.visible(arguments).iter().map(|word| &**word);
+        let words = self.session.visible(arguments);
+        // The keys decide who may see it, also those that are not shown.
+        let sees = |monitor: &Client| {
+            let user = self.service.users.get(&monitor.names().user);
+            user.is_some_and(|user| user.permits_view(self.command, arguments))
+        };
         let clients = &self.service.clients;
-        clients.show_request(&self.service.client_memory, from, self.command.name, words);
+        let memory = &self.service.client_memory;
+        clients.show_request(memory, from, self.command.name, words, sees);
     }
 
     /// Returns the client of the text port or the console.
@@ -134,6 +142,12 @@ impl<'a> Call<'a, '_> {
     #[inline(always)]
     pub fn engine(&self) -> Result<&'a Arc<Engine>, ErrorReply> {
         self.service.engine()
+    }
+
+    /// Returns the filter of the keys that the user may see; `None` if it may see all.
+    pub fn key_filter(&mut self) -> Option<KeyFilter> {
+        let identity = &mut self.session.identity;
+        identity.key_filter(&self.service.users, self.place)
     }
 
     /// Ends the call with one reply.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::acl::User;
 use super::client_memory::ClientMemory;
 use super::clients::{Client, OutboxMessage, Published};
 use super::glob::Pattern;
@@ -135,10 +136,11 @@ impl Channels {
         delivery
     }
 
-    /// Begins a walk over the channels that match a pattern.
-    pub(super) fn matching(pattern: Pattern) -> ChannelWalk {
+    /// Begins a walk over the channels that match a pattern and that a user may see.
+    pub(super) fn matching(pattern: Pattern, user: Option<Arc<User>>) -> ChannelWalk {
         ChannelWalk {
             pattern,
+            user,
             last: None,
             found: Vec::new(),
         }
@@ -190,6 +192,8 @@ impl Delivery {
 #[derive(Debug)]
 pub(super) struct ChannelWalk {
     pattern: Pattern,
+    /// User whose channels are shown.
+    user: Option<Arc<User>>,
     /// The last channel that was compared.
     last: Option<Arc<[u8]>>,
     /// The matching channels so far.
@@ -208,7 +212,10 @@ impl ChannelWalk {
             for (name, ()) in names {
                 bytes += name.len();
                 self.last = Some(Arc::clone(&name));
-                if self.pattern.matches(&name) {
+                let user = self.user.as_ref();
+                if self.pattern.matches(&name)
+                    && user.is_some_and(|user| user.permits_channel(&name))
+                {
                     self.found.push(name);
                 }
             }

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Context;
 use std::time::Instant;
 
+use super::acl::Origin;
 use super::client_memory::{Account, Charge, ClientMemory, SharedCharge};
+use super::spec::Arguments;
 use crate::model::now_ms;
 use crate::protocol::Reply;
 
@@ -106,12 +108,25 @@ pub struct Client {
     pub account: Arc<Account>,
 }
 
-/// Names that a client has given itself.
+/// Names that a client has given itself, and that of its user.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Names {
     pub(super) name: String,
     pub(super) library: String,
     pub(super) library_version: String,
+    /// Name of the user; empty if the client has to sign in.
+    pub(super) user: Arc<str>,
+}
+
+/// Describes a client for ACL LOG; a request of HTTP has none.
+pub(super) fn describe_origin(client: Option<&Client>) -> String {
+    client.map_or_else(
+        || "http".to_owned(),
+        |client| {
+            let (id, address, name) = (client.id, client.address, client.names().name);
+            format!("id={id} addr={address} name={name}")
+        },
+    )
 }
 
 #[derive(Debug)]
@@ -163,6 +178,11 @@ impl Client {
         self.waiting.store(outbox.messages.len(), Release);
         drop(outbox);
         self.account.wake();
+    }
+
+    /// Returns where its attempts to sign in come from.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::of(Some(self.address.ip()))
     }
 
     /// Disconnects the client at once.
@@ -312,6 +332,23 @@ impl Clients {
         self.end_monitoring(client.id);
     }
 
+    /// Disconnects the clients whose user is gone.
+    pub(super) fn kill_users(&self, is_gone: impl Fn(&str) -> bool) {
+        for client in self.all() {
+            let user = client.names().user;
+            if !user.is_empty() && is_gone(&user) {
+                client.kill();
+            }
+        }
+    }
+
+    /// Lets every client look at its permissions again.
+    pub(super) fn wake_all(&self) {
+        for client in self.all() {
+            client.account.wake();
+        }
+    }
+
     /// Returns all clients, the oldest first.
     pub(super) fn all(&self) -> Vec<Arc<Client>> {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
@@ -342,13 +379,14 @@ impl Clients {
         self.monitor_count.load(Relaxed) > 0
     }
 
-    /// Posts a request to all monitors, in Redis's format; a request of HTTP has no address.
-    pub(super) fn show_request<'a>(
+    /// Posts a request to all monitors whose users may see it, in Redis's format; a request of HTTP has no address.
+    pub(super) fn show_request(
         &self,
         memory: &Arc<ClientMemory>,
         from: Option<SocketAddr>,
         name: &str,
-        words: impl Iterator<Item = &'a [u8]>,
+        words: &Arguments<'_>,
+        sees: impl Fn(&Client) -> bool,
     ) {
         let from = from.map_or("http".to_owned(), |address| address.to_string());
         let now = now_ms();
@@ -365,7 +403,7 @@ impl Clients {
             line,
         });
         let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
-        for client in monitors.values() {
+        for client in monitors.values().filter(|client| sees(client)) {
             client.post(OutboxMessage::Request(Arc::clone(&request)));
         }
     }

@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::call::{Call, Outcome};
 use super::data::transaction::{self, TransactionRequest};
 use super::observation::Status;
-use super::prepare::{Prepared, RequestBatch, wrong_arity};
-use super::refusals::bad_argument;
+use super::permission;
+use super::prepare::{Prepared, RequestBatch};
+use super::refusals::{bad_argument, wrong_arity};
 use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
@@ -63,9 +64,15 @@ impl Dispatcher<'_> {
                 let command = batch.row(request).map(|(_, command)| command);
                 Err(self.session.note_refusal(command, error))
             }
-            Ok((place, command)) if self.session.is_queueing(command) => {
-                let queued = self.session.queue((place, command), arguments, replies);
-                queued.map(|()| Outcome::Done)
+            Ok(row) if self.session.is_queueing(row.1) => {
+                // Checked again when EXEC executes it, as permissions may change before.
+                match permission::check(self.service, self.session, row, arguments) {
+                    Err(error) => Err(self.session.note_refusal(Some(row.1), error)),
+                    Ok(()) => {
+                        let queued = self.session.queue(row, arguments, replies);
+                        queued.map(|()| Outcome::Done)
+                    }
+                }
             }
             Ok((place, command)) => {
                 let mut call = Call {
@@ -98,6 +105,17 @@ impl Dispatcher<'_> {
             },
             Err(error) => self.refuse(&error, is_refused_by_data, replies),
         }
+    }
+
+    /// Checks that the session may execute a command of the line dialect, without executing it.
+    ///
+    /// # Errors
+    /// `NOAUTH` or `DENIED`.
+    pub fn check(&mut self, name: &str, words: &[&[u8]]) -> Result<(), ErrorReply> {
+        let place = COMMANDS.place_of(name.as_bytes(), Dialect::Line);
+        let place = place.expect("a row of the table");
+        let words: Vec<Cow<'_, [u8]>> = words.iter().map(|word| Cow::Borrowed(*word)).collect();
+        permission::check(self.service, self.session, (place, COMMANDS[place]), &words)
     }
 
     /// Executes requests as one transaction, as EXEC does. If one of them is refused, nothing changes, and its error is the only

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::acl::KeyFilter;
 use super::refusals::bad_argument;
 use super::stream::{Pull, Pulled, Source, Stream};
 use crate::engine::{Changes, FollowError, Follower, OwnedChange};
@@ -81,11 +82,16 @@ impl Following {
         Follower::next_of(&mut self.followers).await
     }
 
-    /// Converts changes to a stream of pushes, and returns its dialect. An error ends following the prefix.
-    pub fn pushes(&mut self, (place, changes): Followed) -> (Stream, Dialect) {
+    /// Converts the changes that a user may see to a stream of pushes, and returns its dialect. An error ends following the prefix.
+    pub(super) fn pushes(
+        &mut self,
+        (place, changes): Followed,
+        filter: Option<KeyFilter>,
+    ) -> (Stream, Dialect) {
         match changes {
             Ok(changes) => {
-                let pushes = Pushes(Box::new(changes.into_iter()));
+                let changes = Box::new(changes.into_iter());
+                let pushes = Pushes { changes, filter };
                 (Stream::new(pushes), self.prefixes[place].1)
             }
             Err(error) => {
@@ -101,14 +107,34 @@ impl Following {
 }
 
 /// Changes that have not been sent.
-struct Pushes(Box<dyn Iterator<Item = (u64, OwnedChange)> + Send>);
+struct Pushes {
+    changes: Box<dyn Iterator<Item = (u64, OwnedChange)> + Send>,
+    /// Filter of the keys that the user may see.
+    filter: Option<KeyFilter>,
+}
+
+impl Pushes {
+    fn may_see(&self, change: &OwnedChange) -> bool {
+        let key = match change {
+            OwnedChange::Put(entry) => entry.key_bytes(),
+            OwnedChange::Delete(key) => key.as_bytes(),
+            OwnedChange::Clear => return true,
+        };
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| filter.permits(key))
+    }
+}
 
 impl Source for Pushes {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         while !pull.replies.is_full() {
-            let Some((revision, change)) = self.0.next() else {
+            let Some((revision, change)) = self.changes.next() else {
                 return Ok(Pulled::End);
             };
+            if !self.may_see(&change) {
+                continue;
+            }
             let changed = match &change {
                 OwnedChange::Put(entry) => Changed::Put(
                     entry.key().as_str(),

@@ -5,7 +5,10 @@
 //! client's completion and the checks that protocol.md and README.md know every command. A family of commands is one file of
 //! `data` or `server`, its rows above its handlers; a new command is one row, one handler, one example in protocol.md.
 
+mod acl;
+pub mod audit;
 mod call;
+mod category;
 mod channels;
 mod client_memory;
 mod clients;
@@ -34,6 +37,10 @@ mod usage;
 mod version;
 mod watched_keys;
 
+pub use acl::{
+    ATTEMPTS_AT_ONCE_MAX, DEFAULT_USER, Identity, Origin, PASSWORD_BYTES_MAX, PASSWORDS_MAX,
+    TOKENS_MAX, USER_RULES_BYTES_MAX, USERS_MAX, User, Users, UsersError,
+};
 pub use call::Outcome;
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIBED_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use client_memory::{Account, Charge, ClientMemory, HeldValue, OverBudget};

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::limits::BATCHABLE_BYTES_MAX;
 use super::lookup::CommandList;
-use super::refusals::bad_argument;
+use super::refusals::wrong_arity;
 use super::spec::{Arguments, Command};
 use super::table::COMMANDS;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
@@ -234,31 +234,4 @@ fn unknown_to_redis(verb: &[u8], words: &Arguments<'_>) -> ErrorReply {
         ErrorCode::Unknown,
         format!("unknown command '{verb}', with args beginning with: {arguments}"),
     )
-}
-
-/// Returns the error for a wrong number of arguments, `given`.
-pub(super) fn wrong_arity(command: &Command, given: usize, dialect: Dialect) -> ErrorReply {
-    let name = command.name;
-    if dialect.is_resp() {
-        let name = name.to_lowercase();
-        return bad_argument(format!("wrong number of arguments for '{name}' command"));
-    }
-    let takes = match (*command.arity.start(), *command.arity.end()) {
-        (0, 0) => "no argument".to_owned(),
-        (1, 1) => "1 argument".to_owned(),
-        (0, 1) => "at most 1 argument".to_owned(),
-        (1, usize::MAX) => "at least 1 argument".to_owned(),
-        (least, usize::MAX) => format!("at least {least} arguments"),
-        (least, most) if least == most => format!("{least} arguments"),
-        (least, most) => format!("{least} to {most} arguments"),
-    };
-    let takes = if command.takes_pairs() {
-        format!("{takes}, a key and a value each")
-    } else {
-        takes
-    };
-    bad_argument(format!(
-        "{name} takes {takes}, not {given}: {}",
-        command.synopsis()
-    ))
 }

@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::call::Handler;
-use super::spec::{Access, Command, Dialects, Flag, FlagSet, Group, KeySpec, Scope};
+use super::spec::{Access, Command, Dialects, Flag, FlagSet, Group, KeySpec, Scope, Subcommand};
 
 /// A command and its handler.
 pub(super) struct Row {
@@ -79,6 +79,7 @@ impl Row {
             scope: Scope::Nothing,
             batchable: None,
             dialects: Dialects::All,
+            subcommands: &[],
             flags: FlagSet::of(&[]),
             first_key: 0,
             keys_end: 0,
@@ -138,6 +139,12 @@ impl Row {
     /// Gives the rest of a line to the argument at this place.
     pub const fn rest_at(mut self, place: usize) -> Self {
         self.command.rest_at = Some(place);
+        self
+    }
+
+    /// Adds the subcommands.
+    pub const fn subcommands(mut self, subcommands: &'static [Subcommand]) -> Self {
+        self.command.subcommands = subcommands;
         self
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::task::TaskTracker;
 
+use super::acl::Users;
 use super::channels::Channels;
 use super::client_memory::ClientMemory;
 use super::clients::Clients;
@@ -34,6 +35,8 @@ pub struct Service {
     pub connections: TaskTracker,
     /// Counters.
     pub stats: Stats,
+    /// Users, their permissions and tokens.
+    pub users: Users,
     /// Memory that is held for clients.
     pub client_memory: Arc<ClientMemory>,
     /// Turns of long requests.
@@ -68,11 +71,17 @@ pub struct Usage {
 impl Service {
     /// Makes a service whose data is being loaded, with this progress; its counters are zero.
     #[must_use]
-    pub fn new(commands: &'static CommandList, progress: Arc<Progress>, setup: Setup) -> Self {
+    pub fn new(
+        commands: &'static CommandList,
+        users: Users,
+        progress: Arc<Progress>,
+        setup: Setup,
+    ) -> Self {
         Self {
             commands,
             engine: OnceLock::new(),
             progress,
+            users,
             connections: TaskTracker::new(),
             stats: Stats::new(commands.len()),
             client_memory: Arc::new(ClientMemory::new(
@@ -149,6 +158,27 @@ impl Service {
             }
         }
         usage
+    }
+
+    /// Returns true if anybody who reaches the server from another machine may use it without signing in.
+    #[must_use]
+    pub fn is_open_to_all(&self) -> bool {
+        self.setup.is_reachable && self.setup.config.get("allow-anonymous") && self.users.is_open()
+    }
+
+    /// Applies a change of the users to the connected clients: those whose user is gone are disconnected, and each looks at what it
+    /// receives again.
+    pub(super) fn apply_users(&self) {
+        self.clients
+            .kill_users(|name| self.users.get(name).is_none());
+        self.clients.wake_all();
+    }
+
+    /// Takes over the users of `users.json`, if it has been edited. Slow if so.
+    pub fn watch_users(&self) {
+        if self.users.reload_if_changed() {
+            self.apply_users();
+        }
     }
 
     /// Prefetches the pairs of these keys, which are about to be looked up.

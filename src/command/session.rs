@@ -7,13 +7,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::acl::Identity;
 use super::channels::Channels;
 use super::client_memory::{Account, Charge};
 use super::clients::Client;
-use super::following::Following;
+use super::following::{Followed, Following};
 use super::refusals::bad_argument;
 use super::reply_sink::Replies;
+use super::service::Service;
 use super::spec::{Arguments, Command, Flag, Scope};
+use super::stream::Stream;
 use super::watched_keys::WatchedKeys;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
@@ -35,12 +38,12 @@ const PER_SUBSCRIPTION_BYTES: usize = 256;
 pub struct Session {
     /// Memory that is held for the client.
     pub account: Arc<Account>,
+    /// The user whose permissions its requests have.
+    pub identity: Identity,
     /// The client, if it is connected to the text port or the console.
     pub(super) client: Option<Arc<Client>>,
     /// Restriction of a connection beyond the maximum number.
     pub reserved: Option<Reserved>,
-    /// True after `HELLO 3`.
-    pub(super) is_resp3: bool,
     transaction: Option<Transaction>,
     /// Keys on which EXEC depends.
     pub(super) watched: WatchedKeys,
@@ -118,23 +121,25 @@ pub(super) struct QueuedRequest {
 impl Session {
     /// Makes the session of a client that has just connected.
     #[must_use]
-    pub fn of(client: &Arc<Client>) -> Self {
+    pub fn of(client: &Arc<Client>, identity: Identity) -> Self {
         client.queued.store(-1, Relaxed);
         client.resp.store(2, Relaxed);
-        Self {
+        let mut session = Self {
             client: Some(Arc::clone(client)),
-            ..Self::new(&client.account)
-        }
+            ..Self::new(&client.account, identity.clone())
+        };
+        session.set_identity(identity);
+        session
     }
 
     /// Makes a session without a client, such as that of an HTTP request, whose memory is charged to this account.
     #[must_use]
-    pub fn new(account: &Arc<Account>) -> Self {
+    pub fn new(account: &Arc<Account>, identity: Identity) -> Self {
         Self {
             account: Arc::clone(account),
+            identity,
             client: None,
             reserved: None,
-            is_resp3: false,
             transaction: None,
             watched: WatchedKeys::new(account),
             subscribed: account.charge(),
@@ -146,6 +151,32 @@ impl Session {
             visible_arguments: None,
             pushes_lines: false,
         }
+    }
+
+    /// Sets the user whose permissions the requests have.
+    pub fn set_identity(&mut self, identity: Identity) {
+        if let Some(client) = &self.client {
+            client.names_mut().user = identity.name().cloned().unwrap_or_default();
+        }
+        self.identity = identity;
+    }
+
+    /// Returns true if the user may still receive what the client has subscribed to, follows and monitors.
+    pub fn may_receive(&mut self, service: &Service) -> bool {
+        let Some(user) = self.identity.user(&service.users).cloned() else {
+            return self.subscriptions() == 0 && self.following.is_empty();
+        };
+        let channels = self.channels.iter().map(|name| &**name);
+        let patterns = self.patterns.iter().map(|text| &**text);
+        user.permits_subscriptions(channels, patterns)
+    }
+
+    /// Converts changes of a followed prefix to a stream of pushes, and returns its dialect.
+    pub fn pushes(&mut self, service: &Service, followed: Followed) -> (Stream, Dialect) {
+        let place = service.commands.place_of(b"FOLLOW", Dialect::Line);
+        let place = place.expect("a row of the table");
+        let filter = self.identity.key_filter(&service.users, place);
+        self.following.pushes(followed, filter)
     }
 
     /// Returns the dialect of pushes.
@@ -234,7 +265,8 @@ impl Session {
     /// Returns the version of RESP of its requests and replies in RESP.
     #[must_use]
     pub fn resp(&self) -> Dialect {
-        if self.is_resp3 {
+        let client = self.client.as_ref();
+        if client.is_some_and(|client| client.resp.load(Relaxed) == 3) {
             Dialect::Resp3
         } else {
             Dialect::Resp2

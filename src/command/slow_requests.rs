@@ -38,6 +38,7 @@ pub(super) struct SlowRequest {
     pub(super) at_seconds: u64,
     pub(super) us: u64,
     pub(super) words: Vec<Vec<u8>>,
+    pub(super) command: &'static Command,
     pub(super) address: String,
     pub(super) name: String,
 }
@@ -52,7 +53,7 @@ impl Slowlog {
         &self,
         setup: &Setup,
         client: Option<&Client>,
-        command: &Command,
+        command: &'static Command,
         arguments: &[W],
         took: Duration,
     ) {
@@ -74,6 +75,7 @@ impl Slowlog {
                 at_seconds: now_ms() / 1000,
                 us,
                 words: kept,
+                command,
                 address: client.map_or(String::new(), |client| client.address.to_string()),
                 name: client.map_or(String::new(), |client| client.names().name),
             });

@@ -79,6 +79,10 @@ pub enum Flag {
     Secret,
     /// Not shown by MONITOR.
     NoMonitor,
+    /// Executes for clients that have not authenticated.
+    NoAuth,
+    /// Shows or occupies the whole server: counted among `@dangerous` as in Redis, although no confirmation is asked for.
+    WholeServer,
 }
 
 /// Set of flags, one bit each.
@@ -264,6 +268,29 @@ impl Dialects {
     }
 }
 
+/// A subcommand, which its first argument names and which has permissions of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subcommand {
+    /// Name, in upper case.
+    pub name: &'static str,
+    /// Class by which it is permitted or refused.
+    pub access: Access,
+}
+
+impl Subcommand {
+    /// Returns the subcommands with these names, all of one class.
+    pub(super) const fn all<const N: usize>(access: Access, names: [&'static str; N]) -> [Self; N] {
+        let mut all = [Self { name: "", access }; N];
+        let mut place = 0;
+        // An iterator cannot be used in a constant.
+        while place < N {
+            all[place].name = names[place];
+            place += 1;
+        }
+        all
+    }
+}
+
 /// The arguments of a request, decoded.
 pub(super) type Arguments<'a> = [Cow<'a, [u8]>];
 
@@ -296,6 +323,8 @@ pub struct Command {
     pub batchable: Option<usize>,
     /// Dialects that have it: all, except where the same name means something else in Redis.
     pub dialects: Dialects,
+    /// Subcommands, if its first argument names one.
+    pub subcommands: &'static [Subcommand],
     pub(super) flags: FlagSet,
     /// First place, end and step of all key specs together: the keys of every request are looked up before it is executed, and
     /// one range is faster to visit than a list of specs.
@@ -315,6 +344,14 @@ impl Command {
     #[must_use]
     pub fn is_write(&self) -> bool {
         self.access == Access::Write
+    }
+
+    /// Returns the place of the subcommand that the first argument names, if there is one.
+    #[must_use]
+    pub fn subcommand_of<W: AsRef<[u8]>>(&self, arguments: &[W]) -> Option<usize> {
+        let name = arguments.first()?.as_ref();
+        let mut subcommands = self.subcommands.iter();
+        subcommands.position(|one| name.eq_ignore_ascii_case(one.name.as_bytes()))
     }
 
     /// Returns true if the command is refused until the data is loaded.

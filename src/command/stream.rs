@@ -8,6 +8,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
+use super::acl::Identity;
 use super::observation::{Observed, Status};
 use super::reply_sink::Replies;
 use super::service::Service;
@@ -19,6 +20,8 @@ use crate::protocol::{ErrorReply, Reply};
 pub struct Pull<'a> {
     /// State that all sessions share.
     pub service: &'a Service,
+    /// User of the session.
+    pub identity: &'a mut Identity,
     /// The last change that the replies depend on.
     pub barrier: &'a mut Barrier,
     /// Sink of the replies.
@@ -99,12 +102,14 @@ impl Stream {
     pub async fn pull(
         &mut self,
         service: &Service,
+        identity: &mut Identity,
         tally: &mut Tally,
         barrier: &mut Barrier,
         replies: &mut dyn Replies,
     ) -> StreamPulled {
         let mut pull = Pull {
             service,
+            identity,
             barrier,
             replies,
         };

@@ -8,7 +8,7 @@ use super::call::Handler;
 use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, transaction};
 use super::lookup::CommandList;
 use super::row::Row;
-use super::server::{admin, backup, client, command_docs, config, info, slowlog, stats};
+use super::server::{acl, admin, auth, backup, client, command_docs, config, info, slowlog, stats};
 
 /// Families of commands, in the order of the chapters of protocol.md.
 static FAMILIES: &[&[Row]] = &[
@@ -22,6 +22,8 @@ static FAMILIES: &[&[Row]] = &[
     pubsub::ROWS,
     follow::ROWS,
     client::ROWS,
+    auth::ROWS,
+    acl::ROWS,
     backup::ROWS,
     admin::ROWS,
     stats::ROWS,

@@ -28,8 +28,8 @@ pub(super) enum FileError {
         /// The name that may have been meant, as a part of a sentence, or nothing.
         suggestion: String,
     },
-    /// A value is neither a string nor a number.
-    #[error("{0} is neither a string nor a number")]
+    /// A value is of another type.
+    #[error("{0} is no string, number, true or false")]
     Type(String),
 }
 
@@ -51,6 +51,7 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<(String, String)>,
         match value {
             Value::String(text) => Ok((name, text)),
             Value::Integer(number) => Ok((name, number.to_string())),
+            Value::Boolean(is_on) => Ok((name, is_on.to_string())),
             _ => Err(FileError::Type(name)),
         }
     });

@@ -5,17 +5,19 @@
 //! precedence over a variable, a variable over the file, and the file over the default.
 
 mod file;
+mod password;
 mod values;
 
 use std::any::Any;
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
-use clap::builder::ValueParser;
+use clap::builder::{BoolishValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Subcommand as _, value_parser};
@@ -26,6 +28,7 @@ use crate::error::error_chain;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 
+pub use password::PasswordError;
 pub use values::{Address, ByteCount, HostNames, HttpAddress, LogFormat, host_name};
 
 /// Specification of a setting.
@@ -50,6 +53,8 @@ pub struct Setting {
 pub struct Flag {
     /// Name of the value in `--help`.
     pub value_name: &'static str,
+    /// Earlier name of the flag, which is still accepted.
+    pub alias: Option<&'static str>,
     /// Environment variable: `PYKV_` and the name of the setting in capitals, with `_` for `-`.
     pub variable: &'static str,
 }
@@ -61,6 +66,8 @@ pub enum Values {
     Number(RangeInclusive<i64>),
     /// Values that this parser accepts.
     Parsed(fn() -> ValueParser),
+    /// `yes` or `no`; the flag alone means `yes`.
+    Switch,
     /// Only the default.
     Constant,
 }
@@ -85,6 +92,7 @@ pub static SETTINGS: &[Setting] = &[
         name: CONFIG_FILE,
         flag: Some(Flag {
             value_name: "FILE",
+            alias: None,
             variable: "PYKV_CONFIG",
         }),
         default: "",
@@ -97,6 +105,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "listen",
         flag: Some(Flag {
             value_name: "ADDRESS",
+            alias: None,
             variable: "PYKV_LISTEN",
         }),
         default: "127.0.0.1:7878",
@@ -114,6 +123,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "http",
         flag: Some(Flag {
             value_name: "ADDRESS|off",
+            alias: None,
             variable: "PYKV_HTTP",
         }),
         default: "127.0.0.1:8000",
@@ -122,10 +132,11 @@ pub static SETTINGS: &[Setting] = &[
         config: &[],
     },
     Setting {
-        name: "http-host",
+        name: "allowed-hosts",
         flag: Some(Flag {
             value_name: "NAMES",
-            variable: "PYKV_HTTP_HOST",
+            alias: Some("http-host"),
+            variable: "PYKV_ALLOWED_HOSTS",
         }),
         default: "localhost",
         values: Values::Parsed(|| value_parser!(HostNames).into()),
@@ -135,9 +146,36 @@ pub static SETTINGS: &[Setting] = &[
         config: &[],
     },
     Setting {
+        name: "password-file",
+        flag: Some(Flag {
+            value_name: "FILE",
+            alias: None,
+            variable: "PYKV_PASSWORD_FILE",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "File whose first line is the password of the user `default`: clients have to sign in with it. The variable \
+               PYKV_PASSWORD has the password itself. Other users stand in users.json in the data folder",
+        config: &[],
+    },
+    Setting {
+        name: "allow-anonymous",
+        flag: Some(Flag {
+            value_name: "yes|no",
+            alias: None,
+            variable: "PYKV_ALLOW_ANONYMOUS",
+        }),
+        default: "no",
+        values: Values::Switch,
+        help: "Whether clients of addresses off this machine need not sign in, if the user `default` has no password. Without it \
+               and without any password, such an address is refused at the start",
+        config: &[],
+    },
+    Setting {
         name: "data",
         flag: Some(Flag {
             value_name: "FOLDER",
+            alias: None,
             variable: "PYKV_DATA",
         }),
         default: "data",
@@ -152,6 +190,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "durability",
         flag: Some(Flag {
             value_name: "LEVEL",
+            alias: None,
             variable: "PYKV_DURABILITY",
         }),
         default: "everysec",
@@ -183,6 +222,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "save-interval",
         flag: Some(Flag {
             value_name: "SECONDS",
+            alias: None,
             variable: "PYKV_SAVE_INTERVAL",
         }),
         default: "60",
@@ -197,6 +237,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "client-memory",
         flag: Some(Flag {
             value_name: "SIZE",
+            alias: None,
             variable: "PYKV_CLIENT_MEMORY",
         }),
         default: "25%",
@@ -213,6 +254,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "log-format",
         flag: Some(Flag {
             value_name: "FORMAT",
+            alias: None,
             variable: "PYKV_LOG_FORMAT",
         }),
         default: "text",
@@ -304,6 +346,7 @@ impl Setting {
     fn arg(&self, flag: &Flag) -> Arg {
         let arg = Arg::new(self.name)
             .long(self.name)
+            .aliases(flag.alias)
             .env(flag.variable)
             .value_name(flag.value_name)
             .help(self.help);
@@ -315,6 +358,11 @@ impl Setting {
         match &self.values {
             Values::Number(limits) => arg.value_parser(value_parser!(i64).range(limits.clone())),
             Values::Parsed(parser) => arg.value_parser(parser()),
+            Values::Switch => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("yes")
+                .value_parser(BoolishValueParser::new()),
             Values::Constant => arg.value_parser([self.default]),
         }
     }
@@ -532,12 +580,21 @@ impl Config {
             };
             let text = match setting.values {
                 Values::Number(_) => value.into_owned(),
+                Values::Switch => self.get::<bool>(name).to_string(),
                 _ => file::string(&value),
             };
             let line = format!("{name} = {text}");
             Some(format!("{line:<40} # {source}\n"))
         });
         lines.collect()
+    }
+
+    /// Returns the password of the default user, from the file or the environment, if there is one.
+    ///
+    /// # Errors
+    /// [`PasswordError`].
+    pub fn password(&self) -> Result<Option<String>, PasswordError> {
+        password::read(self.given::<PathBuf>("password-file"))
     }
 
     /// Returns the options of the store.
@@ -559,6 +616,8 @@ pub struct Setup {
     pub config: Config,
     /// Address of the text port, with the port that the system has chosen.
     pub address: SocketAddr,
+    /// True if other machines can reach one of its addresses.
+    pub is_reachable: bool,
     /// Maximum number of clients of the text port.
     pub connections_max: usize,
     /// Execution time in microseconds from which on a request is slow; negative if none is.
@@ -570,11 +629,19 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Returns true if clients of a listener with this address need not sign in: it is a loopback address, or it is allowed.
+    #[must_use]
+    pub fn allows_anonymous(&self, address: io::Result<SocketAddr>) -> bool {
+        let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
+        is_loopback || self.config.get("allow-anonymous")
+    }
+
     /// Makes the settings of a server that is being started; those that can be set later have their defaults.
     #[must_use]
     pub fn new(
         config: Config,
         address: SocketAddr,
+        is_reachable: bool,
         connections_max: usize,
         shutdown: CancellationToken,
     ) -> Self {
@@ -586,6 +653,7 @@ impl Setup {
         Self {
             config,
             address,
+            is_reachable,
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),
             slowlog_len_max: number("slowlog-max-len"),

@@ -13,8 +13,8 @@ use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
 use crate::command::{
-    Account, Dispatcher, Executed, HeldValue, Outcome, Prepared, Replies, RequestBatch, Service,
-    Session, Status, Stream, StreamPulled,
+    Account, Dispatcher, Executed, HeldValue, Identity, Outcome, Prepared, Replies, RequestBatch,
+    Service, Session, Status, Stream, StreamPulled,
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
@@ -32,6 +32,8 @@ pub struct Caller {
     pub service: Arc<Service>,
     /// Memory that is held for the client.
     pub account: Arc<Account>,
+    /// User of the request.
+    pub identity: Identity,
 }
 
 impl FromRequestParts<Arc<Service>> for Caller {
@@ -43,9 +45,13 @@ impl FromRequestParts<Arc<Service>> for Caller {
     ) -> Result<Self, Infallible> {
         let client = parts.extensions.get::<ConnectInfo<HttpClient>>();
         let client = client.expect("the listener gives one to every request");
+        let identity = parts.extensions.get::<Identity>();
         Ok(Self {
             service: Arc::clone(service),
             account: Arc::clone(&client.0.account),
+            identity: identity
+                .expect("each request has been authenticated")
+                .clone(),
         })
     }
 }
@@ -55,10 +61,24 @@ impl Caller {
     pub fn door(&self) -> Door {
         Door {
             service: Arc::clone(&self.service),
-            session: Session::new(&self.account),
+            session: Session::new(&self.account, self.identity.clone()),
             tally: Tally::begin(),
             barrier: Barrier::default(),
         }
+    }
+
+    /// Checks that the user may execute a command; for what is answered without the dispatcher.
+    ///
+    /// # Errors
+    /// 401 if the client has to sign in, 403 if its user may not.
+    pub fn check(&self, name: &str, words: &[&[u8]]) -> Result<(), Problem> {
+        let mut door = self.door();
+        Ok(door.dispatcher().check(name, words)?)
+    }
+
+    /// Returns true if the user may read every key.
+    pub fn sees_all_keys(&self) -> bool {
+        self.identity.clone().sees_all_keys(&self.service.users)
     }
 
     /// Opens a session whose requests MONITOR and SLOWLOG show with their key alone, as the other arguments are from a body.
@@ -294,8 +314,11 @@ impl Door {
     }
 
     async fn pull(&mut self, stream: &mut Stream, replies: &mut dyn Replies) -> StreamPulled {
+        let identity = &mut self.session.identity;
         let (tally, barrier) = (&mut self.tally, &mut self.barrier);
-        stream.pull(&self.service, tally, barrier, replies).await
+        stream
+            .pull(&self.service, identity, tally, barrier, replies)
+            .await
     }
 
     /// Waits until the changes are durable; on failure, an error replaces the replies if they report a change.

@@ -20,7 +20,7 @@ use crate::config::{HostNames, host_name};
 const WHAT_TO_DO: &str =
     "type this server's address into the browser yourself, or ask by a program that is no browser";
 
-/// Passes a request on, or returns 403 if another site has caused it. `own_names` are those of `--http` and `--http-host`.
+/// Passes a request on, or returns 403 if another site has caused it. `own_names` are those of `--http` and `--allowed-hosts`.
 pub async fn refuse_other_sites(
     State(own_names): State<Arc<[String]>>,
     request: Request,
@@ -57,8 +57,8 @@ fn reason_to_refuse(
         let name = name_of(host).and_then(|name| name.parse().ok());
         let name = name.map_or_else(|| "NAME".to_owned(), |HostNames(names)| names.join(","));
         return Some(format!(
-            "this server is not known as {host}: use its address or localhost, or start it with --http-host {name} \
-             (PYKV_HTTP_HOST={name}) if that is its name"
+            "this server is not known as {host}: use its address or localhost, or start it with --allowed-hosts {name} \
+             (PYKV_ALLOWED_HOSTS={name}) if that is its name"
         ));
     }
     // Sec-Fetch-Site: same-origin outranks Origin, as a proxy may have changed the host.
@@ -294,13 +294,13 @@ mod tests {
         assert_eq!(
             said.as_deref(),
             Some(
-                "this server is not known as evil.com:8000: use its address or localhost, or start it with --http-host \
-                 evil.com (PYKV_HTTP_HOST=evil.com) if that is its name"
+                "this server is not known as evil.com:8000: use its address or localhost, or start it with --allowed-hosts \
+                 evil.com (PYKV_ALLOWED_HOSTS=evil.com) if that is its name"
             )
         );
         let said = reason(&[("host", "a b,c")], None).expect("no name");
         assert!(
-            said.contains(" --http-host NAME (PYKV_HTTP_HOST=NAME)"),
+            said.contains(" --allowed-hosts NAME (PYKV_ALLOWED_HOSTS=NAME)"),
             "{said}"
         );
         let said = reason(&[("origin", "null")], None);

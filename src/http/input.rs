@@ -126,20 +126,27 @@ fn exact_query_key(query: &str) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// Receives the whole body of a request.
+/// Receives the whole body of a request, of at most [`BODY_BYTES_MAX`].
 ///
 /// # Errors
-/// 413 if it is over [`BODY_BYTES_MAX`]; 400 if the connection ends before it is complete; 503 if the server holds too much for its
-/// clients, and most for this one.
+/// As [`body_up_to`].
 pub async fn body(request: Request) -> Result<ReceivedBody, Problem> {
+    body_up_to(BODY_BYTES_MAX, request).await
+}
+
+/// Receives the whole body of a request, of at most so many bytes.
+///
+/// # Errors
+/// 413 if it is longer; 400 if the connection ends before it is complete; 503 if the server holds too much for its
+/// clients, and most for this one.
+pub async fn body_up_to(bytes_max: usize, request: Request) -> Result<ReceivedBody, Problem> {
     let client = request.extensions().get::<ConnectInfo<HttpClient>>();
     let client = client.expect("the listener gives one to every request");
     let account = Arc::clone(&client.0.account);
-    let received = charged_body::receive(&account, request.into_body(), BODY_BYTES_MAX).await;
+    let received = charged_body::receive(&account, request.into_body(), bytes_max).await;
     received.map_err(|error| match error {
         BodyError::TooLong => {
-            let text =
-                format!("the body is longer than the {BODY_BYTES_MAX} bytes that it may have");
+            let text = format!("the body is longer than the {bytes_max} bytes that it may have");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
         }
         BodyError::Partial => {

@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::command::{Account, Charge, ClientMemory};
+use crate::command::{Account, Charge, ClientMemory, Origin};
 
 /// Maximum number of concurrent HTTP connections, as each may hold a body of many megabytes. A browser uses six.
 pub const HTTP_CONNECTIONS_MAX: usize = 1_000;
@@ -53,6 +54,7 @@ pub struct LimitedListener {
     permits: Arc<Semaphore>,
     reserved_permits: Arc<Semaphore>,
     timeouts: Timeouts,
+    allows_anonymous: bool,
 }
 
 /// Client of an HTTP connection.
@@ -64,21 +66,37 @@ pub struct HttpClient {
     pub account: Arc<Account>,
     /// True if only the endpoints of operators are served.
     pub is_reserved: bool,
+    /// True if it need not sign in.
+    pub allows_anonymous: bool,
+    /// True if the connection is encrypted.
+    pub is_tls: bool,
+    /// True once a request of the connection has signed in.
+    pub has_signed_in: Arc<AtomicBool>,
+}
+
+impl HttpClient {
+    /// Returns where its attempts to sign in come from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin::of(Some(self.address.ip()))
+    }
+
+    /// Returns true the first time that a request of the connection signs in.
+    #[must_use]
+    pub fn is_first_sign_in(&self) -> bool {
+        !self.has_signed_in.swap(true, Relaxed)
+    }
 }
 
 impl Connected<IncomingStream<'_, LimitedListener>> for HttpClient {
     fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
-        Self {
-            address: *stream.remote_addr(),
-            account: Arc::clone(&stream.io().account),
-            is_reserved: stream.io().is_reserved,
-        }
+        stream.io().client.clone()
     }
 }
 
 impl LimitedListener {
     /// Limits a listener to [`HTTP_CONNECTIONS_MAX`] connections and [`RESERVED_CONNECTIONS`] more, whose memory counts here.
-    pub fn new(listener: TcpListener, memory: &Arc<ClientMemory>) -> Self {
+    pub fn new(listener: TcpListener, memory: &Arc<ClientMemory>, allows_anonymous: bool) -> Self {
         Self {
             listener,
             memory: Arc::clone(memory),
@@ -88,6 +106,7 @@ impl LimitedListener {
                 idle_max: IDLE_MAX,
                 stalled_max: STALLED_MAX,
             },
+            allows_anonymous,
         }
     }
 }
@@ -122,8 +141,14 @@ impl Listener for LimitedListener {
             is_writing: false,
             request: None,
             charge: account.charge(),
-            account,
-            is_reserved,
+            client: HttpClient {
+                address,
+                account,
+                is_reserved,
+                allows_anonymous: self.allows_anonymous,
+                is_tls: false,
+                has_signed_in: Arc::default(),
+            },
             is_ending: false,
             _permit: permit,
         };
@@ -145,10 +170,9 @@ pub struct LimitedConnection {
     request: Option<(Instant, u64)>,
     /// True while a write waits for the client to read.
     is_writing: bool,
-    account: Arc<Account>,
+    client: HttpClient,
     /// Charge of hyper's buffers, while the connection waits.
     charge: Charge,
-    is_reserved: bool,
     /// True if the client holds too much, and the timer waits for the error to be sent.
     is_ending: bool,
     _permit: OwnedSemaphorePermit,
@@ -171,11 +195,11 @@ impl LimitedConnection {
 
     /// Charges the buffers while the connection waits for the client. Returns false if it is to be ended.
     fn hold(&mut self, cx: &Context<'_>, bytes: usize) -> bool {
-        self.account.register(cx);
+        self.client.account.register(cx);
         // A buffer grows by doubling.
         let bytes = bytes.next_power_of_two().min(BUFFER_BYTES_MAX);
         let is_within = bytes == self.charge.bytes() || self.charge.set(bytes).is_ok();
-        is_within && !self.account.is_ended()
+        is_within && !self.client.account.is_ended()
     }
 
     fn written(
@@ -278,7 +302,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let memory = Arc::new(ClientMemory::new(1 << 30));
-        let mut listener = LimitedListener::new(listener, &memory);
+        let mut listener = LimitedListener::new(listener, &memory, true);
         listener.timeouts = Timeouts {
             idle_max: SHORT,
             stalled_max: 6 * SHORT,

@@ -19,6 +19,8 @@ mod ops;
 mod problem;
 mod protective_headers;
 mod responses;
+mod sessions;
+mod sign_in;
 
 pub use listener::{HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 
@@ -40,6 +42,7 @@ use api::{backup, batch, commands, deletion, export, import, keys, listing, name
 use listener::HttpClient;
 use ops::{console, health, live, metrics};
 use problem::Problem;
+use sessions::Sessions;
 
 /// Functions that return the path of an endpoint and the handlers of its methods.
 type Endpoint = (fn() -> String, fn() -> MethodRouter<Arc<Service>>);
@@ -74,6 +77,11 @@ const ENDPOINTS: &[Endpoint] = &[
     (export::__path_export::path, || get(export::export)),
     (import::__path_import::path, || post(import::import)),
     (stats::__path_stats::path, || get(stats::stats)),
+    (sessions::__path_begin::path, || {
+        get(sessions::read)
+            .post(sessions::begin)
+            .delete(sessions::end)
+    }),
     (commands::__path_list::path, || get(commands::list)),
 ];
 
@@ -85,9 +93,14 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let memory = Arc::clone(&service.client_memory);
-    let router = router(service, &address);
+    let allows_anonymous = service.setup.allows_anonymous(listener.local_addr());
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let router = router(service, &address, port);
     let router = router.into_make_service_with_connect_info::<HttpClient>();
-    let served = axum::serve(listener::LimitedListener::new(listener, &memory), router);
+    let served = axum::serve(
+        listener::LimitedListener::new(listener, &memory, allows_anonymous),
+        router,
+    );
     if let Err(error) = served
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
@@ -96,9 +109,10 @@ pub async fn serve(
     }
 }
 
-fn router(service: Arc<Service>, address: &Address) -> Router {
-    let HostNames(mut own_names) = service.setup.config.get("http-host");
+fn router(service: Arc<Service>, address: &Address, port: u16) -> Router {
+    let HostNames(mut own_names) = service.setup.config.get("allowed-hosts");
     own_names.push(host_name(address.host()));
+    let sessions = Arc::new(Sessions::new(port));
     let own_names: Arc<[String]> = own_names.into();
     let router = ENDPOINTS
         .iter()
@@ -128,6 +142,11 @@ fn router(service: Arc<Service>, address: &Address) -> Router {
                 .gzip(true)
                 .quality(CompressionLevel::Fastest),
         )
+        .layer(middleware::from_fn_with_state(
+            (Arc::clone(&service), Arc::clone(&sessions)),
+            sign_in::authenticate,
+        ))
+        .layer(Extension(sessions))
         .layer(middleware::from_fn(charged_body::refuse_on_reserved))
         // The last layers run first, for every route and before anything else.
         .layer(middleware::from_fn_with_state(

@@ -23,7 +23,8 @@ use super::pipeline::{Pipeline, PipelineStop, TURN_MAX};
 use super::request_buffer::{Arrived, RequestBuffer};
 use super::transport::Transport;
 use crate::command::{
-    Charge, Client, Dispatcher, Followed, Replies as _, Reserved, Service, Session, Stream,
+    Charge, Client, Dispatcher, Followed, Identity, Replies as _, Reserved, Service, Session,
+    Stream,
     long_work::{self, Turn},
 };
 use crate::engine::Barrier;
@@ -40,6 +41,9 @@ const RESERVED_IDLE_MAX: Duration = Duration::from_secs(10);
 /// Maximum time for which a shutdown reads from one client. What has been received is answered, but a client that keeps sending
 /// must not prevent the shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Maximum length of a request of a client that has to sign in, in bytes: a name and a password are far shorter.
+pub const UNAUTHENTICATED_BYTES_MAX: usize = 64 << 10;
 
 /// Connection of one client.
 struct Connection {
@@ -73,7 +77,12 @@ enum Input {
 }
 
 /// Serves a client of the text port until it disconnects or the server stops; on a reserved connection, only for administration.
-pub async fn serve_socket(stream: TcpStream, service: Arc<Service>, reserved: Option<Reserved>) {
+pub async fn serve_socket(
+    stream: TcpStream,
+    service: Arc<Service>,
+    identity: Identity,
+    reserved: Option<Reserved>,
+) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
         // The client has disconnected.
         return;
@@ -81,7 +90,14 @@ pub async fn serve_socket(stream: TcpStream, service: Arc<Service>, reserved: Op
     // All replies of a batch are written at once, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let addresses = (address, local_address);
-    serve(Transport::Tcp(stream), addresses, service, reserved).await;
+    serve(
+        Transport::Tcp(stream),
+        addresses,
+        service,
+        identity,
+        reserved,
+    )
+    .await;
 }
 
 /// Serves a client, with its address and the server's, until it disconnects or the server stops.
@@ -89,6 +105,7 @@ pub async fn serve(
     transport: Transport,
     addresses: (SocketAddr, SocketAddr),
     service: Arc<Service>,
+    identity: Identity,
     reserved: Option<Reserved>,
 ) {
     let account = service.client_memory.account();
@@ -97,7 +114,7 @@ pub async fn serve(
     let mut connection = Connection {
         transport,
         service: Arc::clone(&service),
-        session: Session::of(&client),
+        session: Session::of(&client, identity),
         client: Arc::clone(&client),
         charge: client.account.charge(),
         input: RequestBuffer::default(),
@@ -216,6 +233,7 @@ impl Connection {
             let pulled = stream
                 .pull(
                     &self.service,
+                    &mut self.session.identity,
                     &mut self.tally,
                     &mut self.barrier,
                     &mut self.output,
@@ -297,6 +315,16 @@ impl Connection {
                     Box::pin(self.client.account.room()).await;
                 }
             }
+            if self.input.waiting().len() > UNAUTHENTICATED_BYTES_MAX
+                && self.session.identity.name().is_none()
+            {
+                return Ok(Input::Refused(ErrorReply::new(
+                    ErrorCode::NoAuth,
+                    format!(
+                        "a client that has not signed in may send requests of {UNAUTHENTICATED_BYTES_MAX} bytes"
+                    ),
+                )));
+            }
             if let Some(reserved) = self.session.reserved {
                 if !Box::pin(self.wake_up_soon(reserved)).await? {
                     return Ok(Input::Refused(reserved.refusal()));
@@ -310,6 +338,12 @@ impl Connection {
             let account = &self.client.account;
             if account.is_ended() {
                 return Ok(Input::Refused(account.over_budget().into()));
+            }
+            if self.session.identity.is_stale(&self.service.users)
+                && !self.session.may_receive(&self.service)
+            {
+                // It could not tell which of its messages are missing.
+                return Err(io::ErrorKind::PermissionDenied.into());
             }
             if self.client.has_messages() {
                 Box::pin(self.send_outbox()).await?;
@@ -379,7 +413,7 @@ impl Connection {
 
     /// Sends the changes of a followed prefix.
     async fn send_changes(&mut self, followed: Followed) -> io::Result<()> {
-        let (stream, dialect) = self.session.following.pushes(followed);
+        let (stream, dialect) = self.session.pushes(&self.service, followed);
         self.output.dialect = dialect;
         self.pump(stream).await?;
         self.flush().await?;
@@ -428,7 +462,7 @@ impl Connection {
     fn release(&mut self) {
         self.input = RequestBuffer::default();
         self.session.unsubscribe_all(&self.service.channels);
-        self.session = Session::of(&self.client);
+        self.session = Session::of(&self.client, self.session.identity.clone());
         self.client.clear_outbox();
         self.charge.set_held(0);
     }

@@ -20,7 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::command::{Reserved, Service};
+pub use connection::UNAUTHENTICATED_BYTES_MAX;
+
+use crate::command::{Identity, Reserved, Service};
 use crate::config::Address;
 
 /// Maximum number of clients of the text port: each takes a file descriptor, and may buffer a request of many megabytes.
@@ -70,16 +72,20 @@ pub struct Server {
     service: Arc<Service>,
     text: TcpListener,
     connections_max: usize,
+    /// True if clients need not sign in: they are on this machine, or it is allowed.
+    allows_anonymous: bool,
 }
 
 impl Server {
     /// Makes the text port of a service, for at most `connections_max` clients.
     #[must_use]
     pub fn new(service: Arc<Service>, text: TcpListener, connections_max: usize) -> Self {
+        let allows_anonymous = service.setup.allows_anonymous(text.local_addr());
         Self {
             service,
             text,
             connections_max,
+            allows_anonymous,
         }
     }
 
@@ -107,6 +113,7 @@ impl Server {
             connections,
             shutdown,
             connections_max: self.connections_max,
+            allows_anonymous: self.allows_anonymous,
             room: Arc::new(Semaphore::new(self.connections_max)),
             reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS_MAX)),
         };
@@ -127,6 +134,7 @@ struct Acceptor {
     connections: TaskTracker,
     shutdown: CancellationToken,
     connections_max: usize,
+    allows_anonymous: bool,
     room: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
 }
@@ -168,8 +176,9 @@ impl Acceptor {
 
     fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit, reserved: Option<Reserved>) {
         let service = Arc::clone(&self.service);
+        let identity = Identity::anonymous(&service.users, self.allows_anonymous);
         self.connections.spawn(async move {
-            connection::serve_socket(stream, service, reserved).await;
+            connection::serve_socket(stream, service, identity, reserved).await;
             drop(place);
         });
     }
@@ -206,6 +215,8 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
             _ = seconds.tick() => {
                 service.stats.sample();
                 service.clients.tick();
+                // One look at the file; hashing a password that was typed into it takes long.
+                tokio::task::block_in_place(|| service.watch_users());
                 // The load drops expired keys itself.
                 if let Ok(engine) = service.engine() {
                     while engine.expire() {

@@ -6,3 +6,4 @@ mod follow; // changes over the wire, and again after a disconnect
 mod settings; // the table of settings, and who shows it
 mod strings; // values: conditions, parts, numbers
 mod transactions; // several requests as one, or none
+mod users; // who may sign in, and what each may do

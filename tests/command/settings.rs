@@ -70,7 +70,7 @@ fn help_names_every_flag_with_its_variable_and_default_and_no_other() {
     let mut named: Vec<&str> = help
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--"))
-        .filter_map(|line| line.split(' ').next())
+        .filter_map(|line| line.split([' ', '[']).next())
         .collect();
     named.retain(|name| *name != "help" && *name != "version");
     let flags: Vec<&str> = with_flags().map(|(setting, _)| setting.name).collect();
@@ -81,7 +81,10 @@ fn help_names_every_flag_with_its_variable_and_default_and_no_other() {
             default => format!("[default: {default}]\n"),
         };
         for shown in [
-            format!("--{} <{}>\n", setting.name, flag.value_name),
+            match setting.values {
+                Values::Switch => format!("--{}[=<{}>]\n", setting.name, flag.value_name),
+                _ => format!("--{} <{}>\n", setting.name, flag.value_name),
+            },
             format!("          {}\n", setting.help),
             format!("[env: {}=]\n", flag.variable),
             default,
@@ -134,8 +137,8 @@ fn operating_md_lists_every_setting_with_its_limits_and_its_names_in_config() {
             assert!(names.all(|name| text.contains(&name)), "{}", setting.name);
         }
     }
-    // PYKV_LOG has no flag.
-    assert_eq!(flags.len(), with_flags().count() + 1);
+    // PYKV_LOG and PYKV_PASSWORD have no flags.
+    assert_eq!(flags.len(), with_flags().count() + 2);
 }
 
 #[test]
@@ -190,9 +193,9 @@ fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
 #[test]
 fn the_names_of_http_are_host_names_without_scheme_and_port() {
     let names = |text: &str| {
-        let words = ["pykv-server".to_owned(), format!("--http-host={text}")];
+        let words = ["pykv-server".to_owned(), format!("--allowed-hosts={text}")];
         let config = Config::try_parse_from(words).ok()?;
-        Some(config.get::<HostNames>("http-host").0)
+        Some(config.get::<HostNames>("allowed-hosts").0)
     };
     assert_eq!(names(""), Some(Vec::new()));
     let several = ["pykv", "kv.example.com", "my_kv-1"].map(str::to_owned);
@@ -313,7 +316,11 @@ fn a_wrong_configuration_file_stops_the_start_with_its_name_and_the_remedy() {
         ),
         (
             "save-interval = true",
-            "save-interval is neither a string nor a number",
+            "invalid value 'true' for '--save-interval <SECONDS>'",
+        ),
+        (
+            "save-interval = [1]",
+            "save-interval is no string, number, true or false",
         ),
         ("[server]\ndata = \"x\"", "unknown setting server"),
         ("data = ", "it is no TOML: "),

@@ -8,4 +8,5 @@ mod dashboard; // the page in the browser, as it is served
 mod figures; // what is told of the server itself: metrics, the live feed
 mod listing; // pairs page by page, and namespaces
 mod shim; // the contract, the guard, the documentation
+mod sign_in; // users, tokens, and the session of the page
 mod transfer; // export, import, and the end of all keys with a prefix

@@ -686,7 +686,7 @@ fn the_guard_stands_before_every_route() {
             format!("{request} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n").as_bytes(),
         );
         let expected = "this server is not known as evil.example:8000: use its address or localhost, or start it with \
-            --http-host evil.example (PYKV_HTTP_HOST=evil.example) if that is its name";
+            --allowed-hosts evil.example (PYKV_ALLOWED_HOSTS=evil.example) if that is its name";
         let answer = http.answer();
         assert_eq!(answer.status, 403, "{request}");
         assert_eq!(answer.json()["detail"], expected, "{request}");
@@ -696,7 +696,7 @@ fn the_guard_stands_before_every_route() {
 
 #[test]
 fn ordinary_clients_and_the_own_pages_are_let_in() {
-    let server = TestServer::start_with(&["--http-host", "PyKV, host.docker.internal"]);
+    let server = TestServer::start_with(&["--allowed-hosts", "PyKV, host.docker.internal"]);
     let (addr, port) = (server.http_addr(), server.http_addr().port());
     let own = [
         format!("Host: {addr}"),

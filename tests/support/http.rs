@@ -15,12 +15,23 @@ pub struct Answer {
     pub status: u16,
     /// The status line and the headers, in lower case.
     pub head: String,
+    sent_head: String,
     pub body: Vec<u8>,
 }
 
 impl Answer {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("JSON is UTF-8")
+    }
+
+    /// The value of a cookie that is set, as it was sent.
+    pub fn cookie(&self) -> &str {
+        let mut lines = self.sent_head.lines();
+        let line = lines.find(|line| line.to_ascii_lowercase().starts_with("set-cookie: "));
+        let pair = line.expect("a cookie")["set-cookie: ".len()..]
+            .split(';')
+            .next();
+        pair.expect("a pair")
     }
 
     /// A header, if there is one of this name.
@@ -87,6 +98,11 @@ impl Http {
 
     /// The head of the next answer.
     pub fn head(&mut self) -> (u16, String) {
+        let (status, head) = self.sent_head();
+        (status, head.to_ascii_lowercase())
+    }
+
+    fn sent_head(&mut self) -> (u16, String) {
         let mut head = String::new();
         loop {
             let line = self.line();
@@ -95,7 +111,7 @@ impl Http {
                     .split(' ')
                     .nth(1)
                     .and_then(|status| status.parse().ok());
-                return (status.expect("a status line"), head.to_ascii_lowercase());
+                return (status.expect("a status line"), head);
             }
             head += &line;
             head.push('\n');
@@ -104,7 +120,8 @@ impl Http {
 
     /// The next answer to a request that was no HEAD.
     pub fn answer(&mut self) -> Answer {
-        let (status, head) = self.head();
+        let (status, sent_head) = self.sent_head();
+        let head = sent_head.to_ascii_lowercase();
         let mut body = Vec::new();
         if head.contains("transfer-encoding: chunked") {
             self.read_chunks(|chunk| body.extend_from_slice(chunk));
@@ -117,7 +134,12 @@ impl Http {
             body.resize(length, 0);
             self.reader.read_exact(&mut body).expect("the whole body");
         }
-        Answer { status, head, body }
+        Answer {
+            status,
+            head,
+            sent_head,
+            body,
+        }
     }
 
     pub fn read_chunks(&mut self, mut read: impl FnMut(&[u8])) {

@@ -2,8 +2,9 @@
 //!
 //! In: keys. Out: counts and statuses. Promise: a request on several keys is atomic, except DELPREFIX, which deletes in chunks.
 
+use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, keys_of, stream};
-use crate::command::data::listings::{Count, Deletion};
+use crate::command::data::listings::{Count, Deletion, Listed, RandomKey};
 use crate::command::data::options::number_of;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
@@ -125,12 +126,13 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "every key begins with an empty prefix; CLEAR deletes every key",
         ));
     }
-    let scan = call.engine()?.scan(prefix);
+    let listed = Listed::of(call, prefix)?;
     if is_dry_run {
         call.reports_change = false;
-        return stream(Count(scan));
+        return stream(Count(listed));
     }
-    stream(Deletion(scan))
+    audit::called(call, "");
+    stream(Deletion(listed))
 }
 
 fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -218,6 +220,7 @@ fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         transaction.clear();
         transaction.commit(call.barrier)?;
     }
+    audit::called(call, "");
     call.done(Reply::Ok)
 }
 
@@ -231,6 +234,10 @@ fn flush(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    if call.key_filter().is_some() {
+        let every = Key::parse(b"").expect("an empty key");
+        return stream(RandomKey(Listed::of(call, every)?));
+    }
     match call.engine()?.random(call.barrier) {
         Some(entry) => call.done(Reply::Value(entry.key_bytes())),
         None => call.done(Reply::NotFound),

@@ -7,19 +7,47 @@
 use std::sync::Arc;
 
 use super::namespace_count::Namespaces;
+use crate::command::acl::KeyFilter;
+use crate::command::call::Call;
 use crate::command::client_memory::{Account, Held};
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS, Scan};
+use crate::model::Key;
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
-/// Returns the entries of the next shard; `None` after the last.
-async fn next_of(scan: &mut Scan, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
-    let entries = scan.next();
-    pull.barrier.raise(scan.seen());
-    tokio::task::yield_now().await;
-    entries
+/// The pairs of a scan that the user may see.
+pub(in crate::command) struct Listed {
+    scan: Scan,
+    filter: Option<KeyFilter>,
+}
+
+impl Listed {
+    /// Begins to list the pairs with a prefix.
+    ///
+    /// # Errors
+    /// `BUSY` while the data is being loaded.
+    pub(in crate::command) fn of(
+        call: &mut Call<'_, '_>,
+        prefix: Key<'_>,
+    ) -> Result<Self, ErrorReply> {
+        let filter = call.key_filter();
+        let scan = call.engine()?.scan(prefix);
+        Ok(Self { scan, filter })
+    }
+
+    /// Returns the entries of the next shard; `None` after the last.
+    async fn next(&mut self, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
+        let entries = self.scan.next();
+        pull.barrier.raise(self.scan.seen());
+        tokio::task::yield_now().await;
+        let mut entries = entries?;
+        if let Some(filter) = &self.filter {
+            entries.retain(|entry| filter.permits(entry.key_bytes()));
+        }
+        Some(entries)
+    }
 }
 
 /// Entries that are written one after the other, and held for the client until the last is.
@@ -55,7 +83,7 @@ pub(in crate::command) enum RowKind {
 /// One row for each pair of a scan, then their number.
 pub(in crate::command) struct PairRows {
     account: Arc<Account>,
-    scan: Scan,
+    listed: Listed,
     row: RowKind,
     /// Entries of the last shard.
     entries: Option<Unwritten>,
@@ -63,10 +91,10 @@ pub(in crate::command) struct PairRows {
 }
 
 impl PairRows {
-    pub(in crate::command) fn new(account: &Arc<Account>, scan: Scan, row: RowKind) -> Self {
+    pub(in crate::command) fn new(account: &Arc<Account>, listed: Listed, row: RowKind) -> Self {
         Self {
             account: Arc::clone(account),
-            scan,
+            listed,
             row,
             entries: None,
             count: 0,
@@ -79,7 +107,7 @@ impl Source for PairRows {
         while !pull.replies.is_full() {
             let Some(entry) = self.entries.as_mut().and_then(Unwritten::next) else {
                 self.entries = None;
-                let Some(entries) = next_of(&mut self.scan, pull).await else {
+                let Some(entries) = self.listed.next(pull).await else {
                     pull.replies.reply(Reply::End(self.count));
                     return Ok(Pulled::End);
                 };
@@ -106,12 +134,12 @@ impl Source for PairRows {
 }
 
 /// The number of pairs of a scan.
-pub(in crate::command) struct Count(pub Scan);
+pub(in crate::command) struct Count(pub Listed);
 
 impl Source for Count {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let mut count = 0;
-        while let Some(entries) = next_of(&mut self.0, pull).await {
+        while let Some(entries) = self.0.next(pull).await {
             count += entries.len() as u64;
         }
         pull.replies.reply(Reply::Count(count));
@@ -119,20 +147,47 @@ impl Source for Count {
     }
 }
 
+/// A random key of a scan.
+pub(in crate::command) struct RandomKey(pub Listed);
+
+impl Source for RandomKey {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        // Each key replaces the one before with a chance that makes all equally likely (reservoir sampling).
+        let (mut chosen, mut seen): (Option<Entry>, u64) = (None, 0);
+        while let Some(entries) = self.0.next(pull).await {
+            for entry in entries {
+                seen += 1;
+                if fastrand::u64(..seen) == 0 {
+                    chosen = Some(entry);
+                }
+            }
+        }
+        match &chosen {
+            Some(entry) => pull.replies.reply(Reply::Value(entry.key_bytes())),
+            None => pull.replies.reply(Reply::NotFound),
+        }
+        Ok(Pulled::End)
+    }
+}
+
 /// The keys of a scan that match a pattern, as an array.
 pub(in crate::command) struct Matching {
     account: Arc<Account>,
-    scan: Scan,
+    listed: Listed,
     pattern: Pattern,
     /// The entries, once all have been found.
     found: Option<Unwritten>,
 }
 
 impl Matching {
-    pub(in crate::command) fn new(account: &Arc<Account>, scan: Scan, pattern: Pattern) -> Self {
+    pub(in crate::command) fn new(
+        account: &Arc<Account>,
+        listed: Listed,
+        pattern: Pattern,
+    ) -> Self {
         Self {
             account: Arc::clone(account),
-            scan,
+            listed,
             pattern,
             found: None,
         }
@@ -145,7 +200,7 @@ impl Source for Matching {
             found
         } else {
             let mut found = Vec::new();
-            while let Some(entries) = next_of(&mut self.scan, pull).await {
+            while let Some(entries) = self.listed.next(pull).await {
                 found.append(&mut matching(entries, &self.pattern).await);
             }
             pull.replies.reply(Reply::Array(found.len()));
@@ -225,7 +280,7 @@ impl Source for ValueArray {
 
 /// The namespaces below a prefix, each with its number of keys.
 pub(in crate::command) struct NamespaceRows {
-    scan: Scan,
+    listed: Listed,
     namespaces: Namespaces,
     is_resp: bool,
     /// Rows that have not been written, once all have been counted.
@@ -234,9 +289,9 @@ pub(in crate::command) struct NamespaceRows {
 }
 
 impl NamespaceRows {
-    pub(in crate::command) fn new(scan: Scan, prefix: &str, is_resp: bool) -> Self {
+    pub(in crate::command) fn new(listed: Listed, prefix: &str, is_resp: bool) -> Self {
         Self {
-            scan,
+            listed,
             namespaces: Namespaces::below(prefix),
             is_resp,
             rows: None,
@@ -248,7 +303,7 @@ impl NamespaceRows {
 impl Source for NamespaceRows {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         if self.rows.is_none() {
-            while let Some(entries) = next_of(&mut self.scan, pull).await {
+            while let Some(entries) = self.listed.next(pull).await {
                 self.namespaces.count(&entries).map_err(|error| {
                     let message = format!("{error}; SCAN lists the keys");
                     ErrorReply::new(ErrorCode::TooLarge, message)
@@ -275,12 +330,12 @@ impl Source for NamespaceRows {
 }
 
 /// The deletion of the pairs of a scan, in chunks, each of which is one change, then their number.
-pub(in crate::command) struct Deletion(pub Scan);
+pub(in crate::command) struct Deletion(pub Listed);
 
 impl Source for Deletion {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let mut deleted = 0;
-        while let Some(entries) = next_of(&mut self.0, pull).await {
+        while let Some(entries) = self.0.next(pull).await {
             for entries in entries.chunks(DELETE_CHUNK_KEYS) {
                 let engine = pull.service.engine();
                 let count = engine.and_then(|engine| Ok(engine.delete(entries, pull.barrier)?));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 
 use super::options::number_of;
+use crate::command::acl::KeyFilter;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::refusals::bad_argument;
 use crate::command::reply_sink::Replies;
@@ -84,6 +85,7 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         prefix: prefix.into(),
         search: Search::new(text),
         limit,
+        filter: call.key_filter(),
     })
 }
 
@@ -93,6 +95,8 @@ struct PageSource {
     prefix: Box<[u8]>,
     search: Search,
     limit: usize,
+    /// Filter of the keys that the user may see.
+    filter: Option<KeyFilter>,
 }
 
 impl Source for PageSource {
@@ -157,7 +161,7 @@ impl PageSource {
                     transaction.get(key)
                 };
                 searched += 1;
-                if let Some(entry) = found
+                if let Some(entry) = found.filter(|entry| self.may_see(entry))
                     && self.matches(&entry).await
                     && !entries.iter().any(|one| one.is_same(&entry))
                 {
@@ -175,7 +179,7 @@ impl PageSource {
             let before = entries.len();
             let (page, following) = engine.page(position, least, pull.barrier);
             next = following;
-            for entry in page {
+            for entry in page.into_iter().filter(|entry| self.may_see(entry)) {
                 searched += 1;
                 let was_shown = is_filtered && typed.contains(&entry.key_bytes());
                 if !was_shown && self.matches(&entry).await {
@@ -192,6 +196,11 @@ impl PageSource {
             next,
             searched,
         })
+    }
+
+    fn may_see(&self, entry: &Entry) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_none_or(|filter| filter.permits(entry.key_bytes()))
     }
 
     async fn matches(&self, entry: &Entry) -> bool {

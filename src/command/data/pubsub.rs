@@ -16,7 +16,7 @@ use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::session::{CHANNEL_COPIES, PATTERN_COPIES, Session};
 use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, SubscribedOk};
-use crate::command::spec::{ChannelUse, Scope};
+use crate::command::spec::{Access, ChannelUse, Scope, Subcommand};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
@@ -76,6 +76,10 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=SUBSCRIPTIONS_MAX,
         pubsub,
     )
+    .subcommands(&Subcommand::all(
+        Access::PubSub,
+        ["CHANNELS", "NUMSUB", "NUMPAT"],
+    ))
     .flags(&[LoadingOk])
     .example("PUBSUB NUMPAT")
     .summary("List the channels that have subscribers, or count subscribers or patterns."),
@@ -273,7 +277,8 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {
         (b"CHANNELS", [] | [_]) => {
             let pattern = Pattern::parse(words.get(1).map_or(b"*", |pattern| pattern))?;
-            let mut walk = Channels::matching(pattern);
+            let user = call.session.identity.user(&call.service.users).cloned();
+            let mut walk = Channels::matching(pattern, user);
             while walk.proceed(channels) {
                 if call.transaction.is_none() {
                     return stream(walk);

@@ -3,9 +3,10 @@
 //! In: a prefix, a pattern or a cursor. Out: keys, pairs or counts. Promise: every pair that exists from the start of a listing to
 //! its end is listed, and no other client waits for the listing.
 
+use crate::command::acl::KeyFilter;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::data::listings::{
-    Count, Matching, NamespaceRows, PairRows, RowKind, matching as matching_entries,
+    Count, Listed, Matching, NamespaceRows, PairRows, RowKind, matching as matching_entries,
 };
 use crate::command::data::options::number_of;
 use crate::command::glob::Pattern;
@@ -13,9 +14,9 @@ use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::{ANY, Dialects, Flag, Group, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::engine::{Cursor, Scan};
+use crate::engine::Cursor;
 use crate::model::Key;
-use crate::protocol::{ErrorReply, Reply};
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::read("ALL", "[<prefix>]", 0..=1, all)
@@ -26,13 +27,13 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("List all pairs, or those whose key has a prefix."),
     Row::read("KEYS", "[<prefix>]", 0..=1, keys)
         .on(Scope::Prefix(0))
-        .flags(&[Flag::NotInMulti, Flag::Streams])
+        .flags(&[Flag::NotInMulti, Flag::Streams, Flag::WholeServer])
         .only(Dialects::Line)
         .example("KEYS user:")
         .summary("List all keys, or those with a prefix."),
     Row::read("KEYS", "<pattern>", 1..=1, matching)
         .on(Scope::Pattern(0))
-        .flags(&[Flag::NotInMulti, Flag::Streams])
+        .flags(&[Flag::NotInMulti, Flag::Streams, Flag::WholeServer])
         .only(Dialects::Resp)
         .example("KEYS user:")
         .summary("List the keys that match a pattern; for Redis clients."),
@@ -72,24 +73,31 @@ pub const SCAN_COUNT_MAX: usize = 10_000;
 const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let scan = scan_of(call, words)?;
-    stream(PairRows::new(&call.session.account, scan, RowKind::Item))
+    let listed = listed_of(call, words)?;
+    stream(PairRows::new(&call.session.account, listed, RowKind::Item))
 }
 
 fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let scan = scan_of(call, words)?;
-    stream(PairRows::new(&call.session.account, scan, RowKind::Key))
+    let listed = listed_of(call, words)?;
+    stream(PairRows::new(&call.session.account, listed, RowKind::Key))
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if words.is_empty() {
         return dbsize(call, words);
     }
-    let scan = scan_of(call, words)?;
-    stream(Count(scan))
+    let listed = listed_of(call, words)?;
+    stream(Count(listed))
 }
 
-fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+fn dbsize(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    if call.key_filter().is_some() {
+        if call.transaction.is_some() {
+            let message = "this user sees some of the keys, which are not counted in a transaction";
+            return Err(ErrorReply::new(ErrorCode::Denied, message).with_prefix("NOPERM"));
+        }
+        return stream(Count(listed_of(call, words)?));
+    }
     let engine = call.engine()?;
     let keys = match &call.transaction {
         Some(transaction) => transaction.keys(),
@@ -101,9 +109,9 @@ fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 
 fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = prefix_of(words)?;
-    let scan = call.engine()?.scan(prefix);
+    let listed = Listed::of(call, prefix)?;
     let is_resp = call.dialect.is_resp();
-    stream(NamespaceRows::new(scan, prefix.as_str(), is_resp))
+    stream(NamespaceRows::new(listed, prefix.as_str(), is_resp))
 }
 
 /// Parses the first argument as a prefix; without one, returns the empty prefix.
@@ -111,8 +119,8 @@ fn prefix_of<'a>(words: &'a Arguments<'_>) -> Result<Key<'a>, ErrorReply> {
     Ok(Key::parse(words.first().map_or(&b""[..], |prefix| prefix))?)
 }
 
-fn scan_of(call: &Call<'_, '_>, words: &Arguments<'_>) -> Result<Scan, ErrorReply> {
-    Ok(call.engine()?.scan(prefix_of(words)?))
+fn listed_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Result<Listed, ErrorReply> {
+    Listed::of(call, prefix_of(words)?)
 }
 
 fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -120,8 +128,8 @@ fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // A prefix that cannot be a key narrows nothing: scan all keys, of which none matches.
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
-    let scan = call.engine()?.scan(prefix);
-    stream(Matching::new(&call.session.account, scan, pattern))
+    let listed = Listed::of(call, prefix)?;
+    stream(Matching::new(&call.session.account, listed, pattern))
 }
 
 fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -151,6 +159,7 @@ fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         least,
         pattern,
         is_string,
+        filter: call.key_filter(),
     })
 }
 
@@ -161,6 +170,8 @@ struct ScanPage {
     pattern: Option<Pattern>,
     /// False if only keys of a type are wanted that there is none of.
     is_string: bool,
+    /// Filter of the keys that the user may see.
+    filter: Option<KeyFilter>,
 }
 
 impl Source for ScanPage {
@@ -169,6 +180,9 @@ impl Source for ScanPage {
         let (mut page, next) = engine.page(self.from, self.least, pull.barrier);
         if !self.is_string {
             page.clear();
+        }
+        if let Some(filter) = &self.filter {
+            page.retain(|entry| filter.permits(entry.key_bytes()));
         }
         if let Some(pattern) = &self.pattern {
             page = matching_entries(page, pattern).await;

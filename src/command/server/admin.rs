@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 
+use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::spec::{ANY, Flag, Group, KeyFlag, KeySpec, Scope};
+use crate::command::spec::{ANY, Access, Flag, Group, KeyFlag, KeySpec, Scope, Subcommand};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::subcommands::other_subcommand;
 use crate::model::entry::Entry;
@@ -39,6 +40,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .group(Group::Server)
     .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
+    .subcommands(&Subcommand::all(Access::Read, ["USAGE", "DOCTOR"]))
     .example("MEMORY USAGE name")
     .summary("Count the bytes that a pair takes in memory."),
     Row::read(
@@ -48,6 +50,10 @@ pub(in crate::command) const ROWS: &[Row] = &[
         object,
     )
     .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
+    .subcommands(&Subcommand::all(
+        Access::Read,
+        ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"],
+    ))
     .example("OBJECT ENCODING age")
     .summary("Return how Redis would store a value."),
     Row::connection("TIME", "", 0..=0, time)
@@ -203,6 +209,7 @@ fn shutdown(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             _ => return Err(call.syntax_error()),
         }
     }
+    audit::called(call, "");
     call.service.setup.shutdown.cancel();
     if !call.dialect.is_resp() {
         // Redis does not reply, and its clients expect no reply.

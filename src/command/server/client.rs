@@ -1,4 +1,4 @@
-//! Commands on connections: CLIENT, HELLO, AUTH, SELECT, MONITOR, RESET.
+//! Commands on connections: CLIENT, SELECT, MONITOR, RESET.
 //!
 //! In: names, filters, the version of RESP. Out: descriptions of connections, and disconnected clients.
 
@@ -6,18 +6,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::acl::{DEFAULT_USER, Identity};
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::Client;
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::server::figures::REDIS_VERSION;
 use crate::command::service::Service;
 use crate::command::session::Session;
-use crate::command::spec::ANY;
 use crate::command::spec::Flag::{
-    ImmediateInMulti, LoadingOk, NoMonitor, NotInMulti, Receives, Secret, SubscribedOk,
+    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, Receives, SubscribedOk,
 };
+use crate::command::spec::{ANY, Access, Subcommand};
 use crate::command::subcommands::other_subcommand;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
@@ -30,22 +30,10 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=ANY,
         client,
     )
+    .subcommands(&CLIENT_SUBCOMMANDS)
     .flags(&[LoadingOk])
     .example("CLIENT GETNAME")
     .summary("Name this connection, list connections, or close some."),
-    Row::connection(
-        "HELLO",
-        "[2 | 3] [AUTH <user> <password>] [SETNAME <name>]",
-        0..=ANY,
-        hello,
-    )
-    .flags(&[LoadingOk, NotInMulti, Secret, NoMonitor])
-    .example("HELLO 4")
-    .summary("Describe the server, and choose the version of RESP; for Redis clients."),
-    Row::connection("AUTH", "[<user>] <password>", 1..=ANY, auth)
-        .flags(&[LoadingOk, Secret, NoMonitor])
-        .example("AUTH default any")
-        .summary("Authenticate with a password; none is required."),
     Row::connection("SELECT", "<number>", 1..=1, select)
         .flags(&[LoadingOk])
         .example("SELECT 0")
@@ -55,10 +43,30 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .example("MONITOR")
         .summary("Receive every request that the server executes from now on."),
     Row::connection("RESET", "", 0..=0, reset)
-        .flags(&[LoadingOk, ImmediateInMulti, SubscribedOk])
+        .flags(&[LoadingOk, ImmediateInMulti, SubscribedOk, NoAuth])
         .example("RESET")
         .summary("Return this connection to its initial state."),
 ];
+
+/// Subcommands, and the class of each.
+const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
+    use Access::{Admin, Connection};
+    const fn of(name: &'static str, access: Access) -> Subcommand {
+        Subcommand { name, access }
+    }
+    [
+        of("ID", Connection),
+        of("GETNAME", Connection),
+        of("SETNAME", Connection),
+        of("SETINFO", Connection),
+        of("INFO", Connection),
+        of("LIST", Admin),
+        of("KILL", Admin),
+        of("NO-EVICT", Admin),
+        of("NO-TOUCH", Connection),
+        of("HELP", Connection),
+    ]
+};
 
 /// Subcommands that can have a wrong number of arguments.
 const SUBCOMMANDS: &[&str] = &[
@@ -113,7 +121,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
 }
 
-fn bad_name() -> ErrorReply {
+pub(super) fn bad_name() -> ErrorReply {
     bad_argument("Client names cannot contain spaces, newlines or special characters.")
 }
 
@@ -125,7 +133,7 @@ fn is_switch(word: &[u8]) -> bool {
 const NAME_BYTES_MAX: usize = 1024;
 
 /// Parses a name; `None` if it is too long, or has spaces or control characters, which would break the lines of CLIENT LIST.
-fn printable(bytes: &[u8]) -> Option<String> {
+pub(super) fn printable(bytes: &[u8]) -> Option<String> {
     let is_printable = bytes.iter().all(u8::is_ascii_graphic) && bytes.len() <= NAME_BYTES_MAX;
     is_printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
@@ -149,7 +157,7 @@ fn describe(service: &Service, client: &Client) -> String {
     });
     format!(
         "id={} addr={} laddr={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} \
-         ssub=0 multi={queued} tot-mem={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+         ssub=0 multi={queued} tot-mem={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
         client.id,
         client.address,
         client.local_address,
@@ -157,10 +165,16 @@ fn describe(service: &Service, client: &Client) -> String {
         client.connected_at.elapsed().as_secs(),
         service.clients.idle_seconds(client),
         client.account.bytes(),
+        shown_user(&names.user),
         client.resp.load(Relaxed),
         names.library,
         names.library_version,
     )
+}
+
+/// Returns the name of a user as Redis shows it: also clients that have to sign in have the default user.
+fn shown_user(name: &str) -> &str {
+    if name.is_empty() { DEFAULT_USER } else { name }
 }
 
 fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
@@ -241,10 +255,12 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
                 all.retain(|client| client.local_address.to_string().as_bytes() == &**value);
             }
             b"TYPE" => retain_type(&mut all, value)?,
-            b"USER" if value.eq_ignore_ascii_case(b"default") => {}
             b"USER" => {
                 let user = String::from_utf8_lossy(value);
-                return Err(bad_argument(format!("No such user '{user}'")));
+                if call.service.users.get(&user).is_none() {
+                    return Err(bad_argument(format!("No such user '{user}'")));
+                }
+                all.retain(|client| shown_user(&client.names().user) == user);
             }
             b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => skips_own = true,
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => skips_own = false,
@@ -283,100 +299,14 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.service.clients.end_monitoring(client.id);
     client.clear_outbox();
     *client.names_mut() = crate::command::clients::Names::default();
-    *call.session = Session::of(&client);
+    let allows_anonymous = call.session.identity.allows_anonymous();
+    let identity = Identity::anonymous(&call.service.users, allows_anonymous);
+    *call.session = Session::of(&client, identity);
     if call.dialect.is_resp() {
         call.replies.set_dialect(Dialect::Resp2);
     }
     call.replies.reply(Reply::Status("RESET"));
     Ok(Outcome::Done)
-}
-
-fn hello(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let client = call.client()?;
-    let mut is_resp3 = call.session.is_resp3;
-    let mut name = None;
-    let mut words = words.iter();
-    if let Some(version) = words.next() {
-        is_resp3 = match whole_number(version) {
-            Some(2) => false,
-            Some(3) => true,
-            Some(_) => {
-                return Err(bad_argument("unsupported protocol version").with_prefix("NOPROTO"));
-            }
-            None => {
-                return Err(bad_argument(
-                    "Protocol version is not an integer or out of range",
-                ));
-            }
-        };
-    }
-    while let Some(option) = words.next() {
-        let upper = option.to_ascii_uppercase();
-        match (&*upper, words.as_slice()) {
-            (b"AUTH", [user, _, ..]) => {
-                check_user(user)?;
-                words.nth(1);
-            }
-            (b"SETNAME", [given, ..]) => {
-                name = Some(printable(given).ok_or_else(bad_name)?);
-                words.next();
-            }
-            _ => {
-                let option = String::from_utf8_lossy(option);
-                return Err(bad_argument(format!(
-                    "Syntax error in HELLO option '{option}'"
-                )));
-            }
-        }
-    }
-    if let Some(name) = name {
-        client.names_mut().name = name;
-    }
-    call.session.is_resp3 = is_resp3;
-    let version = if is_resp3 { 3 } else { 2 };
-    client.resp.store(version, Relaxed);
-    if call.dialect.is_resp() {
-        call.replies.set_dialect(call.session.resp());
-    }
-    let replies = &mut *call.replies;
-    replies.reply(Reply::Map(8));
-    let mut tell = |name: &str, value: Reply<'_>| {
-        replies.reply(Reply::Value(name.as_bytes()));
-        replies.reply(value);
-    };
-    tell("server", Reply::Value(b"redis"));
-    tell("version", Reply::Value(REDIS_VERSION.as_bytes()));
-    tell("proto", Reply::Count(version as u64));
-    tell("id", Reply::Count(client.id));
-    tell("mode", Reply::Value(b"standalone"));
-    tell("role", Reply::Value(b"master"));
-    tell("modules", Reply::Array(0));
-    let own_version = env!("CARGO_PKG_VERSION").as_bytes();
-    tell("pykv_version", Reply::Value(own_version));
-    Ok(Outcome::Done)
-}
-
-/// Checks the user of AUTH as Redis does without a password: the only user is authenticated by any password.
-fn check_user(user: &[u8]) -> Result<(), ErrorReply> {
-    if user == b"default" {
-        return Ok(());
-    }
-    let error = bad_argument("invalid username-password pair or user is disabled.");
-    Err(error.with_prefix("WRONGPASS"))
-}
-
-fn auth(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    match words {
-        [user, _] => check_user(user)?,
-        [_, _, ..] => return Err(call.syntax_error()),
-        _ => {
-            return Err(bad_argument(
-                "AUTH <password> called without any password configured for the default user. \
-                 Are you sure your configuration is correct?",
-            ));
-        }
-    }
-    call.done(Reply::Ok)
 }
 
 fn select(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

@@ -5,12 +5,13 @@
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::category::{Category, categories_of};
 use crate::command::glob::Pattern;
 use crate::command::lookup::CommandList;
 use crate::command::refusals::bad_argument;
 use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
-use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec};
+use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec, Subcommand};
 use crate::command::subcommands::other_subcommand;
 use crate::command::usage::{self, Argument, ArgumentType};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
@@ -24,6 +25,18 @@ pub(in crate::command) const ROWS: &[Row] = &[Row::connection(
     command,
 )
 .group(Group::Server)
+.subcommands(&Subcommand::all(
+    Access::Connection,
+    [
+        "COUNT",
+        "LIST",
+        "INFO",
+        "DOCS",
+        "GETKEYS",
+        "GETKEYSANDFLAGS",
+        "HELP",
+    ],
+))
 .flags(&[Flag::LoadingOk])
 .example("COMMAND GETKEYS MSET a 1 b 2")
 .summary("Describe the commands; for Redis clients.")];
@@ -95,10 +108,9 @@ fn list_by(call: &mut Call<'_, '_>, kind: &[u8], wanted: &[u8]) -> Answer {
             })
         }
         b"ACLCAT" => {
-            let wanted = wanted.to_ascii_lowercase();
+            let wanted = Category::find(wanted);
             list(call, |command| {
-                let mut categories = categories(command).into_iter();
-                categories.any(|category| category.as_bytes()[1..] == wanted)
+                wanted.is_some_and(|wanted| categories_of(command).has(wanted))
             })
         }
         _ => Err(call.syntax_error()),
@@ -157,31 +169,6 @@ fn flags(command: &Command) -> Vec<&'static str> {
     flags.map(|(_, name)| name).collect()
 }
 
-/// Returns the categories by which Redis's ACLs permit commands. As in Redis, `@admin` implies `@dangerous`.
-fn categories(command: &Command) -> Vec<&'static str> {
-    let (access, group) = (command.access, command.group);
-    let is_on_data = matches!(access, Access::Read | Access::Write);
-    let is_generic = matches!(group, Group::Generic | Group::Server);
-    let categories = [
-        (is_on_data && is_generic, "@keyspace"),
-        (access == Access::Read, "@read"),
-        (access == Access::Write, "@write"),
-        (group == Group::String, "@string"),
-        (group == Group::PubSub, "@pubsub"),
-        (group == Group::Connection, "@connection"),
-        (group == Group::Transactions, "@transaction"),
-        (access == Access::Admin, "@admin"),
-        (!command.is_timed(), "@fast"),
-        (command.is_timed(), "@slow"),
-        (
-            access == Access::Admin || command.has(Flag::Dangerous),
-            "@dangerous",
-        ),
-    ];
-    let categories = categories.into_iter().filter(|(is_in, _)| *is_in);
-    categories.map(|(_, name)| name).collect()
-}
-
 fn describe(
     call: &mut Call<'_, '_>,
     commands: impl ExactSizeIterator<Item = Option<&'static Command>>,
@@ -204,7 +191,9 @@ fn describe_one(replies: &mut dyn Replies, command: &Command) {
     for place in key_places(command.key_specs()) {
         replies.reply(Reply::Signed(place));
     }
-    statuses(replies, categories(command).into_iter());
+    let categories = categories_of(command).iter();
+    let categories: Vec<&str> = categories.map(Category::as_str).collect();
+    statuses(replies, categories.into_iter());
     // No tips.
     replies.reply(Reply::Array(0));
     replies.reply(Reply::Array(command.key_specs().len()));

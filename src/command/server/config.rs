@@ -4,11 +4,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::spec::{ANY, Flag};
+use crate::command::spec::{ANY, Access, Flag, Subcommand};
 use crate::command::subcommands::other_subcommand;
 use crate::config::{SETTINGS, Setting, Shown, Values};
 use crate::protocol::resp::whole_number;
@@ -21,6 +22,10 @@ pub(in crate::command) const ROWS: &[Row] = &[Row::admin(
     1..=ANY,
     config,
 )
+.subcommands(&Subcommand::all(
+    Access::Admin,
+    ["GET", "SET", "RESETSTAT", "REWRITE"],
+))
 .flags(&[Flag::LoadingOk])
 .example("CONFIG SET slowlog-max-len 128")
 .summary("Show settings under Redis's names, and change some.")];
@@ -103,6 +108,11 @@ fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
     for (place, value) in changes {
         place.store(value, Relaxed);
     }
+    let names: Vec<_> = pairs
+        .chunks_exact(2)
+        .map(|pair| String::from_utf8_lossy(&pair[0]))
+        .collect();
+    audit::called(call, &format!("SET {}", names.join(" ")));
     call.done(Reply::Ok)
 }
 

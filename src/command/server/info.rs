@@ -13,7 +13,7 @@ use crate::protocol::{Figure, Reply};
 pub(in crate::command) const ROWS: &[Row] =
     &[Row::connection("INFO", "[<section> ...]", 0..=ANY, info)
         .group(Group::Server)
-        .flags(&[Flag::LoadingOk])
+        .flags(&[Flag::LoadingOk, Flag::WholeServer])
         .example("INFO replication cluster")
         .summary("Show the server's figures, under the names that Redis's tools read.")];
 

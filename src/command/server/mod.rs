@@ -2,7 +2,9 @@
 //!
 //! One file for each family: its rows of the table above its handlers.
 
+pub mod acl;
 pub mod admin;
+pub mod auth;
 pub mod backup;
 pub mod client;
 pub mod command_docs;

@@ -6,12 +6,14 @@ use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::spec::{ANY, Flag};
+use crate::command::slow_requests::SlowRequest;
+use crate::command::spec::{ANY, Access, Flag, Subcommand};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::Reply;
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::admin("SLOWLOG", "GET [<number>] | LEN | RESET", 1..=ANY, slowlog)
+        .subcommands(&Subcommand::all(Access::Admin, ["GET", "LEN", "RESET"]))
         .flags(&[Flag::LoadingOk])
         .example("SLOWLOG LEN")
         .summary("Show the last slow requests, of those that act on any number of keys."),
@@ -21,6 +23,10 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=ANY,
         latency,
     )
+    .subcommands(&Subcommand::all(
+        Access::Admin,
+        ["LATEST", "HISTORY", "RESET", "DOCTOR"],
+    ))
     .flags(&[Flag::LoadingOk])
     .example("LATENCY LATEST")
     .summary("List latency events, under Redis's name; none is recorded."),
@@ -52,10 +58,16 @@ fn slowlog(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn show(call: &mut Call<'_, '_>, count: usize) -> Answer {
+    let user = call.session.identity.user(&call.service.users).cloned();
     let log = call.service.slowlog.log();
-    let count = count.min(log.requests.len());
-    call.replies.reply(Reply::Array(count));
-    for slow in log.requests.iter().take(count) {
+    // Others may have read what is behind the keys of a request.
+    let may_see = |slow: &&SlowRequest| {
+        let user = user.as_ref();
+        user.is_some_and(|user| user.permits_view(slow.command, &slow.words[1..]))
+    };
+    let shown: Vec<&SlowRequest> = log.requests.iter().filter(may_see).take(count).collect();
+    call.replies.reply(Reply::Array(shown.len()));
+    for slow in shown {
         call.replies.reply(Reply::Array(6));
         for number in [slow.id, slow.at_seconds, slow.us] {
             call.replies.reply(Reply::Count(number));

@@ -24,12 +24,17 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Return the message."),
     Row::connection("HELP", "[<command>]", 0..=1, help)
         .group(Group::Server)
-        .flags(&[Flag::NotInMulti])
+        .flags(&[Flag::NotInMulti, Flag::NoAuth])
         .only(Dialects::Line)
         .example("HELP")
         .summary("List the commands, or explain one."),
     Row::connection("QUIT", "", 0..=ANY, quit)
-        .flags(&[Flag::LoadingOk, Flag::ImmediateInMulti, Flag::SubscribedOk])
+        .flags(&[
+            Flag::LoadingOk,
+            Flag::ImmediateInMulti,
+            Flag::SubscribedOk,
+            Flag::NoAuth,
+        ])
         .example("QUIT")
         .summary("Answer, then close this connection."),
 ];

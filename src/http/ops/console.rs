@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Extension, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
-use crate::command::Service;
+use crate::command::{Identity, Service};
 use crate::http::descriptions::OTHER_SITE;
 use crate::http::listener::HttpClient;
 use crate::http::problem::Problem;
@@ -46,6 +46,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 pub async fn console(
     State(service): State<Arc<Service>>,
     ConnectInfo(client): ConnectInfo<HttpClient>,
+    Extension(identity): Extension<Identity>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -61,7 +62,9 @@ pub async fn console(
     Ok(upgrade.on_upgrade(move |browser| async move {
         let (transport, peer) = transport::channel();
         let connections = service.connections.clone();
-        connections.spawn(connection::serve(transport, addresses, service, None));
+        connections.spawn(connection::serve(
+            transport, addresses, service, identity, None,
+        ));
         // An error means that one side has closed: nobody is left to report it to.
         let _ = forward(browser, peer).await;
         drop(charge);

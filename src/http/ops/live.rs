@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -25,6 +24,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::command::Service;
 use crate::command::figures::{FIGURES, FigureSpec, FigureValue, Kind, Sample, latencies_of_all};
 use crate::http::descriptions::OTHER_SITE;
+use crate::http::door::Caller;
 use crate::http::problem::Problem;
 use crate::metrics::recent_requests::{self, RECENT_REQUESTS_MAX};
 use crate::model::{UnixMs, now_ms};
@@ -119,6 +119,19 @@ struct Operation {
     microseconds: f64,
 }
 
+impl Operation {
+    /// Returns true if a user may see it.
+    fn is_for(&self, caller: &mut Caller) -> bool {
+        if caller.sees_all_keys() {
+            return true;
+        }
+        let key = self.key.as_ref();
+        let user = caller.identity.user(&caller.service.users);
+        key.zip(user)
+            .is_some_and(|(key, user)| user.may_read(key.as_bytes()))
+    }
+}
+
 impl From<recent_requests::RecentRequest> for Operation {
     fn from(request: recent_requests::RecentRequest) -> Self {
         Self {
@@ -153,7 +166,7 @@ pub struct RecentOperations {
 /// Source of the events, shared by all watchers.
 #[derive(Debug)]
 pub struct Feed {
-    events: broadcast::Sender<EncodedEvent>,
+    events: broadcast::Sender<FeedEvent>,
     state: Mutex<FeedState>,
 }
 
@@ -171,8 +184,33 @@ struct FeedState {
 
 const OPERATIONS: &str = "operations";
 
-/// Name and data of an event, encoded once for all watchers.
-type EncodedEvent = (&'static str, Arc<str>);
+/// An event, encoded once for all watchers who may see all of it.
+#[derive(Debug, Clone)]
+struct FeedEvent {
+    name: &'static str,
+    data: Arc<str>,
+    operations: Option<Arc<SomeOperations>>,
+}
+
+impl FeedEvent {
+    /// Returns the data that a watcher may see; `None` if there is nothing for it. Operations are for those who may use MONITOR.
+    fn for_user(&self, caller: &mut Caller) -> Option<Arc<str>> {
+        let Some(operations) = &self.operations else {
+            return Some(Arc::clone(&self.data));
+        };
+        caller.check("MONITOR", &[]).ok()?;
+        if caller.sees_all_keys() {
+            return Some(Arc::clone(&self.data));
+        }
+        let shown = operations.operations.iter();
+        let shown = SomeOperations {
+            operations: shown.filter(|one| one.is_for(caller)).cloned().collect(),
+            skipped: operations.skipped,
+        };
+        let data = serde_json::to_string(&shown).expect("plain fields are always JSON");
+        (!shown.operations.is_empty()).then(|| data.into())
+    }
+}
 
 impl Default for Feed {
     fn default() -> Self {
@@ -196,17 +234,28 @@ impl Default for Feed {
         (status = 503, description = "There are 100 who watch already.", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn live(
-    State(service): State<Arc<Service>>,
+    caller: Caller,
     Extension(feed): Extension<Arc<Feed>>,
 ) -> Result<Response, Problem> {
-    let events = feed.watch(&service)?;
-    let shutdown = service.setup.shutdown.clone();
-    let stream = stream::unfold(events, move |mut events| {
+    caller.check("STATS", &[])?;
+    let events = feed.watch(&caller.service)?;
+    let shutdown = caller.service.setup.shutdown.clone();
+    let stream = stream::unfold((events, caller), move |(mut events, mut caller)| {
         let shutdown = shutdown.clone();
         async move {
-            let event = tokio::select! {
-                () = shutdown.cancelled() => return None,
-                event = events.recv() => event,
+            let event = loop {
+                let event = tokio::select! {
+                    () = shutdown.cancelled() => return None,
+                    event = events.recv() => event,
+                };
+                match event {
+                    Err(error) => break Err(error),
+                    Ok(event) => {
+                        if let Some(data) = event.for_user(&mut caller) {
+                            break Ok((event.name, data));
+                        }
+                    }
+                }
             };
             let event = match event {
                 Ok((name, data)) => Event::default().event(name).data(data),
@@ -215,7 +264,7 @@ pub async fn live(
                 }
                 Err(RecvError::Closed) => return None,
             };
-            Some((Ok::<_, Infallible>(event), events))
+            Some((Ok::<_, Infallible>(event), (events, caller)))
         }
     });
     Ok(Sse::new(stream).into_response())
@@ -230,26 +279,31 @@ pub async fn live(
         (status = 200, description = "The latest operations.", body = RecentOperations),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json")))]
 pub async fn operations(
-    State(service): State<Arc<Service>>,
+    mut caller: Caller,
     Extension(feed): Extension<Arc<Feed>>,
-) -> axum::Json<RecentOperations> {
+) -> Result<axum::Json<RecentOperations>, Problem> {
+    caller.check("MONITOR", &[])?;
     let mut events = feed.events.subscribe();
-    if feed.want(&service) {
+    if feed.want(&caller.service) {
         let first = async {
             while events
                 .recv()
                 .await
-                .is_ok_and(|(name, _)| name != OPERATIONS)
+                .is_ok_and(|event| event.name != OPERATIONS)
             {}
         };
         let _ = tokio::time::timeout(FIRST_WAIT, first).await;
     }
     let state = feed.state();
-    axum::Json(RecentOperations {
-        operations: state.recent.iter().cloned().collect(),
+    let recent = state.recent.iter();
+    Ok(axum::Json(RecentOperations {
+        operations: recent
+            .filter(|one| one.is_for(&mut caller))
+            .cloned()
+            .collect(),
         since_ms: state.since,
         skipped: state.skipped,
-    })
+    }))
 }
 
 impl Feed {
@@ -264,7 +318,7 @@ impl Feed {
     fn watch(
         self: &Arc<Self>,
         service: &Arc<Service>,
-    ) -> Result<broadcast::Receiver<EncodedEvent>, Problem> {
+    ) -> Result<broadcast::Receiver<FeedEvent>, Problem> {
         let mut state = self.state();
         if self.events.receiver_count() >= WATCHERS_MAX {
             let reason = format!("there are {WATCHERS_MAX} who watch already; try again later");
@@ -331,21 +385,31 @@ impl Feed {
                     skipped,
                 };
                 self.keep(&executed);
-                self.send(OPERATIONS, &executed);
+                let data = encoded(&executed);
+                self.send(OPERATIONS, data, Some(Arc::new(executed)));
             }
             if tick == 0 {
                 let now = Sample::of(&service);
-                self.send("figures", &figures(&before, &now));
+                self.send("figures", encoded(&figures(&before, &now)), None);
                 before = now;
             }
         }
     }
 
-    fn send(&self, name: &'static str, event: &impl Serialize) {
-        let data = serde_json::to_string(event).expect("plain fields are always JSON");
+    fn send(&self, name: &'static str, data: Arc<str>, operations: Option<Arc<SomeOperations>>) {
+        let event = FeedEvent {
+            name,
+            data,
+            operations,
+        };
         // An error means that there is no watcher.
-        let _ = self.events.send((name, data.into()));
+        let _ = self.events.send(event);
     }
+}
+
+fn encoded(event: &impl Serialize) -> Arc<str> {
+    let data = serde_json::to_string(event).expect("plain fields are always JSON");
+    data.into()
 }
 
 /// Renders the figures of a sample; counters as rates since an earlier sample.

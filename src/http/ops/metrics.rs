@@ -4,9 +4,6 @@
 //! Prometheus; a figure that is not known is left out.
 //! Sources: <https://prometheus.io/docs/instrumenting/exposition_formats/>, <https://prometheus.io/docs/practices/naming/>.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus::proto::{
@@ -14,9 +11,10 @@ use prometheus::proto::{
 };
 use prometheus::{Encoder as _, TextEncoder};
 
+use crate::command::Usage;
 use crate::command::figures::{FigureSpec, FigureValue, Kind, Sample};
-use crate::command::{Service, Usage};
 use crate::http::descriptions::OTHER_SITE;
+use crate::http::door::Caller;
 use crate::http::problem::Problem;
 use crate::metrics::histogram::LatencyCounts;
 use crate::protocol::Figure;
@@ -29,8 +27,11 @@ use crate::protocol::Figure;
         (status = 200, description = "Figures in Prometheus's text format.", body = String, content_type = "text/plain",
             example = "# HELP pykv_keys Keys in the store.\n# TYPE pykv_keys gauge\npykv_keys 10\n"),
         (status = 403, description = OTHER_SITE, body = crate::http::compat::bodies::Detail)))]
-pub async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    let sample = Sample::of(&service);
+pub async fn metrics(caller: Caller) -> Response {
+    if let Err(problem) = caller.check("STATS", &[]) {
+        return problem.into_older();
+    }
+    let sample = Sample::of(&caller.service);
     let families = sample
         .rows()
         .filter_map(|(spec, value)| family(spec, spec.metric?, value?));

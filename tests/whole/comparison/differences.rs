@@ -177,7 +177,7 @@ pub const DIFFERENCES: &[Difference] = &[
                     || seen.redis_refuses("wrong number of arguments for"))
                 && seen.asks(&[
                     "CLIENT", "PUBSUB", "OBJECT", "CONFIG", "COMMAND", "MEMORY", "SLOWLOG",
-                    "LATENCY",
+                    "LATENCY", "ACL",
                 ])
         },
         parts: true,
@@ -192,7 +192,7 @@ pub const DIFFERENCES: &[Difference] = &[
                     || seen.redis_refuses("wrong number of arguments for"))
                 && seen.asks(&[
                     "CLIENT", "PUBSUB", "OBJECT", "CONFIG", "COMMAND", "MEMORY", "SLOWLOG",
-                    "LATENCY",
+                    "LATENCY", "ACL",
                 ])
         },
         parts: false,
@@ -271,7 +271,7 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: false,
     },
     Difference {
-        line: "There are no lists, hashes, sets, sorted sets, streams, bits, scripts, users, modules, and not several servers or \
+        line: "There are no lists, hashes, sets, sorted sets, streams, bits, scripts, modules, and not several servers or \
                databases. The commands for them are unknown.",
         example: Example::Requests(&[&[b"LPUSH", b"a", b"x"]]),
         explains: |seen| {
@@ -353,9 +353,8 @@ pub const MISSING: &[&str] = &[
     "eval eval_ro evalsha evalsha_ro fcall fcall_ro function function|delete function|dump function|flush function|help \
      function|kill function|list function|load function|restore function|stats script script|debug script|exists \
      script|flush script|help script|kill script|load",
-    // Modules and users.
-    "acl acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load acl|log acl|save acl|setuser \
-     acl|users acl|whoami module module|help module|list module|load module|loadex module|unload",
+    // Modules.
+    "module module|help module|list module|load module|loadex module|unload",
     // Several servers.
     "asking cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch cluster|count-failure-reports \
      cluster|countkeysinslot cluster|delslots cluster|delslotsrange cluster|failover cluster|flushslots cluster|forget \
