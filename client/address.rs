@@ -1,13 +1,14 @@
-//! The address of a server: `pykv://[user[:password]@]host[:port]`.
+//! The address of a server: `pykv://[user[:password]@]host[:port]` or `unix:[user[:password]@]path`.
 //!
-//! In: a URL, with or without scheme and port. Out: host and port to connect to, and the AUTH request for its password. Promise: the
+//! In: a URL, with or without scheme and port. Out: the place to connect to, and the AUTH request for its password. Promise: the
 //! password is in nothing that is shown.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use pykv::protocol::line::quote;
 
 /// The user of a password without a user name, as in Redis.
@@ -34,13 +35,24 @@ pub enum AddressError {
     /// The port is not a number from 1 to 65535.
     #[error("the address has no port from 1 to 65535 in {0:?}")]
     Port(String),
+    /// The path of the Unix socket is missing.
+    #[error("the address has no path of a socket, such as unix:/run/pykv.sock")]
+    Socket,
 }
 
-/// Host, port and credentials of a server.
+/// The place of a server.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Host name or IP address, and port.
+    Tcp(String, u16),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// Place and credentials of a server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    host: String,
-    port: u16,
+    place: Place,
     user: Option<String>,
     password: Option<String>,
 }
@@ -49,12 +61,18 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(url: &str) -> Result<Self, AddressError> {
-        let rest = match url.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("pykv") => rest,
-            Some((scheme, _)) => return Err(AddressError::Scheme(scheme.to_owned())),
-            None => url,
+        let unix = ["unix://", "pykv+unix://", "unix:"];
+        let unix = unix.iter().find_map(|head| {
+            let start = url.get(..head.len())?;
+            start.eq_ignore_ascii_case(head).then(|| &url[head.len()..])
+        });
+        let rest = match (unix, url.split_once("://")) {
+            (Some(rest), _) => rest,
+            (None, Some((scheme, rest))) if scheme.eq_ignore_ascii_case("pykv") => rest,
+            (None, Some((scheme, _))) => return Err(AddressError::Scheme(scheme.to_owned())),
+            (None, None) => url,
         };
-        // A password may hold any character, even a slash or an @: the host begins after the last @.
+        // A password may hold any character, even a slash or an @: the place begins after the last @.
         let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (user, password) = user
             .split_once(':')
@@ -66,43 +84,52 @@ impl FromStr for Address {
         };
         let user = Some(decoded(user)?).filter(|user| !user.is_empty());
         let password = password.map(decoded).transpose()?;
-        let (place, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
-        if path.len() > 1 {
-            return Err(AddressError::Path(path.to_owned()));
-        }
-        let (host, port) = match place
-            .strip_prefix('[')
-            .and_then(|place| place.split_once(']'))
-        {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
-            None => place
-                .split_once(':')
-                .map_or((place, None), |(host, port)| (host, Some(port))),
-        };
-        if host.is_empty() || host.contains(char::is_whitespace) {
-            return Err(AddressError::Host(place.to_owned()));
-        }
-        let port = match port {
-            None => DEFAULT_PORT,
-            Some(port) => match port.parse() {
-                Ok(number) if number > 0 => number,
-                // An IPv6 address without brackets.
-                _ if port.contains(':') => return Err(AddressError::Host(place.to_owned())),
-                _ => return Err(AddressError::Port(place.to_owned())),
-            },
+        let place = match unix {
+            Some(_) if place.is_empty() => return Err(AddressError::Socket),
+            Some(_) => Place::Unix(place.into()),
+            None => tcp_place(place)?,
         };
         Ok(Self {
-            host: host.to_owned(),
-            port,
+            place,
             user,
             password,
         })
     }
 }
 
+/// Parses a host with or without a port.
+fn tcp_place(place: &str) -> Result<Place, AddressError> {
+    let (place, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
+    if path.len() > 1 {
+        return Err(AddressError::Path(path.to_owned()));
+    }
+    let (host, port) = match place
+        .strip_prefix('[')
+        .and_then(|place| place.split_once(']'))
+    {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
+        None => place
+            .split_once(':')
+            .map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err(AddressError::Host(place.to_owned()));
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) => match port.parse() {
+            Ok(number) if number > 0 => number,
+            // An IPv6 address without brackets.
+            _ if port.contains(':') => return Err(AddressError::Host(place.to_owned())),
+            _ => return Err(AddressError::Port(place.to_owned())),
+        },
+    };
+    Ok(Place::Tcp(host.to_owned(), port))
+}
+
 impl fmt::Debug for Address {
-    /// Writes host and port only: the password must not end up in a log.
+    /// Writes the place only: the password must not end up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({self})")
     }
@@ -110,23 +137,18 @@ impl fmt::Debug for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match &self.place {
+            Place::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
 impl Address {
-    /// Returns the host name or IP address.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Returns the port.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Returns the place to connect to.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Returns the address with another password.
@@ -140,22 +162,16 @@ impl Address {
         self.password.is_some()
     }
 
-    /// Returns the URL that a Redis client connects to, credentials included.
-    pub fn redis_url(&self) -> String {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let user = encoded(self.user.as_deref().unwrap_or(DEFAULT_USER));
-        let credentials = self
-            .password
-            .as_deref()
-            .map(|password| format!("{user}:{}@", encoded(password)));
-        format!("redis://{}{self}", credentials.unwrap_or_default())
+    /// Returns user and password, if there is a password.
+    pub fn credentials(&self) -> Option<(&str, &str)> {
+        let user = self.user.as_deref().unwrap_or(DEFAULT_USER);
+        Some((user, self.password.as_deref()?))
     }
 
     /// Returns the AUTH request, if there is a password.
     pub fn auth_request(&self) -> Option<String> {
-        let password = quote(self.password.as_deref()?);
-        let user = quote(self.user.as_deref().unwrap_or(DEFAULT_USER));
-        Some(format!("AUTH {user} {password}"))
+        let (user, password) = self.credentials()?;
+        Some(format!("AUTH {} {}", quote(user), quote(password)))
     }
 }
 
@@ -173,6 +189,10 @@ mod tests {
             ("pykv://[::1]:9", "[::1]:9"),
             ("[::1]", "[::1]:7878"),
             ("pykv://ann@host", "host:7878"),
+            ("unix:/run/pykv.sock", "unix:/run/pykv.sock"),
+            ("unix:///run/pykv.sock", "unix:/run/pykv.sock"),
+            ("pykv+unix://ann:x@/run/pykv.sock", "unix:/run/pykv.sock"),
+            ("UNIX:a.sock", "unix:a.sock"),
         ] {
             assert_eq!(url.parse::<Address>().expect(url).to_string(), shown);
         }
@@ -188,6 +208,7 @@ mod tests {
                 "pykv://ann:se/c@r%20et@host:1",
                 Some("AUTH ann \"se/c@r et\""),
             ),
+            ("unix:ann:secret@/run/pykv.sock", Some("AUTH ann secret")),
         ] {
             let address: Address = url.parse().expect(url);
             assert_eq!(address.auth_request().as_deref(), admission, "{url}");
@@ -211,6 +232,8 @@ mod tests {
             ("host:0", AddressError::Port("host:0".to_owned())),
             ("host:70000", AddressError::Port("host:70000".to_owned())),
             ("host:", AddressError::Port("host:".to_owned())),
+            ("unix:", AddressError::Socket),
+            ("unix://ann:x@", AddressError::Socket),
         ] {
             assert_eq!(url.parse::<Address>(), Err(reason), "{url}");
         }

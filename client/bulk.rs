@@ -4,7 +4,6 @@
 //! replies are read while requests are sent; a request that is cut is not sent.
 
 use std::io::{BufWriter, Read, Write as _};
-use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -13,6 +12,7 @@ use crate::error::{ClientError, Outcome};
 use crate::input::{Dialects, Input};
 use crate::interrupt::INTERRUPT_INTERVAL;
 use crate::reply::Line;
+use crate::stream::Stream;
 use crate::terminal::tell;
 use crate::units::{counted, grouped};
 
@@ -41,10 +41,10 @@ pub fn run(
     connection: &mut Connection,
     input: impl Read + Send + 'static,
 ) -> Result<Outcome, ClientError> {
-    let server = connection.sender()?;
+    let mut server = connection.sender()?;
     let (sender, sent) = sync_channel(1);
     // The thread is not joined: it may block on an input that never comes.
-    thread::spawn(move || send(input, &server, &sender));
+    thread::spawn(move || send(input, &mut server, &sender));
     let mut replies = Replies::default();
     let read = replies.read(connection);
     let (count, errors) = (
@@ -61,9 +61,9 @@ pub fn run(
 }
 
 /// Sends all requests, then closes this direction: the server answers them, and closes the other.
-fn send(input: impl Read, server: &TcpStream, sent: &SyncSender<Sent>) {
+fn send(input: impl Read, server: &mut Stream, sent: &SyncSender<Sent>) {
     let mut input = Input::of(input, Dialects::All);
-    let mut out = BufWriter::with_capacity(64 << 10, server);
+    let mut out = BufWriter::with_capacity(64 << 10, &mut *server);
     let mut requests = 0;
     let ended = loop {
         // The input may pause where it is read, and the requests so far should be executed meanwhile.
@@ -82,7 +82,8 @@ fn send(input: impl Read, server: &TcpStream, sent: &SyncSender<Sent>) {
     let _ = sent.send(Sent { requests, ended });
     // An error shows where the replies are read.
     let _ = out.flush();
-    let _ = server.shutdown(Shutdown::Write);
+    drop(out);
+    let _ = server.end();
 }
 
 impl Replies {

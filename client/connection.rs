@@ -4,36 +4,23 @@
 //! twice; the error says whether a request may have been executed; one line is in memory at a time, however many a reply has.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::error::ClientError;
 use crate::interrupt::{INTERRUPT_INTERVAL, is_interrupted};
 use crate::reply::{Datum, Line};
+use crate::stream::Stream;
 
 /// The time that a host has to accept: enough for another continent, and short enough to wait for at a prompt.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects; each IP address of the host is tried in turn.
+/// Connects.
 ///
 /// # Errors
 /// [`ClientError::Connect`] if the host is unknown, or none of its addresses accepts in time.
-pub fn connect(address: &Address, timeout: Duration) -> Result<TcpStream, ClientError> {
-    let connect = || -> io::Result<TcpStream> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for place in (address.host(), address.port()).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&place, timeout) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
-                }
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    };
-    connect().map_err(|source| ClientError::Connect {
+pub fn connect(address: &Address, timeout: Duration) -> Result<Stream, ClientError> {
+    Stream::open(address, timeout).map_err(|source| ClientError::Connect {
         address: address.clone(),
         source,
     })
@@ -42,8 +29,8 @@ pub fn connect(address: &Address, timeout: Duration) -> Result<TcpStream, Client
 /// A connection to a server.
 pub struct Connection {
     address: Address,
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
+    stream: Stream,
+    reader: BufReader<Stream>,
     line: Vec<u8>,
 }
 
@@ -68,7 +55,7 @@ impl Connection {
     ) -> Result<Self, ClientError> {
         let stream = connect(address, connect_timeout)?;
         let reader = stream
-            .set_read_timeout(Some(read_timeout))
+            .set_read_timeout(read_timeout)
             .and_then(|()| stream.try_clone());
         let reader = reader.map_err(|source| ClientError::Connect {
             address: address.clone(),
@@ -112,15 +99,14 @@ impl Connection {
 
     /// Returns whether a request may be sent. A server that has closed, or has said something unasked before it closed, is noticed
     /// here, so that the request can go to a new connection: once sent, nobody knows whether it was executed.
-    pub fn is_open(&self) -> bool {
-        let peek = || {
+    pub fn is_open(&mut self) -> bool {
+        let mut look = || {
             self.stream.set_nonblocking(true)?;
-            let seen = self.stream.peek(&mut [0]);
+            let seen = self.reader.fill_buf().map(drop);
             self.stream.set_nonblocking(false)?;
             seen
         };
-        self.reader.buffer().is_empty()
-            && peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        look().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends one request line.
@@ -162,7 +148,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`ClientError::Lost`] if the system has no more file descriptors.
-    pub fn sender(&self) -> Result<TcpStream, ClientError> {
+    pub fn sender(&self) -> Result<Stream, ClientError> {
         self.stream.try_clone().map_err(|source| self.lost(source))
     }
 

@@ -16,6 +16,7 @@
 //! help settings pager progress    the command table, choice of the server, long output, bars
 //! connection input                requests -> replies, one after the other; an input -> requests
 //! error                           failures, and the exit status of each
+//! stream                          bytes to a server and back
 //! address reply format place      addresses of servers, lines of replies, forms of output, places of an input
 //! interrupt terminal style units  Ctrl-C; text for terminals: safe, coloured, in units
 //! ```
@@ -41,6 +42,7 @@ mod render;
 mod reply;
 mod request;
 mod settings;
+mod stream;
 mod style;
 mod terminal;
 mod tools;

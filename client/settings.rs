@@ -20,7 +20,7 @@ const DEFAULT: &str = "pykv://127.0.0.1:7878";
 /// The flags that choose the server.
 #[derive(Debug, clap::Args)]
 pub struct Server {
-    /// URL of the server, pykv://host:port or pykv://user:password@host:port [env: PYKV_URL] [default: pykv://127.0.0.1:7878]
+    /// URL of the server, pykv://host:port, pykv://user:password@host:port or unix:path [env: PYKV_URL] [default: pykv://127.0.0.1:7878]
     #[arg(short, long, global = true)]
     url: Option<String>,
 

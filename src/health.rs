@@ -7,11 +7,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::config::Address;
+use crate::config::{Address, Endpoint, Place};
 
 /// Time in which a server answers, however busy it is.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -29,8 +29,14 @@ pub struct HealthError {
 ///
 /// # Errors
 /// Those of the socket.
-pub async fn look(text: impl ToSocketAddrs) -> io::Result<()> {
-    let mut stream = TcpStream::connect(text).await?;
+pub async fn look(text: &Place) -> io::Result<()> {
+    match text {
+        Place::Tcp(Address(address)) => ping(TcpStream::connect(address).await?).await,
+        Place::Unix(path) => ping(UnixStream::connect(path).await?).await,
+    }
+}
+
+async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.write_all(b"PING\n").await?;
     let mut reply = [0; 16];
     stream.read(&mut reply).await.map(drop)
@@ -40,16 +46,16 @@ pub async fn look(text: impl ToSocketAddrs) -> io::Result<()> {
 ///
 /// # Errors
 /// [`HealthError`], also if standard output is closed.
-pub fn health(text: &Address) -> Result<ExitCode, HealthError> {
-    let address = text.0.as_str();
+pub fn health(text: &Endpoint) -> Result<ExitCode, HealthError> {
+    let place = &text.place;
     let looked = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(async { timeout(ANSWER_WAIT, look(address)).await? }));
+        .and_then(|runtime| runtime.block_on(async { timeout(ANSWER_WAIT, look(place)).await? }));
     looked
-        .and_then(|()| writeln!(io::stdout(), "the server at {address} answers"))
+        .and_then(|()| writeln!(io::stdout(), "the server at {text} answers"))
         .map_err(|source| HealthError {
-            address: address.to_owned(),
+            address: text.to_string(),
             source,
         })?;
     Ok(ExitCode::SUCCESS)

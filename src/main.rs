@@ -1,13 +1,12 @@
 //! `pykv-server`: flags, signals, exit status.
 //!
-//! In: the command line. Out: two lines on standard output once the data is loaded, logs on standard error, and an exit status: 0
+//! In: the command line. Out: a line for each address on standard output once the data is loaded, logs on standard error, and an exit status: 0
 //! after a clean shutdown, 1 if the server could not start or save, 2 for invalid flags. Promise: connections are accepted while
 //! the data is being loaded, and a shutdown does not wait for the load.
 
 use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -22,12 +21,16 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use pykv::command::{COMMANDS, Service, Users};
-use pykv::config::{Action, Address, Config, HttpAddress, LogFormat, Setup};
+use pykv::config::{
+    Action, BoundEndpoints, Config, Endpoint, HttpEndpoint, LogFormat, PeerAddress, Setup,
+    TextEndpoint,
+};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Options, Progress};
-use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server, listen};
+use pykv::server::listener::listen;
+use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server};
 use pykv::supervisor::Supervisor;
 use pykv::{backup, check, health};
 
@@ -81,8 +84,9 @@ fn main() -> ExitCode {
             return made.unwrap_or_else(|error| fail(&error));
         }
         Some(Action::Health) => {
-            let looked = health::health(&config.get("listen"));
-            return looked.unwrap_or_else(|error| fail(&error));
+            let mut listen = config.list("listen").into_iter();
+            let TextEndpoint(text) = listen.next().expect("the flag has a default");
+            return health::health(&text).unwrap_or_else(|error| fail(&error));
         }
         Some(Action::Check { folder }) => check::check(folder),
         Some(Action::Repair { folder }) => check::repair(folder),
@@ -114,22 +118,17 @@ fn fail(error: &dyn Error) -> ExitCode {
 async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let files = raise_file_limit()?;
     // Listen before the load, so that a port in use is reported at once.
-    let text = listen(&config.get::<Address>("listen"), "--listen").await?;
-    let http = match config.get::<HttpAddress>("http").0 {
-        Some(address) => Some((listen(&address, "--http").await?, address)),
-        None => None,
-    };
+    let text = config.list("listen").into_iter();
+    let text: Vec<Endpoint> = text.map(|TextEndpoint(endpoint)| endpoint).collect();
+    let text = listen(&text, "--listen").await?;
+    let http = config.list("http").into_iter();
+    let http: Vec<Endpoint> = http.filter_map(|HttpEndpoint(endpoint)| endpoint).collect();
+    let http = listen(&http, "--http").await?;
     let folder: PathBuf = config.get("data");
     let users = Users::open(&COMMANDS, &folder, config.password()?.as_deref())?;
-    let http_address = http
-        .as_ref()
-        .map(|(http, _)| http.local_addr())
-        .transpose()?;
-    let reachable = [Some(text.local_addr()?), http_address]
-        .into_iter()
-        .flatten()
-        .find(|address| !address.ip().is_loopback());
-    if let Some(address) = reachable {
+    let mut addresses = text.endpoints().into_iter().chain(http.endpoints());
+    let reachable = addresses.find(|endpoint| !endpoint.place.is_local());
+    if let Some(address) = &reachable {
         check_exposure(config, &users, address)?;
     }
     let shutdown = stop_on_signal()?;
@@ -137,20 +136,20 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let progress = Arc::new(Progress::new());
     let setup = Setup::new(
         config.clone(),
-        text.local_addr()?,
+        BoundEndpoints(text.endpoints()),
         reachable.is_some(),
         connections_max(files),
         shutdown.clone(),
     );
     let service = Arc::new(Service::new(&COMMANDS, users, Arc::clone(&progress), setup));
     let server = Server::new(Arc::clone(&service), text, connections_max(files));
-    let addresses = (server.address()?, http_address);
+    let http_endpoints = http.endpoints();
     // From here on connections are accepted, and requests are answered with the progress of the load.
     let http = {
         let (service, shutdown) = (Arc::clone(&service), shutdown.clone());
         async move {
-            if let Some((listener, address)) = http {
-                http::serve(listener, address, service, shutdown).await;
+            if !http.endpoints().is_empty() {
+                http::serve(http, service, shutdown).await;
             }
         }
     };
@@ -169,12 +168,12 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     service.begin(Arc::clone(&engine));
-    announce(addresses)?;
+    announce(&service.setup.text.0, &http_endpoints)?;
     supervisor.ready();
     let told = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = supervisor.prove_alive(addresses.0) => shutdown.cancelled().await,
+            () = supervisor.prove_alive(&service.setup.text.0[0]) => shutdown.cancelled().await,
         }
         supervisor.stopping();
         tracing::info!(
@@ -190,7 +189,11 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 }
 
 /// Refuses an address that other machines can reach, if no user has a password; warns where everybody is let in.
-fn check_exposure(config: &Config, users: &Users, address: SocketAddr) -> Result<(), String> {
+fn check_exposure(
+    config: &Config,
+    users: &Users,
+    address: &Endpoint<PeerAddress>,
+) -> Result<(), String> {
     if config.get("allow-anonymous") {
         if users.is_open() {
             tracing::warn!(
@@ -241,11 +244,13 @@ async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
     saved
 }
 
-fn announce((text, http): (SocketAddr, Option<SocketAddr>)) -> io::Result<()> {
+fn announce(text: &[Endpoint<PeerAddress>], http: &[Endpoint<PeerAddress>]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "pykv listening on {text}")?;
-    if let Some(http) = http {
-        writeln!(out, "pykv http on http://{http}")?;
+    for endpoint in text {
+        writeln!(out, "pykv listening on {endpoint}")?;
+    }
+    for endpoint in http {
+        writeln!(out, "pykv http on {endpoint}")?;
     }
     out.flush()
 }

@@ -5,13 +5,13 @@
 //! been answered; nothing here delays or ends the server.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::time::Duration;
 use std::{env, process};
 
 use tokio::time::{interval, timeout};
 
+use crate::config::{Endpoint, PeerAddress};
 use crate::health::look;
 
 /// Interval of the messages during long work.
@@ -93,15 +93,16 @@ impl Supervisor {
 
     /// Says again and again that the server is alive, each time after a new client of the text port at this address was answered.
     /// Returns at once if the supervisor does not watch.
-    pub async fn prove_alive(&self, text: SocketAddr) {
+    pub async fn prove_alive(&self, text: &Endpoint<PeerAddress>) {
         let (Some(watchdog), Some(_)) = (self.watchdog, &self.socket) else {
             return;
         };
         let wait = watchdog / LOOKS_PER_WATCHDOG;
+        let place = text.place.to_place();
         let mut looks = interval(wait);
         loop {
             looks.tick().await;
-            match timeout(wait, look(text)).await {
+            match timeout(wait, look(&place)).await {
                 Ok(Ok(())) => self.tell("WATCHDOG=1"),
                 Ok(Err(error)) => tracing::warn!("no client can reach {text}: {error}"),
                 Err(_) => tracing::warn!("a client of {text} got no answer in {wait:?}"),

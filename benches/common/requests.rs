@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pykv::command::{COMMANDS, Dispatcher, Identity, Replies as _, Service, Session, Users};
-use pykv::config::{Config, Setup};
+use pykv::config::{BoundEndpoints, Config, Setup};
 use pykv::engine::{Barrier, Engine};
 use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
@@ -113,8 +113,8 @@ pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
     let progress = Arc::new(Progress::new());
     let engine = Engine::open(&options, &progress).expect("an empty folder");
     let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
-    let address = ([127, 0, 0, 1], 0).into();
-    let setup = Setup::new(config, address, false, 1, CancellationToken::new());
+    let text = BoundEndpoints::default();
+    let setup = Setup::new(config, text, false, 1, CancellationToken::new());
     let users = Users::open(&COMMANDS, folder, None).expect("an empty folder");
     let service = Service::new(&COMMANDS, users, progress, setup);
     service.begin(engine);

@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -13,13 +12,13 @@ use bytes::{Buf as _, BytesMut};
 use futures_util::TryStreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::ReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::load::{Phase, Run};
 use super::wire::{BenchKey, WireReply};
 use crate::connection::{closed, shortened};
 use crate::error::ClientError;
+use crate::stream::Stream;
 
 /// The interval at which a thread looks whether the phase is over.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -78,7 +77,7 @@ impl Measured {
 }
 
 /// Runs the clients of one thread to the end of a phase; `place` is that of the first among all clients.
-pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measured, ClientError> {
+pub fn drive(run: &Run<'_>, place: usize, streams: &[Stream]) -> Result<Measured, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -88,8 +87,17 @@ pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measu
         let clients = streams.iter().enumerate().map(|(number, stream)| {
             let measured = &measured;
             async move {
-                let stream = own(stream).map_err(|source| run.lost(source))?;
-                send_and_receive(run, place + number, stream, measured).await
+                let client = place + number;
+                match own(stream).map_err(|source| run.lost(source))? {
+                    Own::Tcp(mut stream) => {
+                        let halves = stream.split();
+                        send_and_receive(run, client, halves, measured).await
+                    }
+                    Own::Unix(mut stream) => {
+                        let halves = stream.split();
+                        send_and_receive(run, client, halves, measured).await
+                    }
+                }
             }
         });
         // Unordered, so that the failure of a client is seen before the others end.
@@ -102,10 +110,19 @@ pub fn drive(run: &Run<'_>, place: usize, streams: &[TcpStream]) -> Result<Measu
     Ok(measured.into_inner())
 }
 
-fn own(stream: &TcpStream) -> io::Result<tokio::net::TcpStream> {
+/// A stream of the runtime.
+enum Own {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+fn own(stream: &Stream) -> io::Result<Own> {
     let stream = stream.try_clone()?;
     stream.set_nonblocking(true)?;
-    tokio::net::TcpStream::from_std(stream)
+    match stream {
+        Stream::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Own::Tcp),
+        Stream::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Own::Unix),
+    }
 }
 
 /// Waits until the phase is over, and the time for its last replies.
@@ -181,11 +198,10 @@ impl Pace {
 async fn send_and_receive(
     run: &Run<'_>,
     client: usize,
-    mut stream: tokio::net::TcpStream,
+    (reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     measured: &RefCell<Measured>,
 ) -> Result<(), ClientError> {
     let load = run.load;
-    let (reader, mut writer) = stream.split();
     let mut replies = Receiver {
         reader,
         received: BytesMut::new(),
@@ -231,14 +247,14 @@ async fn send_and_receive(
 }
 
 /// The receiving end of a client.
-struct Receiver<'a> {
-    reader: ReadHalf<'a>,
+struct Receiver<R> {
+    reader: R,
     received: BytesMut,
     /// The latest reply, if it was an error: a server that closes often says why first.
     refusal: Option<String>,
 }
 
-impl Receiver<'_> {
+impl<R: AsyncRead + Unpin> Receiver<R> {
     /// Reads the replies to some requests.
     async fn read(
         &mut self,

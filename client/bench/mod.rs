@@ -10,7 +10,6 @@ mod report;
 mod wire;
 
 use std::io::{self, IsTerminal as _};
-use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -25,6 +24,7 @@ use crate::connection::{CONNECT_TIMEOUT, connect};
 use crate::error::{ClientError, Outcome};
 use crate::interrupt::{self, is_interrupted};
 use crate::progress::progress_bar;
+use crate::stream::Stream;
 
 pub use self::load::Load;
 
@@ -63,7 +63,7 @@ fn phase(
     address: &Address,
     load: &Load,
     phase: Phase,
-    streams: &mut [TcpStream],
+    streams: &mut [Stream],
 ) -> Result<(Measured, Duration), ClientError> {
     let run = Run::new(load, address, phase);
     let share = streams

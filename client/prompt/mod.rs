@@ -77,7 +77,7 @@ struct Prompt<W: Write> {
 }
 
 impl<W: Write> Prompt<W> {
-    fn text(&self) -> String {
+    fn text(&mut self) -> String {
         if self.is_connected() {
             let state = if self.in_transaction { "(TX)" } else { "" };
             format!("{}{state}> ", self.address)
@@ -86,8 +86,8 @@ impl<W: Write> Prompt<W> {
         }
     }
 
-    fn is_connected(&self) -> bool {
-        self.connection.as_ref().is_some_and(Connection::is_open)
+    fn is_connected(&mut self) -> bool {
+        self.connection.as_mut().is_some_and(Connection::is_open)
     }
 
     /// Connects, unless the connection is still open.
@@ -205,7 +205,9 @@ impl<W: Write> Prompt<W> {
 
     /// Closes the connection in order.
     fn leave(&mut self) {
-        if let Some(mut connection) = self.connection.take().filter(Connection::is_open) {
+        if self.is_connected()
+            && let Some(connection) = &mut self.connection
+        {
             let _ = connection.ask("QUIT");
         }
     }

@@ -8,4 +8,5 @@ pub mod export;
 pub mod import;
 pub mod keyspace;
 mod pair;
+mod resp;
 mod store;

@@ -4,11 +4,12 @@
 //! UTF-8, and values that are not strings, are counted and left out.
 
 use pykv::model::now_ms;
-use redis::{Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use redis::{ConnectionLike, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
 use super::pair::Pair;
+use super::resp::RespConnection;
 use crate::address::Address;
-use crate::connection::CONNECT_TIMEOUT;
+use crate::connection::{CONNECT_TIMEOUT, connect};
 use crate::error::ClientError;
 use crate::interrupt::is_interrupted;
 
@@ -21,7 +22,7 @@ pub const BATCH_BYTES: usize = 8 << 20;
 pub struct Store {
     /// Its address without the password, for messages.
     pub name: String,
-    connection: Connection,
+    connection: Box<dyn ConnectionLike + Send>,
     /// The keys left out so far: they are not UTF-8, or their values are not strings.
     pub left_out: u64,
 }
@@ -30,15 +31,21 @@ pub struct Store {
 pub type SizedKey = (String, Option<usize>);
 
 impl Store {
-    /// Connects to the server of a URL, redis://... or pykv://...
+    /// Connects to the server of a URL, redis://... or one of PyKV's.
     ///
     /// # Errors
     /// [`ClientError::Address`] if the URL is malformed; as [`Store::of`].
     pub fn open(url: &str) -> Result<Self, ClientError> {
         match url.split_once("://") {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("redis") => {
-                let name = url.rsplit('@').next().unwrap_or(url).to_owned();
-                Self::connect(url, name.trim_start_matches("redis://").to_owned())
+                let name = url.rsplit('@').next().unwrap_or(url);
+                let name = name.trim_start_matches("redis://").to_owned();
+                let opened = redis::Client::open(url)
+                    .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT));
+                match opened {
+                    Ok(connection) => Ok(Self::over(connection, name)),
+                    Err(error) => Err(fault(&name, &error)),
+                }
             }
             _ => Self::of(&url.parse()?),
         }
@@ -47,21 +54,23 @@ impl Store {
     /// Connects to a PyKV server.
     ///
     /// # Errors
-    /// [`ClientError::Store`] if it cannot be reached, or rejects the password.
+    /// [`ClientError::Connect`] if it cannot be reached; `Store` if it rejects the password.
     pub fn of(address: &Address) -> Result<Self, ClientError> {
-        Self::connect(&address.redis_url(), address.to_string())
+        let stream = connect(address, CONNECT_TIMEOUT)?;
+        let mut store = Self::over(RespConnection::over(stream), address.to_string());
+        if let Some((user, password)) = address.credentials() {
+            let mut auth = redis::cmd("AUTH");
+            let admitted = auth.arg(user).arg(password).exec(&mut *store.connection);
+            admitted.map_err(|error| store.fault(&error))?;
+        }
+        Ok(store)
     }
 
-    fn connect(url: &str, name: String) -> Result<Self, ClientError> {
-        let opened = redis::Client::open(url)
-            .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT));
-        match opened {
-            Ok(connection) => Ok(Self {
-                name,
-                connection,
-                left_out: 0,
-            }),
-            Err(error) => Err(fault(&name, &error)),
+    fn over(connection: impl ConnectionLike + Send + 'static, name: String) -> Self {
+        Self {
+            name,
+            connection: Box::new(connection),
+            left_out: 0,
         }
     }
 
@@ -74,7 +83,7 @@ impl Store {
     /// # Errors
     /// [`ClientError::Store`] if the server refuses or the connection fails, as of all functions below.
     pub fn count(&mut self) -> Result<u64, ClientError> {
-        let count = redis::cmd("DBSIZE").query(&mut self.connection);
+        let count = redis::cmd("DBSIZE").query(&mut *self.connection);
         count.map_err(|error| self.fault(&error))
     }
 
@@ -108,7 +117,7 @@ impl Store {
             command.arg("MATCH").arg(format!("{}*", escaped(prefix)));
         }
         command.arg("COUNT").arg(BATCH_KEYS);
-        let found: RedisResult<(u64, Vec<Vec<u8>>)> = command.query(&mut self.connection);
+        let found: RedisResult<(u64, Vec<Vec<u8>>)> = command.query(&mut *self.connection);
         let (next, keys) = found.map_err(|error| self.fault(&error))?;
         let all = keys.len();
         let texts: Vec<String> = keys
@@ -128,7 +137,7 @@ impl Store {
         for key in keys {
             pipe.cmd(verb).arg(key);
         }
-        let answers = pipe.ignore_errors().query(&mut self.connection);
+        let answers = pipe.ignore_errors().query(&mut *self.connection);
         answers.map_err(|error| self.fault(&error))
     }
 
@@ -255,7 +264,7 @@ impl Store {
             }
         }
         let answers: RedisResult<Vec<RedisResult<Value>>> =
-            pipe.ignore_errors().query(&mut self.connection);
+            pipe.ignore_errors().query(&mut *self.connection);
         let answers = answers.map_err(|error| self.fault(&error))?;
         let refusals = answers
             .into_iter()

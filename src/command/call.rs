@@ -114,7 +114,7 @@ impl<'a> Call<'a, '_> {
         if self.command.has(Flag::NoMonitor) {
             return;
         }
-        let from = self.session.client.as_ref().map(|client| client.address);
+        let from = self.session.client.as_ref().map(|client| &client.address);
         let words = self.session.visible(arguments);
         // The keys decide who may see it, also those that are not shown.
         let sees = |monitor: &Client| {

@@ -5,7 +5,6 @@
 //! that it has missed messages.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -17,6 +16,7 @@ use std::time::Instant;
 use super::acl::Origin;
 use super::client_memory::{Account, Charge, ClientMemory, SharedCharge};
 use super::spec::Arguments;
+use crate::config::PeerAddress;
 use crate::model::now_ms;
 use crate::protocol::Reply;
 
@@ -82,8 +82,9 @@ impl OutboxMessage {
 pub struct Client {
     /// Number of the client, never reused.
     pub id: u64,
-    pub(super) address: SocketAddr,
-    pub(super) local_address: SocketAddr,
+    /// Address of the client.
+    pub address: PeerAddress,
+    pub(super) local_address: PeerAddress,
     pub(super) connected_at: Instant,
     /// Time at which it last sent something, in seconds of [`Clients::seconds`].
     active_seconds: AtomicU64,
@@ -123,7 +124,7 @@ pub(super) fn describe_origin(client: Option<&Client>) -> String {
     client.map_or_else(
         || "http".to_owned(),
         |client| {
-            let (id, address, name) = (client.id, client.address, client.names().name);
+            let (id, address, name) = (client.id, &client.address, client.names().name);
             format!("id={id} addr={address} name={name}")
         },
     )
@@ -182,7 +183,7 @@ impl Client {
 
     /// Returns where its attempts to sign in come from.
     pub(super) fn origin(&self) -> Origin {
-        Origin::of(Some(self.address.ip()))
+        Origin::of(self.address.ip())
     }
 
     /// Disconnects the client at once.
@@ -262,7 +263,7 @@ impl Clients {
     /// Adds a client that has connected.
     pub fn add(
         &self,
-        (address, local_address): (SocketAddr, SocketAddr),
+        (address, local_address): (PeerAddress, PeerAddress),
         account: Arc<Account>,
     ) -> Arc<Client> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
@@ -383,12 +384,16 @@ impl Clients {
     pub(super) fn show_request(
         &self,
         memory: &Arc<ClientMemory>,
-        from: Option<SocketAddr>,
+        from: Option<&PeerAddress>,
         name: &str,
         words: &Arguments<'_>,
         sees: impl Fn(&Client) -> bool,
     ) {
-        let from = from.map_or("http".to_owned(), |address| address.to_string());
+        let from = match from {
+            None => "http".to_owned(),
+            Some(PeerAddress::Unix(path)) => format!("unix:{}", path.display()),
+            Some(address) => address.to_string(),
+        };
         let now = now_ms();
         let (seconds, microseconds) = (now / 1000, now % 1000 * 1000);
         let mut line = format!(

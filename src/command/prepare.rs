@@ -78,7 +78,7 @@ impl<'a> RequestBatch<'a> {
         self.prepared(Some(place), start, error)
     }
 
-    /// Prepares a request in RESP, whose words, the verb first, `read` appends to those of the batch; `None` if it has no words.
+    /// Prepares a request of Redis, whose words, the verb first, `read` appends to those of the batch; `None` if it has no words.
     #[inline(always)]
     pub fn prepare_resp<R>(
         &mut self,
@@ -86,18 +86,18 @@ impl<'a> RequestBatch<'a> {
     ) -> (R, Option<Prepared>) {
         let verb_at = self.words.len();
         let read = read(&mut self.words);
-        let verb = match self.words.get(verb_at) {
+        let place = match self.words.get(verb_at) {
             None => return (read, None),
-            Some(Cow::Borrowed(verb)) => *verb,
-            Some(Cow::Owned(_)) => unreachable!("the words of a frame are borrowed from it"),
+            Some(Cow::Borrowed(verb)) => self.place_of(verb, Dialect::Resp2),
+            // A verb in quotes.
+            Some(Cow::Owned(verb)) => narrow(self.commands.place_of(verb, Dialect::Resp2)),
         };
-        let place = self.place_of(verb, Dialect::Resp2);
         let start = verb_at + 1;
         let error = match place {
             Some(place) => {
                 self.check_arity(self.commands[usize::from(place)], start, Dialect::Resp2)
             }
-            None => Some(unknown_to_redis(verb, &self.words[start..])),
+            None => Some(unknown_to_redis(&self.words[verb_at], &self.words[start..])),
         };
         (read, Some(self.prepared(place, start, error)))
     }
@@ -115,8 +115,7 @@ impl<'a> RequestBatch<'a> {
     // Apart, so that the comparison above is inlined.
     #[cold]
     fn look_up(&mut self, verb: &'a [u8], dialect: Dialect) -> Option<u16> {
-        let place = self.commands.place_of(verb, dialect)?;
-        let place = u16::try_from(place).expect("there are not so many commands");
+        let place = narrow(self.commands.place_of(verb, dialect))?;
         self.last = Some((verb, dialect.is_resp(), place));
         Some(place)
     }
@@ -180,6 +179,10 @@ impl<'a> RequestBatch<'a> {
     pub fn key(&self, request: &Prepared) -> &[u8] {
         &self.arguments(request)[0]
     }
+}
+
+fn narrow(place: Option<usize>) -> Option<u16> {
+    place.map(|place| u16::try_from(place).expect("there are not so many commands"))
 }
 
 #[inline(always)]

@@ -4,14 +4,13 @@
 //! To add a setting, add its row to [`SETTINGS`], and read it with [`Config::get`] where it is used. Promise: a flag takes
 //! precedence over a variable, a variable over the file, and the file over the default.
 
+mod addresses;
 mod file;
 mod password;
 mod values;
 
 use std::any::Any;
 use std::ffi::OsString;
-use std::io;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -20,7 +19,9 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Subcommand as _, value_parser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches as _, Subcommand as _, value_parser,
+};
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +29,11 @@ use crate::error::error_chain;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 
+pub use addresses::{
+    Address, BoundEndpoints, Endpoint, HttpEndpoint, PeerAddress, Place, Scheme, TextEndpoint,
+};
 pub use password::PasswordError;
-pub use values::{Address, ByteCount, HostNames, HttpAddress, LogFormat, host_name};
+pub use values::{ByteCount, HostNames, LogFormat, host_name};
 
 /// Specification of a setting.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub enum Values {
     Parsed(fn() -> ValueParser),
     /// `yes` or `no`; the flag alone means `yes`.
     Switch,
+    /// One or more of them: the flag may be given several times, commas separate them, and the file may have an array.
+    List(fn() -> ValueParser),
     /// Only the default.
     Constant,
 }
@@ -109,14 +115,21 @@ pub static SETTINGS: &[Setting] = &[
             variable: "PYKV_LISTEN",
         }),
         default: "127.0.0.1:7878",
-        values: Values::Parsed(|| value_parser!(Address).into()),
-        help: "Address of the text protocol; port 0 takes a free port",
+        values: Values::List(|| value_parser!(TextEndpoint).into()),
+        help: "Addresses of the text protocol and RESP: HOST:PORT, where port 0 takes a free port, or tls://HOST:PORT, \
+               redis://HOST:PORT (lines are Redis's inline commands), rediss://HOST:PORT (the same over TLS), unix:PATH. Give it \
+               several times, or separate them by commas",
         config: &[
-            ("bind", Shown::Fixed(|setup| setup.address.ip().to_string())),
+            ("bind", Shown::Fixed(|setup| setup.text.ips())),
             (
                 "port",
-                Shown::Fixed(|setup| setup.address.port().to_string()),
+                Shown::Fixed(|setup| setup.text.port(false).to_string()),
             ),
+            (
+                "tls-port",
+                Shown::Fixed(|setup| setup.text.port(true).to_string()),
+            ),
+            ("unixsocket", Shown::Fixed(|setup| setup.text.unix_path())),
         ],
     },
     Setting {
@@ -127,8 +140,8 @@ pub static SETTINGS: &[Setting] = &[
             variable: "PYKV_HTTP",
         }),
         default: "127.0.0.1:8000",
-        values: Values::Parsed(|| value_parser!(HttpAddress).into()),
-        help: "Address of HTTP, or `off`",
+        values: Values::List(|| value_parser!(HttpEndpoint).into()),
+        help: "Addresses of HTTP, in the same way: HOST:PORT, https://HOST:PORT, unix:PATH; or `off`",
         config: &[],
     },
     Setting {
@@ -363,6 +376,10 @@ impl Setting {
                 .require_equals(true)
                 .default_missing_value("yes")
                 .value_parser(BoolishValueParser::new()),
+            Values::List(parser) => arg
+                .value_parser(parser())
+                .action(ArgAction::Append)
+                .value_delimiter(','),
             Values::Constant => arg.value_parser([self.default]),
         }
     }
@@ -385,6 +402,7 @@ Examples:
   pykv-server                                      serve ./data on 127.0.0.1:7878, HTTP on 127.0.0.1:8000
   pykv-server --data /var/lib/pykv                 keep the data there
   pykv-server --listen 0.0.0.0:7878 --http off     serve the text protocol to other machines, and no HTTP
+  pykv-server --listen 127.0.0.1:7878 --listen unix:/run/pykv.sock      serve it at two addresses
   pykv-server --durability always                  answer OK to a change once it is on the disk
   pykv-server config --config pykv.toml            print the settings in force, and where each comes from
   pykv-server backup --data data copy              copy a data folder, also while its server runs
@@ -455,12 +473,12 @@ impl Config {
     }
 
     /// Describes the command line where these values, of a file, take the places of the defaults.
-    fn command_with(file: &[(String, String)]) -> Command {
+    fn command_with(file: &[(String, Vec<String>)]) -> Command {
         let args = flags().map(|(setting, flag)| {
             let arg = setting.arg(flag);
             let in_file = file.iter().find(|(name, _)| name == setting.name);
             match in_file {
-                Some((_, value)) => arg.default_value(value.clone()),
+                Some((_, values)) => arg.default_values(values.clone()),
                 None => arg,
             }
         });
@@ -509,9 +527,13 @@ impl Config {
             )
         };
         // No file names another one.
-        let names = flags().map(|(setting, _)| setting.name);
-        let names: Vec<&str> = names.filter(|name| *name != CONFIG_FILE).collect();
-        let file = file::read(&path, &names).map_err(|error| wrong(error_chain(&error)))?;
+        let settings = flags().filter(|(setting, _)| setting.name != CONFIG_FILE);
+        let settings = settings.map(|(setting, _)| {
+            let is_list = matches!(setting.values, Values::List(_));
+            (setting.name, is_list)
+        });
+        let file = file::read(&path, &settings.collect::<Vec<_>>());
+        let file = file.map_err(|error| wrong(error_chain(&error)))?;
         // The command line alone was valid.
         Self::parse_with(&words, &file).map_err(|error| {
             let text = error.to_string();
@@ -521,7 +543,7 @@ impl Config {
         })
     }
 
-    fn parse_with(words: &[OsString], file: &[(String, String)]) -> Result<Self, clap::Error> {
+    fn parse_with(words: &[OsString], file: &[(String, Vec<String>)]) -> Result<Self, clap::Error> {
         let mut matches = Self::command_with(file).try_get_matches_from(words)?;
         let flags_of_action = match matches.subcommand() {
             Some(("config" | "backup" | "health", matches)) => Some(matches.clone()),
@@ -531,11 +553,18 @@ impl Config {
             Some(_) => Some(Action::from_arg_matches_mut(&mut matches)?),
             None => None,
         };
-        Ok(Self {
+        let config = Self {
             action,
             matches: flags_of_action.unwrap_or(matches),
             in_file: file.iter().map(|(name, _)| name.clone()).collect(),
-        })
+        };
+        let http: Vec<HttpEndpoint> = config.list("http");
+        if http.len() > 1 && http.contains(&HttpEndpoint(None)) {
+            let reason =
+                "invalid value 'off' for '--http <ADDRESS|off>': it stands beside other addresses";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, reason));
+        }
+        Ok(config)
     }
 
     /// Returns the value of a setting that has a flag and a default: an `i64` for numbers, else the type of its parser.
@@ -555,6 +584,16 @@ impl Config {
         self.matches.get_one::<T>(name).cloned()
     }
 
+    /// Returns the values of a setting that is a list.
+    ///
+    /// # Panics
+    /// If there is no such flag, it is no list, or its values are of another type.
+    #[must_use]
+    pub fn list<T: Any + Clone + Send + Sync>(&self, name: &str) -> Vec<T> {
+        let values = self.matches.get_many::<T>(name);
+        values.into_iter().flatten().cloned().collect()
+    }
+
     /// Returns the path of the configuration file, if there is one.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
@@ -568,7 +607,8 @@ impl Config {
         let lines = flags().filter(|(setting, _)| setting.name != CONFIG_FILE);
         let lines = lines.filter_map(|(setting, flag)| {
             let name = setting.name;
-            let value = self.matches.get_raw(name)?.next()?.to_string_lossy();
+            let values = self.matches.get_raw(name)?;
+            let mut values = values.map(|value| value.to_string_lossy());
             let source = match self.matches.value_source(name) {
                 Some(ValueSource::CommandLine) => format!("flag --{name}"),
                 Some(ValueSource::EnvVariable) => format!("variable {}", flag.variable),
@@ -579,9 +619,10 @@ impl Config {
                 _ => "default".to_owned(),
             };
             let text = match setting.values {
-                Values::Number(_) => value.into_owned(),
+                Values::Number(_) => values.next()?.into_owned(),
                 Values::Switch => self.get::<bool>(name).to_string(),
-                _ => file::string(&value),
+                Values::List(_) if values.len() > 1 => file::array(values),
+                _ => file::string(&values.next()?),
             };
             let line = format!("{name} = {text}");
             Some(format!("{line:<40} # {source}\n"))
@@ -614,8 +655,8 @@ impl Config {
 pub struct Setup {
     /// Command line, environment and configuration file.
     pub config: Config,
-    /// Address of the text port, with the port that the system has chosen.
-    pub address: SocketAddr,
+    /// Addresses of the text port.
+    pub text: BoundEndpoints,
     /// True if other machines can reach one of its addresses.
     pub is_reachable: bool,
     /// Maximum number of clients of the text port.
@@ -629,18 +670,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Returns true if clients of a listener with this address need not sign in: it is a loopback address, or it is allowed.
-    #[must_use]
-    pub fn allows_anonymous(&self, address: io::Result<SocketAddr>) -> bool {
-        let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
-        is_loopback || self.config.get("allow-anonymous")
-    }
-
     /// Makes the settings of a server that is being started; those that can be set later have their defaults.
     #[must_use]
     pub fn new(
         config: Config,
-        address: SocketAddr,
+        text: BoundEndpoints,
         is_reachable: bool,
         connections_max: usize,
         shutdown: CancellationToken,
@@ -652,7 +686,7 @@ impl Setup {
         };
         Self {
             config,
-            address,
+            text,
             is_reachable,
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),

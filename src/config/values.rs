@@ -1,9 +1,7 @@
-//! The values of settings that are neither numbers nor paths.
+//! The values of settings that are neither numbers nor paths nor addresses.
 //!
-//! In: texts, from flags, variables and the configuration file. Out: sizes, addresses, names of hosts, a durability; or why a text
-//! is none.
+//! In: texts, from flags, variables and the configuration file. Out: sizes, names of hosts, a durability; or why a text is none.
 
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::persistence::Durability;
@@ -60,53 +58,6 @@ fn memory_bytes() -> usize {
         .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
     let memory = limits.chain([machine]).min().unwrap_or(0);
     usize::try_from(memory).unwrap_or(usize::MAX)
-}
-
-/// A host and a port, such as `127.0.0.1:7878` or `localhost:0`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(pub String);
-
-impl Address {
-    /// Returns the host, without the brackets of an IPv6 address.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.0
-            .rsplit_once(':')
-            .map_or("", |(host, _)| host.trim_matches(['[', ']']))
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let is_host_and_port = text.parse::<SocketAddr>().is_ok()
-            || text.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
-            });
-        if is_host_and_port {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("it is no host and port, such as 127.0.0.1:7878".to_owned())
-        }
-    }
-}
-
-/// Address of HTTP; `None` for `off`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpAddress(pub Option<Address>);
-
-impl FromStr for HttpAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        text.parse()
-            .map(|address| Self(Some(address)))
-            .map_err(|error: String| format!("{error}, nor `off`"))
-    }
 }
 
 /// Names of this server in URLs, in the form of [`host_name`].

@@ -1,13 +1,12 @@
-//! TCP listener for HTTP with limits on connections, their memory, and their idle time.
+//! Listener for HTTP, at all of its addresses, with limits on connections, their memory, and their idle time.
 //!
-//! In: a listener. Out: connections that return their permit when dropped, and that read as closed once no byte has been
+//! In: listeners. Out: connections that return their permit when dropped, and that read as closed once no byte has been
 //! transferred for [`IDLE_MAX`], or a request arrives at less than [`REQUEST_BYTES_PER_SECOND_MIN`]: a thousand clients that have
 //! vanished, or that send a byte a minute, must not lock out all others. A client that is slow to read its response has
 //! [`STALLED_MAX`], as a person may be paging through it. Past [`HTTP_CONNECTIONS_MAX`] connections, a few more are accepted, which
 //! are reserved for the endpoints of operators; further ones wait until another ends.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,11 +16,15 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::stream::Stream;
 use crate::command::{Account, Charge, ClientMemory, Origin};
+use crate::config::PeerAddress;
+use crate::server::ACCEPT_PAUSE;
+use crate::server::listener::{Accepted, Listeners, Socket};
 
 /// Maximum number of concurrent HTTP connections, as each may hold a body of many megabytes. A browser uses six.
 pub const HTTP_CONNECTIONS_MAX: usize = 1_000;
@@ -49,7 +52,7 @@ struct Timeouts {
 
 /// Listener with a limit on its connections.
 pub struct LimitedListener {
-    listener: TcpListener,
+    listeners: Listeners,
     memory: Arc<ClientMemory>,
     permits: Arc<Semaphore>,
     reserved_permits: Arc<Semaphore>,
@@ -61,7 +64,9 @@ pub struct LimitedListener {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     /// Address.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
+    /// Address of the server that it has connected to.
+    pub local_address: PeerAddress,
     /// Memory that is held for it.
     pub account: Arc<Account>,
     /// True if only the endpoints of operators are served.
@@ -78,7 +83,7 @@ impl HttpClient {
     /// Returns where its attempts to sign in come from.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        Origin::of(Some(self.address.ip()))
+        Origin::of(self.address.ip())
     }
 
     /// Returns true the first time that a request of the connection signs in.
@@ -95,10 +100,10 @@ impl Connected<IncomingStream<'_, LimitedListener>> for HttpClient {
 }
 
 impl LimitedListener {
-    /// Limits a listener to [`HTTP_CONNECTIONS_MAX`] connections and [`RESERVED_CONNECTIONS`] more, whose memory counts here.
-    pub fn new(listener: TcpListener, memory: &Arc<ClientMemory>, allows_anonymous: bool) -> Self {
+    /// Limits listeners to [`HTTP_CONNECTIONS_MAX`] connections and [`RESERVED_CONNECTIONS`] more, whose memory counts here.
+    pub fn new(listeners: Listeners, memory: &Arc<ClientMemory>, allows_anonymous: bool) -> Self {
         Self {
-            listener,
+            listeners,
             memory: Arc::clone(memory),
             permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
             reserved_permits: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
@@ -111,11 +116,26 @@ impl LimitedListener {
     }
 }
 
+impl LimitedListener {
+    /// Accepts a connection; waits where the system has none to give, as when no file descriptor is free.
+    async fn accept_one(&mut self) -> Accepted {
+        loop {
+            match self.listeners.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection of HTTP: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
 impl Listener for LimitedListener {
     type Io = LimitedConnection;
-    type Addr = SocketAddr;
+    type Addr = PeerAddress;
 
-    async fn accept(&mut self) -> (LimitedConnection, SocketAddr) {
+    async fn accept(&mut self) -> (LimitedConnection, PeerAddress) {
         let (general, reserved) = (
             Arc::clone(&self.permits),
             Arc::clone(&self.reserved_permits),
@@ -126,8 +146,16 @@ impl Listener for LimitedListener {
             permit = reserved.acquire_owned() => permit.map(|permit| (permit, true)),
         };
         let (permit, is_reserved) = permit.expect("nobody closes the semaphores");
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let _ = stream.set_nodelay(true);
+        let Accepted {
+            socket,
+            peer,
+            endpoint,
+            is_local,
+        } = self.accept_one().await;
+        let stream = match socket {
+            Socket::Tcp(stream) => Stream::Tcp(stream),
+            Socket::Unix(stream) => Stream::Unix(stream),
+        };
         let mut timeouts = self.timeouts;
         if is_reserved {
             timeouts.idle_max = timeouts.idle_max.min(RESERVED_IDLE_MAX);
@@ -142,27 +170,30 @@ impl Listener for LimitedListener {
             request: None,
             charge: account.charge(),
             client: HttpClient {
-                address,
+                address: peer.clone(),
+                local_address: endpoint.place,
                 account,
                 is_reserved,
-                allows_anonymous: self.allows_anonymous,
-                is_tls: false,
+                allows_anonymous: is_local || self.allows_anonymous,
+                is_tls: endpoint.is_tls,
                 has_signed_in: Arc::default(),
             },
             is_ending: false,
             _permit: permit,
         };
-        (connection, address)
+        (connection, peer)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn local_addr(&self) -> io::Result<PeerAddress> {
+        let mut endpoints = self.listeners.endpoints().into_iter();
+        let first = endpoints.next().map(|endpoint| endpoint.place);
+        first.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 }
 
 /// Connection, its timeouts and its permit.
 pub struct LimitedConnection {
-    stream: TcpStream,
+    stream: Stream,
     /// Timer that ends when no byte has been transferred for too long.
     idle: Pin<Box<Sleep>>,
     timeouts: Timeouts,
@@ -295,14 +326,19 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::config::HttpEndpoint;
+    use crate::server::listener::listen;
+    use tokio::net::TcpStream;
 
     const SHORT: Duration = Duration::from_millis(50);
 
     async fn connected() -> (LimitedConnection, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("its address");
+        let HttpEndpoint(endpoint) = "127.0.0.1:0".parse().expect("an address");
+        let listeners = listen(&[endpoint.expect("it is not off")], "--http").await;
+        let listeners = listeners.expect("a free port");
+        let address = listeners.endpoints()[0].place.to_string();
         let memory = Arc::new(ClientMemory::new(1 << 30));
-        let mut listener = LimitedListener::new(listener, &memory, true);
+        let mut listener = LimitedListener::new(listeners, &memory, false);
         listener.timeouts = Timeouts {
             idle_max: SHORT,
             stalled_max: 6 * SHORT,

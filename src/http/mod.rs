@@ -21,6 +21,7 @@ mod protective_headers;
 mod responses;
 mod sessions;
 mod sign_in;
+mod stream;
 
 pub use listener::{HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use axum::http::{StatusCode, Uri};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router, middleware};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -37,7 +37,8 @@ use tower_http::compression::CompressionLayer;
 use utoipa::Path as _;
 
 use crate::command::Service;
-use crate::config::{Address, HostNames, host_name};
+use crate::config::{HostNames, HttpEndpoint, Place, host_name};
+use crate::server::listener::Listeners;
 use api::{backup, batch, commands, deletion, export, import, keys, listing, namespaces, stats};
 use listener::HttpClient;
 use ops::{console, health, live, metrics};
@@ -86,21 +87,17 @@ const ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// Serves HTTP until `shutdown` is cancelled.
-pub async fn serve(
-    listener: TcpListener,
-    address: Address,
-    service: Arc<Service>,
-    shutdown: CancellationToken,
-) {
+pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: CancellationToken) {
     let memory = Arc::clone(&service.client_memory);
-    let allows_anonymous = service.setup.allows_anonymous(listener.local_addr());
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    let router = router(service, &address, port);
+    let allows_anonymous = service.setup.config.get("allow-anonymous");
+    let first = listeners.endpoints().into_iter().next();
+    let port = first
+        .and_then(|endpoint| endpoint.place.port())
+        .unwrap_or(0);
+    let router = router(service, port);
     let router = router.into_make_service_with_connect_info::<HttpClient>();
-    let served = axum::serve(
-        listener::LimitedListener::new(listener, &memory, allows_anonymous),
-        router,
-    );
+    let listener = listener::LimitedListener::new(listeners, &memory, allows_anonymous);
+    let served = axum::serve(listener, router);
     if let Err(error) = served
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
@@ -109,9 +106,13 @@ pub async fn serve(
     }
 }
 
-fn router(service: Arc<Service>, address: &Address, port: u16) -> Router {
+fn router(service: Arc<Service>, port: u16) -> Router {
     let HostNames(mut own_names) = service.setup.config.get("allowed-hosts");
-    own_names.push(host_name(address.host()));
+    for HttpEndpoint(endpoint) in service.setup.config.list("http") {
+        if let Some(Place::Tcp(address)) = endpoint.map(|endpoint| endpoint.place) {
+            own_names.push(host_name(address.host()));
+        }
+    }
     let sessions = Arc::new(Sessions::new(port));
     let own_names: Arc<[String]> = own_names.into();
     let router = ENDPOINTS

@@ -183,8 +183,10 @@ pub struct SignedIn {
     request_body = SignIn,
     responses(
         (status = 200, description = "Signed in; the cookie is set.", body = SignedIn),
+        (status = 400, description = "The body is not JSON or has not arrived whole.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The user or the password is wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is longer than a user and a password.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The body is not a user and a password.", body = Problem, content_type = "application/problem+json")))]
 pub async fn begin(
     State(service): State<Arc<Service>>,

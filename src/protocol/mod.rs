@@ -1,10 +1,11 @@
 //! Requests and replies, independent of the dialect.
 //!
-//! In: bytes, which `line` (the line dialect) and `resp` (RESP2, RESP3) parse into `Request`s. Out: `Reply`s, which the same two
+//! In: bytes, which `line` (the line dialect), `resp` (RESP2, RESP3) and `inline` (Redis's lines) parse into `Request`s. Out: `Reply`s, which the same two
 //! encode. HTTP, which has no dialect, makes `Request`s of words and reads `Reply`s directly. protocol.md specifies the dialects.
 
 mod dialect;
 pub mod foreign;
+pub mod inline;
 pub mod line;
 pub mod resp;
 

@@ -9,13 +9,11 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
@@ -27,6 +25,7 @@ use crate::command::{
     Stream,
     long_work::{self, Turn},
 };
+use crate::config::PeerAddress;
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
@@ -76,38 +75,28 @@ enum Input {
     Refused(ErrorReply),
 }
 
-/// Serves a client of the text port until it disconnects or the server stops; on a reserved connection, only for administration.
-pub async fn serve_socket(
-    stream: TcpStream,
-    service: Arc<Service>,
-    identity: Identity,
-    reserved: Option<Reserved>,
-) {
-    let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else {
-        // The client has disconnected.
-        return;
-    };
-    // All replies of a batch are written at once, so Nagle's algorithm would only delay them.
-    let _ = stream.set_nodelay(true);
-    let addresses = (address, local_address);
-    serve(
-        Transport::Tcp(stream),
-        addresses,
-        service,
-        identity,
-        reserved,
-    )
-    .await;
+/// The client's end of a connection.
+pub struct Peer {
+    /// Address of the client, and the server's.
+    pub addresses: (PeerAddress, PeerAddress),
+    /// True if its lines are inline commands of Redis.
+    pub is_inline: bool,
+    /// User whose permissions its requests have.
+    pub identity: Identity,
 }
 
-/// Serves a client, with its address and the server's, until it disconnects or the server stops.
+/// Serves a client until it disconnects or the server stops; on a reserved connection, only for administration.
 pub async fn serve(
     transport: Transport,
-    addresses: (SocketAddr, SocketAddr),
+    peer: Peer,
     service: Arc<Service>,
-    identity: Identity,
     reserved: Option<Reserved>,
 ) {
+    let Peer {
+        addresses,
+        is_inline,
+        identity,
+    } = peer;
     let account = service.client_memory.account();
     let client = service.clients.add(addresses, account);
     let _guard = reserved.is_none().then(|| service.stats.connected());
@@ -117,7 +106,7 @@ pub async fn serve(
         session: Session::of(&client, identity),
         client: Arc::clone(&client),
         charge: client.account.charge(),
-        input: RequestBuffer::default(),
+        input: RequestBuffer::new(is_inline),
         drain_until: None,
         has_drained: false,
         output: Output::new(&client.account),
@@ -437,7 +426,7 @@ impl Connection {
 
     /// Sends the error for which the client is not served any longer, and closes. What it has sent is discarded first.
     async fn refuse(&mut self, error: &ErrorReply) -> io::Result<()> {
-        self.output.dialect = if self.input.waiting().first() == Some(&b'*') {
+        self.output.dialect = if self.input.is_resp() {
             self.session.resp()
         } else {
             Dialect::Line
@@ -460,7 +449,7 @@ impl Connection {
 
     /// Releases what is held for the client, except for its replies.
     fn release(&mut self) {
-        self.input = RequestBuffer::default();
+        self.input.clear();
         self.session.unsubscribe_all(&self.service.channels);
         self.session = Session::of(&self.client, self.session.identity.clone());
         self.client.clear_outbox();
@@ -471,7 +460,7 @@ impl Connection {
     async fn finish(&mut self) -> io::Result<()> {
         let is_blank = self.input.waiting().iter().all(u8::is_ascii_whitespace);
         // As in Redis, an incomplete request in RESP is not answered.
-        let is_line = self.input.waiting().first() != Some(&b'*');
+        let is_line = !self.input.is_resp();
         if !is_blank && is_line && !self.client.is_draining() {
             let error = ErrorReply::new(
                 ErrorCode::Syntax,

@@ -1,21 +1,19 @@
-//! The text port: accepts clients, limits their number, shuts down.
+//! The text port: accepts clients at all of its addresses, limits their number, shuts down.
 //!
-//! In: a service and a listener. Out: a task for each client. Promises: clients are accepted even while the data is being loaded;
+//! In: a service and listeners. Out: a task for each client. Promises: clients are accepted even while the data is being loaded;
 //! a client over the limit receives an error and is closed, without effect on the others; a shutdown accepts no more clients and
 //! answers the requests that have been received.
 
 pub mod connection;
+pub mod listener;
 pub mod output;
 pub mod pipeline;
 pub mod request_buffer;
 pub mod transport;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +21,10 @@ use tokio_util::task::TaskTracker;
 pub use connection::UNAUTHENTICATED_BYTES_MAX;
 
 use crate::command::{Identity, Reserved, Service};
-use crate::config::Address;
+use crate::config::Scheme;
+use connection::Peer;
+use listener::{Accepted, Listeners, Socket};
+use transport::Transport;
 
 /// Maximum number of clients of the text port: each takes a file descriptor, and may buffer a request of many megabytes.
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -39,68 +40,33 @@ const BACKLOG: usize = 1024;
 /// Size of an allocation that is large enough to reach the allocator's arenas; its memory is never touched.
 const ALLOCATOR_NUDGE_BYTES: usize = 1 << 20;
 /// Pause after a failed accept, as when the process has no free file descriptor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Maximum number of file descriptors of clients of the text port.
 pub const FILES_MAX: usize = CONNECTIONS_MAX + RESERVED_CONNECTIONS_MAX;
 
-/// An address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; choose another with {flag}")]
-pub struct ListenError {
-    address: String,
-    flag: &'static str,
-    source: io::Error,
-}
-
-/// Listens on an address.
-///
-/// # Errors
-/// [`ListenError`] if the address is in use, or not one of this machine.
-pub async fn listen(address: &Address, flag: &'static str) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(&address.0)
-        .await
-        .map_err(|source| ListenError {
-            address: address.0.clone(),
-            flag,
-            source,
-        })
-}
-
 /// A text port that is ready to accept clients.
 pub struct Server {
     service: Arc<Service>,
-    text: TcpListener,
+    text: Listeners,
     connections_max: usize,
-    /// True if clients need not sign in: they are on this machine, or it is allowed.
-    allows_anonymous: bool,
 }
 
 impl Server {
     /// Makes the text port of a service, for at most `connections_max` clients.
     #[must_use]
-    pub fn new(service: Arc<Service>, text: TcpListener, connections_max: usize) -> Self {
-        let allows_anonymous = service.setup.allows_anonymous(text.local_addr());
+    pub fn new(service: Arc<Service>, text: Listeners, connections_max: usize) -> Self {
         Self {
             service,
             text,
             connections_max,
-            allows_anonymous,
         }
-    }
-
-    /// Returns the address that it listens on.
-    ///
-    /// # Errors
-    /// The error of the system call.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.text.local_addr()
     }
 
     /// Serves until `shutdown`, then answers the requests that have been received. Returns once all connections and `http`, the
     /// other interface, have ended or are cut off.
     pub async fn run(
-        self,
+        mut self,
         shutdown: CancellationToken,
         http: impl Future<Output = ()> + Send + 'static,
     ) {
@@ -113,16 +79,15 @@ impl Server {
             connections,
             shutdown,
             connections_max: self.connections_max,
-            allows_anonymous: self.allows_anonymous,
             room: Arc::new(Semaphore::new(self.connections_max)),
             reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS_MAX)),
         };
         tokio::select! {
-            () = acceptor.accept_all(&self.text) => {}
+            () = acceptor.accept_all(&mut self.text) => {}
             () = acceptor.shutdown.cancelled() => {}
         }
         acceptor.service.clients.drain_all();
-        acceptor.accept_waiting(&self.text).await;
+        acceptor.accept_waiting(&mut self.text).await;
         drop(self.text);
         acceptor.close().await;
     }
@@ -134,16 +99,15 @@ struct Acceptor {
     connections: TaskTracker,
     shutdown: CancellationToken,
     connections_max: usize,
-    allows_anonymous: bool,
     room: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
 }
 
 impl Acceptor {
-    async fn accept_all(&self, text: &TcpListener) {
+    async fn accept_all(&self, text: &mut Listeners) {
         loop {
             match text.accept().await {
-                Ok((stream, _)) => self.accept(stream),
+                Ok(accepted) => self.accept(accepted),
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -153,32 +117,41 @@ impl Acceptor {
     }
 
     /// Accepts the clients in the system's queue, as their requests may have been received, too.
-    async fn accept_waiting(&self, text: &TcpListener) {
+    async fn accept_waiting(&self, text: &mut Listeners) {
         for _ in 0..BACKLOG {
-            let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, text.accept()).await
-            else {
+            let Ok(Ok(accepted)) = tokio::time::timeout(Duration::ZERO, text.accept()).await else {
                 return;
             };
-            self.accept(stream);
+            self.accept(accepted);
         }
     }
 
-    fn accept(&self, stream: TcpStream) {
+    fn accept(&self, accepted: Accepted) {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             // Without a place even here, the connection is closed.
             if let Ok(place) = Arc::clone(&self.reserved).try_acquire_owned() {
-                self.serve(stream, place, Some(Reserved::new(self.connections_max)));
+                self.serve(accepted, place, Some(Reserved::new(self.connections_max)));
             }
             return;
         };
-        self.serve(stream, place, None);
+        self.serve(accepted, place, None);
     }
 
-    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit, reserved: Option<Reserved>) {
+    fn serve(&self, accepted: Accepted, place: OwnedSemaphorePermit, reserved: Option<Reserved>) {
         let service = Arc::clone(&self.service);
-        let identity = Identity::anonymous(&service.users, self.allows_anonymous);
+        let setup = &service.setup;
+        let allows_anonymous = accepted.is_local || setup.config.get("allow-anonymous");
+        let peer = Peer {
+            is_inline: accepted.endpoint.scheme == Scheme::Redis,
+            identity: Identity::anonymous(&service.users, allows_anonymous),
+            addresses: (accepted.peer, accepted.endpoint.place),
+        };
         self.connections.spawn(async move {
-            connection::serve_socket(stream, service, identity, reserved).await;
+            let transport = match accepted.socket {
+                Socket::Tcp(stream) => Transport::Tcp(stream),
+                Socket::Unix(stream) => Transport::Unix(stream),
+            };
+            connection::serve(transport, peer, service, reserved).await;
             drop(place);
         });
     }

@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::command::{Prepared, RequestBatch};
+use crate::protocol::inline::{self, Inline};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, foreign, resp};
 use crate::receive_buffer::{ReceiveBuffer, Room};
@@ -25,6 +26,8 @@ pub struct RequestBuffer {
     seen: usize,
     /// Progress of a partial request in RESP.
     resp: resp::Reader,
+    /// True if what is not RESP is an inline command of Redis.
+    is_inline: bool,
 }
 
 /// A batch of complete requests.
@@ -43,13 +46,33 @@ pub struct Arrived<'a> {
 pub struct BufferedRequest {
     /// The request, or the error for bytes that are not one.
     pub request: Result<Prepared, Box<Refusal>>,
-    /// True if it is in RESP.
+    /// True if it is answered in RESP.
     pub is_resp: bool,
     /// Offset of its end in the buffer.
     pub end: usize,
 }
 
 impl RequestBuffer {
+    /// Makes an empty buffer. If `is_inline`, what is not RESP is read as Redis's inline commands.
+    #[must_use]
+    pub fn new(is_inline: bool) -> Self {
+        Self {
+            is_inline,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if what has arrived is answered in RESP.
+    #[must_use]
+    pub fn is_resp(&self) -> bool {
+        self.is_inline || self.bytes.first() == Some(&b'*')
+    }
+
+    /// Removes all bytes.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.is_inline);
+    }
+
     /// Prepares the first complete requests, up to one whose refusal closes the connection, and to the limits of a batch.
     pub fn batch(&mut self) -> Arrived<'_> {
         // An estimate, so that the vectors are rarely moved while they grow.
@@ -65,6 +88,14 @@ impl RequestBuffer {
                     (resp::Read::Partial, _) => break,
                     (resp::Read::Broken(refusal), _) => (Err(refusal), waiting.len()),
                     (resp::Read::Frame(taken), request) => (Ok(request), taken),
+                }
+            } else if self.is_inline {
+                match prepare_inline(&mut batch, waiting, self.seen) {
+                    Some(prepared) => prepared,
+                    None => {
+                        self.seen = waiting.len();
+                        break;
+                    }
                 }
             } else {
                 match line::frame(waiting, self.seen) {
@@ -89,7 +120,7 @@ impl RequestBuffer {
             let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
             requests.push(BufferedRequest {
                 request,
-                is_resp,
+                is_resp: is_resp || self.is_inline,
                 end: bytes,
             });
             if is_end {
@@ -151,6 +182,46 @@ impl RequestBuffer {
     }
 }
 
+/// The request of a line, `None` if it is blank, or the error, and the number of bytes that it takes.
+type Taken = (Result<Option<Prepared>, Refusal>, usize);
+
+/// Prepares the first inline command of Redis, or the refusal, which closes the connection, for a line of another protocol; `None` if
+/// it has not arrived whole. The first `seen` bytes are known to have no line feed.
+#[cold]
+fn prepare_inline<'a>(
+    batch: &mut RequestBatch<'a>,
+    waiting: &'a [u8],
+    seen: usize,
+) -> Option<Taken> {
+    let (line, taken, request) =
+        match batch.prepare_resp(|words| inline::split(waiting, seen, words)) {
+            (Inline::Line(line, taken), request) => (line, taken, request),
+            (Inline::Broken(refusal), _) => {
+                let refusal = foreign::refuse_beginning(waiting).unwrap_or(refusal);
+                return Some((Err(refusal), waiting.len()));
+            }
+            (Inline::Partial, _) => {
+                let refusal = foreign::refuse_beginning(waiting)?;
+                return Some((Err(refusal), waiting.len()));
+            }
+        };
+    let Some(request) = request else {
+        return Some((Ok(None), taken));
+    };
+    let refusal = refuse_foreign(line, &request);
+    Some((refusal.map_or(Ok(Some(request)), Err), taken))
+}
+
+/// Returns the refusal of a request that is a line of another protocol.
+#[inline(always)]
+fn refuse_foreign(line: &[u8], request: &Prepared) -> Option<Refusal> {
+    let is_suspect =
+        request.is_malformed() || foreign::is_ambiguous(line, request.argument_count());
+    is_suspect
+        .then(|| foreign::refuse(line, request.is_malformed()))
+        .flatten()
+}
+
 /// Prepares a line; `None` for a blank one.
 ///
 /// # Errors
@@ -166,10 +237,5 @@ fn prepare_line<'a>(
         Err(refusal) => return Err(foreign::refuse_malformed(line).unwrap_or(refusal)),
     };
     let prepared = batch.prepare(&request);
-    let is_suspect =
-        prepared.is_malformed() || foreign::is_ambiguous(line, prepared.argument_count());
-    if is_suspect && let Some(refusal) = foreign::refuse(line, prepared.is_malformed()) {
-        return Err(refusal);
-    }
-    Ok(Some(prepared))
+    refuse_foreign(line, &prepared).map_or(Ok(Some(prepared)), Err)
 }

@@ -1,16 +1,17 @@
-//! The transport of a connection: a TCP socket, or a channel inside the process.
+//! The transport of a connection: a TCP or Unix socket, or a channel inside the process.
 //!
 //! In: bytes of the client. Out: bytes for it. Promise: sending waits for a client that does not read, so that a bounded number of
 //! bytes is buffered for it.
 
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
 use crate::receive_buffer::Room;
@@ -30,6 +31,8 @@ const CHANNEL_MESSAGES: usize = 1;
 pub enum Transport {
     /// A TCP socket.
     Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
     /// A channel inside the process.
     Channel(Channel),
 }
@@ -46,7 +49,7 @@ pub struct Channel {
 
 /// The client's end of a channel.
 #[derive(Debug)]
-pub struct Peer {
+pub struct ClientEnd {
     /// Bytes to the server.
     pub requests: mpsc::Sender<Bytes>,
     /// Bytes from the server.
@@ -55,7 +58,7 @@ pub struct Peer {
 
 /// Creates a channel.
 #[must_use]
-pub fn channel() -> (Transport, Peer) {
+pub fn channel() -> (Transport, ClientEnd) {
     let (requests, incoming) = mpsc::channel(CHANNEL_MESSAGES);
     let (outgoing, replies) = mpsc::channel(CHANNEL_MESSAGES);
     let channel = Channel {
@@ -64,7 +67,7 @@ pub fn channel() -> (Transport, Peer) {
         rest: Bytes::new(),
         has_ended: false,
     };
-    (Transport::Channel(channel), Peer { requests, replies })
+    (Transport::Channel(channel), ClientEnd { requests, replies })
 }
 
 impl Transport {
@@ -75,6 +78,7 @@ impl Transport {
     pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
             Self::Channel(channel) => {
                 if channel.rest.is_empty() && !channel.has_ended {
                     match ready!(channel.incoming.poll_recv(context)) {
@@ -103,6 +107,7 @@ impl Transport {
     fn try_read_to(&mut self, room: &mut impl BufMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => try_read_socket(stream, room),
+            Self::Unix(stream) => stream.try_read_buf(room),
             Self::Channel(channel) => channel.try_read(room),
         }
     }
@@ -120,13 +125,8 @@ impl Transport {
 
     fn try_read_all_to(&mut self, room: &mut impl BufMut) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => {
-                let socket = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-                let mut scratch = vec![0; SCRATCH_BYTES.min(room.remaining_mut())];
-                let count = (&socket).read(&mut scratch)?;
-                room.put_slice(&scratch[..count]);
-                Ok(count)
-            }
+            Self::Tcp(stream) => read_waiting(stream, room),
+            Self::Unix(stream) => read_waiting(stream, room),
             Self::Channel(channel) => {
                 if channel.rest.is_empty() {
                     match channel.incoming.try_recv() {
@@ -148,6 +148,7 @@ impl Transport {
         match self {
             Self::Tcp(stream) if bytes.len() < SENT_BYTES_MAX => stream.write_all(bytes).await,
             Self::Tcp(stream) => send_in_turns(stream, &mut { bytes }).await,
+            Self::Unix(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Channel(channel) => channel.send(Bytes::copy_from_slice(bytes)).await,
         }
     }
@@ -161,6 +162,7 @@ impl Transport {
         let mut whole = Buf::chain(first, Buf::chain(second, third));
         match self {
             Self::Tcp(stream) => send_in_turns(stream, &mut whole).await,
+            Self::Unix(stream) => send_in_turns(stream, &mut whole).await,
             Self::Channel(channel) => {
                 let bytes = whole.copy_to_bytes(whole.remaining());
                 channel.send(bytes).await
@@ -175,6 +177,7 @@ impl Transport {
     pub async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
+            Self::Unix(stream) => stream.shutdown().await,
             // A channel ends when it is dropped.
             Self::Channel(_) => Ok(()),
         }
@@ -184,17 +187,35 @@ impl Transport {
     /// the client could lose the last reply.
     pub async fn linger(&mut self) {
         let _ = self.shutdown().await;
-        if let Self::Tcp(stream) = self {
-            let mut scratch = vec![0; SCRATCH_BYTES];
-            let discard =
-                async { while stream.read(&mut scratch).await.is_ok_and(|count| count > 0) {} };
-            let _ = tokio::time::timeout(LINGER, discard).await;
+        match self {
+            Self::Tcp(stream) => discard(stream).await,
+            Self::Unix(stream) => discard(stream).await,
+            Self::Channel(_) => {}
         }
     }
 }
 
+/// Discards input for a while.
+async fn discard(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut scratch = vec![0; SCRATCH_BYTES];
+    let discard = async { while stream.read(&mut scratch).await.is_ok_and(|count| count > 0) {} };
+    let _ = tokio::time::timeout(LINGER, discard).await;
+}
+
+/// Reads what has arrived at a socket, whether or not the runtime has noticed it.
+fn read_waiting(socket: &impl AsFd, room: &mut impl BufMut) -> io::Result<usize> {
+    let mut socket = File::from(socket.as_fd().try_clone_to_owned()?);
+    let mut scratch = vec![0; SCRATCH_BYTES.min(room.remaining_mut())];
+    let count = socket.read(&mut scratch)?;
+    room.put_slice(&scratch[..count]);
+    Ok(count)
+}
+
 /// Sends a long buffer, with a turn for others after each part of it.
-async fn send_in_turns(stream: &mut TcpStream, bytes: &mut impl Buf) -> io::Result<()> {
+async fn send_in_turns(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &mut impl Buf,
+) -> io::Result<()> {
     while bytes.has_remaining() {
         stream
             .write_all_buf(&mut bytes.take(SENT_BYTES_MAX))

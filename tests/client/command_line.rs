@@ -441,19 +441,15 @@ fn a_file_that_is_broken_is_told_with_its_place_and_what_was_stored_before() {
     );
 }
 
-/// What a server of RESP says to a client of Redis's that connects.
-const HELLO: &str = "+OK\r\n+OK\r\n";
-
 #[test]
 fn an_import_stops_when_the_server_takes_no_more() {
-    let says = format!("{HELLO}+OK\r\n-MISCONF the disk is full\r\n");
-    let addr = server_that_says(says.leak());
+    let addr = server_that_says("+OK\r\n-MISCONF the disk is full\r\n");
     let ended = pipe(client(addr).args(["import", "-"]), r#"{"a":"1","b":"2"}"#);
     let err =
         "Error: \"b\": MISCONF the disk is full\nstopped: 1 pair stored; go on with --from 0\n";
     assert_eq!(ended, failed(1, err));
     let ended = pipe(
-        client(server_that_says(HELLO)).args(["import", "-"]),
+        client(server_that_says("")).args(["import", "-"]),
         r#"{"a":"1","b":"2"}"#,
     );
     assert_eq!(ended.status, 2);
@@ -478,7 +474,7 @@ fn an_export_that_fails_leaves_the_old_file_alone() {
         "-LOADING the data is being loaded\r\n",
         "HTTP/1.1 400 Bad Request\r\n",
     ] {
-        let addr = server_that_says(format!("{HELLO}{says}").leak());
+        let addr = server_that_says(says);
         let ended = end(client(addr).arg("export").arg(&file));
         assert_eq!(
             (ended.status, ended.out.as_str()),

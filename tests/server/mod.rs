@@ -1,5 +1,6 @@
 //! How connections are served: what has arrived together, and what comes before the data is there.
 
+mod addresses; // several addresses, Unix sockets, Redis's inline commands
 mod client_memory; // the budget of the memory that is held for clients
 mod loading; // what is answered while the data is being loaded, and how that ends
 mod pipelines; // requests that arrive together, and are done one after the other

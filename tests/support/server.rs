@@ -20,6 +20,8 @@ pub struct TestServer {
     child: Child,
     addr: SocketAddr,
     http_addr: SocketAddr,
+    /// The addresses that it has announced, text first.
+    announced: Vec<String>,
     stopped: Option<Stopped>,
     /// Who holds it, if somebody does: see [`Stopped::held_at`].
     tracer: Option<u32>,
@@ -66,6 +68,20 @@ impl TestServer {
         self.http_addr
     }
 
+    /// The addresses that it has announced, as it says them, text first.
+    pub fn announced(&self) -> &[String] {
+        &self.announced
+    }
+
+    /// The address that it has announced with this scheme, such as `tls://`.
+    pub fn addr_of(&self, scheme: &str) -> SocketAddr {
+        let found = self.announced.iter().find_map(|said| {
+            let (_, address) = said.split_once(scheme)?;
+            address.parse().ok()
+        });
+        found.unwrap_or_else(|| panic!("no {scheme} in {:?}", self.announced))
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -107,8 +123,13 @@ impl TestServer {
 
     /// Waits until a server that was started by [`Stopped::start_loading`] says that it serves.
     pub fn wait_until_loaded(&mut self) {
-        let said = announced(&mut self.child);
-        assert_eq!(said, Some((self.addr, self.http_addr)), "{}", self.log());
+        let said = announced(&mut self.child, 2).expect("it serves");
+        assert_eq!(
+            address(&said),
+            (self.addr, self.http_addr),
+            "{}",
+            self.log()
+        );
     }
 
     /// Lets a server that was held by [`Stopped::held_at`] go on: without its tracer, the call is made at once.
@@ -338,14 +359,20 @@ impl Stopped {
     /// A new server on the same folder, or the folder if it does not start.
     pub fn try_restart(self) -> Result<TestServer, Box<Self>> {
         let mut child = self.spawn();
-        match announced(&mut child) {
-            Some((addr, http_addr)) => Ok(TestServer {
-                child,
-                addr,
-                http_addr,
-                stopped: Some(self),
-                tracer: None,
-            }),
+        let is_address = |flag: &&String| matches!(flag.as_str(), "--listen" | "--http");
+        let count = 2 + self.flags.iter().filter(is_address).count();
+        match announced(&mut child, count) {
+            Some(announced) => {
+                let (addr, http_addr) = address(&announced);
+                Ok(TestServer {
+                    child,
+                    addr,
+                    http_addr,
+                    announced,
+                    stopped: Some(self),
+                    tracer: None,
+                })
+            }
             None => {
                 let status = child.wait().expect("the server has ended");
                 // It has said why and ended, or has been killed by a fault that was asked for.
@@ -368,6 +395,7 @@ impl Stopped {
             child,
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            announced: Vec::new(),
             stopped: Some(self),
             tracer: None,
         };
@@ -432,20 +460,24 @@ impl Stopped {
     }
 }
 
-/// The addresses that a server says it serves, text and HTTP, unless it ends before.
-fn announced(child: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut announced = |head: &str| -> Option<SocketAddr> {
-        let line = lines.next()?.expect("the server writes text");
-        let addr = line
-            .strip_prefix(head)
-            .unwrap_or_else(|| panic!("{line:?} does not begin with {head:?}"));
-        Some(addr.parse().expect("an address"))
+/// The lines in which a server says what it serves, so many, unless it ends before.
+fn announced(child: &mut Child, count: usize) -> Option<Vec<String>> {
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let lines: Vec<String> = lines
+        .take(count)
+        .map(|line| line.expect("the server writes text"))
+        .collect();
+    (lines.len() == count).then_some(lines)
+}
+
+/// The first plain address of each interface.
+fn address(announced: &[String]) -> (SocketAddr, SocketAddr) {
+    let first = |head: &str| {
+        let mut found = announced.iter().filter_map(|line| line.strip_prefix(head));
+        let found = found.find_map(|address| address.parse().ok());
+        found.unwrap_or_else(|| panic!("no {head:?} in {announced:?}"))
     };
-    Some((
-        announced("pykv listening on ")?,
-        announced("pykv http on http://")?,
-    ))
+    (first("pykv listening on "), first("pykv http on http://"))
 }
 
 /// Who traces a process.

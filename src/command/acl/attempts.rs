@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,7 @@ pub(super) struct Attempts {
     records: Mutex<HashMap<Origin, Record>>,
     /// Slow hashes that are computed at the same time: half of the processors stay free.
     hashing: Arc<Semaphore>,
+    refused: AtomicU64,
 }
 
 /// Attempt that may be compared.
@@ -104,11 +106,17 @@ impl Attempts {
         Self {
             records: Mutex::default(),
             hashing: Arc::new(Semaphore::new((processors / 2).max(1))),
+            refused: AtomicU64::new(0),
         }
     }
 
     fn records(&self) -> MutexGuard<'_, HashMap<Origin, Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of refused attempts.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     /// Compares by a fast hash at once, unless the origin has sent too many wrong passwords. Returns true if it is right.
@@ -174,6 +182,7 @@ impl Attempts {
 
     /// Counts a wrong password, and waits as long as its refusal is delayed. The slot stays taken, also if the client goes away.
     pub(super) async fn refuse(&self, attempt: Attempt) {
+        self.refused.fetch_add(1, Relaxed);
         let delay = {
             let now = Instant::now();
             let mut records = self.records();

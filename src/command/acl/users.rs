@@ -109,6 +109,18 @@ impl Users {
         self.state().users.values().any(|user| user.has_password())
     }
 
+    /// Returns the number of users.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state().users.len()
+    }
+
+    /// Returns the number of refused attempts to sign in.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.attempts.refused()
+    }
+
     /// Returns true if clients may use the server without signing in, where that is allowed.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
 
+use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
@@ -33,6 +34,7 @@ fn backup(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             folder.display()
         )));
     }
+    audit::called(call, &folder.display().to_string());
     let turn = Turn::take(&call.service.backing_up)?;
     let begun = Some((folder, turn));
     stream(Backup { begun })

@@ -1,11 +1,12 @@
 // Screens, theme, and the connection to the live feed.
 
-import { find } from "./page.js";
+import { ask, find } from "./page.js";
 import * as overview from "./overview.js";
 import * as explorer from "./explorer.js";
 import * as forms from "./forms.js";
 import * as terminal from "./console.js";
 import * as data from "./data.js";
+import * as session from "./session.js";
 
 const SCREENS = { overview, explorer, forms, console: terminal, data };
 
@@ -42,12 +43,41 @@ function connect() {
     say("not connected; trying again", "off");
     // An EventSource does not reconnect after an HTTP error.
     if (events.readyState === EventSource.CLOSED) {
-      setTimeout(connect, 2000);
+      reconnect(say);
     }
   });
   events.addEventListener("figures", (event) => overview.showFigures(JSON.parse(event.data)));
   events.addEventListener("operations", (event) => overview.showOperations(JSON.parse(event.data)));
   events.addEventListener("skipped", (event) => overview.showSkipped(Number(event.data)));
+}
+
+/** Connects again later, unless the user may not see the figures. */
+async function reconnect(say) {
+  try {
+    await ask("/api/v1/stats");
+  } catch (error) {
+    if (error.status === 403) {
+      say("figures are not permitted", "on");
+      return;
+    }
+  }
+  setTimeout(connect, 2000);
+}
+
+/** Begins once the user is known; a server that cannot be reached is asked again. */
+async function begin() {
+  try {
+    if (!(await session.begin())) {
+      return;
+    }
+  } catch (error) {
+    find("connection").textContent = error.message;
+    find("connection").className = "off";
+    setTimeout(begin, 2000);
+    return;
+  }
+  show();
+  connect();
 }
 
 find("theme").addEventListener("change", (event) => {
@@ -63,5 +93,5 @@ addEventListener("keydown", (event) => {
     find("search").elements.search.focus();
   }
 });
-show();
-connect();
+addEventListener("signed-out", session.signIn);
+begin();

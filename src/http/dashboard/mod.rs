@@ -25,7 +25,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// Name, content type and text of a file.
 type Asset = (&'static str, &'static str, &'static str);
 
-const ASSETS: [Asset; 15] = [
+const ASSETS: [Asset; 16] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -45,6 +45,7 @@ const ASSETS: [Asset; 15] = [
     ("forms.js", SCRIPT, include_str!("forms.js")),
     ("console.js", SCRIPT, include_str!("console.js")),
     ("data.js", SCRIPT, include_str!("data.js")),
+    ("session.js", SCRIPT, include_str!("session.js")),
 ];
 
 /// Returns the routes of the dashboard.

@@ -64,6 +64,9 @@ export async function ask(path, options) {
   const text = await response.text();
   const answer = text === "" ? null : JSON.parse(text);
   if (!response.ok) {
+    if (response.status === 401) {
+      dispatchEvent(new Event("signed-out"));
+    }
     const error = new Error(answer?.detail ?? `${response.status} ${response.statusText}`);
     error.status = response.status;
     throw error;

@@ -21,7 +21,7 @@ use crate::http::descriptions::OTHER_SITE;
 use crate::http::listener::HttpClient;
 use crate::http::problem::Problem;
 use crate::server::connection;
-use crate::server::transport::{self, Peer};
+use crate::server::transport::{self, ClientEnd};
 
 /// Maximum length of a message in bytes, as it is received as a whole: a person types less, and programs have the text port.
 pub const CONSOLE_MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -58,15 +58,17 @@ pub async fn console(
         .max_frame_size(CONSOLE_MESSAGE_BYTES_MAX);
     let mut charge = client.account.charge();
     charge.set(CONSOLE_BYTES)?;
-    let addresses = (client.address, service.setup.address);
+    let peer = connection::Peer {
+        addresses: (client.address, client.local_address),
+        is_inline: false,
+        identity,
+    };
     Ok(upgrade.on_upgrade(move |browser| async move {
-        let (transport, peer) = transport::channel();
+        let (transport, end) = transport::channel();
         let connections = service.connections.clone();
-        connections.spawn(connection::serve(
-            transport, addresses, service, identity, None,
-        ));
+        connections.spawn(connection::serve(transport, peer, service, None));
         // An error means that one side has closed: nobody is left to report it to.
-        let _ = forward(browser, peer).await;
+        let _ = forward(browser, end).await;
         drop(charge);
     }))
 }
@@ -75,12 +77,12 @@ pub async fn console(
 ///
 /// # Errors
 /// A failure of the WebSocket, or a connection that takes no more requests.
-async fn forward(browser: WebSocket, peer: Peer) -> Result<(), axum::Error> {
+async fn forward(browser: WebSocket, end: ClientEnd) -> Result<(), axum::Error> {
     let (replies, lines) = browser.split();
     // Both channels are bounded: while the browser reads no replies, its lines are not read.
     tokio::select! {
-        ended = forward_lines(lines, peer.requests) => ended,
-        ended = forward_replies(peer.replies, replies) => ended,
+        ended = forward_lines(lines, end.requests) => ended,
+        ended = forward_replies(end.replies, replies) => ended,
     }
 }
 

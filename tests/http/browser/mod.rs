@@ -29,12 +29,17 @@ fn folder() -> PathBuf {
     folder
 }
 
-/// Plays a script; does to the server what it says.
+/// Plays a script.
 fn play(script: &str) {
+    play_on(script, TestServer::start);
+}
+
+/// Plays a script on a server; does to the server what it says.
+fn play_on(script: &str, server: impl FnOnce() -> TestServer) {
     if is_skipped("clients") || is_skipped("chromium") {
         return;
     }
-    let server = TestServer::start();
+    let server = server();
     let (text, http) = (server.addr(), server.http_addr());
     let mut machine = Some(Machine::On(server));
     let mut browser = Command::new(root().join("target/clients/python/bin/node"))
@@ -103,6 +108,24 @@ fn files_go_in_and_out_and_all_keys_are_deleted_after_a_word() {
     let text = format!("{{{}}}", pairs.collect::<Vec<_>>().join(","));
     fs::write(folder().join("cities.json"), text).expect("room on the disk");
     play("data");
+}
+
+#[test]
+fn the_page_asks_who_one_is_and_shows_what_that_user_may_see() {
+    play_on("sign_in", || {
+        let server = Stopped::new(&[]).with_env("PYKV_PASSWORD", "master").restart();
+        let mut admin = server.client();
+        for line in [
+            "AUTH master",
+            "ACL SETUSER ann on >type-a ~* &* +@all",
+            "ACL SETUSER shop on >wool ~shop:* +@read",
+            "PUT shop:1 a",
+            "PUT bank d",
+        ] {
+            assert_eq!(admin.ask(line), "OK");
+        }
+        server
+    });
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub static FIGURES: &[FigureSpec] = &[
         .stats()
         .info("Server", "process_id"),
     FigureSpec::redis("Server", "tcp_port", |now| {
-        text(now.service.setup.address.port())
+        text(now.service.setup.text.port(false))
     }),
     FigureSpec::redis("Server", "server_time_usec", |_| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -347,6 +347,22 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .info("Stats", "evicted_clients")
     .metric("pykv_clients_ended_total"),
+    FigureSpec::count("users", |now| Some(now.service.users.len() as u64))
+        .unit("users")
+        .help("Users, the default one included.")
+        .stats()
+        .metric("pykv_users"),
+    FigureSpec::counter("sign_ins_refused_total", |now| {
+        Some(now.service.users.refused())
+    })
+    .unit("attempts")
+    .help("Attempts to sign in with a wrong user, password or token.")
+    .stats()
+    .metric("pykv_sign_ins_refused_total"),
+    FigureSpec::flag("open_to_all", |now| Some(now.service.is_open_to_all()))
+        .help("1 if anybody who reaches the server from another machine may do everything.")
+        .stats()
+        .metric("pykv_open_to_all"),
     // Features that PyKV lacks.
     FigureSpec::redis("Replication", "role", |_| text("master")),
     FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
