@@ -271,6 +271,7 @@ fn every_promise_is_written_where_people_read_it() {
 fn the_project_holds_what_it_should_at_the_top_and_nothing_else() {
     let expected = [
         ".ci",
+        ".dockerignore",
         ".git",
         ".gitignore",
         "CHANGELOG.md",
