@@ -116,7 +116,9 @@ fn a_backup_is_private_and_holds_the_data_and_the_accounts_alone() {
     assert_eq!(server.client().ask("PUT a 1"), "OK");
     assert_eq!(server.client().ask("SAVE"), "OK");
     assert_eq!(server.client().ask("PUT b 2"), "OK");
-    for name in ["users.json", "journal-1.jsonl.torn", "notes.txt"] {
+    let account = "ACL SETUSER ada on >secret ~* +@all";
+    assert_eq!(server.client().ask(account), "OK");
+    for name in ["journal-1.jsonl.torn", "notes.txt"] {
         fs::write(data.join(name), "{}").expect("a file");
     }
     let to = beside(&data, "copy");
