@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Context;
@@ -101,6 +101,8 @@ pub struct Client {
     is_killed: AtomicBool,
     /// True if it is to be disconnected once the requests that it has sent are answered.
     is_draining: AtomicBool,
+    /// True if users have changed, and it may no longer receive what it has subscribed to or follows.
+    has_new_permissions: AtomicBool,
     outbox: Mutex<Outbox>,
     /// Number of messages in the outbox, to be read without its lock.
     waiting: AtomicUsize,
@@ -198,6 +200,24 @@ impl Client {
         self.account.wake();
     }
 
+    /// Has the client look at its permissions again.
+    fn renew_permissions(&self) {
+        self.has_new_permissions.store(true, Release);
+        self.account.wake();
+    }
+
+    /// Returns true if users have changed, since the last call of [`Self::take_new_permissions`].
+    #[must_use]
+    pub fn has_new_permissions(&self) -> bool {
+        self.has_new_permissions.load(Acquire)
+    }
+
+    /// Returns true if users have changed, once.
+    #[must_use]
+    pub fn take_new_permissions(&self) -> bool {
+        self.has_new_permissions() && self.has_new_permissions.swap(false, AcqRel)
+    }
+
     /// Registers the task of the connection, to be woken for messages and disconnection. Returns true if the client is to be
     /// disconnected at once.
     pub fn poll_killed(&self, context: &Context<'_>) -> bool {
@@ -279,6 +299,7 @@ impl Clients {
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
             resp: AtomicUsize::new(2),
             is_killed: AtomicBool::default(),
+            has_new_permissions: AtomicBool::default(),
             is_draining: AtomicBool::new(self.is_stopping.load(Relaxed)),
             outbox: Mutex::new(Outbox {
                 messages: VecDeque::new(),
@@ -344,9 +365,9 @@ impl Clients {
     }
 
     /// Lets every client look at its permissions again.
-    pub(super) fn wake_all(&self) {
+    pub(super) fn renew_permissions(&self) {
         for client in self.all() {
-            client.account.wake();
+            client.renew_permissions();
         }
     }
 

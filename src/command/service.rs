@@ -171,7 +171,7 @@ impl Service {
     pub(super) fn apply_users(&self) {
         self.clients
             .kill_users(|name| self.users.get(name).is_none());
-        self.clients.wake_all();
+        self.clients.renew_permissions();
     }
 
     /// Takes over the users of `users.json`, if it has been edited. Slow if so.

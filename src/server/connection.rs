@@ -328,9 +328,7 @@ impl Connection {
             if account.is_ended() {
                 return Ok(Input::Refused(account.over_budget().into()));
             }
-            if self.session.identity.is_stale(&self.service.users)
-                && !self.session.may_receive(&self.service)
-            {
+            if self.client.take_new_permissions() && !self.session.may_receive(&self.service) {
                 // It could not tell which of its messages are missing.
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
@@ -508,7 +506,11 @@ async fn send(
 async fn wake_up(transport: &mut Transport, client: &Client) -> io::Result<()> {
     // `serve` has registered the task to be woken for messages and shutdown.
     poll_fn(|context| {
-        if client.has_messages() || client.is_draining() || client.account.is_ended() {
+        if client.has_messages()
+            || client.is_draining()
+            || client.account.is_ended()
+            || client.has_new_permissions()
+        {
             return Poll::Ready(Ok(()));
         }
         transport.poll_readable(context)

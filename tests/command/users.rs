@@ -209,6 +209,31 @@ fn a_subscriber_that_may_no_longer_receive_is_disconnected() {
     assert_eq!(shop.reply(), "MESSAGE \"shop:news\" \"still\"");
     assert_eq!(admin.ask("ACL SETUSER shop resetchannels"), "OK");
     assert_eq!(shop.reply_or_end(), "");
+    admin.send("CLIENT LIST");
+    let list = admin.reply();
+    assert!(!list.contains("user=shop"), "{list}");
+}
+
+#[test]
+fn rules_that_change_nothing_are_not_kept() {
+    let (_server, mut admin, _) = shop();
+    let mut commands_of = |rules: &str| {
+        assert_eq!(admin.ask(&format!("ACL SETUSER r reset {rules}")), "OK");
+        let lines = admin.ask_array("ACL LIST");
+        let line = lines.into_iter().find(|line| line.contains("user r "));
+        let line = line.expect("the user is there");
+        let at = line.find("@all").expect("it begins with all or none");
+        line[at - 1..].trim_end_matches('"').to_owned()
+    };
+    assert_eq!(commands_of("+get -get"), "-@all");
+    assert_eq!(commands_of("+@all +client|id"), "+@all");
+    assert_eq!(commands_of("+@all -client|id"), "+@all -client|id");
+    assert_eq!(
+        commands_of("+config|get -config|set +config"),
+        "-@all +config"
+    );
+    assert_eq!(commands_of("+@read -get +get"), "-@all +@read");
+    assert_eq!(commands_of("+select|0"), "-@all +select|0");
 }
 
 #[test]

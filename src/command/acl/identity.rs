@@ -101,11 +101,4 @@ impl Identity {
     pub fn sees_all_keys(&mut self, users: &Users) -> bool {
         self.user(users).is_some_and(|user| user.sees_all_keys())
     }
-
-    /// Returns true if users have changed since the last look.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_stale(&self, users: &Users) -> bool {
-        self.generation != users.generation()
-    }
 }

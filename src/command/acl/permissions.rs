@@ -48,6 +48,11 @@ impl CommandSet {
         }
     }
 
+    /// Returns true if both permit the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.permitted == other.permitted && self.first_arguments == other.first_arguments
+    }
+
     fn is_everything(&self) -> bool {
         self.has_all && self.permitted.iter().all(|one| *one)
     }

@@ -257,6 +257,31 @@ impl Selector {
     ) -> Result<(), RuleError> {
         let name = std::str::from_utf8(name).map_err(|_| RuleError::Unknown)?;
         let name = name.to_lowercase();
+        self.set_named(is_permitted, &name, catalog)?;
+        // A rule takes the place of earlier ones for the same commands, and is left out where it changes nothing.
+        let inside = format!("{name}|");
+        let mut rules = self.commands.rules.clone();
+        rules.retain(|rule| rule[1..] != name && !rule[1..].starts_with(&inside));
+        let mut without = Self::new(catalog);
+        without.commands = CommandSet::of_all(catalog, self.commands.has_all);
+        for rule in &rules {
+            without.set_named(rule.starts_with('+'), &rule[1..], catalog)?;
+        }
+        if !without.commands.is_same(&self.commands) {
+            let sign = if is_permitted { '+' } else { '-' };
+            rules.push(format!("{sign}{name}"));
+        }
+        self.commands.rules = rules;
+        Ok(())
+    }
+
+    /// Permits or forbids what a name stands for.
+    fn set_named(
+        &mut self,
+        is_permitted: bool,
+        name: &str,
+        catalog: &Catalog,
+    ) -> Result<(), RuleError> {
         if let Some(category) = name.strip_prefix('@') {
             let ids = match Category::find(category.as_bytes()) {
                 Some(category) => catalog.ids_of_category(category),
@@ -264,28 +289,23 @@ impl Selector {
                 None => return Err(RuleError::Unknown),
             };
             self.commands.set(&ids, is_permitted);
-        } else {
-            let ids = catalog.ids_of_name(&name);
-            if ids.is_empty() {
-                if !is_permitted {
-                    return Err(RuleError::Unknown);
-                }
-                self.permit_first_argument(&name, catalog)?;
-            }
-            self.commands.set(&ids, is_permitted);
+            return Ok(());
         }
-        // A rule takes the place of earlier ones for the same commands.
-        let inside = format!("{name}|");
-        let rules = &mut self.commands.rules;
-        rules.retain(|rule| rule[1..] != name && !rule[1..].starts_with(&inside));
-        let sign = if is_permitted { '+' } else { '-' };
-        rules.push(format!("{sign}{name}"));
+        let ids = catalog.ids_of_name(name);
+        if ids.is_empty() {
+            if !is_permitted {
+                return Err(RuleError::Unknown);
+            }
+            return self.permit_first_argument(name, catalog);
+        }
+        self.commands.set(&ids, is_permitted);
         Ok(())
     }
 
     /// Permits requests of a command with this first argument, by a name such as `select|0`.
     fn permit_first_argument(&mut self, name: &str, catalog: &Catalog) -> Result<(), RuleError> {
         let (command, argument) = name.split_once('|').ok_or(RuleError::Unknown)?;
+        let is_one_word = !argument.contains('|');
         let mut rows = catalog.rows_of(command).peekable();
         let (_, row) = rows.peek().ok_or(RuleError::Unknown)?;
         if !row.subcommands.is_empty() {
@@ -297,6 +317,9 @@ impl Selector {
             } else {
                 RuleError::Unknown
             });
+        }
+        if !is_one_word {
+            return Err(RuleError::Unknown);
         }
         for (place, _) in rows {
             let first = argument.as_bytes().into();

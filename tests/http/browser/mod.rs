@@ -113,7 +113,9 @@ fn files_go_in_and_out_and_all_keys_are_deleted_after_a_word() {
 #[test]
 fn the_page_asks_who_one_is_and_shows_what_that_user_may_see() {
     play_on("sign_in", || {
-        let server = Stopped::new(&[]).with_env("PYKV_PASSWORD", "master").restart();
+        let server = Stopped::new(&[])
+            .with_env("PYKV_PASSWORD", "master")
+            .restart();
         let mut admin = server.client();
         for line in [
             "AUTH master",
