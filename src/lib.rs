@@ -13,6 +13,7 @@
 //! check        `check` and `repair`   a folder that no server uses -> what is wrong with it
 //! command      what a request means   Request -> calls on the engine -> Reply
 //! config       the settings           flags, variables -> one table of values
+//! tls          TLS                certificates; a socket -> an encrypted stream
 //! protocol     what the bytes say     bytes -> Request; Reply -> bytes
 //! engine       the map                Key, Value -> Change; locks, expiry, saves
 //! persistence  what survives a crash  Change -> journal and snapshot
@@ -39,3 +40,4 @@ pub mod protocol;
 pub mod receive_buffer;
 pub mod server;
 pub mod supervisor;
+pub mod tls;

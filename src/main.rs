@@ -21,10 +21,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use pykv::command::{COMMANDS, Service, Users};
-use pykv::config::{
-    Action, BoundEndpoints, Config, Endpoint, HttpEndpoint, LogFormat, PeerAddress, Setup,
-    TextEndpoint,
-};
+use pykv::config::{Action, BoundEndpoints, Config, Endpoint, LogFormat, PeerAddress, Setup};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
@@ -32,6 +29,7 @@ use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::listener::listen;
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server};
 use pykv::supervisor::Supervisor;
+use pykv::tls::Tls;
 use pykv::{backup, check, health};
 
 /// Maximum number of attempts of the last save.
@@ -118,11 +116,13 @@ fn fail(error: &dyn Error) -> ExitCode {
 async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let files = raise_file_limit()?;
     // Listen before the load, so that a port in use is reported at once.
-    let text = config.list("listen").into_iter();
-    let text: Vec<Endpoint> = text.map(|TextEndpoint(endpoint)| endpoint).collect();
+    let tls = config
+        .tls_files()?
+        .map(Tls::load)
+        .transpose()?
+        .map(Arc::new);
+    let (text, http) = config.endpoints();
     let text = listen(&text, "--listen").await?;
-    let http = config.list("http").into_iter();
-    let http: Vec<Endpoint> = http.filter_map(|HttpEndpoint(endpoint)| endpoint).collect();
     let http = listen(&http, "--http").await?;
     let folder: PathBuf = config.get("data");
     let users = Users::open(&COMMANDS, &folder, config.password()?.as_deref())?;
@@ -138,6 +138,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         config.clone(),
         BoundEndpoints(text.endpoints()),
         reachable.is_some(),
+        tls,
         connections_max(files),
         shutdown.clone(),
     );

@@ -114,7 +114,7 @@ pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
     let engine = Engine::open(&options, &progress).expect("an empty folder");
     let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
     let text = BoundEndpoints::default();
-    let setup = Setup::new(config, text, false, 1, CancellationToken::new());
+    let setup = Setup::new(config, text, false, None, 1, CancellationToken::new());
     let users = Users::open(&COMMANDS, folder, None).expect("an empty folder");
     let service = Service::new(&COMMANDS, users, progress, setup);
     service.begin(engine);

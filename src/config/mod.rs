@@ -13,6 +13,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::error_chain;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
+use crate::tls::{Tls, TlsFiles};
 
 pub use addresses::{
     Address, BoundEndpoints, Endpoint, HttpEndpoint, PeerAddress, Place, Scheme, TextEndpoint,
@@ -183,6 +185,52 @@ pub static SETTINGS: &[Setting] = &[
         help: "Whether clients of addresses off this machine need not sign in, if the user `default` has no password. Without it \
                and without any password, such an address is refused at the start",
         config: &[],
+    },
+    Setting {
+        name: "tls-cert",
+        flag: Some(Flag {
+            value_name: "FILE",
+            alias: None,
+            variable: "PYKV_TLS_CERT",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "Certificate of the server in PEM, with those up to its authority, for tls://, rediss:// and https:// addresses. It is \
+               read again when it changes, and on SIGHUP",
+        config: &[(
+            "tls-cert-file",
+            Shown::Fixed(|setup| setup.config.shown_path("tls-cert")),
+        )],
+    },
+    Setting {
+        name: "tls-key",
+        flag: Some(Flag {
+            value_name: "FILE",
+            alias: None,
+            variable: "PYKV_TLS_KEY",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "Private key of the certificate in PEM",
+        config: &[(
+            "tls-key-file",
+            Shown::Fixed(|setup| setup.config.shown_path("tls-key")),
+        )],
+    },
+    Setting {
+        name: "tls-client-ca",
+        flag: Some(Flag {
+            value_name: "FILE",
+            alias: None,
+            variable: "PYKV_TLS_CLIENT_CA",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "Authorities in PEM: clients of TLS must then have a certificate of one of them",
+        config: &[(
+            "tls-ca-cert-file",
+            Shown::Fixed(|setup| setup.config.shown_path("tls-client-ca")),
+        )],
     },
     Setting {
         name: "data",
@@ -403,6 +451,7 @@ Examples:
   pykv-server --data /var/lib/pykv                 keep the data there
   pykv-server --listen 0.0.0.0:7878 --http off     serve the text protocol to other machines, and no HTTP
   pykv-server --listen 127.0.0.1:7878 --listen unix:/run/pykv.sock      serve it at two addresses
+  pykv-server --listen tls://0.0.0.0:7879 --tls-cert cert.pem --tls-key key.pem        the same, encrypted
   pykv-server --durability always                  answer OK to a change once it is on the disk
   pykv-server config --config pykv.toml            print the settings in force, and where each comes from
   pykv-server backup --data data copy              copy a data folder, also while its server runs
@@ -638,6 +687,55 @@ impl Config {
         password::read(self.given::<PathBuf>("password-file"))
     }
 
+    /// Returns the path of a setting; empty if it is not given.
+    fn shown_path(&self, name: &str) -> String {
+        let path = self.given::<PathBuf>(name).unwrap_or_default();
+        path.display().to_string()
+    }
+
+    /// Returns the addresses of `--listen` and those of `--http`.
+    #[must_use]
+    pub fn endpoints(&self) -> (Vec<Endpoint>, Vec<Endpoint>) {
+        let text = self.list("listen").into_iter();
+        let http = self.list("http").into_iter();
+        (
+            text.map(|TextEndpoint(endpoint)| endpoint).collect(),
+            http.filter_map(|HttpEndpoint(endpoint)| endpoint).collect(),
+        )
+    }
+
+    /// Returns the files of TLS, if an address speaks it.
+    ///
+    /// # Errors
+    /// A sentence for the user if a flag is missing, or has no use.
+    pub fn tls_files(&self) -> Result<Option<TlsFiles>, String> {
+        let (text, http) = self.endpoints();
+        let flagged = text.iter().map(|endpoint| ("--listen", endpoint));
+        let mut flagged = flagged.chain(http.iter().map(|endpoint| ("--http", endpoint)));
+        let encrypted = flagged.find(|(_, endpoint)| endpoint.is_tls);
+        let [certificate, key, client_ca] =
+            ["tls-cert", "tls-key", "tls-client-ca"].map(|name| self.given(name));
+        match (encrypted, certificate, key) {
+            (Some(_), Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate,
+                key,
+                client_ca,
+            })),
+            (Some((flag, endpoint)), None, _) => Err(format!(
+                "{flag} {endpoint} speaks TLS, which needs a certificate: give --tls-cert FILE and --tls-key FILE"
+            )),
+            (_, Some(_), None) => {
+                Err("--tls-cert needs the key of the certificate: give --tls-key FILE".to_owned())
+            }
+            (None, None, None) if client_ca.is_none() => Ok(None),
+            (None, ..) => Err(
+                "--tls-cert, --tls-key or --tls-client-ca is given, but no address speaks TLS: give --listen tls://HOST:PORT or \
+                 --http https://HOST:PORT"
+                    .to_owned(),
+            ),
+        }
+    }
+
     /// Returns the options of the store.
     #[must_use]
     pub fn store(&self) -> Options {
@@ -659,6 +757,8 @@ pub struct Setup {
     pub text: BoundEndpoints,
     /// True if other machines can reach one of its addresses.
     pub is_reachable: bool,
+    /// Certificate of the server, if an address speaks TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Maximum number of clients of the text port.
     pub connections_max: usize,
     /// Execution time in microseconds from which on a request is slow; negative if none is.
@@ -676,6 +776,7 @@ impl Setup {
         config: Config,
         text: BoundEndpoints,
         is_reachable: bool,
+        tls: Option<Arc<Tls>>,
         connections_max: usize,
         shutdown: CancellationToken,
     ) -> Self {
@@ -688,6 +789,7 @@ impl Setup {
             config,
             text,
             is_reachable,
+            tls,
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),
             slowlog_len_max: number("slowlog-max-len"),

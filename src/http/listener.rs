@@ -18,13 +18,15 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::stream::Stream;
 use crate::command::{Account, Charge, ClientMemory, Origin};
-use crate::config::PeerAddress;
+use crate::config::{Endpoint, PeerAddress};
 use crate::server::ACCEPT_PAUSE;
 use crate::server::listener::{Accepted, Listeners, Socket};
+use crate::tls::{HANDSHAKE_RECORD, Handshake, TLS_BYTES, Tls};
 
 /// Maximum number of concurrent HTTP connections, as each may hold a body of many megabytes. A browser uses six.
 pub const HTTP_CONNECTIONS_MAX: usize = 1_000;
@@ -54,10 +56,34 @@ struct Timeouts {
 pub struct LimitedListener {
     listeners: Listeners,
     memory: Arc<ClientMemory>,
-    permits: Arc<Semaphore>,
-    reserved_permits: Arc<Semaphore>,
+    permits: Permits,
     timeouts: Timeouts,
     allows_anonymous: bool,
+    tls: Option<Arc<Tls>>,
+    /// Handshakes of TLS that are not finished; each becomes a connection, or nothing.
+    handshakes: JoinSet<Option<Ready>>,
+}
+
+struct Permits {
+    general: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+}
+
+/// Permit of a connection.
+struct Permit {
+    _permit: OwnedSemaphorePermit,
+    /// True if it is one of [`RESERVED_CONNECTIONS`].
+    is_reserved: bool,
+}
+
+/// A connection that can be served.
+struct Ready {
+    stream: Stream,
+    peer: PeerAddress,
+    endpoint: Endpoint<PeerAddress>,
+    is_local: bool,
+    certificate_name: Option<String>,
+    permit: Permit,
 }
 
 /// Client of an HTTP connection.
@@ -67,6 +93,8 @@ pub struct HttpClient {
     pub address: PeerAddress,
     /// Address of the server that it has connected to.
     pub local_address: PeerAddress,
+    /// Name in its certificate, which has been verified; `None` without one.
+    pub certificate_name: Option<String>,
     /// Memory that is held for it.
     pub account: Arc<Account>,
     /// True if only the endpoints of operators are served.
@@ -99,87 +127,156 @@ impl Connected<IncomingStream<'_, LimitedListener>> for HttpClient {
     }
 }
 
-impl LimitedListener {
-    /// Limits listeners to [`HTTP_CONNECTIONS_MAX`] connections and [`RESERVED_CONNECTIONS`] more, whose memory counts here.
-    pub fn new(listeners: Listeners, memory: &Arc<ClientMemory>, allows_anonymous: bool) -> Self {
-        Self {
-            listeners,
-            memory: Arc::clone(memory),
-            permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
-            reserved_permits: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
-            timeouts: Timeouts {
-                idle_max: IDLE_MAX,
-                stalled_max: STALLED_MAX,
-            },
-            allows_anonymous,
+impl Permits {
+    /// Waits for a permit.
+    async fn acquire(&self) -> Permit {
+        let (general, reserved) = (Arc::clone(&self.general), Arc::clone(&self.reserved));
+        let (permit, is_reserved) = tokio::select! {
+            biased;
+            permit = general.acquire_owned() => (permit, false),
+            permit = reserved.acquire_owned() => (permit, true),
+        };
+        Permit {
+            _permit: permit.expect("nobody closes the semaphores"),
+            is_reserved,
         }
     }
 }
 
 impl LimitedListener {
-    /// Accepts a connection; waits where the system has none to give, as when no file descriptor is free.
-    async fn accept_one(&mut self) -> Accepted {
+    /// Limits listeners to [`HTTP_CONNECTIONS_MAX`] connections and [`RESERVED_CONNECTIONS`] more, whose memory counts here.
+    pub fn new(
+        listeners: Listeners,
+        tls: Option<Arc<Tls>>,
+        memory: &Arc<ClientMemory>,
+        allows_anonymous: bool,
+    ) -> Self {
+        Self {
+            listeners,
+            memory: Arc::clone(memory),
+            permits: Permits {
+                general: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+                reserved: Arc::new(Semaphore::new(RESERVED_CONNECTIONS)),
+            },
+            timeouts: Timeouts {
+                idle_max: IDLE_MAX,
+                stalled_max: STALLED_MAX,
+            },
+            allows_anonymous,
+            tls,
+            handshakes: JoinSet::new(),
+        }
+    }
+
+    /// Waits for a connection that can be served; handshakes go on meanwhile.
+    async fn ready(&mut self) -> Ready {
         loop {
-            match self.listeners.accept().await {
-                Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection of HTTP: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+            let (permit, accepted) = tokio::select! {
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok(Some(ready)) => return ready,
+                    _ => continue,
+                },
+                accepted = accept(&self.permits, &mut self.listeners) => accepted,
+            };
+            let Accepted {
+                socket,
+                peer,
+                endpoint,
+                is_local,
+            } = accepted;
+            let tls = self.tls.clone().filter(|_| endpoint.is_tls);
+            let ready = move |stream, certificate_name| Ready {
+                stream,
+                peer,
+                endpoint,
+                is_local,
+                certificate_name,
+                permit,
+            };
+            match (socket, tls) {
+                (Socket::Tcp(stream), Some(tls)) => drop(self.handshakes.spawn(async move {
+                    let Handshake {
+                        stream,
+                        certificate_name,
+                    } = tls.accept(stream, no_tls).await?;
+                    Some(ready(Stream::Tls(Box::new(stream)), certificate_name))
+                })),
+                (Socket::Tcp(stream), None) => return ready(Stream::Tcp(stream), None),
+                (Socket::Unix(stream), _) => return ready(Stream::Unix(stream), None),
             }
         }
     }
 }
+
+/// Accepts a connection; waits where the system has none to give, as when no file descriptor is free.
+async fn accept(permits: &Permits, listeners: &mut Listeners) -> (Permit, Accepted) {
+    let permit = permits.acquire().await;
+    loop {
+        match listeners.accept().await {
+            Ok(accepted) => return (permit, accepted),
+            Err(error) => {
+                tracing::warn!("cannot accept a connection of HTTP: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Returns the response to a client that speaks no TLS.
+fn no_tls(_first: u8) -> &'static str {
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 48\r\nConnection: close\r\n\r\n\
+     this port speaks TLS; connect with https://HOST\n"
+}
+
+/// Response to a client that speaks TLS where nobody does.
+const NO_TLS_HERE: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 54\r\nConnection: close\r\n\r\n\
+      this port does not speak TLS; connect with http://...\n";
 
 impl Listener for LimitedListener {
     type Io = LimitedConnection;
     type Addr = PeerAddress;
 
     async fn accept(&mut self) -> (LimitedConnection, PeerAddress) {
-        let (general, reserved) = (
-            Arc::clone(&self.permits),
-            Arc::clone(&self.reserved_permits),
-        );
-        let permit = tokio::select! {
-            biased;
-            permit = general.acquire_owned() => permit.map(|permit| (permit, false)),
-            permit = reserved.acquire_owned() => permit.map(|permit| (permit, true)),
-        };
-        let (permit, is_reserved) = permit.expect("nobody closes the semaphores");
-        let Accepted {
-            socket,
+        let Ready {
+            stream,
             peer,
             endpoint,
             is_local,
-        } = self.accept_one().await;
-        let stream = match socket {
-            Socket::Tcp(stream) => Stream::Tcp(stream),
-            Socket::Unix(stream) => Stream::Unix(stream),
-        };
+            certificate_name,
+            permit,
+        } = self.ready().await;
         let mut timeouts = self.timeouts;
-        if is_reserved {
+        if permit.is_reserved {
             timeouts.idle_max = timeouts.idle_max.min(RESERVED_IDLE_MAX);
             timeouts.stalled_max = timeouts.stalled_max.min(RESERVED_IDLE_MAX);
         }
         let account = self.memory.account();
+        let mut encryption = account.charge();
+        if matches!(stream, Stream::Tls(_)) {
+            encryption.set_held(TLS_BYTES);
+        }
         let connection = LimitedConnection {
             stream,
             idle: Box::pin(sleep(timeouts.idle_max)),
             timeouts,
+            beginning: Beginning::Awaited,
             is_writing: false,
             request: None,
             charge: account.charge(),
             client: HttpClient {
                 address: peer.clone(),
                 local_address: endpoint.place,
+                certificate_name,
                 account,
-                is_reserved,
+                is_reserved: permit.is_reserved,
                 allows_anonymous: is_local || self.allows_anonymous,
                 is_tls: endpoint.is_tls,
                 has_signed_in: Arc::default(),
             },
             is_ending: false,
-            _permit: permit,
+            permit,
+            _encryption: encryption,
         };
         (connection, peer)
     }
@@ -189,6 +286,17 @@ impl Listener for LimitedListener {
         let first = endpoints.next().map(|endpoint| endpoint.place);
         first.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
+}
+
+/// The first byte of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// It has not arrived.
+    Awaited,
+    /// It has arrived.
+    Seen,
+    /// It was that of TLS, on a stream without it: what follows is not read.
+    Foreign,
 }
 
 /// Connection, its timeouts and its permit.
@@ -204,9 +312,12 @@ pub struct LimitedConnection {
     client: HttpClient,
     /// Charge of hyper's buffers, while the connection waits.
     charge: Charge,
+    beginning: Beginning,
     /// True if the client holds too much, and the timer waits for the error to be sent.
     is_ending: bool,
-    _permit: OwnedSemaphorePermit,
+    permit: Permit,
+    /// Charge of the state of TLS.
+    _encryption: Charge,
 }
 
 impl LimitedConnection {
@@ -264,10 +375,22 @@ impl AsyncRead for LimitedConnection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.beginning == Beginning::Foreign {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_ready() {
             let count = buffer.filled().len() - before;
+            if self.beginning == Beginning::Awaited {
+                self.beginning = Beginning::Seen;
+                if buffer.filled().get(before) == Some(&HANDSHAKE_RECORD) {
+                    self.beginning = Beginning::Foreign;
+                    self.stream.refuse(NO_TLS_HERE);
+                    buffer.set_filled(before);
+                    return read;
+                }
+            }
             if !self.received(count) {
                 buffer.set_filled(before);
             }
@@ -338,7 +461,7 @@ mod tests {
         let listeners = listeners.expect("a free port");
         let address = listeners.endpoints()[0].place.to_string();
         let memory = Arc::new(ClientMemory::new(1 << 30));
-        let mut listener = LimitedListener::new(listeners, &memory, false);
+        let mut listener = LimitedListener::new(listeners, None, &memory, false);
         listener.timeouts = Timeouts {
             idle_max: SHORT,
             stalled_max: 6 * SHORT,

@@ -88,7 +88,10 @@ const ENDPOINTS: &[Endpoint] = &[
 
 /// Serves HTTP until `shutdown` is cancelled.
 pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: CancellationToken) {
-    let memory = Arc::clone(&service.client_memory);
+    let (memory, tls) = (
+        Arc::clone(&service.client_memory),
+        service.setup.tls.clone(),
+    );
     let allows_anonymous = service.setup.config.get("allow-anonymous");
     let first = listeners.endpoints().into_iter().next();
     let port = first
@@ -96,7 +99,7 @@ pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: Cancel
         .unwrap_or(0);
     let router = router(service, port);
     let router = router.into_make_service_with_connect_info::<HttpClient>();
-    let listener = listener::LimitedListener::new(listeners, &memory, allows_anonymous);
+    let listener = listener::LimitedListener::new(listeners, tls, &memory, allows_anonymous);
     let served = axum::serve(listener, router);
     if let Err(error) = served
         .with_graceful_shutdown(shutdown.cancelled_owned())

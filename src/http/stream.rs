@@ -1,4 +1,4 @@
-//! The stream of an HTTP connection: a TCP or a Unix socket.
+//! The stream of an HTTP connection: a TCP socket, with or without TLS, or a Unix socket.
 //!
 //! In and out: bytes. Promise: nothing but a choice.
 
@@ -9,19 +9,35 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::{TlsStream, note_tls_on_plain_port};
+
 /// Stream of an HTTP connection.
 pub enum Stream {
     /// A TCP socket.
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// A TCP socket with TLS.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
+    /// Sends the response to a client that speaks TLS where nobody does, and logs it once in a while.
+    pub fn refuse(&self, response: &[u8]) {
+        if let Self::Tcp(stream) = self {
+            note_tls_on_plain_port();
+            // A new socket has room for it. Closing one with unread input resets the connection, and the client could lose it.
+            let _ = stream.try_write(response);
+            let mut scratch = [0; 1024];
+            while stream.try_read(&mut scratch).is_ok_and(|count| count > 0) {}
+        }
+    }
+
     fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Unix(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream),
         }
     }
 
@@ -29,6 +45,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Unix(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream),
         }
     }
 }
@@ -72,6 +89,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

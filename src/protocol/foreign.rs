@@ -90,6 +90,16 @@ pub fn refuse(line: &[u8], is_malformed: bool) -> Option<Refusal> {
     name.map(|name| refusal(Some(name)))
 }
 
+/// Returns true for the refusal of a client that speaks TLS.
+#[must_use]
+pub fn is_tls(refusal: &Refusal) -> bool {
+    refusal.closes
+        && refusal
+            .error
+            .message
+            .starts_with("this port does not speak TLS;")
+}
+
 /// Makes the refusal of a protocol; `None` for one that is not known.
 fn refusal(name: Option<&str>) -> Refusal {
     let reason = name.map_or_else(

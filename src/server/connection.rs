@@ -79,6 +79,8 @@ enum Input {
 pub struct Peer {
     /// Address of the client, and the server's.
     pub addresses: (PeerAddress, PeerAddress),
+    /// Name in the client's certificate.
+    pub certificate_name: Option<String>,
     /// True if its lines are inline commands of Redis.
     pub is_inline: bool,
     /// User whose permissions its requests have.
@@ -94,11 +96,14 @@ pub async fn serve(
 ) {
     let Peer {
         addresses,
+        certificate_name,
         is_inline,
         identity,
     } = peer;
     let account = service.client_memory.account();
-    let client = service.clients.add(addresses, account);
+    let client = service.clients.add(addresses, certificate_name, account);
+    let mut encryption = client.account.charge();
+    encryption.set_held(transport.own_bytes());
     let _guard = reserved.is_none().then(|| service.stats.connected());
     let mut connection = Connection {
         transport,

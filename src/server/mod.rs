@@ -73,6 +73,10 @@ impl Server {
         let connections = self.service.connections.clone();
         connections.spawn(tick(Arc::clone(&self.service), shutdown.clone()));
         connections.spawn(watch_memory(Arc::clone(&self.service), shutdown.clone()));
+        if let Some(tls) = self.service.setup.tls.clone() {
+            let shutdown = shutdown.clone();
+            connections.spawn(async move { tls.watch(shutdown).await });
+        }
         connections.spawn(http);
         let acceptor = Acceptor {
             service: self.service,
@@ -91,6 +95,18 @@ impl Server {
         drop(self.text);
         acceptor.close().await;
     }
+}
+
+/// Returns the reply to a client that speaks no TLS, whose first byte this is.
+fn no_tls(first: u8) -> &'static str {
+    if first == b'*' {
+        return no_tls_resp(first);
+    }
+    "ERR DENIED this port speaks TLS; connect with pykvs:// (or rediss://); this connection is closed\n"
+}
+
+fn no_tls_resp(_: u8) -> &'static str {
+    "-ERR this port speaks TLS; connect with rediss:// (or pykvs://); this connection is closed\r\n"
 }
 
 /// Accepts clients of the text port.
@@ -138,18 +154,31 @@ impl Acceptor {
     }
 
     fn serve(&self, accepted: Accepted, place: OwnedSemaphorePermit, reserved: Option<Reserved>) {
-        let service = Arc::clone(&self.service);
-        let setup = &service.setup;
-        let allows_anonymous = accepted.is_local || setup.config.get("allow-anonymous");
-        let peer = Peer {
-            is_inline: accepted.endpoint.scheme == Scheme::Redis,
+        let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
+        let is_inline = accepted.endpoint.scheme == Scheme::Redis;
+        let tls = self.service.setup.tls.clone();
+        let tls = tls.filter(|_| accepted.endpoint.is_tls);
+        let allows_anonymous = accepted.is_local || service.setup.config.get("allow-anonymous");
+        let mut peer = Peer {
             identity: Identity::anonymous(&service.users, allows_anonymous),
             addresses: (accepted.peer, accepted.endpoint.place),
+            certificate_name: None,
+            is_inline,
         };
         self.connections.spawn(async move {
-            let transport = match accepted.socket {
-                Socket::Tcp(stream) => Transport::Tcp(stream),
-                Socket::Unix(stream) => Transport::Unix(stream),
+            let transport = match (accepted.socket, tls) {
+                (Socket::Tcp(stream), None) => Transport::Tcp(stream),
+                (Socket::Unix(stream), _) => Transport::Unix(stream),
+                (Socket::Tcp(stream), Some(tls)) => {
+                    let no_tls = if is_inline { no_tls_resp } else { no_tls };
+                    let handshake = tls.accept(stream, no_tls);
+                    let handshake = shutdown.run_until_cancelled_owned(handshake);
+                    let Some(Some(handshake)) = Box::pin(handshake).await else {
+                        return;
+                    };
+                    peer.certificate_name = handshake.certificate_name;
+                    Transport::Tls(Box::new(handshake.stream))
+                }
             };
             connection::serve(transport, peer, service, reserved).await;
             drop(place);

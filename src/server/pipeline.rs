@@ -11,7 +11,8 @@ use crate::command::{
     BatchRole, Dispatcher, Executed, Outcome, Replies as _, RequestBatch, Service, Stream,
 };
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
-use crate::protocol::{Dialect, Refusal, Reply};
+use crate::protocol::{Dialect, Refusal, Reply, foreign};
+use crate::tls::note_tls_on_plain_port;
 
 /// Typical length of a reply in bytes: memory for all is reserved at once, so that the buffer is rarely moved while it grows.
 const REPLY_BYTES_EXPECTED: usize = 96;
@@ -150,6 +151,9 @@ impl Pipeline<'_> {
         self.dispatcher.tally.requests += 1;
         self.dispatcher.tally.errors += 1;
         self.output.reply(Reply::Error(&refusal.error));
+        if foreign::is_tls(refusal) {
+            note_tls_on_plain_port();
+        }
         refusal.closes.then_some(PipelineStop::Close)
     }
 }

@@ -1,20 +1,24 @@
-//! The transport of a connection: a TCP or Unix socket, or a channel inside the process.
+//! The transport of a connection: a TCP or Unix socket, with or without TLS, or a channel inside the process.
 //!
 //! In: bytes of the client. Out: bytes for it. Promise: sending waits for a client that does not read, so that a bounded number of
 //! bytes is buffered for it.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
+use tokio::io::{
+    AsyncBufRead as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest,
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
 use crate::receive_buffer::Room;
+use crate::tls::{TLS_BYTES, TlsStream};
 
 /// Size in bytes of the scratch buffer for input during a shutdown, and for input that is discarded while closing.
 const SCRATCH_BYTES: usize = 16 << 10;
@@ -33,6 +37,8 @@ pub enum Transport {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// A TCP socket with TLS.
+    Tls(Box<TlsStream>),
     /// A channel inside the process.
     Channel(Channel),
 }
@@ -71,6 +77,15 @@ pub fn channel() -> (Transport, ClientEnd) {
 }
 
 impl Transport {
+    /// Returns the memory that it takes beside the buffers of requests and replies, in bytes.
+    #[must_use]
+    pub fn own_bytes(&self) -> usize {
+        match self {
+            Self::Tls(_) => TLS_BYTES,
+            Self::Tcp(_) | Self::Unix(_) | Self::Channel(_) => 0,
+        }
+    }
+
     /// Polls until [`Self::try_read`] may find bytes, or the end.
     ///
     /// # Errors
@@ -79,6 +94,13 @@ impl Transport {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
             Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Tls(stream) => match Pin::new(stream).poll_fill_buf(context) {
+                // A client may close without the farewell of TLS: every request has an end of its own.
+                Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    Poll::Ready(Err(error))
+                }
+                filled => filled.map(|_| Ok(())),
+            },
             Self::Channel(channel) => {
                 if channel.rest.is_empty() && !channel.has_ended {
                     match ready!(channel.incoming.poll_recv(context)) {
@@ -108,6 +130,7 @@ impl Transport {
         match self {
             Self::Tcp(stream) => try_read_socket(stream, room),
             Self::Unix(stream) => stream.try_read_buf(room),
+            Self::Tls(stream) => read_decrypted(stream, room),
             Self::Channel(channel) => channel.try_read(room),
         }
     }
@@ -127,6 +150,10 @@ impl Transport {
         match self {
             Self::Tcp(stream) => read_waiting(stream, room),
             Self::Unix(stream) => read_waiting(stream, room),
+            Self::Tls(stream) => {
+                decrypt_waiting(stream)?;
+                read_decrypted(stream, room)
+            }
             Self::Channel(channel) => {
                 if channel.rest.is_empty() {
                     match channel.incoming.try_recv() {
@@ -149,6 +176,7 @@ impl Transport {
             Self::Tcp(stream) if bytes.len() < SENT_BYTES_MAX => stream.write_all(bytes).await,
             Self::Tcp(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Unix(stream) => send_in_turns(stream, &mut { bytes }).await,
+            Self::Tls(stream) => Box::pin(encrypt(stream, &mut { bytes })).await,
             Self::Channel(channel) => channel.send(Bytes::copy_from_slice(bytes)).await,
         }
     }
@@ -163,6 +191,7 @@ impl Transport {
         match self {
             Self::Tcp(stream) => send_in_turns(stream, &mut whole).await,
             Self::Unix(stream) => send_in_turns(stream, &mut whole).await,
+            Self::Tls(stream) => Box::pin(encrypt(stream, &mut whole)).await,
             Self::Channel(channel) => {
                 let bytes = whole.copy_to_bytes(whole.remaining());
                 channel.send(bytes).await
@@ -178,6 +207,7 @@ impl Transport {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
             Self::Unix(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
             // A channel ends when it is dropped.
             Self::Channel(_) => Ok(()),
         }
@@ -190,9 +220,54 @@ impl Transport {
         match self {
             Self::Tcp(stream) => discard(stream).await,
             Self::Unix(stream) => discard(stream).await,
+            Self::Tls(stream) => discard(&mut **stream).await,
             Self::Channel(_) => {}
         }
     }
+}
+
+/// Sends bytes with TLS, until the system has taken all of them.
+async fn encrypt(stream: &mut TlsStream, bytes: &mut impl Buf) -> io::Result<()> {
+    send_in_turns(stream, bytes).await?;
+    stream.flush().await
+}
+
+/// Reads what has been decrypted.
+fn read_decrypted(stream: &mut TlsStream, room: &mut impl BufMut) -> io::Result<usize> {
+    let mut reader = stream.get_mut().1.reader();
+    let mut count = 0;
+    while room.has_remaining_mut() {
+        match reader.fill_buf() {
+            Ok([]) => break,
+            Ok(piece) => {
+                let length = piece.len().min(room.remaining_mut());
+                room.put_slice(&piece[..length]);
+                reader.consume(length);
+                count += length;
+            }
+            Err(_) if count > 0 => break,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// Decrypts what has arrived at a socket, whether or not the runtime has noticed it.
+fn decrypt_waiting(stream: &mut TlsStream) -> io::Result<()> {
+    let (socket, session) = stream.get_mut();
+    let mut socket = File::from(socket.as_fd().try_clone_to_owned()?);
+    while session.wants_read() {
+        match session.read_tls(&mut socket) {
+            Ok(0) => break,
+            Ok(_) => {
+                session.process_new_packets().map_err(io::Error::other)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Discards input for a while.

@@ -5,3 +5,4 @@ mod client_memory; // the budget of the memory that is held for clients
 mod loading; // what is answered while the data is being loaded, and how that ends
 mod pipelines; // requests that arrive together, and are done one after the other
 mod supervisor; // what systemd is told
+mod tls; // certificates, versions, and clients that speak it where nobody does

@@ -8,3 +8,4 @@ pub mod redis; // a real Redis
 #[allow(dead_code, reason = "whole/histories/ shares it and uses more")]
 pub mod server; // TestServer, TestClient
 pub mod simulated_disk; // a disk in memory that fails and loses power
+pub mod tls; // certificates, and a client that speaks TLS

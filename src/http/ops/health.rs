@@ -28,7 +28,7 @@ use crate::http::descriptions::OTHER_SITE;
                 ("failing" = (value = json!({"status": "failing", "reasons":
                     ["the last save failed: no space left on device"]})))))))]
 pub async fn health(State(service): State<Arc<Service>>) -> Response {
-    let (status, reasons) = match service.engine() {
+    let (status, mut reasons) = match service.engine() {
         Ok(engine) => health_of(engine),
         Err(busy) => ("loading", vec![busy.message]),
     };
@@ -37,6 +37,8 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    // It is no reason to send the server no requests.
+    reasons.extend(service.setup.tls.as_ref().and_then(|tls| tls.warning()));
     (code, Json(HealthReport { status, reasons })).into_response()
 }
 

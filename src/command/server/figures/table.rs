@@ -363,6 +363,15 @@ pub static FIGURES: &[FigureSpec] = &[
         .help("1 if anybody who reaches the server from another machine may do everything.")
         .stats()
         .metric("pykv_open_to_all"),
+    FigureSpec::count("tls_certificate_expires_in_days", |now| {
+        let tls = now.service.setup.tls.as_ref()?;
+        Some(tls.expires_in_days().max(0).unsigned_abs())
+    })
+    .unit("days")
+    .help("Whole days until the certificate of the server ends; none without TLS.")
+    .stats()
+    .info("Server", "tls_certificate_expires_in_days")
+    .metric("pykv_tls_certificate_expires_in_days"),
     // Features that PyKV lacks.
     FigureSpec::redis("Replication", "role", |_| text("master")),
     FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
