@@ -1,4 +1,4 @@
-//! The address of a server: `pykv://[user[:password]@]host[:port]` or `unix:[user[:password]@]path`.
+//! The address of a server: `pykv://[user[:password]@]host[:port]`, `pykvs://` for TLS, or `unix:[user[:password]@]path`.
 //!
 //! In: a URL, with or without scheme and port. Out: the place to connect to, and the AUTH request for its password. Promise: the
 //! password is in nothing that is shown.
@@ -53,6 +53,7 @@ pub enum Place {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     place: Place,
+    is_tls: bool,
     user: Option<String>,
     password: Option<String>,
 }
@@ -66,9 +67,14 @@ impl FromStr for Address {
             let start = url.get(..head.len())?;
             start.eq_ignore_ascii_case(head).then(|| &url[head.len()..])
         });
+        let mut is_tls = false;
         let rest = match (unix, url.split_once("://")) {
             (Some(rest), _) => rest,
             (None, Some((scheme, rest))) if scheme.eq_ignore_ascii_case("pykv") => rest,
+            (None, Some((scheme, rest))) if scheme.eq_ignore_ascii_case("pykvs") => {
+                is_tls = true;
+                rest
+            }
             (None, Some((scheme, _))) => return Err(AddressError::Scheme(scheme.to_owned())),
             (None, None) => url,
         };
@@ -91,6 +97,7 @@ impl FromStr for Address {
         };
         Ok(Self {
             place,
+            is_tls,
             user,
             password,
         })
@@ -138,8 +145,14 @@ impl fmt::Debug for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Place::Tcp(host, port) => {
+                let head = if self.is_tls { "pykvs://" } else { "" };
+                if host.contains(':') {
+                    write!(f, "{head}[{host}]:{port}")
+                } else {
+                    write!(f, "{head}{host}:{port}")
+                }
+            }
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -149,6 +162,11 @@ impl Address {
     /// Returns the place to connect to.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Returns whether the server speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Returns the address with another password.
@@ -189,6 +207,8 @@ mod tests {
             ("pykv://[::1]:9", "[::1]:9"),
             ("[::1]", "[::1]:7878"),
             ("pykv://ann@host", "host:7878"),
+            ("pykvs://ann:x@host", "pykvs://host:7878"),
+            ("PYKVS://[::1]:9", "pykvs://[::1]:9"),
             ("unix:/run/pykv.sock", "unix:/run/pykv.sock"),
             ("unix:///run/pykv.sock", "unix:/run/pykv.sock"),
             ("pykv+unix://ann:x@/run/pykv.sock", "unix:/run/pykv.sock"),

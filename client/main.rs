@@ -17,6 +17,7 @@
 //! connection input                requests -> replies, one after the other; an input -> requests
 //! error                           failures, and the exit status of each
 //! stream                          bytes to a server and back
+//! tls                             sessions of TLS: whom to trust, records
 //! address reply format place      addresses of servers, lines of replies, forms of output, places of an input
 //! interrupt terminal style units  Ctrl-C; text for terminals: safe, coloured, in units
 //! ```
@@ -45,6 +46,7 @@ mod settings;
 mod stream;
 mod style;
 mod terminal;
+mod tls;
 mod tools;
 mod units;
 
@@ -96,7 +98,7 @@ Examples:
   pykv-cli top                                live screen; also stat, latency, monitor, watch
   pykv-cli health                             health check for monitoring
   pykv-cli bench --clients 50 -P 16           throughput and latency
-  pykv-cli -u pykv://db.example:7878 STATS    another server";
+  pykv-cli -u pykv://db.example:7878 STATS    another server; pykvs:// with TLS";
 
 const EXITS: &str = "\
 Without a command: a prompt on a terminal, else commands from standard input, one per line. An input that ends inside a

@@ -1,6 +1,7 @@
-//! The choice of the server, by flag, environment or named profile, and its password.
+//! The choice of the server, by flag, environment or named profile, its password, and whom to trust.
 //!
-//! In: flags, `PYKV_URL`, `PYKV_PROFILE`, `PYKV_PASSWORD`, `~/.config/pykv/config.json`. Out: an address. Promises: flags take precedence
+//! In: flags, `PYKV_URL`, `PYKV_PROFILE`, `PYKV_PASSWORD`, `PYKV_CACERT`, `PYKV_CERT`, `PYKV_KEY`, `~/.config/pykv/config.json`. Out: an
+//! address, and the options of TLS. Promises: flags take precedence
 //! over the environment; a password is never shown.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use crate::address::Address;
 use crate::error::ClientError;
+use crate::tls::{self, TlsOptions};
 
 /// The server if none is chosen.
 const DEFAULT: &str = "pykv://127.0.0.1:7878";
@@ -20,7 +22,7 @@ const DEFAULT: &str = "pykv://127.0.0.1:7878";
 /// The flags that choose the server.
 #[derive(Debug, clap::Args)]
 pub struct Server {
-    /// URL of the server, pykv://host:port, pykv://user:password@host:port or unix:path [env: PYKV_URL] [default: pykv://127.0.0.1:7878]
+    /// URL of the server, pykv://host:port, pykv://user:password@host:port, pykvs:// for TLS, or unix:path [env: PYKV_URL] [default: pykv://127.0.0.1:7878]
     #[arg(short, long, global = true)]
     url: Option<String>,
 
@@ -31,6 +33,22 @@ pub struct Server {
     /// Prompt for the password, without echo [env for scripts: PYKV_PASSWORD]
     #[arg(long, global = true)]
     askpass: bool,
+
+    /// Authorities to trust for pykvs://, in PEM, in place of the system's [env: PYKV_CACERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+
+    /// Certificate of this client, in PEM, where the server requires one [env: PYKV_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// Private key of the certificate of --cert [env: PYKV_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Trust any server for pykvs://, also an impostor
+    #[arg(long, global = true)]
+    insecure: bool,
 }
 
 /// The configuration file.
@@ -48,12 +66,34 @@ struct Profile {
 }
 
 impl Server {
-    /// Returns the address of the chosen server, with its password.
+    /// Returns the options of TLS.
+    fn tls(&self) -> Result<TlsOptions, ClientError> {
+        let path = |flag: &Option<PathBuf>, name| {
+            let given = || env::var_os(name).filter(|value| !value.is_empty());
+            flag.clone().or_else(|| given().map(PathBuf::from))
+        };
+        let own = match (path(&self.cert, "PYKV_CERT"), path(&self.key, "PYKV_KEY")) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                let reason = "--cert and --key (PYKV_CERT and PYKV_KEY) belong together: give both";
+                return Err(ClientError::Usage(reason.to_owned()));
+            }
+        };
+        Ok(TlsOptions {
+            cacert: path(&self.cacert, "PYKV_CACERT"),
+            own,
+            is_insecure: self.insecure,
+        })
+    }
+
+    /// Returns the address of the chosen server, with its password; sets the options of TLS.
     ///
     /// # Errors
     /// [`ClientError::Address`] if the URL is malformed; `Usage` if the profile is unknown; `File` if the configuration file cannot be
     /// read, or no password from the terminal.
     pub fn address(&self) -> Result<Address, ClientError> {
+        tls::configure(self.tls()?);
         let given = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let url = match (&self.url, &self.profile) {
             (Some(url), _) => url.clone(),

@@ -1,4 +1,4 @@
-//! The stream to a server: a TCP or a Unix socket.
+//! The stream to a server: a TCP socket, with or without TLS, or a Unix socket.
 //!
 //! In: an address. Out: a connected stream, which two threads can share: one reads, the other writes. Promise: connecting takes no
 //! longer than its timeout for each IP address of the host.
@@ -6,14 +6,29 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::{Address, Place};
+use crate::tls::TlsSession;
+
+/// Number of bytes of records that are read at a time.
+const RECORDS_BYTES: usize = 64 << 10;
 
 /// A connected stream.
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(TlsStream),
+}
+
+/// A handle of an encrypted stream. Of all handles, one reads and one writes.
+pub struct TlsStream {
+    pub socket: TcpStream,
+    pub session: Arc<TlsSession>,
+    /// Bytes that have been decrypted, and the number of them that have been read.
+    decrypted: Vec<u8>,
+    taken: usize,
 }
 
 impl Stream {
@@ -24,7 +39,16 @@ impl Stream {
     pub fn open(address: &Address, timeout: Duration) -> io::Result<Self> {
         match address.place() {
             Place::Unix(path) => UnixStream::connect(path).map(Self::Unix),
-            Place::Tcp(host, port) => open_tcp(host, *port, timeout).map(Self::Tcp),
+            Place::Tcp(host, port) => {
+                let mut socket = open_tcp(host, *port, timeout)?;
+                if !address.is_tls() {
+                    return Ok(Self::Tcp(socket));
+                }
+                socket.set_read_timeout(Some(timeout))?;
+                let session = TlsSession::open(&mut socket, host)?;
+                socket.set_read_timeout(None)?;
+                Ok(Self::Tls(TlsStream::of(socket, session.into())))
+            }
         }
     }
 
@@ -36,6 +60,11 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
             Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+            Self::Tls(stream) => {
+                let socket = stream.socket.try_clone()?;
+                let session = Arc::clone(&stream.session);
+                Ok(Self::Tls(TlsStream::of(socket, session)))
+            }
         }
     }
 
@@ -47,6 +76,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
             Self::Unix(stream) => stream.set_read_timeout(Some(timeout)),
+            Self::Tls(stream) => stream.socket.set_read_timeout(Some(timeout)),
         }
     }
 
@@ -58,6 +88,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.set_nonblocking(is_nonblocking),
             Self::Unix(stream) => stream.set_nonblocking(is_nonblocking),
+            Self::Tls(stream) => stream.socket.set_nonblocking(is_nonblocking),
         }
     }
 
@@ -69,6 +100,12 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tls(stream) => {
+                let mut records = Vec::new();
+                stream.session.end(&mut records)?;
+                stream.socket.write_all(&records)?;
+                stream.socket.shutdown(Shutdown::Write)
+            }
         }
     }
 }
@@ -87,11 +124,41 @@ fn open_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     Err(failure)
 }
 
+impl TlsStream {
+    fn of(socket: TcpStream, session: Arc<TlsSession>) -> Self {
+        Self {
+            socket,
+            session,
+            decrypted: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut records = Vec::new();
+        while self.taken == self.decrypted.len() {
+            self.decrypted.clear();
+            self.taken = 0;
+            records.resize(RECORDS_BYTES, 0);
+            let count = self.socket.read(&mut records)?;
+            if count == 0 {
+                return Ok(0);
+            }
+            let records = &records[..count];
+            self.session.decrypt(records, &mut self.decrypted)?;
+        }
+        let count = (&self.decrypted[self.taken..]).read(buffer)?;
+        self.taken += count;
+        Ok(count)
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
@@ -101,6 +168,12 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => {
+                let mut records = Vec::new();
+                stream.session.encrypt(bytes, &mut records)?;
+                stream.socket.write_all(&records)?;
+                Ok(bytes.len())
+            }
         }
     }
 

@@ -21,7 +21,9 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use pykv::command::{COMMANDS, Service, Users};
-use pykv::config::{Action, BoundEndpoints, Config, Endpoint, LogFormat, PeerAddress, Setup};
+use pykv::config::{
+    Action, BoundEndpoints, Config, Endpoint, LogFormat, PeerAddress, Setup, TextEndpoint,
+};
 use pykv::engine::Engine;
 use pykv::error::error_chain;
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::wire::{BenchKey, WireReply};
 use crate::connection::{closed, shortened};
 use crate::error::ClientError;
 use crate::stream::Stream;
+use crate::tls::TlsSession;
 
 /// The interval at which a thread looks whether the phase is over.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -88,14 +90,18 @@ pub fn drive(run: &Run<'_>, place: usize, streams: &[Stream]) -> Result<Measured
             let measured = &measured;
             async move {
                 let client = place + number;
+                let tls = match stream {
+                    Stream::Tls(stream) => Some(Arc::clone(&stream.session)),
+                    Stream::Tcp(_) | Stream::Unix(_) => None,
+                };
                 match own(stream).map_err(|source| run.lost(source))? {
                     Own::Tcp(mut stream) => {
                         let halves = stream.split();
-                        send_and_receive(run, client, halves, measured).await
+                        send_and_receive(run, client, halves, tls, measured).await
                     }
                     Own::Unix(mut stream) => {
                         let halves = stream.split();
-                        send_and_receive(run, client, halves, measured).await
+                        send_and_receive(run, client, halves, tls, measured).await
                     }
                 }
             }
@@ -121,6 +127,7 @@ fn own(stream: &Stream) -> io::Result<Own> {
     stream.set_nonblocking(true)?;
     match stream {
         Stream::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Own::Tcp),
+        Stream::Tls(stream) => tokio::net::TcpStream::from_std(stream.socket).map(Own::Tcp),
         Stream::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Own::Unix),
     }
 }
@@ -199,19 +206,22 @@ async fn send_and_receive(
     run: &Run<'_>,
     client: usize,
     (reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    tls: Option<Arc<TlsSession>>,
     measured: &RefCell<Measured>,
 ) -> Result<(), ClientError> {
     let load = run.load;
     let mut replies = Receiver {
         reader,
+        tls: tls.clone(),
         received: BytesMut::new(),
+        records: Vec::new(),
         refusal: None,
     };
     let mut key = BenchKey::new(usize::try_from(load.key_bytes).unwrap_or(0));
     let value_bytes = run.text.len() / 2;
     let mut pace = Pace::of(run, client);
     let mut random = fastrand::Rng::new();
-    let (mut requests, mut are_reads) = (Vec::new(), Vec::new());
+    let (mut requests, mut are_reads, mut records) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(numbers) = run.take() {
         let Some(began) = pace.wait(run).await else {
             break;
@@ -234,7 +244,16 @@ async fn send_and_receive(
             are_reads.push(is_read);
         }
         let sending = async {
-            let sent = writer.write_all(&requests).await;
+            let sent = match &tls {
+                None => writer.write_all(&requests).await,
+                Some(session) => {
+                    records.clear();
+                    match session.encrypt(&requests, &mut records) {
+                        Ok(()) => writer.write_all(&records).await,
+                        Err(error) => Err(error),
+                    }
+                }
+            };
             sent.map_err(|source| run.lost(source))
         };
         let done = tokio::try_join!(replies.read(run, &are_reads, began, measured), sending);
@@ -249,12 +268,30 @@ async fn send_and_receive(
 /// The receiving end of a client.
 struct Receiver<R> {
     reader: R,
+    tls: Option<Arc<TlsSession>>,
     received: BytesMut,
+    /// Records of TLS that have arrived.
+    records: Vec<u8>,
     /// The latest reply, if it was an error: a server that closes often says why first.
     refusal: Option<String>,
 }
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
+    /// Receives bytes; returns the number of those that came from the socket.
+    async fn receive(&mut self) -> io::Result<usize> {
+        let Some(session) = &self.tls else {
+            self.received.reserve(RECEIVE_BYTES_MIN);
+            return self.reader.read_buf(&mut self.received).await;
+        };
+        self.records.clear();
+        self.records.reserve(RECEIVE_BYTES_MIN);
+        let count = self.reader.read_buf(&mut self.records).await?;
+        let mut decrypted = Vec::new();
+        session.decrypt(&self.records, &mut decrypted)?;
+        self.received.extend_from_slice(&decrypted);
+        Ok(count)
+    }
+
     /// Reads the replies to some requests.
     async fn read(
         &mut self,
@@ -266,8 +303,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         let mut waiting = are_reads.iter();
         let mut seen = 0;
         while !waiting.as_slice().is_empty() {
-            self.received.reserve(RECEIVE_BYTES_MIN);
-            let count = self.reader.read_buf(&mut self.received).await;
+            let count = self.receive().await;
             if count.map_err(|source| run.lost(source))? == 0 {
                 return Err(run.lost(closed()));
             }

@@ -275,7 +275,7 @@ impl Listener for LimitedListener {
                 has_signed_in: Arc::default(),
             },
             is_ending: false,
-            permit,
+            _permit: permit,
             _encryption: encryption,
         };
         (connection, peer)
@@ -315,7 +315,7 @@ pub struct LimitedConnection {
     beginning: Beginning,
     /// True if the client holds too much, and the timer waits for the error to be sent.
     is_ending: bool,
-    permit: Permit,
+    _permit: Permit,
     /// Charge of the state of TLS.
     _encryption: Charge,
 }

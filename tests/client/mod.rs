@@ -8,4 +8,5 @@ mod live; // top, stat, latency, watch
 mod prompt; // the prompt, in a pseudo-terminal
 mod round_trips; // what goes out comes in again, in every form
 mod scripts; // forms, values from a pipe, profiles, masses
+mod tls; // the same over TLS, and whom it trusts
 mod tools; // import, export, diff, and what takes the room
