@@ -1,6 +1,6 @@
 //! The user of an HTTP request.
 //!
-//! In: the header `Authorization` (Basic, RFC 7617; Bearer, RFC 6750), or the cookie of a page that has signed in. Out: the identity
+//! In: the header `Authorization` (Basic, RFC 7617; Bearer, RFC 6750), the cookie of a page that has signed in, or a certificate. Out: the identity
 //! of the request, or 401. Promises: a request without either has the rights of a client of the text port that has not signed in; all
 //! but the page, its documentation, the health checks and the sign-in itself is refused where that is none.
 
@@ -126,6 +126,13 @@ async fn identity_of(
         return Ok(Identity::of(users, user, allows_anonymous));
     }
     if let Some(user) = sessions.user_of(users, headers) {
+        return Ok(Identity::of(users, user, allows_anonymous));
+    }
+    let name = client.certificate_name.as_ref();
+    if let Some(user) = name.and_then(|name| users.of_certificate(name)) {
+        if client.is_first_sign_in() {
+            audit::signed_in(&user.name, &client.address, "certificate");
+        }
         return Ok(Identity::of(users, user, allows_anonymous));
     }
     Ok(Identity::anonymous(users, allows_anonymous))

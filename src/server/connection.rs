@@ -20,6 +20,7 @@ use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
 use super::pipeline::{Pipeline, PipelineStop, TURN_MAX};
 use super::request_buffer::{Arrived, RequestBuffer};
 use super::transport::Transport;
+use crate::command::audit;
 use crate::command::{
     Charge, Client, Dispatcher, Followed, Identity, Replies as _, Reserved, Service, Session,
     Stream,
@@ -85,6 +86,19 @@ pub struct Peer {
     pub is_inline: bool,
     /// User whose permissions its requests have.
     pub identity: Identity,
+}
+
+impl Peer {
+    /// Signs in the user that the certificate names, if there is one.
+    pub fn sign_in_by_certificate(&mut self, service: &Service) {
+        let name = self.certificate_name.as_ref();
+        let user = name.and_then(|name| service.users.of_certificate(name));
+        if let Some(user) = user {
+            audit::signed_in(&user.name, &self.addresses.0, "certificate");
+            let allows_anonymous = self.identity.allows_anonymous();
+            self.identity = Identity::of(&service.users, user, allows_anonymous);
+        }
+    }
 }
 
 /// Serves a client until it disconnects or the server stops; on a reserved connection, only for administration.

@@ -177,6 +177,7 @@ impl Acceptor {
                         return;
                     };
                     peer.certificate_name = handshake.certificate_name;
+                    peer.sign_in_by_certificate(&service);
                     Transport::Tls(Box::new(handshake.stream))
                 }
             };

@@ -157,6 +157,34 @@ fn with_an_authority_for_clients_only_its_clients_are_served() {
 }
 
 #[test]
+fn the_name_in_a_certificate_is_that_of_a_user() {
+    let authority = Authority::new();
+    let ca = authority.file().display().to_string();
+    let stopped = stopped(&authority.issue("server"), &["--tls-client-ca", &ca]);
+    stopped.write(
+        "users.json",
+        r#"{"users": {"shop": {"rules": "on nopass ~shop:* +@read +@write +acl|whoami"}}}"#,
+    );
+    let server = stopped.restart();
+    let shop = config(&authority, Some(&authority.issue("shop")), None);
+    let mut client = TlsClient::with(server.addr_of("on tls://"), shop.clone());
+    assert_eq!(client.ask("ACL WHOAMI"), "VALUE \"shop\"");
+    assert_eq!(client.ask("PUT shop:1 a"), "OK");
+    assert!(client.ask("PUT bank a").starts_with("ERR DENIED "));
+    let mut http = TlsClient::with(server.addr_of("https://"), shop);
+    let request = "GET /api/v1/keys/bank HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    http.try_send(request).expect("the server reads");
+    assert!(http.rest().starts_with("HTTP/1.1 403 "));
+    // A name that is no user's has the rights of a client that has not signed in.
+    let other = config(&authority, Some(&authority.issue("other")), None);
+    let mut other = TlsClient::with(server.addr_of("on tls://"), other);
+    assert_eq!(other.ask("PUT bank a"), "OK");
+    let log = server.log();
+    assert!(log.contains("signed in user=\"shop\""), "{log}");
+    assert!(log.contains("way=\"certificate\""), "{log}");
+}
+
+#[test]
 fn new_files_are_used_by_new_connections_and_the_old_ones_stay() {
     let authority = Authority::new();
     let (first, second, third) = (

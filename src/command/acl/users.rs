@@ -318,7 +318,7 @@ impl Users {
         })
     }
 
-    /// Returns true if the certificate's name is that of a user that may sign in, which it returns.
+    /// Returns the user that a verified certificate names, if it may sign in.
     #[must_use]
     pub fn of_certificate(&self, name: &str) -> Option<Arc<User>> {
         self.get(name).filter(|user| user.is_on)
