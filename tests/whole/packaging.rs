@@ -9,6 +9,7 @@ use pykv::server::FILES_MAX;
 
 use crate::support::http::Http;
 use crate::support::server::TestServer;
+use crate::support::tls::Authority;
 
 fn packaged(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -87,7 +88,11 @@ fn the_unit_allows_the_files_of_all_clients() {
 
 #[test]
 fn every_metric_of_the_alerts_is_one_of_the_server() {
-    let server = TestServer::start();
+    let authority = Authority::new();
+    let flags = authority.issue("server").flags();
+    let flags = flags.iter().map(String::as_str);
+    let flags: Vec<&str> = flags.chain(["--listen", "tls://127.0.0.1:0"]).collect();
+    let server = TestServer::start_with(&flags);
     assert_eq!(server.client().ask("SAVE"), "OK");
     let metrics = Http::connect(&server).ask("GET /metrics");
     let metrics = metrics.text().to_owned();
