@@ -186,7 +186,10 @@ impl ClientError {
 pub fn report(error: &ClientError) {
     let mut text = format!("Error: {}", error_chain(error));
     match error {
-        ClientError::Connect { .. } => text += "; is pykv-server running?",
+        // What TLS refuses says itself what to do.
+        ClientError::Connect { source, .. } if source.raw_os_error().is_some() => {
+            text += "; is pykv-server running?";
+        }
         ClientError::OnLine { place, .. } => {
             text += &format!(
                 "; answered before: {}",

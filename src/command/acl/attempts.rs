@@ -22,7 +22,7 @@ const DOUBLINGS_MAX: u32 = 5;
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// Number of wrong passwords of an address that may be compared by a fast hash without waiting, and of those added per second: clients
 /// with a password that is known to be right need not wait behind wrong ones.
-const FAST_MAX: f64 = 100.0;
+const FAST_MAX: f64 = 1000.0;
 const FAST_PER_SECOND: f64 = 10.0;
 /// Maximum number of addresses that are told apart; further ones count as one.
 const ADDRESSES_MAX: usize = 10_000;
