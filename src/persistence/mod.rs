@@ -68,7 +68,8 @@
 //! 21 what is created is for its user alone,   private::what_the_server_creates_is_for_its_user_alone
 //!    or as the file that it replaces          private::a_mode_that_a_person_gave_is_that_of_the_files_that_follow
 //! 22 a backup is what a kill at one moment    backup::a_backup_under_load_holds_what_was_acknowledged_and_no_half_transaction
-//!    would leave, whole or not there          backup::whichever_operation_fails_a_backup_is_whole_or_absent
+//!    would leave, whole or not there          backup::a_save_that_comes_after_the_names_were_listed_is_not_copied_by_half
+//!                                             backup::whichever_operation_fails_a_backup_is_whole_or_absent
 //! ```
 
 mod backup;

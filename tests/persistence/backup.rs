@@ -15,7 +15,7 @@ use crate::persistence::repair::{keys, run};
 use crate::support::full_disk::limit_files;
 use crate::support::http::Http;
 use crate::support::server::{Stopped, TestClient, TestServer, is_skipped, wait_until};
-use crate::support::simulated_disk::{DATA, Fault, SimulatedDisk};
+use crate::support::simulated_disk::{DATA, Fault, Kind, SimulatedDisk};
 
 const ENOSPC: i32 = 28;
 
@@ -440,6 +440,28 @@ fn wherever_the_power_goes_a_backup_is_whole_or_has_not_its_name() {
             return;
         }
     }
+}
+
+/// Between its rename and the removal of the older journal, a new store.json may hold changes of a journal that was not listed yet.
+#[test]
+fn a_save_that_comes_after_the_names_were_listed_is_not_copied_by_half() {
+    let disk = used_disk().without_faults();
+    let engine = open(&disk, Durability::Always).expect("a sound folder");
+    let saved = Arc::clone(&disk);
+    disk.after_listing(move || {
+        saved.fail(Fault {
+            kind: Some(Kind::Remove),
+            at: 1,
+            is_lasting: true,
+            error: ENOSPC,
+            short: None,
+        });
+        assert!(wait_for(engine.save()).is_err(), "the older journal stays");
+    });
+    assert!(back_up_on(&disk).is_ok());
+    let copied = content(&disk, "/copy").expect("a backup");
+    let names: Vec<&str> = copied.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["journal-2.jsonl", "journal-3.jsonl", "store.json"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! - a sync that fails loses what it should have written: reads still see it, and a later sync makes zeros of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -136,12 +137,23 @@ struct State {
     noted_safe: u64,
 }
 
+/// What happens once, after the next look at the names in the data folder.
+#[derive(Default)]
+struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
 /// The disk. It is shared: a clone of the `Arc`, and every open file, is the same disk.
 #[derive(Debug, Default)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
     /// How long a sync takes, during which others go on.
     sync_time: Duration,
+    meanwhile: Meanwhile,
 }
 
 /// An open file: its number leads to it, whatever becomes of its name.
@@ -194,6 +206,7 @@ impl SimulatedDisk {
         Arc::new(Self {
             state: Arc::new(Mutex::new(state)),
             sync_time: Duration::ZERO,
+            meanwhile: Meanwhile::default(),
         })
     }
 
@@ -206,7 +219,18 @@ impl SimulatedDisk {
         Arc::new(Self {
             state: Arc::new(Mutex::new(self.state().clone())),
             sync_time,
+            meanwhile: Meanwhile::default(),
         })
+    }
+
+    /// Does this once the names in the data folder have been listed the next time, before anything else is done.
+    pub fn after_listing(&self, change: impl FnOnce() + Send + 'static) {
+        let mut meanwhile = self
+            .meanwhile
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *meanwhile = Some(Box::new(change));
     }
 
     /// From now on this fault is met.
@@ -635,11 +659,25 @@ impl Files for SimulatedDisk {
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         let state = self.meet(Kind::Look, folder)?;
-        match state.names.get(folder) {
-            Some(Node::Folder) => Ok(state.names_in(folder)),
-            Some(Node::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
+        let names = match state.names.get(folder) {
+            Some(Node::Folder) => state.names_in(folder),
+            Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        drop(state);
+        if folder == Path::new(DATA) {
+            let mut meanwhile = self
+                .meanwhile
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let change = meanwhile.take();
+            drop(meanwhile);
+            if let Some(change) = change {
+                change();
+            }
         }
+        Ok(names)
     }
 
     fn create(&self, path: &Path, like: Option<&Stat>) -> io::Result<Arc<dyn File>> {
