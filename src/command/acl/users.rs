@@ -111,7 +111,7 @@ impl Users {
 
     /// Returns the number of users.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.state().users.len()
     }
 

@@ -347,7 +347,7 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .info("Stats", "evicted_clients")
     .metric("pykv_clients_ended_total"),
-    FigureSpec::count("users", |now| Some(now.service.users.len() as u64))
+    FigureSpec::count("users", |now| Some(now.service.users.count() as u64))
         .unit("users")
         .help("Users, the default one included.")
         .stats()
