@@ -175,6 +175,7 @@ fn http_says_503_during_the_load_and_health_says_loading_and_then_ok() {
         "/api/v1/commands",
         "/api/v1/operations",
         "/api/v1/console",
+        "/api/v1/session",
     ];
     let waits = |path: &str| !ready.contains(&path);
     for (path, methods) in api["paths"].as_object().expect("paths") {
