@@ -162,7 +162,7 @@ impl Selector {
         self.has_all_channels || self.channels.iter().any(|one| one.as_bytes() == pattern)
     }
 
-    /// Checks a request. Commands on many keys that only read are permitted whatever the keys, as [`KeyFilter`] hides the others.
+    /// Checks a request. Commands on many keys that only read are permitted whatever the keys, as a filter hides the others.
     ///
     /// # Errors
     /// The reason of the refusal.
