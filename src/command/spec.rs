@@ -527,6 +527,7 @@ mod tests {
                 "PAGE",
                 "EXEC",
                 "WATCH",
+                "BACKUP",
                 "SAVE",
                 "BGSAVE",
             ]

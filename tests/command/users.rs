@@ -334,6 +334,22 @@ fn the_file_is_for_its_owner_and_has_no_password() {
 }
 
 #[test]
+fn the_password_of_the_settings_is_not_in_the_file_and_leaves_nothing_there() {
+    let server = Stopped::new(&[])
+        .with_env("PYKV_PASSWORD", "master")
+        .restart();
+    let mut admin = server.client();
+    assert_eq!(admin.ask("AUTH master"), "OK");
+    assert_eq!(admin.ask("ACL SETUSER shop on >wool ~shop:* +@read"), "OK");
+    let (stopped, _) = server.signal("TERM");
+    let text = stopped.read("users.json");
+    assert!(
+        !text.contains("default") && !text.contains("master"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_edited_file_is_in_force_and_a_broken_one_changes_nothing() {
     let server = TestServer::start();
     let file = server.data().join("users.json");
@@ -355,6 +371,9 @@ fn an_edited_file_is_in_force_and_a_broken_one_changes_nothing() {
             .contains("user ann, rule '+nonsense': Unknown command or category name in ACL")
     });
     assert_eq!(ann.ask("GET a"), "NOT_FOUND");
+    // What somebody has typed is not overwritten.
+    let refused = server.client().ask("ACL SETUSER bob on");
+    assert!(refused.contains("user ann, rule '+nonsense'"), "{refused}");
     let (stopped, _) = server.signal("TERM");
     assert!(
         stopped

@@ -74,6 +74,15 @@ impl User {
                 .all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
+    /// Returns the user as it would be without the password of the settings.
+    pub(super) fn without_settings(&self) -> Self {
+        let mut user = self.clone();
+        user.passwords.retain(|one| one.text().is_some());
+        let was_open = user.passwords.is_empty() && !self.passwords.is_empty();
+        user.has_no_password |= was_open;
+        user
+    }
+
     /// Takes over the passwords of an earlier version of the user that are the same, as those are remembered.
     pub(super) fn keep_known_passwords(&mut self, earlier: &Self) {
         for password in &mut self.passwords {

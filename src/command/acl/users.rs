@@ -153,7 +153,7 @@ impl Users {
         edit: impl FnOnce(&mut State, &Catalog) -> Result<R, E>,
     ) -> Result<R, E> {
         let mut file = self.file();
-        if file.has_changed() {
+        if file.must_be_read() {
             self.reload_locked(&mut file)?;
         }
         let mut state = (*self.state()).clone();
@@ -179,13 +179,12 @@ impl Users {
         }
     }
 
-    /// Writes the file.
+    /// Writes the file, with the edits of others.
     ///
     /// # Errors
     /// [`UsersError`].
     pub fn save(&self) -> Result<(), UsersError> {
-        self.file()
-            .write(&self.state(), &State::initial(&self.catalog))
+        self.change(|_, _| Ok(()))
     }
 
     /// Reads the file if it has changed. Returns true if the users have changed. The log tells of a file that is not valid, once.

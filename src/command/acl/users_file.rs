@@ -91,6 +91,8 @@ struct UserContent {
 pub(super) struct UsersFile {
     pub(super) path: PathBuf,
     seen: Option<Stat>,
+    /// True if what was read last could not be used: it is not overwritten before somebody has mended it.
+    is_broken: bool,
 }
 
 /// What was read.
@@ -105,6 +107,7 @@ impl UsersFile {
         Self {
             path: folder.join(USERS_FILE),
             seen: None,
+            is_broken: false,
         }
     }
 
@@ -129,6 +132,11 @@ impl UsersFile {
         self.stat().is_ok_and(|stat| stat != self.seen)
     }
 
+    /// Returns true if it has to be read before it is written.
+    pub(super) fn must_be_read(&self) -> bool {
+        self.is_broken || self.has_changed()
+    }
+
     /// Returns true if there was no file when it was last looked at.
     pub(super) fn is_missing(&self) -> bool {
         self.seen.is_none()
@@ -143,6 +151,12 @@ impl UsersFile {
         catalog: &Catalog,
         known: &State,
     ) -> Result<Option<Loaded>, UsersError> {
+        let read = self.try_read(catalog, known);
+        self.is_broken = read.is_err();
+        read
+    }
+
+    fn try_read(&mut self, catalog: &Catalog, known: &State) -> Result<Option<Loaded>, UsersError> {
         let unreadable = |error| UsersError::Unreadable(self.path.clone(), error);
         self.seen = self.stat().map_err(unreadable)?;
         let Some(stat) = &self.seen else {
@@ -215,9 +229,10 @@ impl UsersFile {
     /// # Errors
     /// [`UsersError::Unwritable`]; the file is as it was.
     pub(super) fn write(&mut self, state: &State, initial: &State) -> Result<(), UsersError> {
+        // The default user is written once it differs from the first one by more than the password of the settings.
         let is_known = |user: &User| {
             let first = &initial.users[DEFAULT_USER];
-            &*user.name == DEFAULT_USER && user.line() == first.line()
+            &*user.name == DEFAULT_USER && user.without_settings().line() == first.line()
         };
         let users = state.users.values().filter(|user| !is_known(user));
         let users = users.map(|user| {

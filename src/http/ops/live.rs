@@ -196,6 +196,8 @@ impl FeedEvent {
     /// Returns the data that a watcher may see; `None` if there is nothing for it. Operations are for those who may use MONITOR.
     fn for_user(&self, caller: &mut Caller) -> Option<Arc<str>> {
         let Some(operations) = &self.operations else {
+            // Permissions may have changed since the client began to watch.
+            caller.check("STATS", &[]).ok()?;
             return Some(Arc::clone(&self.data));
         };
         caller.check("MONITOR", &[]).ok()?;
