@@ -417,5 +417,5 @@ fn an_encrypted_connection_counts_as_memory_of_its_client() {
         assert_eq!(client.ask("PING"), "PONG");
     }
     let more = server.stat("client_memory_bytes") - plain;
-    assert!((20 * (40 << 10)..21 * (40 << 10)).contains(&more), "{more}");
+    assert!((20 * (16 << 10)..21 * (16 << 10)).contains(&more), "{more}");
 }
