@@ -82,7 +82,7 @@ impl RequestBuffer {
         let mut bytes = 0;
         while requests.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];
-            let is_resp = waiting.first() == Some(&b'*');
+            let mut is_resp = waiting.first() == Some(&b'*');
             let (request, taken) = if is_resp {
                 match batch.prepare_resp(|words| self.resp.read(waiting, words)) {
                     (resp::Read::Partial, _) => break,
@@ -90,6 +90,7 @@ impl RequestBuffer {
                     (resp::Read::Frame(taken), request) => (Ok(request), taken),
                 }
             } else if self.is_inline {
+                is_resp = true;
                 match prepare_inline(&mut batch, waiting, self.seen) {
                     Some(prepared) => prepared,
                     None => {
@@ -120,7 +121,7 @@ impl RequestBuffer {
             let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
             requests.push(BufferedRequest {
                 request,
-                is_resp: is_resp || self.is_inline,
+                is_resp,
                 end: bytes,
             });
             if is_end {
@@ -215,11 +216,10 @@ fn prepare_inline<'a>(
 /// Returns the refusal of a request that is a line of another protocol.
 #[inline(always)]
 fn refuse_foreign(line: &[u8], request: &Prepared) -> Option<Refusal> {
-    let is_suspect =
-        request.is_malformed() || foreign::is_ambiguous(line, request.argument_count());
-    is_suspect
-        .then(|| foreign::refuse(line, request.is_malformed()))
-        .flatten()
+    if request.is_malformed() || foreign::is_ambiguous(line, request.argument_count()) {
+        return foreign::refuse(line, request.is_malformed());
+    }
+    None
 }
 
 /// Prepares a line; `None` for a blank one.
@@ -237,5 +237,8 @@ fn prepare_line<'a>(
         Err(refusal) => return Err(foreign::refuse_malformed(line).unwrap_or(refusal)),
     };
     let prepared = batch.prepare(&request);
-    refuse_foreign(line, &prepared).map_or(Ok(Some(prepared)), Err)
+    if let Some(refusal) = refuse_foreign(line, &prepared) {
+        return Err(refusal);
+    }
+    Ok(Some(prepared))
 }
