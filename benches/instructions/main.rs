@@ -38,10 +38,10 @@ const CASES: &[(&str, Request, Way, u64)] = &[
         "RESP SET, recorded",
         resp_set,
         Way::Execute(Durability::EverySecond),
-        2740,
+        2710,
     ),
     ("line GET", line_get, Way::Execute(Durability::Off), 1700),
-    ("line PUT", line_put, Way::Execute(Durability::Off), 1880),
+    ("line PUT", line_put, Way::Execute(Durability::Off), 1900),
 ];
 
 /// How far requests are taken.

@@ -84,8 +84,6 @@ pub struct Client {
     pub id: u64,
     /// Address of the client.
     pub address: PeerAddress,
-    /// Name in the certificate of the client, which has been verified; `None` without one.
-    pub certificate_name: Option<String>,
     pub(super) local_address: PeerAddress,
     pub(super) connected_at: Instant,
     /// Time at which it last sent something, in seconds of [`Clients::seconds`].
@@ -286,14 +284,12 @@ impl Clients {
     pub fn add(
         &self,
         (address, local_address): (PeerAddress, PeerAddress),
-        certificate_name: Option<String>,
         account: Arc<Account>,
     ) -> Arc<Client> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let client = Arc::new(Client {
             id: self.last_id.fetch_add(1, Relaxed) + 1,
             address,
-            certificate_name,
             local_address,
             connected_at: Instant::now(),
             active_seconds: AtomicU64::new(self.seconds.load(Relaxed)),

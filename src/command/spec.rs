@@ -278,6 +278,10 @@ pub struct Subcommand {
 }
 
 impl Subcommand {
+    pub(super) const fn new(name: &'static str, access: Access) -> Self {
+        Self { name, access }
+    }
+
     /// Returns the subcommands with these names, all of one class.
     pub(super) const fn all<const N: usize>(access: Access, names: [&'static str; N]) -> [Self; N] {
         let mut all = [Self { name: "", access }; N];

@@ -7,22 +7,17 @@ use super::refusals::bad_argument;
 use super::spec::Command;
 use crate::protocol::{ErrorReply, Reply};
 
-/// Handles a subcommand that the command does not have, or not with these arguments: lists the subcommands for HELP. `known` are
-/// the subcommands that take other arguments.
+/// Handles a subcommand that the command does not have, or not with these arguments: lists the subcommands for HELP.
 ///
 /// # Errors
 /// `ARGS` unless the subcommand is HELP.
-pub(super) fn other_subcommand(
-    call: &mut Call<'_, '_>,
-    words: &Arguments<'_>,
-    known: &[&str],
-) -> Answer {
+pub(super) fn other_subcommand(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let (word, name) = (String::from_utf8_lossy(&words[0]), call.command.name);
     let is_help = word.eq_ignore_ascii_case("HELP");
     if is_help && words.len() == 1 {
         return list_subcommands(call);
     }
-    if is_help || known.iter().any(|known| word.eq_ignore_ascii_case(known)) {
+    if is_help || call.command.subcommand_of(words).is_some() {
         let (name, word) = (name.to_lowercase(), word.to_lowercase());
         return Err(bad_argument(format!(
             "wrong number of arguments for '{name}|{word}' command"

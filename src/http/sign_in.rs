@@ -129,7 +129,7 @@ async fn identity_of(
         return Ok(Identity::of(users, user, allows_anonymous));
     }
     let name = client.certificate_name.as_ref();
-    if let Some(user) = name.and_then(|name| users.of_certificate(name)) {
+    if let Some(user) = name.and_then(|name| users.enabled(name)) {
         if client.is_first_sign_in() {
             audit::signed_in(&user.name, &client.address, "certificate");
         }

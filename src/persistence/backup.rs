@@ -20,8 +20,8 @@ use super::disk::{
 use super::durability::Durability;
 use super::format::{JournalName, SNAPSHOT_NAME};
 
-/// The file of the user accounts, beside the snapshot.
-const USERS_NAME: &str = "users.json";
+/// Name of the file of the users, beside the snapshot.
+pub const USERS_NAME: &str = "users.json";
 /// Ending of the folder of a backup that is being written.
 const UNFINISHED: &str = ".unfinished";
 /// Number of times that the files are opened until no save comes between, and the pause after each: a save replaces files once

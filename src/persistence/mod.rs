@@ -89,8 +89,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
-pub use backup::{BackupError, BackupReport, back_up};
-pub use disk::{DiskFault, File, FileReader, Files, FolderError, Stat, System};
+pub use backup::{BackupError, BackupReport, USERS_NAME, back_up};
+pub use disk::{DiskFault, File, FileReader, Files, FolderError, Stat, System, append_all};
 pub use durability::{Durability, SYNC_INTERVAL};
 pub use follow::{Changes, FollowError, Follower, OwnedChange};
 pub use format::{RECORD_BYTES_MAX, Record, Records, SnapshotFingerprint};

@@ -80,8 +80,6 @@ enum Input {
 pub struct Peer {
     /// Address of the client, and the server's.
     pub addresses: (PeerAddress, PeerAddress),
-    /// Name in the client's certificate.
-    pub certificate_name: Option<String>,
     /// True if its lines are inline commands of Redis.
     pub is_inline: bool,
     /// User whose permissions its requests have.
@@ -89,11 +87,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Signs in the user that the certificate names, if there is one.
-    pub fn sign_in_by_certificate(&mut self, service: &Service) {
-        let name = self.certificate_name.as_ref();
-        let user = name.and_then(|name| service.users.of_certificate(name));
-        if let Some(user) = user {
+    /// Signs in the user that the client's verified certificate names, if there is such a user.
+    pub fn sign_in_by_certificate(&mut self, name: &str, service: &Service) {
+        if let Some(user) = service.users.enabled(name) {
             audit::signed_in(&user.name, &self.addresses.0, "certificate");
             let allows_anonymous = self.identity.allows_anonymous();
             self.identity = Identity::of(&service.users, user, allows_anonymous);
@@ -110,12 +106,11 @@ pub async fn serve(
 ) {
     let Peer {
         addresses,
-        certificate_name,
         is_inline,
         identity,
     } = peer;
     let account = service.client_memory.account();
-    let client = service.clients.add(addresses, certificate_name, account);
+    let client = service.clients.add(addresses, account);
     let mut encryption = client.account.charge();
     encryption.set_held(transport.own_bytes());
     let _guard = reserved.is_none().then(|| service.stats.connected());

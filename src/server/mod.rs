@@ -162,7 +162,6 @@ impl Acceptor {
         let mut peer = Peer {
             identity: Identity::anonymous(&service.users, allows_anonymous),
             addresses: (accepted.peer, accepted.endpoint.place),
-            certificate_name: None,
             is_inline,
         };
         self.connections.spawn(async move {
@@ -176,8 +175,9 @@ impl Acceptor {
                     let Some(Some(handshake)) = Box::pin(handshake).await else {
                         return;
                     };
-                    peer.certificate_name = handshake.certificate_name;
-                    peer.sign_in_by_certificate(&service);
+                    if let Some(name) = &handshake.certificate_name {
+                        peer.sign_in_by_certificate(name, &service);
+                    }
                     Transport::Tls(Box::new(handshake.stream))
                 }
             };

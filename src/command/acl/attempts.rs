@@ -20,9 +20,10 @@ const DELAY: Duration = Duration::from_millis(100);
 const DOUBLINGS_MAX: u32 = 5;
 /// Time after which the wrong passwords of an address are forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
-/// Number of wrong passwords of an address that may be compared by a fast hash without waiting, and of those added per second: clients
-/// with a password that is known to be right need not wait behind wrong ones.
+/// Number of wrong passwords of an address that may be compared by a fast hash without waiting: clients with a password that is known to
+/// be right need not wait behind wrong ones.
 const FAST_MAX: f64 = 1000.0;
+/// Number of those added per second, up to [`FAST_MAX`].
 const FAST_PER_SECOND: f64 = 10.0;
 /// Maximum number of addresses that are told apart; further ones count as one.
 const ADDRESSES_MAX: usize = 10_000;
@@ -119,27 +120,34 @@ impl Attempts {
         self.refused.load(Relaxed)
     }
 
-    /// Compares by a fast hash at once, unless the origin has sent too many wrong passwords. Returns true if it is right.
-    pub(super) fn compare_fast(&self, origin: Origin, is_right: impl FnOnce() -> bool) -> bool {
+    /// Compares by a fast hash at once, unless the origin has sent too many wrong passwords. Returns what `compare` returns: `None` for
+    /// a wrong password.
+    pub(super) fn compare_fast<R>(
+        &self,
+        origin: Origin,
+        compare: impl FnOnce() -> Option<R>,
+    ) -> Option<R> {
         let now = Instant::now();
         let mut records = self.records();
         let Some(record) = records.get_mut(&origin) else {
             drop(records);
-            return is_right();
+            return compare();
         };
         let left = record.fast_left(now);
         record.fast = (left, now);
         if left < 1.0 {
-            return false;
+            return None;
         }
         // Taken before the comparison, as others compare meanwhile.
         record.fast.0 -= 1.0;
         drop(records);
-        let is_right = is_right();
-        if is_right && let Some(record) = self.records().get_mut(&origin) {
+        let right = compare();
+        if right.is_some()
+            && let Some(record) = self.records().get_mut(&origin)
+        {
             record.fast.0 += 1.0;
         }
-        is_right
+        right
     }
 
     /// Waits until one more attempt of the origin may be compared.

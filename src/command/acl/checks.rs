@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::permissions::{Denial, KeyUse, Selector};
+use super::permissions::{Denial, KeyUse};
 use super::user::User;
 use crate::command::spec::{Command, Scope};
 
@@ -37,10 +37,11 @@ impl User {
         mut channels: impl Iterator<Item = &'n [u8]>,
         mut patterns: impl Iterator<Item = &'n [u8]>,
     ) -> bool {
-        let any =
-            |is_permitted: &dyn Fn(&Selector) -> bool| self.selectors.iter().any(is_permitted);
-        channels.all(|name| any(&|selector| selector.permits_channel(name)))
-            && patterns.all(|text| any(&|selector| selector.permits_channel_pattern(text)))
+        let permits_pattern = |text| {
+            let mut selectors = self.selectors.iter();
+            selectors.any(|selector| selector.permits_channel_pattern(text))
+        };
+        channels.all(|name| self.permits_channel(name)) && patterns.all(permits_pattern)
     }
 
     /// Returns true if it may read every key.

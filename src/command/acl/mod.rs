@@ -24,6 +24,7 @@ pub(in crate::command) use checks::KeyFilter;
 pub(in crate::command) use denials::DenialReason;
 pub use identity::Identity;
 pub use passwords::PASSWORD_BYTES_MAX;
+pub(in crate::command) use passwords::hex;
 pub(in crate::command) use permissions::Denial;
 pub(in crate::command) use rules::merge_selectors;
 pub use state::{DEFAULT_USER, USERS_MAX};

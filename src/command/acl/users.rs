@@ -3,7 +3,7 @@
 //! In: changes by commands and by the file; passwords. Out: users. Promises: a change is in the file before it takes effect; a request
 //! sees all of a change or nothing; a wrong password takes as long to refuse whether or not the user exists.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Release},
@@ -89,18 +89,18 @@ impl Users {
         state.users.get(name).cloned()
     }
 
+    /// Returns a user that may sign in.
+    #[must_use]
+    pub fn enabled(&self, name: &str) -> Option<Arc<User>> {
+        self.get(name).filter(|user| user.is_on)
+    }
+
     pub(in crate::command) fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
     pub(in crate::command) fn denials(&self) -> &Denials {
         &self.denials
-    }
-
-    /// Returns the path of `users.json`.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.file().path.clone()
     }
 
     /// Returns true if any user can sign in with a password.
@@ -223,12 +223,14 @@ impl Users {
         password: &[u8],
         allows_anonymous: bool,
     ) -> Option<Arc<User>> {
-        let user = self.get(name).filter(|user| user.is_on)?;
+        let user = self.enabled(name)?;
         if user.has_no_password {
             return allows_anonymous.then_some(user);
         }
-        let is_known = || user.passwords.iter().any(|one| one.is_known(password));
-        self.attempts.compare_fast(origin, is_known).then_some(user)
+        self.attempts.compare_fast(origin, || {
+            let is_known = user.passwords.iter().any(|one| one.is_known(password));
+            is_known.then_some(user)
+        })
     }
 
     /// Compares a password. Returns the user, or `None` after a delay if the password is wrong, the user is off or does not exist.
@@ -243,7 +245,7 @@ impl Users {
             return Some(user);
         }
         let attempt = self.attempts.begin(origin).await;
-        let user = self.get(name).filter(|user| user.is_on);
+        let user = self.enabled(name);
         let passwords = user.as_ref().map(|user| user.passwords.clone());
         let passwords = passwords.unwrap_or_default();
         let typed: Box<[u8]> = password[..password.len().min(PASSWORD_BYTES_MAX + 1)].into();
@@ -267,19 +269,10 @@ impl Users {
         let found = || {
             let state = self.state();
             let token = tokens::find(&state.tokens, text)?;
-            state
-                .users
-                .get(&*token.user)
-                .filter(|user| user.is_on)
-                .cloned()
+            self.enabled(&token.user)
         };
-        let mut user = None;
-        self.attempts.compare_fast(origin, || {
-            user = found();
-            user.is_some()
-        });
-        if user.is_some() {
-            return user;
+        if let Some(user) = self.attempts.compare_fast(origin, found) {
+            return Some(user);
         }
         let attempt = self.attempts.begin(origin).await;
         if let Some(user) = found() {
@@ -315,11 +308,5 @@ impl Users {
             state.tokens.insert(name.to_owned(), token);
             Ok(text)
         })
-    }
-
-    /// Returns the user that a verified certificate names, if it may sign in.
-    #[must_use]
-    pub fn of_certificate(&self, name: &str) -> Option<Arc<User>> {
-        self.get(name).filter(|user| user.is_on)
     }
 }

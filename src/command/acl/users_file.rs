@@ -15,7 +15,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,10 +27,8 @@ use super::state::{DEFAULT_USER, State, USERS_MAX};
 use super::tokens::{TOKENS_MAX, Tokens};
 use super::user::User;
 
-use crate::persistence::{File, Files, Stat, System};
+use crate::persistence::{FileReader, Files, Stat, System, USERS_NAME, append_all};
 
-/// Name of the file in the data folder.
-pub(super) const USERS_FILE: &str = "users.json";
 /// Maximum length of the file in bytes: it is read as a whole.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Permission bits of everybody but the owner.
@@ -105,7 +103,7 @@ pub(super) struct Loaded {
 impl UsersFile {
     pub(super) fn in_folder(folder: &Path) -> Self {
         Self {
-            path: folder.join(USERS_FILE),
+            path: folder.join(USERS_NAME),
             seen: None,
             is_broken: false,
         }
@@ -166,7 +164,9 @@ impl UsersFile {
             return Err(UsersError::TooLong(self.path.clone(), stat.bytes));
         }
         let file = System.open(&self.path).map_err(unreadable)?;
-        let bytes = read_all(&*file).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        let read = FileReader::new(file, 0).read_to_end(&mut bytes);
+        read.map_err(unreadable)?;
         if stat.mode & OTHERS_BITS != 0 {
             let path = self.path.display();
             tracing::warn!("{path} may be read by others than its owner: chmod 600 it");
@@ -257,24 +257,9 @@ impl UsersFile {
     fn replace(&self, text: &[u8]) -> io::Result<()> {
         let aside = self.path.with_extension("json.new");
         let file = System.create(&aside, None)?;
-        let mut rest = text;
-        while !rest.is_empty() {
-            let written = file.append(rest)?;
-            rest = &rest[written..];
-        }
+        append_all(&*file, text)?;
         file.sync_all()?;
         System.rename(&aside, &self.path)?;
         System.sync_folder(self.path.parent().unwrap_or(Path::new(".")))
-    }
-}
-
-fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
-    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
-    loop {
-        let count = file.read_at(&mut buffer, bytes.len() as u64)?;
-        if count == 0 {
-            return Ok(bytes);
-        }
-        bytes.extend_from_slice(&buffer[..count]);
     }
 }

@@ -301,7 +301,7 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Count(patterns as u64))
         }
         (b"CHANNELS", _) => Err(doubtful_subcommand(call, &words[0])),
-        _ => other_subcommand(call, words, &["NUMPAT"]),
+        _ => other_subcommand(call, words),
     }
 }
 

@@ -3,7 +3,9 @@
 //! In: rules and names. Out: users, refusals, tokens. Promise: a change is in `users.json` before it is answered.
 //! Source: <https://redis.io/docs/latest/commands/acl/>.
 
-use crate::command::acl::{DEFAULT_USER, Denial, USERS_MAX, User, UsersError, merge_selectors};
+use crate::command::acl::{
+    DEFAULT_USER, Denial, USERS_MAX, User, UsersError, hex, merge_selectors,
+};
 use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::category::Category;
@@ -21,31 +23,22 @@ use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 const ACL_SUBCOMMANDS: [Subcommand; 13] = {
     use Access::{Admin, Connection};
-    const fn of(name: &'static str, access: Access) -> Subcommand {
-        Subcommand { name, access }
-    }
     [
-        of("SETUSER", Admin),
-        of("GETUSER", Admin),
-        of("DELUSER", Admin),
-        of("LIST", Admin),
-        of("USERS", Admin),
-        of("WHOAMI", Connection),
-        of("CAT", Connection),
-        of("LOG", Admin),
-        of("DRYRUN", Admin),
-        of("GENPASS", Connection),
-        of("SAVE", Admin),
-        of("LOAD", Admin),
-        of("HELP", Connection),
+        Subcommand::new("SETUSER", Admin),
+        Subcommand::new("GETUSER", Admin),
+        Subcommand::new("DELUSER", Admin),
+        Subcommand::new("LIST", Admin),
+        Subcommand::new("USERS", Admin),
+        Subcommand::new("WHOAMI", Connection),
+        Subcommand::new("CAT", Connection),
+        Subcommand::new("LOG", Admin),
+        Subcommand::new("DRYRUN", Admin),
+        Subcommand::new("GENPASS", Connection),
+        Subcommand::new("SAVE", Admin),
+        Subcommand::new("LOAD", Admin),
+        Subcommand::new("HELP", Connection),
     ]
 };
-
-/// Subcommands that can have a wrong number of arguments.
-const KNOWN: [&str; 12] = [
-    "SETUSER", "GETUSER", "DELUSER", "LIST", "USERS", "WHOAMI", "CAT", "LOG", "DRYRUN", "GENPASS",
-    "SAVE", "LOAD",
-];
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::connection(
@@ -156,7 +149,7 @@ fn acl(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Ok)
         }),
         (b"CAT" | b"LOG" | b"GENPASS", _) => Err(doubtful_subcommand(call, &words[0])),
-        _ => other_subcommand(call, words, &KNOWN),
+        _ => other_subcommand(call, words),
     }
 }
 
@@ -357,7 +350,7 @@ fn dry_run(call: &mut Call<'_, '_>, user: &[u8], name: &[u8], arguments: &Argume
 fn generate(call: &mut Call<'_, '_>, bits: usize) -> Answer {
     let mut random = vec![0; bits.div_ceil(8)];
     getrandom::fill(&mut random).expect("the system has random bytes");
-    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&random);
     // A digit has four bits.
     call.done(Reply::Value(&digits.as_bytes()[..bits.div_ceil(4)]))
 }
@@ -388,7 +381,7 @@ fn token(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             audit::called(call, &format!("DEL {}", name.escape_debug()));
             call.done(Reply::Count(u64::from(removed)))
         }),
-        _ => other_subcommand(call, words, &["NEW", "LIST", "DEL"]),
+        _ => other_subcommand(call, words),
     }
 }
 

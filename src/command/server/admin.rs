@@ -143,7 +143,7 @@ fn memory(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"DOCTOR", []) => call.done(Reply::Text(
             "INFO memory tells how much there is; MEMORY USAGE what a pair takes of it.",
         )),
-        _ => other_subcommand(call, words, &["USAGE", "DOCTOR"]),
+        _ => other_subcommand(call, words),
     }
 }
 
@@ -151,8 +151,7 @@ fn object(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let (word @ (b"ENCODING" | b"REFCOUNT" | b"IDLETIME" | b"FREQ"), [key]) =
         (&*words[0].to_ascii_uppercase(), &words[1..])
     else {
-        let known = ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"];
-        return other_subcommand(call, words, &known);
+        return other_subcommand(call, words);
     };
     let Some(entry) = entry_of(call, key)? else {
         return call.done(Reply::NotFound);

@@ -51,27 +51,19 @@ pub(in crate::command) const ROWS: &[Row] = &[
 /// Subcommands, and the class of each.
 const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
     use Access::{Admin, Connection};
-    const fn of(name: &'static str, access: Access) -> Subcommand {
-        Subcommand { name, access }
-    }
     [
-        of("ID", Connection),
-        of("GETNAME", Connection),
-        of("SETNAME", Connection),
-        of("SETINFO", Connection),
-        of("INFO", Connection),
-        of("LIST", Admin),
-        of("KILL", Admin),
-        of("NO-EVICT", Admin),
-        of("NO-TOUCH", Connection),
-        of("HELP", Connection),
+        Subcommand::new("ID", Connection),
+        Subcommand::new("GETNAME", Connection),
+        Subcommand::new("SETNAME", Connection),
+        Subcommand::new("SETINFO", Connection),
+        Subcommand::new("INFO", Connection),
+        Subcommand::new("LIST", Admin),
+        Subcommand::new("KILL", Admin),
+        Subcommand::new("NO-EVICT", Admin),
+        Subcommand::new("NO-TOUCH", Connection),
+        Subcommand::new("HELP", Connection),
     ]
 };
-
-/// Subcommands that can have a wrong number of arguments.
-const SUBCOMMANDS: &[&str] = &[
-    "ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "KILL", "NO-EVICT", "NO-TOUCH",
-];
 
 fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
@@ -117,7 +109,7 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"KILL", filters) if !filters.is_empty() => kill(call, &client, filters),
         (b"NO-EVICT" | b"NO-TOUCH", [word]) if is_switch(word) => call.done(Reply::Ok),
         (b"NO-EVICT" | b"NO-TOUCH", [_]) => Err(call.syntax_error()),
-        _ => other_subcommand(call, words, SUBCOMMANDS),
+        _ => other_subcommand(call, words),
     }
 }
 

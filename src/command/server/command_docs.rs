@@ -95,7 +95,7 @@ fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             replies.reply(Reply::Value(key));
             statuses(replies, spec.flags.iter().map(|flag| flag.as_str()));
         }),
-        _ => other_subcommand(call, words, &["COUNT", "GETKEYS", "GETKEYSANDFLAGS"]),
+        _ => other_subcommand(call, words),
     }
 }
 

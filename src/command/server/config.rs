@@ -39,7 +39,7 @@ fn config(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         )),
         (b"REWRITE", []) => Err(rewrite(call)),
         (b"SET", [_, _, ..]) => Err(call.syntax_error()),
-        _ => other_subcommand(call, words, &["GET", "SET", "RESETSTAT", "REWRITE"]),
+        _ => other_subcommand(call, words),
     }
 }
 

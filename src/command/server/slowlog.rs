@@ -53,7 +53,7 @@ fn slowlog(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             show(call, usize::try_from(count).unwrap_or(usize::MAX))
         }
         (b"GET", _) => Err(doubtful_subcommand(call, &words[0])),
-        _ => other_subcommand(call, words, &["LEN", "RESET"]),
+        _ => other_subcommand(call, words),
     }
 }
 
@@ -90,10 +90,6 @@ fn latency(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"DOCTOR", []) => call.done(Reply::Text(
             "No event is watched. SLOWLOG GET tells of slow requests, and INFO persistence of the disk.",
         )),
-        _ => other_subcommand(
-            call,
-            words,
-            &["LATEST", "HISTORY", "DOCTOR"],
-        ),
+        _ => other_subcommand(call, words),
     }
 }

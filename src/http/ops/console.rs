@@ -60,7 +60,6 @@ pub async fn console(
     charge.set(CONSOLE_BYTES)?;
     let peer = connection::Peer {
         addresses: (client.address, client.local_address),
-        certificate_name: client.certificate_name,
         is_inline: false,
         identity,
     };
