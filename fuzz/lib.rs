@@ -5,6 +5,8 @@
 
 #[path = "../src/codec/mod.rs"]
 pub mod codec;
+#[path = "../src/engine/mod.rs"]
+pub mod engine;
 #[path = "../src/error.rs"]
 pub mod error;
 #[path = "../src/model/mod.rs"]
@@ -16,6 +18,7 @@ pub mod protocol;
 #[path = "../src/receive_buffer.rs"]
 pub mod receive_buffer;
 
+#[cfg(fuzzing)]
 #[allow(
     missing_docs,
     clippy::must_use_candidate,
@@ -24,8 +27,12 @@ pub mod receive_buffer;
 #[path = "../tests/support/simulated_disk.rs"]
 pub mod simulated_disk;
 
+// Without the counters, the unit tests of these layers are run: see tests/run.
+#[cfg(fuzzing)]
 pub mod folder;
+#[cfg(fuzzing)]
 pub mod members;
+#[cfg(fuzzing)]
 pub mod pairs;
 
 // The tests know these modules by this name.

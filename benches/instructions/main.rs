@@ -41,7 +41,7 @@ const CASES: &[(&str, Request, Way, u64)] = &[
         2710,
     ),
     ("line GET", line_get, Way::Execute(Durability::Off), 1700),
-    ("line PUT", line_put, Way::Execute(Durability::Off), 1900),
+    ("line PUT", line_put, Way::Execute(Durability::Off), 1930),
 ];
 
 /// How far requests are taken.

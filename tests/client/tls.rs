@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::client::{Ended, client, done, end, pipe};
-use crate::support::server::TestServer;
+use tempfile::TempDir;
+
+use crate::support::client::{Ended, Prompt, client, done, end, pipe};
+use crate::support::server::{TestServer, is_skipped};
 use crate::support::tls::{Authority, Identity};
 
 fn text(path: &Path) -> String {
@@ -190,4 +192,42 @@ fn a_client_shows_its_certificate_where_one_is_required() {
         stranger.status == 2 && stranger.err.contains(reason),
         "{stranger:?}"
     );
+}
+
+#[test]
+fn without_a_file_the_authorities_of_the_system_are_trusted() {
+    let authority = Authority::new();
+    let server = server(&authority.issue("server"), &[]);
+    let url = format!("pykvs://localhost:{}", server.addr_of("on tls://").port());
+    let mut trusting = client(server.addr());
+    trusting.env("PYKV_URL", &url).arg("PING");
+    assert_eq!(end(&mut trusting).status, 2);
+    // By this variable OpenSSL and those that follow it are told where the system has them.
+    trusting.env("SSL_CERT_FILE", authority.file());
+    assert_eq!(end(&mut trusting), done("PONG\n"));
+}
+
+#[test]
+fn the_prompt_finds_a_restarted_server_again_over_tls() {
+    if is_skipped("script") {
+        return;
+    }
+    let authority = Authority::new();
+    let identity = authority.issue("server");
+    let server = server(&identity, &[]);
+    let address = format!("tls://0.0.0.0:{}", server.addr_of("on tls://").port());
+    let url = address.replace("tls://0.0.0.0", "pykvs://localhost");
+    let ca = text(&authority.file());
+    let environment = [("NO_COLOR", "1"), ("PYKV_URL", &url), ("PYKV_CACERT", &ca)];
+    let state = TempDir::new().expect("a folder for a test");
+    let mut prompt = Prompt::open_with(server.addr(), state.path(), "", &environment);
+    prompt.wait_for("> ");
+    prompt.type_until("PUT name apple\r", "OK\r\n");
+    let tls = identity.flags();
+    let flags = ["--allow-anonymous", "--listen", &address];
+    let flags = [&flags[..], &tls.each_ref().map(String::as_str)].concat();
+    let server = server.kill().with_flags(&flags).restart();
+    prompt.type_until("GET name\r", "Connected again to");
+    prompt.wait_for("apple\r\n");
+    drop(server);
 }

@@ -175,6 +175,10 @@ fn the_name_in_a_certificate_is_that_of_a_user() {
     let request = "GET /api/v1/keys/bank HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     http.try_send(request).expect("the server reads");
     assert!(http.rest().starts_with("HTTP/1.1 403 "));
+    // Without a common name, the first name of DNS counts.
+    let unnamed = config(&authority, Some(&authority.issue_unnamed("shop")), None);
+    let mut unnamed = TlsClient::with(server.addr_of("on tls://"), unnamed);
+    assert_eq!(unnamed.ask("ACL WHOAMI"), "VALUE \"shop\"");
     // A name that is no user's has the rights of a client that has not signed in.
     let other = config(&authority, Some(&authority.issue("other")), None);
     let mut other = TlsClient::with(server.addr_of("on tls://"), other);

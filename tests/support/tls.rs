@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -73,6 +75,17 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = day(from).not_after;
         params.not_after = day(to).not_after;
+        self.sign(name, &params)
+    }
+
+    /// The same without a common name: this is its only name of DNS.
+    pub fn issue_unnamed(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("names");
+        params.distinguished_name = DistinguishedName::new();
+        self.sign(name, &params)
+    }
+
+    fn sign(&self, name: &str, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
         let identity = Identity {

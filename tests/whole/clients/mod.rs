@@ -12,10 +12,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use futures_util::StreamExt as _;
 use redis::{
     AsyncTypedCommands as _, Connection, ErrorKind, ExistenceCheck, InfoDict, IntegerReplyOrNoOp,
-    RedisError, RedisResult, ServerErrorKind, SetExpiry, SetOptions, TypedCommands as _,
+    RedisError, RedisResult, ServerErrorKind, SetExpiry, SetOptions, TlsCertificates,
+    TypedCommands as _,
 };
 
-use crate::support::server::{TestServer, is_skipped, wait_until};
+use crate::support::server::{Stopped, TestServer, is_skipped, wait_until};
+use crate::support::tls::Authority;
 
 /// Where `tests/run` installs clients.
 fn installed() -> PathBuf {
@@ -220,6 +222,43 @@ fn redis_rs_tells_errors_and_the_server(db: &mut Connection) -> RedisResult<()> 
     assert_eq!(db.client_getname()?.as_deref(), Some("tester"));
     let clients: String = redis::cmd("CLIENT").arg("LIST").query(db)?;
     assert!(clients.contains(" name=tester "), "{clients}");
+    Ok(())
+}
+
+#[test]
+fn redis_rs_works_over_tls_with_a_user_and_a_password() -> RedisResult<()> {
+    let authority = Authority::new();
+    let identity = authority.issue("server").flags();
+    let mut flags = vec!["--listen", "rediss://127.0.0.1:0"];
+    flags.extend(identity.iter().map(String::as_str));
+    let stopped = Stopped::new(&flags);
+    stopped.write(
+        "users.json",
+        r#"{"users": {"shop": {"rules": "on >secret allkeys allchannels allcommands"}}}"#,
+    );
+    let server = stopped.restart();
+    let port = server.addr_of("rediss://").port();
+    let connect = |password: &str| {
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: std::fs::read(authority.file()).ok(),
+        };
+        let url = format!("rediss://shop:{password}@localhost:{port}/?protocol=resp3");
+        redis::Client::build_with_tls(url, certificates)?.get_connection()
+    };
+    let mut db = connect("secret")?;
+    let user: String = redis::cmd("ACL").arg("WHOAMI").query(&mut db)?;
+    assert_eq!(user, "shop");
+    redis_rs_keeps_values(&mut db)?;
+    redis_rs_sends_many(&mut db, &mut connect("secret")?)?;
+    redis_rs_hears_messages(&mut db, &mut connect("secret")?)?;
+    let refused = connect("wrong").err().map(|error| error.to_string());
+    assert!(
+        refused
+            .as_ref()
+            .is_some_and(|error| error.contains("WRONGPASS")),
+        "{refused:?}"
+    );
     Ok(())
 }
 
