@@ -5,6 +5,7 @@
 //! arrived and not for what was announced, and gives it back to the system at once when it is dropped: an allocator keeps freed
 //! blocks for a while.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::Deref;
 
@@ -18,6 +19,8 @@ use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 const ROOM_BYTES_MIN: usize = 16 << 10;
 /// Maximum length of a read in bytes: what has been read is charged to the client before it may send more.
 pub const ROOM_BYTES_MAX: usize = 256 << 10;
+/// Maximum size of the memory that a thread keeps for its next buffer, in bytes.
+const SPARE_BYTES_MAX: usize = 64 << 10;
 /// Length in bytes from which on a content has its own mapping.
 const LONG_BYTES_MIN: usize = 1 << 20;
 /// The same for a content whose length is unknown: it would be copied again and again.
@@ -31,6 +34,11 @@ const MAPPING_BYTES: [usize; 3] = [
     VALUE_BYTES_MAX + KEY_BYTES_MAX + (1 << 20),
     CONTENT_BYTES_MAX + ROOM_BYTES_MAX,
 ];
+
+thread_local! {
+    /// Memory of the last buffer that was released on this thread, for the next one: to allocate so much for each request takes long.
+    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
+}
 
 /// Buffer of arriving bytes.
 #[derive(Debug, Default)]
@@ -122,6 +130,10 @@ impl ReceiveBuffer {
             long.end += count;
             return Ok(count);
         }
+        if self.short.capacity() == 0 {
+            self.short = SPARE.take().unwrap_or_default();
+            self.short.clear();
+        }
         let room = self.short.capacity() - self.short.len();
         self.short.reserve(expected.max(ROOM_BYTES_MIN));
         let room_now = self.short.capacity() - self.short.len();
@@ -163,7 +175,10 @@ impl ReceiveBuffer {
     #[inline(always)]
     pub fn release_memory(&mut self) -> io::Result<()> {
         if self.is_empty() {
-            *self = Self::default();
+            let was = std::mem::take(self);
+            if (1..=SPARE_BYTES_MAX).contains(&was.short.capacity()) {
+                SPARE.set(Some(was.short));
+            }
         } else if self.done > self.len() + LONG_BYTES_MIN {
             *self = Self::from_waiting(self)?;
         }

@@ -8,8 +8,8 @@ use std::ops::Deref;
 use super::spec::Command;
 use crate::protocol::Dialect;
 
-/// Length of the longest name that is looked up.
-const VERB_BYTES_MAX: usize = 16;
+/// Length of the longest name that is looked up, in bytes.
+pub(super) const VERB_BYTES_MAX: usize = 16;
 
 type Places = HashMap<&'static [u8], usize, ahash::RandomState>;
 

@@ -55,7 +55,7 @@ pub use glob::{PATTERN_BYTES_MAX, Pattern};
 pub use limits::KEYS_PER_REQUEST_MAX;
 pub use lookup::CommandList;
 pub use observation::Status;
-pub use prepare::{BatchRole, Prepared, RequestBatch};
+pub use prepare::{BatchRole, LastCommand, Prepared, RequestBatch};
 pub use reply_sink::Replies;
 pub use server::client::KILL_FILTERS_MAX;
 pub use server::command_docs::COMMAND_NAMES_MAX;

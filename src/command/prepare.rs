@@ -5,9 +5,10 @@
 //! copied, and no request has an allocation of its own; the error of a request is kept until it is executed.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::limits::BATCHABLE_BYTES_MAX;
-use super::lookup::CommandList;
+use super::lookup::{CommandList, VERB_BYTES_MAX};
 use super::refusals::wrong_arity;
 use super::spec::{Arguments, Command};
 use super::table::COMMANDS;
@@ -36,27 +37,76 @@ pub enum BatchRole {
     Write,
 }
 
+/// Maximum capacity of the memory that a thread keeps for the words of its next batch.
+const SPARE_WORDS_MAX: usize = 1024;
+
+thread_local! {
+    /// Memory of the last batch that was released on this thread, for the next one.
+    static SPARE: Cell<Words<'static>> = const { Cell::new(Vec::new()) };
+}
+
+/// Removes all words, and keeps their memory for words of any lifetime.
+#[inline(always)]
+fn recycle<'a>(mut words: Words<'_>) -> Words<'a> {
+    words.clear();
+    // Collected in place.
+    let none = words.into_iter().map(|_| unreachable!("no word is left"));
+    none.collect()
+}
+
 /// Arguments of the requests that have arrived together.
 #[derive(Debug)]
 pub struct RequestBatch<'a> {
     /// All commands. Here, as the static list checks at each access that it has been made.
     commands: &'static CommandList,
     words: Words<'a>,
-    /// The previous verb, whether it was RESP, and its place: most pipelines repeat one command, and comparing two verbs is faster
-    /// than a look-up.
-    last: Option<(&'a [u8], bool, u16)>,
+    last: LastCommand,
+}
+
+/// The command that a client has sent last: most repeat one command, and to compare two verbs is faster than a look-up.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct LastCommand {
+    /// The verb as it was sent, and its length; 0 if there is none.
+    verb: [u8; VERB_BYTES_MAX],
+    length: usize,
+    is_resp: bool,
+    place: u16,
+}
+
+impl LastCommand {
+    #[inline(always)]
+    fn is(&self, verb: &[u8], is_resp: bool) -> bool {
+        self.length > 0 && self.verb[..self.length] == *verb && self.is_resp == is_resp
+    }
 }
 
 impl<'a> RequestBatch<'a> {
-    /// Makes an empty batch with room for about that many requests.
+    /// Makes an empty batch with room for about that many requests of a client that has sent this command last.
     #[must_use]
-    pub fn of_about(requests: usize) -> Self {
+    #[inline(always)]
+    pub fn of_about(requests: usize, last: LastCommand) -> Self {
         const WORDS_EXPECTED: usize = 3;
+        let mut words = recycle(SPARE.take());
+        words.reserve(WORDS_EXPECTED * requests);
         Self {
             commands: &COMMANDS,
-            words: Words::with_capacity(WORDS_EXPECTED * requests),
-            last: None,
+            words,
+            last,
         }
+    }
+
+    /// Ends the batch. Its memory is kept for the next one.
+    #[inline(always)]
+    pub fn release(self) {
+        if self.words.capacity() <= SPARE_WORDS_MAX {
+            SPARE.set(recycle(self.words));
+        }
+    }
+
+    /// Returns the command of its last request.
+    #[must_use]
+    pub fn last(&self) -> LastCommand {
+        self.last
     }
 
     /// Prepares a request of the line dialect.
@@ -103,20 +153,25 @@ impl<'a> RequestBatch<'a> {
     }
 
     #[inline]
-    fn place_of(&mut self, verb: &'a [u8], dialect: Dialect) -> Option<u16> {
-        match self.last {
-            Some((last, is_resp, place)) if last == verb && is_resp == dialect.is_resp() => {
-                Some(place)
-            }
-            _ => self.look_up(verb, dialect),
+    fn place_of(&mut self, verb: &[u8], dialect: Dialect) -> Option<u16> {
+        if self.last.is(verb, dialect.is_resp()) {
+            return Some(self.last.place);
         }
+        self.look_up(verb, dialect)
     }
 
     // Apart, so that the comparison above is inlined.
     #[cold]
-    fn look_up(&mut self, verb: &'a [u8], dialect: Dialect) -> Option<u16> {
+    fn look_up(&mut self, verb: &[u8], dialect: Dialect) -> Option<u16> {
         let place = narrow(self.commands.place_of(verb, dialect))?;
-        self.last = Some((verb, dialect.is_resp(), place));
+        let mut last = LastCommand {
+            verb: [0; VERB_BYTES_MAX],
+            length: verb.len(),
+            is_resp: dialect.is_resp(),
+            place,
+        };
+        last.verb[..verb.len()].copy_from_slice(verb);
+        self.last = last;
         Some(place)
     }
 

@@ -13,8 +13,8 @@ use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
 use crate::command::{
-    Account, Dispatcher, Executed, HeldValue, Identity, Outcome, Prepared, Replies, RequestBatch,
-    Service, Session, Status, Stream, StreamPulled,
+    Account, Dispatcher, Executed, HeldValue, Identity, LastCommand, Outcome, Prepared, Replies,
+    RequestBatch, Service, Session, Status, Stream, StreamPulled,
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
@@ -224,7 +224,7 @@ impl Door {
         let bytes = words.map(|word| word.len()).sum();
         let turn = self.service.long_turns.wait(bytes).await;
         let executed = {
-            let mut batch = RequestBatch::of_about(commands.len());
+            let mut batch = RequestBatch::of_about(commands.len(), LastCommand::default());
             let requests: Vec<Prepared> = commands
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
@@ -307,7 +307,7 @@ impl Door {
     }
 
     fn dispatch(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
-        let mut batch = RequestBatch::of_about(1);
+        let mut batch = RequestBatch::of_about(1, LastCommand::default());
         let request = batch.prepare(&Request::split(name, words));
         self.dispatcher()
             .execute(Dialect::Line, &batch, &request, None, replies)

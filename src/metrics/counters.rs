@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::metrics::histogram::{Latencies, LatencyCounts};
 
 /// Time over which the rate of requests is measured.
@@ -16,8 +18,9 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 /// Counts of one batch of requests. They are added to the totals at once, as all connections share the cache lines of the totals.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Requests of each command, by its place in the table of commands.
-    pub commands: Vec<u64>,
+    /// Places in the table of commands, and the number of requests of each. Few commands occur in one batch, so that they are
+    /// looked through in turn.
+    commands: SmallVec<[(usize, u64); 2]>,
     /// All requests, also those whose command is unknown.
     pub requests: u64,
     /// Reads that found their key.
@@ -59,15 +62,22 @@ impl Tally {
     /// Counts one request of the command at this place of the table.
     #[inline(always)]
     pub fn command(&mut self, place: usize) {
-        if self.commands.len() <= place {
-            self.commands.resize(place + 1, 0);
-        }
-        self.commands[place] += 1;
+        *self.count_of(place) += 1;
+    }
+
+    #[inline(always)]
+    fn count_of(&mut self, place: usize) -> &mut u64 {
+        let known = self.commands.iter().position(|(of, _)| *of == place);
+        let at = known.unwrap_or_else(|| {
+            self.commands.push((place, 0));
+            self.commands.len() - 1
+        });
+        &mut self.commands[at].1
     }
 
     /// Takes back one request of the command at this place, which [`Stats::count`] counts instead.
     pub fn uncount(&mut self, place: usize) {
-        self.commands[place] -= 1;
+        *self.count_of(place) -= 1;
     }
 
     /// Counts one read.
@@ -122,12 +132,11 @@ impl Stats {
     /// Moves the counts of a batch to the totals.
     pub fn add(&self, tally: &mut Tally) {
         let took = tally.since.map(|since| since.elapsed());
-        let totals = self.commands.iter().zip(&self.latencies);
-        for ((total, latencies), counted) in totals.zip(&mut tally.commands) {
-            if *counted > 0 {
-                let counted = std::mem::take(counted);
-                total.fetch_add(counted, Relaxed);
+        for (place, counted) in tally.commands.drain(..) {
+            if counted > 0 {
+                self.commands[place].fetch_add(counted, Relaxed);
                 if let Some(took) = took {
+                    let latencies = &self.latencies[place];
                     latencies.get_or_init(Latencies::default).add(took, counted);
                 }
             }

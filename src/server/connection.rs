@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
 use super::pipeline::{Pipeline, PipelineStop, TURN_MAX};
-use super::request_buffer::{Arrived, RequestBuffer};
+use super::request_buffer::RequestBuffer;
 use super::transport::Transport;
 use crate::command::audit;
 use crate::command::{
@@ -197,12 +197,10 @@ impl Connection {
     /// Executes the complete requests in the input, until one has a long reply, the output is full or the turn is over.
     fn execute(&mut self) -> PipelineStop {
         loop {
-            let Arrived {
-                requests,
-                batch,
-                bytes,
-            } = self.input.batch();
-            if requests.is_empty() {
+            let arrived = self.input.batch();
+            let bytes = arrived.bytes;
+            if arrived.requests.is_empty() {
+                arrived.release();
                 self.input.advance(bytes, true);
                 return PipelineStop::Drained;
             }
@@ -216,12 +214,17 @@ impl Connection {
                 },
                 output: &mut self.output,
             };
-            if let Some((at, stop)) = pipeline.run(&requests, &batch) {
+            let stopped = pipeline.run(&arrived.requests, &arrived.batch);
+            arrived.release();
+            if let Some((at, stop)) = stopped {
                 self.input.advance(at, false);
                 return stop;
             }
             self.input.advance(bytes, true);
-            if !self.input.waiting().is_empty() && self.tally.is_over(TURN_MAX) {
+            if self.input.waiting().is_empty() {
+                return PipelineStop::Drained;
+            }
+            if self.tally.is_over(TURN_MAX) {
                 return PipelineStop::Full;
             }
         }

@@ -3,6 +3,7 @@
 //! In: replies. Out: bytes of the client's dialect. Promises: a long value is not copied; replies that report a change are marked
 //! until they are sent, so that an error can replace them if the change cannot be made durable.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::codec::json::Pieces;
@@ -12,6 +13,14 @@ use crate::protocol::{Dialect, ErrorReply, Reply, line, resp};
 
 /// Length in bytes from which on replies are sent before more requests are executed.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
+/// Maximum size of the memory that a thread keeps for its next buffer, in bytes.
+const SPARE_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Memory of the last buffer that was released on this thread, for the next one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Output buffer of a connection.
 pub struct Output {
@@ -54,6 +63,9 @@ impl Output {
 
     /// Reserves memory for that many more bytes.
     pub fn reserve(&mut self, bytes: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = SPARE.take();
+        }
         self.bytes.reserve(bytes);
     }
 
@@ -106,7 +118,11 @@ impl Output {
 
     /// Releases the memory of the empty buffer.
     pub fn release_memory(&mut self) {
-        self.bytes = Vec::new();
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            SPARE.set(bytes);
+        }
     }
 
     fn long(&mut self, key_in_item: Option<&str>, entry: Entry) {

@@ -3,9 +3,10 @@
 //! In: bytes, of any dialect. Out: batches of complete requests that borrow from those bytes, prepared for execution. Promises:
 //! parsing of a partial request continues where it stopped; an empty buffer takes no memory.
 
+use std::cell::Cell;
 use std::io;
 
-use crate::command::{Prepared, RequestBatch};
+use crate::command::{LastCommand, Prepared, RequestBatch};
 use crate::protocol::inline::{self, Inline};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, foreign, resp};
@@ -15,6 +16,8 @@ use crate::receive_buffer::{ReceiveBuffer, Room};
 const BATCH_REQUESTS_MAX: usize = 64;
 /// Typical length of a request in bytes.
 const REQUEST_BYTES_EXPECTED: usize = 32;
+/// Length in bytes up to which a single request is expected.
+const SINGLE_BYTES_EXPECTED: usize = 256;
 /// Number of words from which on a batch is complete.
 const BATCH_WORDS_MAX: usize = 4096;
 
@@ -28,6 +31,7 @@ pub struct RequestBuffer {
     resp: resp::Reader,
     /// True if what is not RESP is an inline command of Redis.
     is_inline: bool,
+    last: LastCommand,
 }
 
 /// A batch of complete requests.
@@ -39,6 +43,21 @@ pub struct Arrived<'a> {
     pub batch: RequestBatch<'a>,
     /// Their total length in bytes, including blank lines.
     pub bytes: usize,
+}
+
+impl Arrived<'_> {
+    /// Ends the batch. Its memory is kept for the next one.
+    #[inline(always)]
+    pub fn release(mut self) {
+        self.requests.clear();
+        SPARE.set(self.requests);
+        self.batch.release();
+    }
+}
+
+thread_local! {
+    /// Memory of the last batch that was released on this thread, for the next one.
+    static SPARE: Cell<Vec<BufferedRequest>> = const { Cell::new(Vec::new()) };
 }
 
 /// A complete request.
@@ -74,11 +93,17 @@ impl RequestBuffer {
     }
 
     /// Prepares the first complete requests, up to one whose refusal closes the connection, and to the limits of a batch.
+    #[inline(always)]
     pub fn batch(&mut self) -> Arrived<'_> {
-        // An estimate, so that the vectors are rarely moved while they grow.
-        let expected = (self.bytes.len() / REQUEST_BYTES_EXPECTED + 1).min(BATCH_REQUESTS_MAX);
-        let mut requests = Vec::with_capacity(expected);
-        let mut batch = RequestBatch::of_about(expected);
+        // An estimate, so that the vectors are rarely moved while they grow. A few bytes are mostly one request.
+        let expected = if self.bytes.len() < SINGLE_BYTES_EXPECTED {
+            1
+        } else {
+            (self.bytes.len() / REQUEST_BYTES_EXPECTED + 1).min(BATCH_REQUESTS_MAX)
+        };
+        let mut requests = SPARE.take();
+        requests.reserve(expected);
+        let mut batch = RequestBatch::of_about(expected, self.last);
         let mut bytes = 0;
         while requests.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];
@@ -128,6 +153,7 @@ impl RequestBuffer {
                 break;
             }
         }
+        self.last = batch.last();
         Arrived {
             requests,
             batch,
