@@ -10,6 +10,7 @@ mod batch_access;
 mod data;
 mod error;
 mod expiry;
+mod huge_pages;
 mod load;
 mod map;
 mod missing_key_watch;
@@ -41,6 +42,7 @@ use crate::persistence::{
 pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use data::Data;
 use expiry::Expiry;
+use huge_pages::HugePages;
 use load::Loading;
 use map::LockedShards;
 use read::show_value;
@@ -54,6 +56,7 @@ pub struct Engine {
     data: Arc<Data>,
     expiry: Expiry,
     snapshotter: Snapshotter,
+    huge_pages: HugePages,
 }
 
 impl Engine {
@@ -81,6 +84,7 @@ impl Engine {
             data: data_of(loading, store),
             expiry: Expiry::default(),
             snapshotter: Snapshotter::new(),
+            huge_pages: HugePages::default(),
         });
         while engine.expire() {}
         let store = &engine.data.store;
@@ -214,6 +218,15 @@ impl Engine {
     #[must_use]
     pub fn latest_change(&self) -> Barrier {
         Barrier(self.data.store.appended())
+    }
+
+    /// Moves the data to huge pages on a blocking thread, if it has grown enough. To be called once a second.
+    pub fn use_huge_pages(self: &Arc<Self>) {
+        let data_bytes = self.data_bytes();
+        if self.huge_pages.is_due(data_bytes) {
+            let engine = Arc::clone(self);
+            tokio::task::spawn_blocking(move || engine.huge_pages.make(data_bytes));
+        }
     }
 
     /// Returns the bytes of all keys and values.

@@ -19,11 +19,13 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use dashmap::SharedValue;
 use hashbrown::raw::RawTable;
+use nix::libc;
 
 use crate::model::{Key, UnixMs, Value};
 
@@ -363,6 +365,28 @@ pub fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// Asks the system to hold this span of memory in huge pages, where all of its pages are in memory.
+///
+/// # Errors
+/// Those of madvise(2); `InvalidInput` where the system has no huge pages, and everywhere but on Linux on x86-64.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub fn collapse(start: usize, bytes: usize) -> io::Result<()> {
+    let start = ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the system copies the pages, and changes neither what is in them nor who may use them; where nothing is mapped it
+    // returns an error.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::madvise(start, bytes, libc::MADV_COLLAPSE) };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub fn collapse(_start: usize, _bytes: usize) -> io::Result<()> {
+    Err(io::ErrorKind::InvalidInput.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -374,6 +398,22 @@ mod tests {
             Key::parse(key.as_bytes()).expect("a key"),
             Value::with_expiry(value, expires_at).expect("a value"),
         )
+    }
+
+    #[test]
+    fn memory_in_a_huge_page_has_the_same_bytes() {
+        const BYTES: usize = 2 << 20;
+        let mut mapping = memmap2::MmapMut::map_anon(2 * BYTES).expect("memory");
+        let pattern = |at: usize| u8::try_from(at % 251).expect("it is below 251");
+        for (at, byte) in mapping.iter_mut().enumerate() {
+            *byte = pattern(at);
+        }
+        let start = mapping.as_ptr().expose_provenance();
+        // Where the system has no huge pages, nothing happens.
+        let _ = collapse(start.next_multiple_of(BYTES), BYTES);
+        assert!((0..).zip(&*mapping).all(|(at, byte)| *byte == pattern(at)));
+        let refused = collapse(start + 1, BYTES).expect_err("no page begins there");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -210,7 +210,7 @@ async fn watch_memory(service: Arc<Service>, shutdown: CancellationToken) {
     }
 }
 
-/// Does the periodic work, once a second: samples counters, expires keys, returns freed memory.
+/// Does the periodic work, once a second: samples counters, expires keys, moves data to huge pages, returns freed memory.
 async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -226,6 +226,7 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
                         // Let other tasks run.
                         tokio::task::yield_now().await;
                     }
+                    engine.use_huge_pages();
                 }
                 // The allocator returns freed memory to the system only during allocations: without this one, a server that
                 // becomes idle after some long values would keep their memory for ever.
