@@ -14,7 +14,7 @@ use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
 use pykv::server::output::Output;
 use pykv::server::pipeline::Pipeline;
-use pykv::server::request_buffer::{Arrived, RequestBuffer};
+use pykv::server::request_buffer::RequestBuffer;
 use tokio_util::sync::CancellationToken;
 
 /// As many as one batch takes.
@@ -81,9 +81,7 @@ impl Caller {
     /// Takes requests as a connection does, up to the reply, which nobody is sent; what that would have to wait for.
     pub fn execute(&mut self, sent: &str) -> Barrier {
         let mut input = input_of(sent);
-        let Arrived {
-            requests, batch, ..
-        } = input.batch();
+        let arrived = input.batch();
         let mut barrier = Barrier::default();
         let stopped = Pipeline {
             dispatcher: Dispatcher {
@@ -94,8 +92,10 @@ impl Caller {
             },
             output: &mut self.output,
         }
-        .run(&requests, &batch);
-        assert!(stopped.is_none() && self.output.bytes() >= requests.len() * 3);
+        .run(&arrived.requests, &arrived.batch);
+        let least_bytes = arrived.requests.len() * 3;
+        assert!(stopped.is_none() && self.output.bytes() >= least_bytes);
+        arrived.release();
         black_box(&self.output);
         self.output.release_memory();
         barrier

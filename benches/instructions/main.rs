@@ -139,7 +139,9 @@ fn work(case: usize, batches: usize) {
             Some(caller) => drop(black_box(caller.execute(sent))),
             None => {
                 let mut input = input_of(sent);
-                assert_eq!(black_box(input.batch()).requests.len(), PIPELINE);
+                let arrived = black_box(input.batch());
+                assert_eq!(arrived.requests.len(), PIPELINE);
+                arrived.release();
             }
         }
     }
