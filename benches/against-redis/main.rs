@@ -16,6 +16,8 @@
 mod growth;
 mod latency;
 mod load;
+#[path = "../common/processor.rs"]
+mod processor;
 mod servers;
 #[path = "../common/spawn.rs"]
 mod spawn;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Failure, spawn};
+use crate::{Failure, processor, spawn};
 
 /// How often a server that loads is asked whether it has.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
@@ -116,14 +116,8 @@ impl Server {
 
     /// Seconds of a processor that it has used, user and system.
     pub fn cpu_seconds(&self) -> Result<f64, Failure> {
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name stands in brackets, and may hold blanks.
-        let (_, rest) = stat.rsplit_once(')').ok_or("no such process")?;
-        let mut fields = rest.split_whitespace().skip(11);
-        let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok());
-        let (user, system) = (ticks(), ticks());
-        Ok((user.unwrap_or(0.0) + system.unwrap_or(0.0)) / TICKS_PER_SECOND)
+        let (user, system) = processor::seconds(self.child.id())?;
+        Ok(user + system)
     }
 
     /// Bytes of memory that it holds, and the most that it ever did.

@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::Failure;
 
 const LISTENER: Token = Token(usize::MAX);
-/// Number of bytes that are read at once: all that 50 clients with 64 requests each have in flight fits.
+/// Number of bytes that are read at once: all 64 requests that a client has in flight fit.
 const READ_BYTES: usize = 64 << 10;
 
 /// Serves for ever. Prints its address first.

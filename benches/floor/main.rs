@@ -15,6 +15,8 @@
 mod bare;
 mod load;
 mod minimal;
+#[path = "../common/processor.rs"]
+mod processor;
 #[path = "../common/spawn.rs"]
 mod spawn;
 mod subjects;

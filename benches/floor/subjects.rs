@@ -3,7 +3,6 @@
 //! In: which one. Out: the processor time that a load takes of it. Promise: a server is killed when it is dropped, and its folder goes
 //! with it.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -12,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::load::{Load, Operation, Protocol};
-use crate::{Failure, spawn};
+use crate::{Failure, processor, spawn};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -154,7 +153,7 @@ impl Subject {
             pipeline,
             requests,
         };
-        let (user, system) = self.processor_seconds()?;
+        let (user, system) = processor::seconds(self.child.id())?;
         let status = Command::new("taskset")
             .args(["-c", "1"])
             .arg(std::env::current_exe()?)
@@ -163,23 +162,9 @@ impl Subject {
         if !status.success() {
             return Err(format!("the load of {} failed", self.kind.name()).into());
         }
-        let (user_now, system_now) = self.processor_seconds()?;
+        let (user_now, system_now) = processor::seconds(self.child.id())?;
         let each = 1e6 / requests as f64;
         Ok(((user_now - user) * each, (system_now - system) * each))
-    }
-
-    /// Returns the user and system time of the server so far, in seconds.
-    fn processor_seconds(&self) -> Result<(f64, f64), Failure> {
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name stands in brackets, and may hold blanks.
-        let (_, rest) = stat.rsplit_once(')').ok_or("no such process")?;
-        let mut fields = rest.split_whitespace().skip(11);
-        let mut seconds = || -> Result<f64, Failure> {
-            let ticks: f64 = fields.next().ok_or("no such figure")?.parse()?;
-            Ok(ticks / TICKS_PER_SECOND)
-        };
-        Ok((seconds()?, seconds()?))
     }
 }
 

@@ -67,6 +67,8 @@ impl HugePages {
     }
 }
 
+/// Makes huge pages in all areas of the heap.
+///
 /// # Errors
 /// Those of reading the maps; `EINVAL` where the system has no huge pages.
 fn make_in_all() -> io::Result<()> {

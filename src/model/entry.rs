@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use dashmap::SharedValue;
 use hashbrown::raw::RawTable;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use nix::libc;
 
 use crate::model::{Key, UnixMs, Value};
@@ -369,22 +370,24 @@ pub fn prefetch<T>(address: *const T) {
 ///
 /// # Errors
 /// Those of madvise(2); `InvalidInput` where the system has no huge pages, and everywhere but on Linux on x86-64.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub fn collapse(start: usize, bytes: usize) -> io::Result<()> {
-    let start = ptr::with_exposed_provenance_mut(start);
-    // SAFETY: the system copies the pages, and changes neither what is in them nor who may use them; where nothing is mapped it
-    // returns an error.
-    #[allow(unsafe_code)]
-    let result = unsafe { libc::madvise(start, bytes, libc::MADV_COLLAPSE) };
-    if result == 0 {
-        return Ok(());
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    {
+        let start = ptr::with_exposed_provenance_mut(start);
+        // SAFETY: the system copies the pages, and changes neither what is in them nor who may use them; where nothing is mapped
+        // it returns an error.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::madvise(start, bytes, libc::MADV_COLLAPSE) };
+        if result == 0 {
+            return Ok(());
+        }
+        Err(io::Error::last_os_error())
     }
-    Err(io::Error::last_os_error())
-}
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-pub fn collapse(_start: usize, _bytes: usize) -> io::Result<()> {
-    Err(io::ErrorKind::InvalidInput.into())
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    {
+        let _ = (start, bytes);
+        Err(io::ErrorKind::InvalidInput.into())
+    }
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Output {
     /// Releases the memory of the empty buffer.
     pub fn release_memory(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() <= SPARE_BYTES_MAX {
+        if (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
             SPARE.set(bytes);
         }

@@ -173,14 +173,17 @@ impl Transport {
     /// Those of the socket; `BrokenPipe` if the other end of the channel is closed.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) if bytes.len() < SENT_BYTES_MAX => match stream.try_write(bytes) {
-                Ok(count) if count == bytes.len() => Ok(()),
-                Ok(count) => stream.write_all(&bytes[count..]).await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    stream.write_all(bytes).await
+            Self::Tcp(stream) if bytes.len() < SENT_BYTES_MAX => {
+                // Mostly the system takes all at once, and nothing has to be polled before.
+                let sent = match stream.try_write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    sent => sent?,
+                };
+                if sent < bytes.len() {
+                    stream.write_all(&bytes[sent..]).await?;
                 }
-                Err(error) => Err(error),
-            },
+                Ok(())
+            }
             Self::Tcp(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Unix(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Tls(stream) => Box::pin(encrypt(stream, &mut { bytes })).await,

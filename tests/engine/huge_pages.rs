@@ -4,14 +4,7 @@ use crate::support::server::{TestServer, wait_until};
 
 /// The memory of a server in huge pages, in bytes, as the system tells.
 fn huge_bytes(server: &TestServer) -> u64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", server.pid()));
-    let rollup = rollup.expect("the server runs");
-    let line = rollup
-        .lines()
-        .find_map(|line| line.strip_prefix("AnonHugePages:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kib: Option<u64> = kib.and_then(|kib| kib.trim().parse().ok());
-    kib.expect("Linux says so") << 10
+    server.figure_bytes("smaps_rollup", "AnonHugePages:")
 }
 
 /// Fills a server with so many pairs of a thousand bytes.

@@ -184,9 +184,14 @@ impl TestServer {
 
     /// The peak of the resident memory of the server, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        self.figure_bytes("status", "VmHWM:")
+    }
+
+    /// The memory that a file of the system tells of the server under this name, in bytes.
+    pub fn figure_bytes(&self, file: &str, name: &str) -> u64 {
+        let figures = std::fs::read_to_string(format!("/proc/{}/{file}", self.pid()));
+        let figures = figures.expect("the server runs");
+        let line = figures.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kib: Option<u64> = kib.and_then(|kib| kib.trim().parse().ok());
         kib.expect("Linux says so") << 10
