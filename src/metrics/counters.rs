@@ -1,21 +1,24 @@
 //! Counters since the start of the server.
 //!
 //! In: a `Tally` of each batch of requests. Out: totals, latencies, and the rate of requests. Promises: every request is counted
-//! once, for its command; a total never decreases.
+//! once, for its command; a total never decreases. Each thread counts for itself, so that no cache line moves between the cores.
 
 use std::collections::VecDeque;
+use std::iter::repeat_with;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use crate::metrics::counter::{Counter, Writers};
 use crate::metrics::histogram::{Latencies, LatencyCounts};
+use crate::metrics::thread_slot;
 
 /// Time over which the rate of requests is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// Counts of one batch of requests. They are added to the totals at once, as all connections share the cache lines of the totals.
+/// Counts of one batch of requests, which are added to the totals together.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Places in the table of commands, and the number of requests of each. Few commands occur in one batch, so that they are
@@ -90,17 +93,45 @@ impl Tally {
     }
 }
 
+/// Counters of requests: those of one thread, or of all threads without a slot.
+#[derive(Debug)]
+struct Counters {
+    commands: Box<[Counter]>,
+    /// Latencies of each command; allocated when it is first used.
+    latencies: Box<[OnceLock<Latencies>]>,
+    requests: Counter,
+    hits: Counter,
+    misses: Counter,
+    errors: Counter,
+}
+
+impl Counters {
+    fn new(commands: usize) -> Self {
+        Self {
+            commands: repeat_with(Counter::default).take(commands).collect(),
+            latencies: repeat_with(OnceLock::default).take(commands).collect(),
+            requests: Counter::default(),
+            hits: Counter::default(),
+            misses: Counter::default(),
+            errors: Counter::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn latencies(&self, place: usize) -> &Latencies {
+        self.latencies[place].get_or_init(Latencies::default)
+    }
+}
+
 /// All counters of a server.
 #[derive(Debug)]
 pub struct Stats {
     started: Instant,
-    commands: Vec<AtomicU64>,
-    /// Latencies of each command; allocated when it is first used.
-    latencies: Vec<OnceLock<Latencies>>,
-    requests: AtomicU64,
-    hits: AtomicU64,
-    misses: AtomicU64,
-    errors: AtomicU64,
+    /// Number of commands.
+    commands: usize,
+    /// Counters of the threads with a slot; allocated when the first thread uses its slot.
+    of_slots: Box<[OnceLock<Counters>]>,
+    of_others: Counters,
     connections: AtomicU64,
     connections_total: AtomicU64,
     samples: Mutex<VecDeque<(Instant, u64)>>,
@@ -111,57 +142,73 @@ impl Stats {
     #[must_use]
     pub fn new(commands: usize) -> Self {
         let started = Instant::now();
+        let of_slots = repeat_with(OnceLock::default).take(thread_slot::SLOTS);
         Self {
             started,
-            commands: std::iter::repeat_with(AtomicU64::default)
-                .take(commands)
-                .collect(),
-            latencies: std::iter::repeat_with(OnceLock::default)
-                .take(commands)
-                .collect(),
-            requests: AtomicU64::default(),
-            hits: AtomicU64::default(),
-            misses: AtomicU64::default(),
-            errors: AtomicU64::default(),
+            commands,
+            of_slots: of_slots.collect(),
+            of_others: Counters::new(commands),
             connections: AtomicU64::default(),
             connections_total: AtomicU64::default(),
             samples: Mutex::new(VecDeque::from([(started, 0)])),
         }
     }
 
+    /// Returns the counters that this thread adds to, and who else does.
+    #[inline(always)]
+    fn own(&self) -> (&Counters, Writers) {
+        match thread_slot::current() {
+            Some(slot) => {
+                let counters = &self.of_slots[slot];
+                let counters = counters.get_or_init(|| Counters::new(self.commands));
+                (counters, Writers::One)
+            }
+            None => (&self.of_others, Writers::Many),
+        }
+    }
+
+    /// Returns the counters of all threads.
+    fn all(&self) -> impl Iterator<Item = &Counters> {
+        let of_slots = self.of_slots.iter().filter_map(OnceLock::get);
+        of_slots.chain([&self.of_others])
+    }
+
     /// Moves the counts of a batch to the totals.
+    #[inline(always)]
     pub fn add(&self, tally: &mut Tally) {
         let took = tally.since.map(|since| since.elapsed());
-        for (place, counted) in tally.commands.drain(..) {
+        let (counters, writers) = self.own();
+        for (place, counted) in tally.commands.iter().copied() {
             if counted > 0 {
-                self.commands[place].fetch_add(counted, Relaxed);
+                counters.commands[place].add(counted, writers);
                 if let Some(took) = took {
-                    let latencies = &self.latencies[place];
-                    latencies.get_or_init(Latencies::default).add(took, counted);
+                    counters.latencies(place).add(took, counted, writers);
                 }
             }
         }
+        tally.commands.clear();
         for (total, counted) in [
-            (&self.requests, &mut tally.requests),
-            (&self.hits, &mut tally.hits),
-            (&self.misses, &mut tally.misses),
-            (&self.errors, &mut tally.errors),
+            (&counters.requests, &mut tally.requests),
+            (&counters.hits, &mut tally.hits),
+            (&counters.misses, &mut tally.misses),
+            (&counters.errors, &mut tally.errors),
         ] {
             if *counted > 0 {
-                total.fetch_add(std::mem::take(counted), Relaxed);
+                total.add(std::mem::take(counted), writers);
             }
         }
     }
 
     /// Counts one request of the command at this place, whose latency [`Stats::add_latency`] adds once it has ended.
     pub fn count(&self, place: usize) {
-        self.commands[place].fetch_add(1, Relaxed);
+        let (counters, writers) = self.own();
+        counters.commands[place].add(1, writers);
     }
 
     /// Adds the latency of one request of the command at this place.
     pub fn add_latency(&self, place: usize, took: Duration) {
-        let latencies = &self.latencies[place];
-        latencies.get_or_init(Latencies::default).add(took, 1);
+        let (counters, writers) = self.own();
+        counters.latencies(place).add(took, 1, writers);
     }
 
     /// Counts a connection as open until the returned guard is dropped.
@@ -206,38 +253,41 @@ impl Stats {
     /// Returns the number of requests of the command at this place of the table.
     #[must_use]
     pub fn of_command(&self, place: usize) -> u64 {
-        self.commands[place].load(Relaxed)
+        self.all().map(|it| it.commands[place].get()).sum()
     }
 
     /// Returns the latencies of the timed requests of the command at this place of the table.
     #[must_use]
     pub fn latencies_of(&self, place: usize) -> LatencyCounts {
-        let latencies = self.latencies[place].get();
-        latencies.map(Latencies::counts).unwrap_or_default()
+        let mut counts = LatencyCounts::default();
+        for latencies in self.all().filter_map(|it| it.latencies[place].get()) {
+            counts.add(&latencies.counts());
+        }
+        counts
     }
 
     /// Returns the number of requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
+        self.all().map(|it| it.requests.get()).sum()
     }
 
     /// Returns the number of reads that found their key.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.hits.load(Relaxed)
+        self.all().map(|it| it.hits.get()).sum()
     }
 
     /// Returns the number of reads that did not find their key.
     #[must_use]
     pub fn misses(&self) -> u64 {
-        self.misses.load(Relaxed)
+        self.all().map(|it| it.misses.get()).sum()
     }
 
     /// Returns the number of requests answered with an error.
     #[must_use]
     pub fn errors(&self) -> u64 {
-        self.errors.load(Relaxed)
+        self.all().map(|it| it.errors.get()).sum()
     }
 
     /// Returns the number of open connections.

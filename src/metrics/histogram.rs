@@ -1,11 +1,12 @@
 //! A histogram of latencies, with a relative error of a quarter.
 //!
-//! In: the latency of a batch, and its number of requests. Out: counts by latency, quantiles. Promises: recording takes two atomic
+//! In: the latency of a batch, and its number of requests. Out: counts by latency, quantiles. Promises: recording takes two
 //! additions and no lock; a count never decreases.
 
 use std::iter::repeat_with;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use crate::metrics::counter::{Counter, Writers};
 
 /// Resolution in parts of a microsecond: most requests of a pipeline take less than one.
 const PER_MICROSECOND: u64 = 16;
@@ -18,33 +19,34 @@ const SLOTS: usize = SLOTS_PER_DOUBLING * (DOUBLINGS - 1);
 /// A histogram that many threads record into.
 #[derive(Debug)]
 pub struct Latencies {
-    slots: Box<[AtomicU64]>,
-    sum_ns: AtomicU64,
+    slots: Box<[Counter]>,
+    sum_ns: Counter,
 }
 
 impl Default for Latencies {
     fn default() -> Self {
         Self {
-            slots: repeat_with(AtomicU64::default).take(SLOTS).collect(),
-            sum_ns: AtomicU64::default(),
+            slots: repeat_with(Counter::default).take(SLOTS).collect(),
+            sum_ns: Counter::default(),
         }
     }
 }
 
 impl Latencies {
     /// Records that many requests with this latency.
-    pub fn add(&self, took: Duration, requests: u64) {
+    #[inline(always)]
+    pub fn add(&self, took: Duration, requests: u64, writers: Writers) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.slots[slot_of(ns)].fetch_add(requests, Relaxed);
-        self.sum_ns.fetch_add(ns.saturating_mul(requests), Relaxed);
+        self.slots[slot_of(ns)].add(requests, writers);
+        self.sum_ns.add(ns.saturating_mul(requests), writers);
     }
 
     /// Returns the counts at this time.
     #[must_use]
     pub fn counts(&self) -> LatencyCounts {
         LatencyCounts {
-            slots: self.slots.iter().map(|slot| slot.load(Relaxed)).collect(),
-            sum_ns: self.sum_ns.load(Relaxed),
+            slots: self.slots.iter().map(Counter::get).collect(),
+            sum_ns: self.sum_ns.get(),
         }
     }
 }
@@ -158,7 +160,7 @@ mod tests {
     fn counts_of(times_us: &[u64]) -> LatencyCounts {
         let latencies = Latencies::default();
         for time_us in times_us {
-            latencies.add(Duration::from_micros(*time_us), 1);
+            latencies.add(Duration::from_micros(*time_us), 1, Writers::Many);
         }
         latencies.counts()
     }
@@ -211,9 +213,9 @@ mod tests {
     #[test]
     fn what_has_come_since_is_the_difference() {
         let latencies = Latencies::default();
-        latencies.add(Duration::from_micros(10), 3);
+        latencies.add(Duration::from_micros(10), 3, Writers::Many);
         let before = latencies.counts();
-        latencies.add(Duration::from_millis(10), 2);
+        latencies.add(Duration::from_millis(10), 2, Writers::Many);
         let since = latencies.counts().since(&before);
         assert_eq!(since.requests(), 2);
         assert_eq!(since.sum(), Duration::from_millis(20));
