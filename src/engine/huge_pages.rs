@@ -1,7 +1,7 @@
-//! Huge pages for the data: where the pages of 2 MiB are all in memory, the system replaces them by one.
+//! Huge pages for the data: where nearly all pages of 2 MiB are in memory, the system replaces them by one.
 //!
-//! In: the size of the data. Out: a memory that the processor finds its way in with fewer looks. Promises: memory does not grow by it, as
-//! no page is made that was not there; it takes a quarter of a core at most; where the system has no huge pages, nothing happens.
+//! In: the size of the data. Out: a memory that the processor finds its way in with fewer looks. Promises: memory grows by a
+//! thirty-second part at most, mostly by none; it takes a quarter of a core at most; where the system has no huge pages, nothing happens.
 //! Source: madvise(2), proc_pid_maps(5), proc_pid_pagemap(5).
 //!
 //! Gain, measured with a million random keys, one request at a time: a GET takes 0.16 us less of a core in user mode, of 1.93, and a SET
@@ -21,12 +21,15 @@ use crate::model::entry::collapse;
 /// Size of a huge page of x86-64 in bytes, and that of the pages that it replaces.
 const SPAN_BYTES: usize = 2 << 20;
 const PAGE_BYTES: usize = 4 << 10;
+/// Number of pages of a huge page that need not be in memory before: an allocator leaves single pages out.
+const ABSENT_PAGES_MAX: usize = SPAN_BYTES / PAGE_BYTES / 32;
 /// Number of bytes in the page map for each page; the highest bit tells that the page is in memory.
 const ENTRY_BYTES: usize = 8;
 /// Size of the data in bytes from which on it has huge pages: the processor remembers where the pages of less are.
 const DATA_BYTES_MIN: u64 = 32 << 20;
-/// Part by which the data has grown before memory is gone through again.
+/// Part by which the data has grown before memory is gone through again: while it grows, and once it does not.
 const GROWTH: u64 = 8;
+const GROWTH_SETTLED: u64 = 64;
 /// Ratio of the pause after each huge page to the time for making it.
 const PAUSE_RATIO: u32 = 3;
 
@@ -36,19 +39,23 @@ pub struct HugePages {
     is_busy: AtomicBool,
     /// Size of the data in bytes when memory was last gone through.
     data_bytes: AtomicU64,
+    /// The same at the last call of [`Self::is_due`].
+    seen_bytes: AtomicU64,
     /// True once the system has said that it has none.
     has_none: AtomicBool,
 }
 
 impl HugePages {
-    /// Returns true if the data has grown so much that [`Self::make`] may find something.
+    /// Returns true if the data has grown so much that [`Self::make`] may find something. To be called once a second.
     pub fn is_due(&self, data_bytes: u64) -> bool {
         let before = self.data_bytes.load(Ordering::Relaxed);
         if data_bytes < before / 2 {
             // What has been freed is no longer in huge pages.
             self.data_bytes.store(data_bytes, Ordering::Relaxed);
         }
-        data_bytes >= DATA_BYTES_MIN.max(before + before / GROWTH)
+        let is_settled = self.seen_bytes.swap(data_bytes, Ordering::Relaxed) == data_bytes;
+        let growth = if is_settled { GROWTH_SETTLED } else { GROWTH };
+        data_bytes >= DATA_BYTES_MIN.max(before + before / growth)
             && !self.has_none.load(Ordering::Relaxed)
             && !self.is_busy.load(Ordering::Relaxed)
     }
@@ -81,10 +88,8 @@ fn make_in_all() -> io::Result<()> {
             let at = start / PAGE_BYTES * ENTRY_BYTES;
             page_map.read_exact_at(&mut entries, at as u64)?;
             // Little-endian: the highest byte of each entry comes last.
-            if entries
-                .chunks_exact(ENTRY_BYTES)
-                .all(|entry| entry[7] & 0x80 != 0)
-            {
+            let pages = entries.chunks_exact(ENTRY_BYTES);
+            if pages.filter(|entry| entry[7] & 0x80 == 0).count() <= ABSENT_PAGES_MAX {
                 make_one(start)?;
             }
             start += SPAN_BYTES;
@@ -120,6 +125,25 @@ fn make_one(start: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_gone_through_again_when_the_data_has_grown_and_when_it_has_settled() {
+        let pages = HugePages::default();
+        let mib = |mib: u64| mib << 20;
+        assert!(!pages.is_due(DATA_BYTES_MIN - 1));
+        assert!(pages.is_due(mib(64)));
+        pages.data_bytes.store(mib(64), Ordering::Relaxed);
+        for (data_bytes, is_due) in [
+            (mib(64), false),
+            (mib(71), false),
+            (mib(71), true),
+            (mib(72), true),
+            (mib(65) - 1, false),
+            (mib(65) - 1, false),
+        ] {
+            assert_eq!(pages.is_due(data_bytes), is_due, "{data_bytes} bytes");
+        }
+    }
 
     #[test]
     fn an_area_of_the_heap_is_told_from_files_stacks_and_what_cannot_be_written() {

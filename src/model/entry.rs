@@ -331,6 +331,11 @@ pub fn entries_at(shard: &Shard, lower_bits: u64) -> impl Iterator<Item = &Entry
     })
 }
 
+/// Number of places whose control bytes hashbrown looks at together.
+const GROUP_PLACES: usize = 16;
+/// Number of places from the first one, among which most entries lie.
+const NEAR_PLACES: usize = 6;
+
 /// Prefetches the bucket of a shard in which a look-up of this hash begins, and its control byte.
 pub fn prefetch_bucket(shard: &Shard, hash: u64) {
     #[expect(
@@ -340,8 +345,12 @@ pub fn prefetch_bucket(shard: &Shard, hash: u64) {
     let place = hash as usize & (shard.buckets() - 1);
     // hashbrown's layout: control bytes from here on upwards, buckets downwards.
     let end = shard.data_end().as_ptr();
-    prefetch(end.cast::<u8>().wrapping_add(place));
+    let control = end.cast::<u8>().wrapping_add(place);
+    prefetch(control);
+    prefetch(control.wrapping_add(GROUP_PLACES - 1));
+    // Most entries lie in the first places that they may lie in.
     prefetch(end.wrapping_sub(place + 1));
+    prefetch(end.wrapping_sub(place + NEAR_PLACES));
 }
 
 /// Prefetches the entry with this hash; very rarely there are two.
@@ -366,7 +375,7 @@ pub fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// Asks the system to hold this span of memory in huge pages, where all of its pages are in memory.
+/// Asks the system to hold this span of memory in huge pages, whose pages are nearly all in memory.
 ///
 /// # Errors
 /// Those of madvise(2); `InvalidInput` where the system has no huge pages, and everywhere but on Linux on x86-64.
