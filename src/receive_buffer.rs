@@ -177,7 +177,7 @@ impl ReceiveBuffer {
         if self.is_empty() {
             let was = std::mem::take(self);
             if (1..=SPARE_BYTES_MAX).contains(&was.short.capacity()) {
-                SPARE.set(Some(was.short));
+                drop(SPARE.replace(Some(was.short)));
             }
         } else if self.done > self.len() + LONG_BYTES_MIN {
             *self = Self::from_waiting(self)?;

@@ -10,17 +10,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use super::signals::{Signal, Signals};
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -69,11 +66,10 @@ pub struct Account {
     shared_bytes: AtomicUsize,
     /// Size of the replaced entries that it holds, at the last count.
     replaced_bytes: AtomicUsize,
-    is_ended: AtomicBool,
     /// Notified when it is ended, for tasks beside the one that serves the client.
     ended: Notify,
-    /// Waker of the task that serves the client.
-    waker: AtomicWaker,
+    /// Signals to the task that serves the client.
+    pub signals: Signals,
 }
 
 /// Memory charged to an account, until it is dropped.
@@ -151,9 +147,8 @@ impl ClientMemory {
             charged_bytes: AtomicUsize::default(),
             shared_bytes: AtomicUsize::default(),
             replaced_bytes: AtomicUsize::default(),
-            is_ended: AtomicBool::default(),
             ended: Notify::new(),
-            waker: AtomicWaker::new(),
+            signals: Signals::default(),
         });
         registry
             .accounts
@@ -394,7 +389,7 @@ impl Account {
     /// Returns true if the client is to be disconnected, as it holds too much.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.is_ended.load(Acquire)
+        self.signals.has(Signal::OverBudget)
     }
 
     /// Returns the error for a client that is disconnected as it holds too much.
@@ -403,16 +398,6 @@ impl Account {
         OverBudget {
             limit_bytes: self.memory.limit_bytes,
         }
-    }
-
-    /// Registers the task that serves the client, to be woken when it is ended, and by [`Self::wake`].
-    pub fn register(&self, context: &Context<'_>) {
-        self.waker.register(context.waker());
-    }
-
-    /// Wakes the task that serves the client.
-    pub fn wake(&self) {
-        self.waker.wake();
     }
 
     /// Waits until the client is to be disconnected.
@@ -427,10 +412,9 @@ impl Account {
     }
 
     fn end(&self) {
-        self.is_ended.store(true, Release);
         self.memory.ended.fetch_add(1, Relaxed);
+        self.signals.raise(Signal::OverBudget);
         self.ended.notify_waiters();
-        self.wake();
     }
 }
 

@@ -5,16 +5,13 @@
 //! that it has missed messages.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::task::Context;
 use std::time::Instant;
 
 use super::acl::Origin;
 use super::client_memory::{Account, Charge, ClientMemory, SharedCharge};
+use super::signals::{Signal, Signals};
 use super::spec::Arguments;
 use crate::config::PeerAddress;
 use crate::model::now_ms;
@@ -97,17 +94,8 @@ pub struct Client {
     pub(super) subscriptions: (AtomicUsize, AtomicUsize),
     /// Version of RESP: 2 or 3.
     pub(super) resp: AtomicUsize,
-    /// True if it is to be disconnected at once.
-    is_killed: AtomicBool,
-    /// True if it is to be disconnected once the requests that it has sent are answered.
-    is_draining: AtomicBool,
-    /// True if users have changed, and it may no longer receive what it has subscribed to or follows.
-    has_new_permissions: AtomicBool,
     outbox: Mutex<Outbox>,
-    /// Number of messages in the outbox, to be read without its lock.
-    waiting: AtomicUsize,
-    /// Memory that is held for it. Its waker is that of the connection, for all of these: a separate one for each would cost the
-    /// connection a lock for every request.
+    /// Memory that is held for it, and the signals to its connection.
     pub account: Arc<Account>,
 }
 
@@ -178,9 +166,8 @@ impl Client {
             self.kill();
             return;
         }
-        self.waiting.store(outbox.messages.len(), Release);
-        drop(outbox);
-        self.account.wake();
+        // Under the lock, as it is taken back there.
+        self.signals().raise(Signal::Messages);
     }
 
     /// Returns where its attempts to sign in come from.
@@ -190,66 +177,32 @@ impl Client {
 
     /// Disconnects the client at once.
     pub fn kill(&self) {
-        self.is_killed.store(true, Release);
-        self.account.wake();
+        self.signals().raise(Signal::Killed);
     }
 
-    /// Disconnects the client once the requests that it has sent are answered.
-    fn drain(&self) {
-        self.is_draining.store(true, Release);
-        self.account.wake();
-    }
-
-    /// Has the client look at its permissions again.
-    fn renew_permissions(&self) {
-        self.has_new_permissions.store(true, Release);
-        self.account.wake();
-    }
-
-    /// Returns true if users have changed, since the last call of [`Self::take_new_permissions`].
+    /// Returns the signals to its connection.
     #[must_use]
-    pub fn has_new_permissions(&self) -> bool {
-        self.has_new_permissions.load(Acquire)
-    }
-
-    /// Returns true if users have changed, once.
-    #[must_use]
-    pub fn take_new_permissions(&self) -> bool {
-        self.has_new_permissions() && self.has_new_permissions.swap(false, AcqRel)
-    }
-
-    /// Registers the task of the connection, to be woken for messages and disconnection. Returns true if the client is to be
-    /// disconnected at once.
-    pub fn poll_killed(&self, context: &Context<'_>) -> bool {
-        self.account.register(context);
-        self.is_killed.load(Acquire)
-    }
-
-    /// Returns true if only the requests that it has sent already are to be answered.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Acquire)
-    }
-
-    /// Returns true if the outbox has messages, including all that were posted before the client sent its next request.
-    #[must_use]
-    pub fn has_messages(&self) -> bool {
-        self.waiting.load(Acquire) > 0
+    #[inline(always)]
+    pub fn signals(&self) -> &Signals {
+        &self.account.signals
     }
 
     /// Removes the first message from the outbox.
     #[must_use]
     pub fn take_message(&self) -> Option<OutboxMessage> {
         let mut outbox = self.outbox();
-        let message = outbox.pop(&self.account)?;
-        self.waiting.store(outbox.messages.len(), Relaxed);
-        Some(message)
+        let message = outbox.pop(&self.account);
+        if outbox.messages.is_empty() {
+            self.signals().take(Signal::Messages);
+        }
+        message
     }
 
     /// Empties the outbox.
     pub fn clear_outbox(&self) {
-        self.outbox().clear(&self.account);
-        self.waiting.store(0, Relaxed);
+        let mut outbox = self.outbox();
+        outbox.clear(&self.account);
+        self.signals().take(Signal::Messages);
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -298,17 +251,16 @@ impl Clients {
             queued: AtomicI64::new(-1),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
             resp: AtomicUsize::new(2),
-            is_killed: AtomicBool::default(),
-            has_new_permissions: AtomicBool::default(),
-            is_draining: AtomicBool::new(self.is_stopping.load(Relaxed)),
             outbox: Mutex::new(Outbox {
                 messages: VecDeque::new(),
                 own: account.charge(),
                 shared_bytes: 0,
             }),
-            waiting: AtomicUsize::default(),
             account,
         });
+        if self.is_stopping.load(Relaxed) {
+            client.signals().raise(Signal::Draining);
+        }
         all.insert(client.id, Arc::clone(&client));
         client
     }
@@ -335,7 +287,7 @@ impl Clients {
         let all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         self.is_stopping.store(true, Relaxed);
         for client in all.values() {
-            client.drain();
+            client.signals().raise(Signal::Draining);
         }
     }
 
@@ -367,7 +319,7 @@ impl Clients {
     /// Lets every client look at its permissions again.
     pub(super) fn renew_permissions(&self) {
         for client in self.all() {
-            client.renew_permissions();
+            client.signals().raise(Signal::NewPermissions);
         }
     }
 

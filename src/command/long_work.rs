@@ -16,12 +16,20 @@ const TURN_BYTES: usize = 16 << 20;
 /// Size of a permit in bytes.
 const PERMIT_BYTES: usize = 1 << 10;
 
+/// Returns true if work that goes through so many bytes is long.
+#[must_use]
+#[inline(always)]
+pub fn is_long(bytes: usize) -> bool {
+    bytes >= LONG_WORK_BYTES
+}
+
 /// Executes work that goes through so many bytes.
+#[inline(always)]
 pub fn execute<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
-    if bytes < LONG_WORK_BYTES {
-        work()
-    } else {
+    if is_long(bytes) {
         tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 
@@ -43,20 +51,15 @@ impl Default for Turns {
 
 impl Turns {
     /// Waits for the turn of requests of so many bytes; they need none if they are short.
-    #[inline(always)]
     pub async fn wait(&self, bytes: usize) -> Option<Turn> {
-        if bytes < LONG_WORK_BYTES {
+        if !is_long(bytes) {
             return None;
         }
-        Some(Box::pin(self.wait_long(bytes)).await)
-    }
-
-    async fn wait_long(&self, bytes: usize) -> Turn {
         let permits = bytes.min(TURN_BYTES) / PERMIT_BYTES;
         let permits = u32::try_from(permits).expect("the turns have fewer");
         let permits = Arc::clone(&self.0).acquire_many_owned(permits).await;
-        Turn {
+        Some(Turn {
             _permits: permits.expect("nobody closes the semaphore"),
-        }
+        })
     }
 }

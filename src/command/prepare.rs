@@ -60,11 +60,11 @@ pub struct RequestBatch<'a> {
     /// All commands. Here, as the static list checks at each access that it has been made.
     commands: &'static CommandList,
     words: Words<'a>,
-    last: LastCommand,
+    last: &'a mut LastCommand,
 }
 
 /// The command that a client has sent last: most repeat one command, and to compare two verbs is faster than a look-up.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub struct LastCommand {
     /// The verb as it was sent, and its length; 0 if there is none.
     verb: [u8; VERB_BYTES_MAX],
@@ -84,7 +84,7 @@ impl<'a> RequestBatch<'a> {
     /// Makes an empty batch with room for about that many requests of a client that has sent this command last.
     #[must_use]
     #[inline(always)]
-    pub fn of_about(requests: usize, last: LastCommand) -> Self {
+    pub fn of_about(requests: usize, last: &'a mut LastCommand) -> Self {
         const WORDS_EXPECTED: usize = 3;
         let mut words = recycle(SPARE.take());
         words.reserve(WORDS_EXPECTED * requests);
@@ -99,14 +99,8 @@ impl<'a> RequestBatch<'a> {
     #[inline(always)]
     pub fn release(self) {
         if self.words.capacity() <= SPARE_WORDS_MAX {
-            SPARE.set(recycle(self.words));
+            drop(SPARE.replace(recycle(self.words)));
         }
-    }
-
-    /// Returns the command of its last request.
-    #[must_use]
-    pub fn last(&self) -> LastCommand {
-        self.last
     }
 
     /// Prepares a request of the line dialect.
@@ -164,14 +158,10 @@ impl<'a> RequestBatch<'a> {
     #[cold]
     fn look_up(&mut self, verb: &[u8], dialect: Dialect) -> Option<u16> {
         let place = narrow(self.commands.place_of(verb, dialect))?;
-        let mut last = LastCommand {
-            verb: [0; VERB_BYTES_MAX],
-            length: verb.len(),
-            is_resp: dialect.is_resp(),
-            place,
-        };
-        last.verb[..verb.len()].copy_from_slice(verb);
-        self.last = last;
+        self.last.verb[..verb.len()].copy_from_slice(verb);
+        self.last.length = verb.len();
+        self.last.is_resp = dialect.is_resp();
+        self.last.place = place;
         Some(place)
     }
 

@@ -188,6 +188,22 @@ impl Service {
         }
     }
 
+    /// Prefetches what the look-up of a key begins with: it is executed soon.
+    #[inline(always)]
+    pub fn prefetch_shard_of(&self, key: &[u8]) {
+        if let Some(engine) = self.engine.get() {
+            engine.prefetch_shard_of(key);
+        }
+    }
+
+    /// Returns true if the changes on which a batch of replies depends are durable already.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_durable(&self, barrier: Barrier) -> bool {
+        let engine = self.engine.get();
+        engine.is_none_or(|engine| engine.is_durable(barrier))
+    }
+
     /// Waits until the changes on which a batch of replies depends are durable; see [`Engine::wait_until_durable`]. While the data
     /// is being loaded there are none.
     ///

@@ -139,6 +139,12 @@ impl Engine {
         self.data.table.prefetch(keys);
     }
 
+    /// Prefetches what the look-up of a key begins with. It changes nothing.
+    #[inline(always)]
+    pub fn prefetch_shard_of(&self, key: &[u8]) {
+        self.data.table.prefetch_shard_of(key);
+    }
+
     /// Shows the value of a key, unless it is long, and raises `seen` to the change that this shows.
     pub fn read(
         &self,
@@ -281,6 +287,12 @@ impl Engine {
     /// Deletes some of the keys that have expired, under one lock. Returns whether there may be more.
     pub fn expire(&self) -> bool {
         self.expiry.expire(&self.data)
+    }
+
+    /// Returns whether the changes up to a barrier are as safe as `--durability` promises by now.
+    #[must_use]
+    pub fn is_durable(&self, barrier: Barrier) -> bool {
+        self.data.store.is_safe(barrier.0)
     }
 
     /// Waits until the changes up to a barrier are as safe as `--durability` promises. No reply may leave before: neither that

@@ -224,7 +224,8 @@ impl Door {
         let bytes = words.map(|word| word.len()).sum();
         let turn = self.service.long_turns.wait(bytes).await;
         let executed = {
-            let mut batch = RequestBatch::of_about(commands.len(), LastCommand::default());
+            let mut last = LastCommand::default();
+            let mut batch = RequestBatch::of_about(commands.len(), &mut last);
             let requests: Vec<Prepared> = commands
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
@@ -307,7 +308,8 @@ impl Door {
     }
 
     fn dispatch(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
-        let mut batch = RequestBatch::of_about(1, LastCommand::default());
+        let mut last = LastCommand::default();
+        let mut batch = RequestBatch::of_about(1, &mut last);
         let request = batch.prepare(&Request::split(name, words));
         self.dispatcher()
             .execute(Dialect::Line, &batch, &request, None, replies)

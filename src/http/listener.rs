@@ -336,7 +336,7 @@ impl LimitedConnection {
 
     /// Charges the buffers while the connection waits for the client. Returns false if it is to be ended.
     fn hold(&mut self, cx: &Context<'_>, bytes: usize) -> bool {
-        self.client.account.register(cx);
+        self.client.account.signals.register(cx.waker());
         // A buffer grows by doubling.
         let bytes = bytes.next_power_of_two().min(BUFFER_BYTES_MAX);
         let is_within = bytes == self.charge.bytes() || self.charge.set(bytes).is_ok();

@@ -377,6 +377,12 @@ impl Store {
         self.writer.appended()
     }
 
+    /// Returns whether this record, and all before it, are as safe as promised by now.
+    #[must_use]
+    pub fn is_safe(&self, seq: u64) -> bool {
+        self.writer.is_safe(seq)
+    }
+
     /// Returns once this record, and all before it, are as safe as promised.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use super::transport::Transport;
 use crate::command::audit;
 use crate::command::{
     Charge, Client, Dispatcher, Followed, Identity, Replies as _, Reserved, Service, Session,
-    Stream,
+    Signal, Stream,
     long_work::{self, Turn},
 };
 use crate::config::PeerAddress;
@@ -131,8 +131,15 @@ pub async fn serve(
     connection.session.reserved = reserved;
     {
         let mut run = pin!(connection.run());
+        let mut registered: Option<Waker> = None;
         poll_fn(|context| {
-            if client.poll_killed(context) {
+            // Once, as the task is the same for all requests: to register it takes a lock.
+            let waker = context.waker();
+            if registered.as_ref().is_none_or(|it| !it.will_wake(waker)) {
+                client.signals().register(waker);
+                registered = Some(waker.clone());
+            }
+            if client.signals().has(Signal::Killed) {
                 return Poll::Ready(());
             }
             // An error means that the client has disconnected, which needs no report.
@@ -149,7 +156,7 @@ impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         // Futures of rare cases are boxed, as this future is most of the memory of an idle connection.
         loop {
-            if self.client.has_messages() {
+            if self.client.signals().has(Signal::Messages) {
                 // Messages that were posted before the next request was sent precede its reply.
                 Box::pin(self.send_outbox()).await?;
             }
@@ -161,10 +168,15 @@ impl Connection {
             };
             // What has arrived may be EXEC.
             let work_bytes = bytes + self.session.queued_bytes();
-            self.turn = self.service.long_turns.wait(work_bytes).await;
+            if long_work::is_long(work_bytes) {
+                let turns = &self.service.long_turns;
+                self.turn = Box::pin(turns.wait(work_bytes)).await;
+            }
             match long_work::execute(bytes, || self.execute()) {
                 PipelineStop::Drained => {
-                    self.flush().await?;
+                    if !self.flush_at_once()? {
+                        self.flush().await?;
+                    }
                     if self
                         .session
                         .reserved
@@ -255,6 +267,29 @@ impl Connection {
         }
     }
 
+    /// Sends the replies without a wait. Returns false if some of them are left: the changes that they depend on are not as durable
+    /// as promised, a long value is among them, or the client does not read.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    #[inline(always)]
+    fn flush_at_once(&mut self) -> io::Result<bool> {
+        if self.output.is_empty() {
+            self.turn = None;
+            return Ok(true);
+        }
+        if !self.service.is_durable(self.barrier) {
+            return Ok(false);
+        }
+        self.output.confirm_changes();
+        self.end_turn();
+        let Some(bytes) = self.output.plain_bytes() else {
+            return Ok(false);
+        };
+        let sent = self.transport.try_send(bytes)?;
+        Ok(self.output.remove_sent(sent))
+    }
+
     /// Waits for durability, then sends the replies.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
@@ -277,6 +312,12 @@ impl Connection {
             Ok(()) => self.output.confirm_changes(),
             Err(error) => self.tally.errors += self.output.refuse_changes(&error),
         }
+        self.end_turn();
+    }
+
+    /// Ends the turn of the executed requests, and counts them.
+    #[inline(always)]
+    fn end_turn(&mut self) {
         self.turn = None;
         self.service.stats.add(&mut self.tally);
         self.tally.since = None;
@@ -341,27 +382,12 @@ impl Connection {
                 Box::pin(self.send_changes(followed)).await?;
                 continue;
             }
-            let account = &self.client.account;
-            if account.is_ended() {
-                return Ok(Input::Refused(account.over_budget().into()));
+            if self.client.signals().any()
+                && let Some(end) = Box::pin(self.heed_signals()).await?
+            {
+                return Ok(end);
             }
-            if self.client.take_new_permissions() && !self.session.may_receive(&self.service) {
-                // It could not tell which of its messages are missing.
-                return Err(io::ErrorKind::PermissionDenied.into());
-            }
-            if self.client.has_messages() {
-                Box::pin(self.send_outbox()).await?;
-                continue;
-            }
-            let is_draining = self.client.is_draining();
-            if is_draining {
-                let until = self
-                    .drain_until
-                    .get_or_insert_with(|| Instant::now() + DRAIN);
-                if *until <= Instant::now() {
-                    return Ok(Input::Ended);
-                }
-            }
+            let is_draining = self.drain_until.is_some();
             let transport = &mut self.transport;
             let received = self.input.fill(|room| {
                 if is_draining {
@@ -389,11 +415,37 @@ impl Connection {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                    return Ok(Input::Refused(account.over_budget().into()));
+                    return Ok(Input::Refused(self.client.account.over_budget().into()));
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Does what the signals ask for. Returns the end of the input if no more is to be read.
+    async fn heed_signals(&mut self) -> io::Result<Option<Input>> {
+        let client = Arc::clone(&self.client);
+        if client.account.is_ended() {
+            let error = client.account.over_budget();
+            return Ok(Some(Input::Refused(error.into())));
+        }
+        let signals = client.signals();
+        if signals.take(Signal::NewPermissions) && !self.session.may_receive(&self.service) {
+            // It could not tell which of its messages are missing.
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        if signals.has(Signal::Messages) {
+            self.send_outbox().await?;
+        }
+        if signals.has(Signal::Draining) {
+            let until = self
+                .drain_until
+                .get_or_insert_with(|| Instant::now() + DRAIN);
+            if *until <= Instant::now() {
+                return Ok(Some(Input::Ended));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits as [`wake_up`] does, and for changes of followed prefixes, which it returns.
@@ -411,7 +463,10 @@ impl Connection {
         } else {
             REFUSAL_WAIT
         };
-        let woken = timeout(wait, wake_up(&mut self.transport, &self.client)).await;
+        let (transport, client) = (&mut self.transport, &self.client);
+        // The timer wakes the task, too, and must not be taken for bytes.
+        let waking = poll_fn(|context| poll_wake_up(transport, client, context));
+        let woken = timeout(wait, waking).await;
         woken.map_or(Ok(false), |woken| woken.map(|()| true))
     }
 
@@ -476,7 +531,7 @@ impl Connection {
         let is_blank = self.input.waiting().iter().all(u8::is_ascii_whitespace);
         // As in Redis, an incomplete request in RESP is not answered.
         let is_line = !self.input.is_resp();
-        if !is_blank && is_line && !self.client.is_draining() {
+        if !is_blank && is_line && !self.client.signals().has(Signal::Draining) {
             let error = ErrorReply::new(
                 ErrorCode::Syntax,
                 "the last line was not ended; nothing was done for it",
@@ -519,18 +574,31 @@ async fn send(
     .await
 }
 
-/// Waits until bytes or messages have arrived, the client is to be disconnected, or the server stops.
+/// Waits until there is a signal, or bytes have arrived; mostly, as any wake-up of the task ends the wait.
 async fn wake_up(transport: &mut Transport, client: &Client) -> io::Result<()> {
-    // `serve` has registered the task to be woken for messages and shutdown.
+    let mut is_woken = false;
     poll_fn(|context| {
-        if client.has_messages()
-            || client.is_draining()
-            || client.account.is_ended()
-            || client.has_new_permissions()
-        {
+        if is_woken {
             return Poll::Ready(Ok(()));
         }
-        transport.poll_readable(context)
+        let polled = poll_wake_up(transport, client, context);
+        // The next read tells whether there are bytes; to poll for them again would cost as much as the read.
+        is_woken = polled.is_pending() && transport.is_socket();
+        polled
     })
     .await
+}
+
+/// Polls until there is a signal, or bytes have arrived.
+#[inline(always)]
+fn poll_wake_up(
+    transport: &mut Transport,
+    client: &Client,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    // `serve` has registered the task to be woken for signals.
+    if client.signals().any() {
+        return Poll::Ready(Ok(()));
+    }
+    transport.poll_readable(context)
 }

@@ -164,7 +164,9 @@ impl Acceptor {
             addresses: (accepted.peer, accepted.endpoint.place),
             is_inline,
         };
-        self.connections.spawn(async move {
+        // Not `spawn` of the tracker, which would poll the task through one more future.
+        let tracked = self.connections.token();
+        tokio::spawn(async move {
             let transport = match (accepted.socket, tls) {
                 (Socket::Tcp(stream), None) => Transport::Tcp(stream),
                 (Socket::Unix(stream), _) => Transport::Unix(stream),
@@ -182,7 +184,7 @@ impl Acceptor {
                 }
             };
             connection::serve(transport, peer, service, reserved).await;
-            drop(place);
+            drop((place, tracked));
         });
     }
 

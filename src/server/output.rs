@@ -104,6 +104,17 @@ impl Output {
         self.tail.is_none().then_some(&*self.bytes)
     }
 
+    /// Removes the first bytes, which have been sent. Returns true if no byte is left.
+    #[inline(always)]
+    pub fn remove_sent(&mut self, bytes: usize) -> bool {
+        if bytes < self.bytes.len() {
+            self.bytes.drain(..bytes);
+            return false;
+        }
+        self.clear();
+        true
+    }
+
     /// Removes the bytes, which have been sent.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -121,7 +132,7 @@ impl Output {
         let mut bytes = std::mem::take(&mut self.bytes);
         if (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
-            SPARE.set(bytes);
+            drop(SPARE.replace(bytes));
         }
     }
 

@@ -51,6 +51,27 @@ impl Pipeline<'_> {
     ) -> Option<(usize, PipelineStop)> {
         let service = self.dispatcher.service;
         self.output.reserve(requests.len() * REPLY_BYTES_EXPECTED);
+        if let [single] = requests {
+            // Most clients wait for each reply; nothing can be shared with other requests.
+            if let Ok(request) = &single.request {
+                match request.role() {
+                    Some(_) => service.prefetch_shard_of(batch.key(request)),
+                    None => service.prefetch(batch.keys(request)),
+                }
+            }
+            let stop = self.execute(single, batch, None)?;
+            return Some((single.end, stop));
+        }
+        self.run_several(requests, batch)
+    }
+
+    #[inline(always)]
+    fn run_several(
+        &mut self,
+        requests: &[BufferedRequest],
+        batch: &RequestBatch<'_>,
+    ) -> Option<(usize, PipelineStop)> {
+        let service = self.dispatcher.service;
         self.prefetch(requests, batch);
         let mut place = 0;
         while place < requests.len() {

@@ -50,7 +50,7 @@ impl Arrived<'_> {
     #[inline(always)]
     pub fn release(mut self) {
         self.requests.clear();
-        SPARE.set(self.requests);
+        drop(SPARE.replace(self.requests));
         self.batch.release();
     }
 }
@@ -103,11 +103,12 @@ impl RequestBuffer {
         };
         let mut requests = SPARE.take();
         requests.reserve(expected);
-        let mut batch = RequestBatch::of_about(expected, self.last);
+        let mut batch = RequestBatch::of_about(expected, &mut self.last);
         let mut bytes = 0;
         while requests.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];
-            let mut is_resp = waiting.first() == Some(&b'*');
+            let Some(first) = waiting.first() else { break };
+            let mut is_resp = *first == b'*';
             let (request, taken) = if is_resp {
                 match batch.prepare_resp(|words| self.resp.read(waiting, words)) {
                     (resp::Read::Partial, _) => break,
@@ -153,7 +154,6 @@ impl RequestBuffer {
                 break;
             }
         }
-        self.last = batch.last();
         Arrived {
             requests,
             batch,

@@ -167,23 +167,40 @@ impl Transport {
         }
     }
 
+    /// Returns true if [`Self::try_read`] finds all bytes that have arrived, whether or not it was polled before.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_socket(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
+    }
+
+    /// Sends bytes to a socket, as many as it takes at once, and returns their number. Mostly it takes all, and to try that is cheaper
+    /// than to poll it first.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    #[inline(always)]
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > SENT_BYTES_MAX {
+            return Ok(0);
+        }
+        let sent = match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tls(_) | Self::Channel(_) => return Ok(0),
+        };
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            sent => sent,
+        }
+    }
+
     /// Sends bytes. Returns once the client, or the buffer of its socket, has taken them.
     ///
     /// # Errors
     /// Those of the socket; `BrokenPipe` if the other end of the channel is closed.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) if bytes.len() < SENT_BYTES_MAX => {
-                // Mostly the system takes all at once, and nothing has to be polled before.
-                let sent = match stream.try_write(bytes) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                    sent => sent?,
-                };
-                if sent < bytes.len() {
-                    stream.write_all(&bytes[sent..]).await?;
-                }
-                Ok(())
-            }
             Self::Tcp(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Unix(stream) => send_in_turns(stream, &mut { bytes }).await,
             Self::Tls(stream) => Box::pin(encrypt(stream, &mut { bytes })).await,

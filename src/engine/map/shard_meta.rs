@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::sharding::SHARDS;
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, prefetch};
 use crate::model::{Key, UnixMs, Value};
 
 /// The most expired entries that are returned at once: they are deleted as one change, under the lock of their shard.
@@ -119,6 +119,12 @@ impl ShardMetas {
             expiring: AtomicU64::new(0),
             first: first_entry(),
         }
+    }
+
+    /// Prefetches the metadata of a shard.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, shard: usize) {
+        prefetch(&raw const self.shards[shard]);
     }
 
     /// Returns the number of the last change of a shard: a read under its lock has seen that one.

@@ -115,6 +115,7 @@ impl Table {
 
     /// Returns the hash of a key.
     #[must_use]
+    #[inline(always)]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.map.hasher().hash_one(key)
     }
@@ -157,9 +158,17 @@ impl Table {
         }
     }
 
+    /// Prefetches the head of the shard of a key.
+    #[inline(always)]
+    pub fn prefetch_shard_of(&self, key: &[u8]) {
+        self.prefetch_shard(Self::shard_of(self.hash(key)));
+    }
+
     /// Prefetches the head of a shard.
+    #[inline(always)]
     pub fn prefetch_shard(&self, index: usize) {
         prefetch(&raw const self.map.shards()[index]);
+        self.metas.prefetch(index);
     }
 
     /// Locks a shard for reading. Returns also the number of its last change.

@@ -51,7 +51,7 @@ impl Watermark {
 
     /// Waits until a condition holds; it is checked after each update.
     pub async fn wait_until(&self, holds: impl Fn() -> bool) {
-        loop {
+        while !holds() {
             let mut woken = pin!(self.waiters.notified());
             // Before the check: an update between the two must wake it.
             woken.as_mut().enable();

@@ -104,12 +104,9 @@ impl Writer {
     /// # Errors
     /// [`DiskFault`], if changes are refused before that.
     pub async fn commit(&self, seq: u64) -> Result<(), DiskFault> {
-        let Some(safe) = self.safe() else {
+        let Some(safe) = self.safe().filter(|_| !self.is_safe(seq)) else {
             return Ok(());
         };
-        if self.acknowledges_early || self.is_safe(safe, seq) {
-            return Ok(());
-        }
         // In a fault the thread tries again once per interval; waking it for each request would help nobody.
         if self.health.is_healthy() {
             // Other tasks that are ready may append meanwhile: one write serves them all.
@@ -120,7 +117,7 @@ impl Writer {
             safe.wait_until(|| safe.get() >= seq || !self.health.is_healthy())
                 .await;
         }
-        if self.is_safe(safe, seq) {
+        if self.is_safe(seq) {
             Ok(())
         } else {
             Err(self.health.refusal())
@@ -136,10 +133,13 @@ impl Writer {
         }
     }
 
-    fn is_safe(&self, safe: &Watermark, seq: u64) -> bool {
+    /// Returns whether this record, and all before it, are as safe as the durability says by now.
+    #[must_use]
+    pub fn is_safe(&self, seq: u64) -> bool {
         // The health is read after the number: after the file is poisoned, `written` passes over records that were dropped, and
         // only the snapshot that ends the fault keeps what they say.
-        safe.get() >= seq && self.health.is_healthy()
+        let is_safe = |safe: &Watermark| safe.get() >= seq && self.health.is_healthy();
+        self.acknowledges_early || self.safe().is_none_or(is_safe)
     }
 
     fn write_directly(&self) -> bool {
