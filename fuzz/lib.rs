@@ -17,6 +17,8 @@ pub mod persistence;
 pub mod protocol;
 #[path = "../src/receive_buffer.rs"]
 pub mod receive_buffer;
+#[path = "../src/spare.rs"]
+pub mod spare;
 
 #[cfg(fuzzing)]
 #[allow(

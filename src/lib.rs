@@ -20,6 +20,7 @@
 //! metrics      counters               what happened -> numbers
 //! codec        JSON, files of pairs   Value -> text, and back
 //! receive_buffer   arriving bytes     pieces -> what is waiting, in one piece
+//! spare        memory kept by threads a buffer that is done with -> the next one
 //! model        what is stored         Key, Value, Change, and a pair in memory
 //! error        causes                 an error -> one line with its causes
 //! ```
@@ -39,5 +40,6 @@ pub mod persistence;
 pub mod protocol;
 pub mod receive_buffer;
 pub mod server;
+pub mod spare;
 pub mod supervisor;
 pub mod tls;

@@ -5,7 +5,6 @@
 //! arrived and not for what was announced, and gives it back to the system at once when it is dropped: an allocator keeps freed
 //! blocks for a while.
 
-use std::cell::Cell;
 use std::io;
 use std::ops::Deref;
 
@@ -14,13 +13,12 @@ use bytes::{Buf as _, BufMut, BytesMut};
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::spare::Spare;
 
 /// Minimum free memory for a read, in bytes.
 const ROOM_BYTES_MIN: usize = 16 << 10;
 /// Maximum length of a read in bytes: what has been read is charged to the client before it may send more.
 pub const ROOM_BYTES_MAX: usize = 256 << 10;
-/// Maximum size of the memory that a thread keeps for its next buffer, in bytes.
-const SPARE_BYTES_MAX: usize = 64 << 10;
 /// Length in bytes from which on a content has its own mapping.
 const LONG_BYTES_MIN: usize = 1 << 20;
 /// The same for a content whose length is unknown: it would be copied again and again.
@@ -36,8 +34,7 @@ const MAPPING_BYTES: [usize; 3] = [
 ];
 
 thread_local! {
-    /// Memory of the last buffer that was released on this thread, for the next one: to allocate so much for each request takes long.
-    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static SPARE: Spare<BytesMut> = const { Spare::new() };
 }
 
 /// Buffer of arriving bytes.
@@ -131,8 +128,7 @@ impl ReceiveBuffer {
             return Ok(count);
         }
         if self.short.capacity() == 0 {
-            self.short = SPARE.take().unwrap_or_default();
-            self.short.clear();
+            self.short = Spare::take(&SPARE);
         }
         let room = self.short.capacity() - self.short.len();
         self.short.reserve(expected.max(ROOM_BYTES_MIN));
@@ -175,10 +171,7 @@ impl ReceiveBuffer {
     #[inline(always)]
     pub fn release_memory(&mut self) -> io::Result<()> {
         if self.is_empty() {
-            let was = std::mem::take(self);
-            if (1..=SPARE_BYTES_MAX).contains(&was.short.capacity()) {
-                drop(SPARE.replace(Some(was.short)));
-            }
+            Spare::keep(&SPARE, std::mem::take(self).short);
         } else if self.done > self.len() + LONG_BYTES_MIN {
             *self = Self::from_waiting(self)?;
         }

@@ -5,7 +5,6 @@
 //! copied, and no request has an allocation of its own; the error of a request is kept until it is executed.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
 use super::limits::BATCHABLE_BYTES_MAX;
 use super::lookup::{CommandList, VERB_BYTES_MAX};
@@ -13,6 +12,7 @@ use super::refusals::wrong_arity;
 use super::spec::{Arguments, Command};
 use super::table::COMMANDS;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
+use crate::spare::Spare;
 
 /// A request that can be executed: its command and its arguments are known.
 #[derive(Debug)]
@@ -37,12 +37,8 @@ pub enum BatchRole {
     Write,
 }
 
-/// Maximum capacity of the memory that a thread keeps for the words of its next batch.
-const SPARE_WORDS_MAX: usize = 1024;
-
 thread_local! {
-    /// Memory of the last batch that was released on this thread, for the next one.
-    static SPARE: Cell<Words<'static>> = const { Cell::new(Vec::new()) };
+    static SPARE: Spare<Words<'static>> = const { Spare::new() };
 }
 
 /// Removes all words, and keeps their memory for words of any lifetime.
@@ -86,7 +82,7 @@ impl<'a> RequestBatch<'a> {
     #[inline(always)]
     pub fn of_about(requests: usize, last: &'a mut LastCommand) -> Self {
         const WORDS_EXPECTED: usize = 3;
-        let mut words = recycle(SPARE.take());
+        let mut words = recycle(Spare::take(&SPARE));
         words.reserve(WORDS_EXPECTED * requests);
         Self {
             commands: &COMMANDS,
@@ -98,9 +94,7 @@ impl<'a> RequestBatch<'a> {
     /// Ends the batch. Its memory is kept for the next one.
     #[inline(always)]
     pub fn release(self) {
-        if self.words.capacity() <= SPARE_WORDS_MAX {
-            drop(SPARE.replace(recycle(self.words)));
-        }
+        Spare::keep(&SPARE, recycle(self.words));
     }
 
     /// Prepares a request of the line dialect.

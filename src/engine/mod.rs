@@ -33,7 +33,7 @@ pub use read::{COPIED_BYTES_MAX, ReadOutcome};
 pub use scan::Scan;
 pub use write_transaction::{Savepoint, WriteTransaction};
 
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, prefetch_bucket};
 use crate::model::{Change, Key, Value};
 use crate::persistence::{
     BackupError, BackupReport, Disk, DiskFault, Durability, Files, Inspection, Load as _, Options,
@@ -44,7 +44,7 @@ use data::Data;
 use expiry::Expiry;
 use huge_pages::HugePages;
 use load::Loading;
-use map::LockedShards;
+use map::{Growth, LockedShards, Table};
 use read::show_value;
 use snapshotter::Snapshotter;
 
@@ -191,12 +191,17 @@ impl Engine {
     ) -> Result<bool, DiskFault> {
         let Data { store, table } = &*self.data;
         let record = store.encode(&Change::Put(key, value));
-        let mut locked = LockedShards::lock(table, &[key]);
+        let hash = table.hash(key.as_bytes());
+        let index = Table::shard_of(hash);
+        let (mut shard, _) = table.write_shard(index);
+        prefetch_bucket(&shard, hash);
         // Appended before it is put, under the lock: two racing puts of one key must not be replayed in the other order.
         let change = store.append(record)?;
-        let replaced = locked.put(key, value);
-        locked.set_last_change(change);
-        drop(locked);
+        let mut growth = Growth::default();
+        let replaced = table.put(index, &mut shard, hash, (key, value), &mut growth);
+        table.set_last_change(index, change);
+        table.grow(growth);
+        drop(shard);
         made.raise(Barrier(change));
         // The old entry is freed here, after the lock is released.
         Ok(replaced.is_new())

@@ -282,6 +282,15 @@ impl Connection {
             return Ok(false);
         }
         self.output.confirm_changes();
+        self.send_at_once()
+    }
+
+    /// Ends the turn, and sends as many replies as the system takes at once. Returns false if some are left.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    #[inline(always)]
+    fn send_at_once(&mut self) -> io::Result<bool> {
         self.end_turn();
         let Some(bytes) = self.output.plain_bytes() else {
             return Ok(false);
@@ -290,13 +299,22 @@ impl Connection {
         Ok(self.output.remove_sent(sent))
     }
 
-    /// Waits for durability, then sends the replies.
+    /// Waits until the changes are as durable as promised, then sends the replies. If they cannot be made durable, an error is in the
+    /// place of each reply that reports a change.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             self.turn = None;
             return Ok(());
         }
-        self.make_durable().await;
+        // Many connections may wait for one write.
+        self.input.release_memory()?;
+        match self.service.commit(self.barrier).await {
+            Ok(()) => self.output.confirm_changes(),
+            Err(error) => self.tally.errors += self.output.refuse_changes(&error),
+        }
+        if self.send_at_once()? {
+            return Ok(());
+        }
         if let Some(bytes) = self.output.plain_bytes() {
             let held = self.input.memory_bytes() + self.output.memory_bytes();
             send(&mut self.charge, held, self.transport.send(bytes)).await?;
@@ -304,15 +322,6 @@ impl Connection {
             return Ok(());
         }
         Box::pin(self.send_tail()).await
-    }
-
-    /// Waits until the changes are as durable as promised. If they cannot be made durable, replaces their replies with the error.
-    async fn make_durable(&mut self) {
-        match self.service.commit(self.barrier).await {
-            Ok(()) => self.output.confirm_changes(),
-            Err(error) => self.tally.errors += self.output.refuse_changes(&error),
-        }
-        self.end_turn();
     }
 
     /// Ends the turn of the executed requests, and counts them.

@@ -3,23 +3,19 @@
 //! In: replies. Out: bytes of the client's dialect. Promises: a long value is not copied; replies that report a change are marked
 //! until they are sent, so that an error can replace them if the change cannot be made durable.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::codec::json::Pieces;
 use crate::command::{Account, HeldValue, Replies};
 use crate::model::entry::Entry;
 use crate::protocol::{Dialect, ErrorReply, Reply, line, resp};
+use crate::spare::Spare;
 
 /// Length in bytes from which on replies are sent before more requests are executed.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
-/// Maximum size of the memory that a thread keeps for its next buffer, in bytes.
-const SPARE_BYTES_MAX: usize = 64 << 10;
-
 thread_local! {
-    /// Memory of the last buffer that was released on this thread, for the next one.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Spare<Vec<u8>> = const { Spare::new() };
 }
 
 /// Output buffer of a connection.
@@ -64,7 +60,7 @@ impl Output {
     /// Reserves memory for that many more bytes.
     pub fn reserve(&mut self, bytes: usize) {
         if self.bytes.capacity() == 0 {
-            self.bytes = SPARE.take();
+            self.bytes = Spare::take(&SPARE);
         }
         self.bytes.reserve(bytes);
     }
@@ -129,11 +125,7 @@ impl Output {
 
     /// Releases the memory of the empty buffer.
     pub fn release_memory(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        if (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
-            bytes.clear();
-            drop(SPARE.replace(bytes));
-        }
+        Spare::keep(&SPARE, std::mem::take(&mut self.bytes));
     }
 
     fn long(&mut self, key_in_item: Option<&str>, entry: Entry) {

@@ -3,7 +3,6 @@
 //! In: bytes, of any dialect. Out: batches of complete requests that borrow from those bytes, prepared for execution. Promises:
 //! parsing of a partial request continues where it stopped; an empty buffer takes no memory.
 
-use std::cell::Cell;
 use std::io;
 
 use crate::command::{LastCommand, Prepared, RequestBatch};
@@ -11,6 +10,7 @@ use crate::protocol::inline::{self, Inline};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, foreign, resp};
 use crate::receive_buffer::{ReceiveBuffer, Room};
+use crate::spare::Spare;
 
 /// Maximum number of requests of a batch: their prefetched entries must stay in the L1 cache until they are used.
 const BATCH_REQUESTS_MAX: usize = 64;
@@ -48,16 +48,14 @@ pub struct Arrived<'a> {
 impl Arrived<'_> {
     /// Ends the batch. Its memory is kept for the next one.
     #[inline(always)]
-    pub fn release(mut self) {
-        self.requests.clear();
-        drop(SPARE.replace(self.requests));
+    pub fn release(self) {
+        Spare::keep(&SPARE, self.requests);
         self.batch.release();
     }
 }
 
 thread_local! {
-    /// Memory of the last batch that was released on this thread, for the next one.
-    static SPARE: Cell<Vec<BufferedRequest>> = const { Cell::new(Vec::new()) };
+    static SPARE: Spare<Vec<BufferedRequest>> = const { Spare::new() };
 }
 
 /// A complete request.
@@ -101,7 +99,7 @@ impl RequestBuffer {
         } else {
             (self.bytes.len() / REQUEST_BYTES_EXPECTED + 1).min(BATCH_REQUESTS_MAX)
         };
-        let mut requests = SPARE.take();
+        let mut requests = Spare::take(&SPARE);
         requests.reserve(expected);
         let mut batch = RequestBatch::of_about(expected, &mut self.last);
         let mut bytes = 0;

@@ -7,10 +7,10 @@ use dashmap::RwLockWriteGuard;
 use smallvec::SmallVec;
 
 use super::shard_meta::Expiring;
-use super::sharded_map::{Growth, PREFETCH_KEYS_MAX, Replaced, Table, find};
+use super::sharded_map::{Growth, PREFETCH_KEYS_MAX, Table, find};
 use super::sharding::SHARDS;
+use crate::model::Key;
 use crate::model::entry::{Entry, Shard, prefetch_bucket, prefetch_entry};
-use crate::model::{Key, Value};
 
 /// Some shards, locked against all others.
 pub struct LockedShards<'a> {
@@ -136,14 +136,6 @@ impl<'a> LockedShards<'a> {
             .insert(index, shard, hash, entry, &mut self.growth)
     }
 
-    /// Puts a value under a key. Returns what it has replaced.
-    pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Replaced {
-        let (hash, index, at) = self.look_up(key.as_bytes());
-        let shard = &mut self.shards[at].1;
-        self.table
-            .put(index, shard, hash, (key, value), &mut self.growth)
-    }
-
     /// Removes and returns the entry of a key.
     pub fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
         let (hash, index, at) = self.look_up(key.as_bytes());
@@ -206,6 +198,7 @@ pub struct RemovedEntries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Value;
 
     fn entry(key: &str) -> Entry {
         Entry::new(
@@ -231,18 +224,5 @@ mod tests {
         drop(LockedShards::lock_all(&table).remove_all());
         assert_eq!((table.keys(), table.data_bytes()), (0, 0));
         assert!(table.read(a.key(), |_| ()).0.is_none());
-    }
-    #[test]
-    fn a_put_tells_a_new_key_from_one_that_was_there() {
-        let table = Table::new();
-        let key = Key::parse(b"a").expect("a key");
-        let put = |value: &[u8], expires_at| {
-            let value = Value::with_expiry(value, expires_at).expect("a value");
-            LockedShards::lock(&table, &[key]).put(key, value).is_new()
-        };
-        assert!(put(b"1", None));
-        assert!(!put(b"2", None), "of the same length");
-        assert!(!put(b"longer", Some(1)));
-        assert!(put(b"3", None), "it had expired");
     }
 }

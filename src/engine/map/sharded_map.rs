@@ -245,7 +245,10 @@ impl Table {
         (key, value): (Key<'_>, Value<'_>),
         growth: &mut Growth,
     ) -> Replaced {
-        let has_key = |(entry, _): &(Entry, _)| entry.key_bytes() == key.as_bytes();
+        let has_key = |(entry, _): &(Entry, _)| {
+            entry.prefetch();
+            entry.key_bytes() == key.as_bytes()
+        };
         if let Some((old, _)) = shard.get_mut(hash, has_key)
             && old.overwrite(value)
         {
@@ -325,5 +328,28 @@ impl Growth {
     pub(super) fn subtract(&mut self, entry: &Entry) {
         self.keys -= 1;
         self.data_bytes -= len(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_put_tells_a_new_key_from_one_that_was_there() {
+        let table = Table::new();
+        let key = Key::parse(b"a").expect("a key");
+        let (hash, mut growth) = (table.hash(key.as_bytes()), Growth::default());
+        let index = Table::shard_of(hash);
+        let mut put = |value: &[u8], expires_at| {
+            let value = Value::with_expiry(value, expires_at).expect("a value");
+            let (mut shard, _) = table.write_shard(index);
+            let replaced = table.put(index, &mut shard, hash, (key, value), &mut growth);
+            replaced.is_new()
+        };
+        assert!(put(b"1", None));
+        assert!(!put(b"2", None), "of the same length");
+        assert!(!put(b"longer", Some(1)));
+        assert!(put(b"3", None), "it had expired");
     }
 }

@@ -9,9 +9,14 @@ use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, write_crc};
 use crate::codec::json;
 use crate::model::Change;
+use crate::spare::Spare;
 
 /// A record from this length on, in bytes, is moved to an empty buffer rather than copied.
 const MOVED_BYTES_MIN: usize = 256 << 10;
+
+thread_local! {
+    static SPARE: Spare<Vec<u8>> = const { Spare::new() };
+}
 
 /// The most bytes after a record's content: `,"seq":9007199254740992`, the checksum, a line feed.
 const END_BYTES_MAX: usize = 7 + 16 + CRC_FIELD_BYTES + 1;
@@ -32,7 +37,8 @@ impl Record {
     /// Encodes the record of a change.
     #[must_use]
     pub fn of(change: &Change<'_>) -> Self {
-        let mut line = Vec::with_capacity(bytes_expected(change));
+        let mut line = Spare::take(&SPARE);
+        line.reserve(bytes_expected(change));
         if let Change::Group(changes) = change {
             line.extend_from_slice(b"{\"group\":[");
             for (place, change) in changes.iter().enumerate() {
@@ -69,6 +75,7 @@ impl Record {
             *out = self.line;
         } else {
             out.extend_from_slice(&self.line);
+            Spare::keep(&SPARE, self.line);
         }
         end_record(out, self.crc, seq);
     }
@@ -90,6 +97,7 @@ impl Records {
     pub fn push(&mut self, change: &Change<'_>) {
         let start = self.lines.len();
         if start == 0 {
+            self.lines = Spare::take(&SPARE);
             // More of about the same length mostly follow.
             self.lines
                 .reserve(RECORDS_EXPECTED * bytes_expected(change));
@@ -115,6 +123,7 @@ impl Records {
             end_record(out, crc, seq);
             start = end;
         }
+        Spare::keep(&SPARE, self.lines);
     }
 }
 
