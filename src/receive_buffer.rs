@@ -34,7 +34,7 @@ const MAPPING_BYTES: [usize; 3] = [
 ];
 
 thread_local! {
-    static SPARE: Spare<BytesMut> = const { Spare::new() };
+    static SPARE: Spare<BytesMut> = const { Spare::empty() };
 }
 
 /// Buffer of arriving bytes.

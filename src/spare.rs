@@ -61,7 +61,7 @@ impl Buffer for BytesMut {
 impl<B: Buffer> Spare<B> {
     /// Makes a place where nothing is kept.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         Self {
             last: Cell::new(None),
             others: RefCell::new(Others {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        static SPARE: Spare<Vec<u8>> = const { Spare::new() };
+        static SPARE: Spare<Vec<u8>> = const { Spare::empty() };
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum BatchRole {
 }
 
 thread_local! {
-    static SPARE: Spare<Words<'static>> = const { Spare::new() };
+    static SPARE: Spare<Words<'static>> = const { Spare::empty() };
 }
 
 /// Removes all words, and keeps their memory for words of any lifetime.

@@ -15,7 +15,7 @@ use crate::spare::Spare;
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
-    static SPARE: Spare<Vec<u8>> = const { Spare::new() };
+    static SPARE: Spare<Vec<u8>> = const { Spare::empty() };
 }
 
 /// Output buffer of a connection.

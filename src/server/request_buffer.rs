@@ -55,7 +55,7 @@ impl Arrived<'_> {
 }
 
 thread_local! {
-    static SPARE: Spare<Vec<BufferedRequest>> = const { Spare::new() };
+    static SPARE: Spare<Vec<BufferedRequest>> = const { Spare::empty() };
 }
 
 /// A complete request.

@@ -15,7 +15,7 @@ use crate::spare::Spare;
 const MOVED_BYTES_MIN: usize = 256 << 10;
 
 thread_local! {
-    static SPARE: Spare<Vec<u8>> = const { Spare::new() };
+    static SPARE: Spare<Vec<u8>> = const { Spare::empty() };
 }
 
 /// The most bytes after a record's content: `,"seq":9007199254740992`, the checksum, a line feed.
