@@ -53,7 +53,7 @@ fn write_text_if(
     suits: impl Fn(&[u8]) -> bool,
 ) -> bool {
     // Nearly all text has neither escapes nor bytes beyond ASCII: then one look is enough.
-    let is_plain = !has_any(bytes, |byte| is_escaped(byte) | !byte.is_ascii());
+    let is_plain = !has_any(bytes, is_not_plain);
     let is_written = is_plain || (is_text(bytes) && suits(bytes));
     if is_written {
         out.extend_from_slice(before.as_bytes());
@@ -100,6 +100,16 @@ fn is_escaped(byte: u8) -> bool {
     (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 
+/// Returns whether a byte has to be escaped, or is beyond ASCII.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch the compiler compares many bytes in one step"
+)]
+fn is_not_plain(byte: u8) -> bool {
+    // One comparison for control characters and what is beyond ASCII, which are less than a blank as signed numbers.
+    (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
 /// Returns whether any byte fits. All of a chunk are looked at, not up to the first: so the compiler compares many in one step.
 #[inline]
 fn has_any(bytes: &[u8], fits: impl Fn(u8) -> bool + Copy) -> bool {
@@ -109,7 +119,7 @@ fn has_any(bytes: &[u8], fits: impl Fn(u8) -> bool + Copy) -> bool {
     let (chunks, rest) = bytes.as_chunks();
     // The last chunk may overlap the one before, which is cheaper than a loop over single bytes.
     let in_rest = match bytes.last_chunk() {
-        Some(chunk) => in_chunk(chunk),
+        Some(chunk) => !rest.is_empty() && in_chunk(chunk),
         None => rest.iter().any(|byte| fits(*byte)),
     };
     in_rest || chunks.iter().any(in_chunk)
