@@ -12,9 +12,7 @@ use std::task::{Context, Poll};
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use http_body::{Frame, SizeHint};
 
@@ -100,12 +98,7 @@ pub async fn receive(
 }
 
 /// Charges a response that is in memory as a whole until the client has read it. On a reserved connection, closes it afterwards.
-pub async fn charge_response(
-    ConnectInfo(client): ConnectInfo<HttpClient>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let response = next.run(request).await;
+pub fn charge_response(client: &HttpClient, response: Response) -> Response {
     let size = response.body().size_hint().exact();
     let size = size.and_then(|bytes| usize::try_from(bytes).ok());
     let mut response = match size.filter(|bytes| *bytes > PIECE_BYTES) {
@@ -132,17 +125,16 @@ pub async fn charge_response(
     response
 }
 
-/// Answers 503 on a reserved connection, unless the endpoint is one for operators.
-pub async fn refuse_on_reserved(
-    ConnectInfo(client): ConnectInfo<HttpClient>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if client.is_reserved && !OPERATORS_PATHS.contains(&request.uri().path()) {
+/// Checks that the connection is not a reserved one, unless the endpoint is one for operators.
+///
+/// # Errors
+/// 503.
+pub fn refuse_on_reserved(client: &HttpClient, uri: &Uri) -> Result<(), Problem> {
+    if client.is_reserved && !OPERATORS_PATHS.contains(&uri.path()) {
         let reason = "there are as many HTTP connections as the server takes; try again later";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason).at(request.uri());
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason));
     }
-    next.run(request).await
+    Ok(())
 }
 
 /// Paths of the endpoints that reserved connections serve.

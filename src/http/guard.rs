@@ -5,14 +5,13 @@
 //! that resolves to this machine (`Host`: DNS rebinding). Programs other than browsers send neither of the first two headers. Nor
 //! does a browser in a GET over plain HTTP, which is why the third must be known for all clients.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use smallvec::SmallVec;
 
 use super::problem::Problem;
 use crate::config::{HostNames, host_name};
@@ -20,17 +19,16 @@ use crate::config::{HostNames, host_name};
 const WHAT_TO_DO: &str =
     "type this server's address into the browser yourself, or ask by a program that is no browser";
 
-/// Passes a request on, or returns 403 if another site has caused it. `own_names` are those of `--http` and `--allowed-hosts`.
-pub async fn refuse_other_sites(
-    State(own_names): State<Arc<[String]>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Checks that no other site has caused a request. `own_names` are those of `--http` and `--allowed-hosts`.
+///
+/// # Errors
+/// 403.
+pub fn refuse_other_sites(request: &Request, own_names: &[String]) -> Result<(), Problem> {
     // An absolute request target has a host as well.
     let target = request.uri().authority().map(Authority::as_str);
-    match reason_to_refuse(request.headers(), target, &own_names) {
-        Some(reason) => Problem::new(StatusCode::FORBIDDEN, reason).at(request.uri()),
-        None => next.run(request).await,
+    match reason_to_refuse(request.headers(), target, own_names) {
+        Some(reason) => Err(Problem::new(StatusCode::FORBIDDEN, reason)),
+        None => Ok(()),
     }
 }
 
@@ -42,7 +40,7 @@ fn reason_to_refuse(
 ) -> Option<String> {
     let all_of = |name: HeaderName| {
         let values = headers.get_all(name).into_iter();
-        values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase())
+        values.map(|value| lower_case(String::from_utf8_lossy(value.as_bytes())))
     };
     let mut sites = all_of(HeaderName::from_static("sec-fetch-site")).peekable();
     let is_marked_own = sites.peek().is_some_and(|site| site == "same-origin");
@@ -51,8 +49,9 @@ fn reason_to_refuse(
             "another site's page has caused this request (Sec-Fetch-Site: {site}): {WHAT_TO_DO}"
         ));
     }
-    let target = target.map(str::to_ascii_lowercase);
-    let hosts: Vec<String> = target.into_iter().chain(all_of(header::HOST)).collect();
+    let target = target.map(|target| lower_case(target.into()));
+    let hosts: SmallVec<[Cow<'_, str>; 1]> =
+        target.into_iter().chain(all_of(header::HOST)).collect();
     if let Some(host) = hosts.iter().find(|host| !is_ours(host, own_names)) {
         let name = name_of(host).and_then(|name| name.parse().ok());
         let name = name.map_or_else(|| "NAME".to_owned(), |HostNames(names)| names.join(","));
@@ -69,6 +68,14 @@ fn reason_to_refuse(
     ))
 }
 
+/// Returns text in lower case, without a copy where it is already.
+fn lower_case(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return text.to_ascii_lowercase().into();
+    }
+    text
+}
+
 /// Returns true if a host cannot be an attacker's: an address, `localhost` or a name below it (RFC 6761), or a name that this
 /// server was told. All others can be: whoever is in the same network can answer for a name without a dot or below `.local`.
 fn is_ours(host: &str, own_names: &[String]) -> bool {
@@ -80,6 +87,9 @@ fn is_ours(host: &str, own_names: &[String]) -> bool {
         // RFC 6874: a zone, the name of a network interface, follows a percent sign.
         let (address, _) = address.split_once('%').unwrap_or((address, ""));
         return address.parse::<Ipv6Addr>().is_ok();
+    }
+    if name.parse::<Ipv4Addr>().is_ok() {
+        return true;
     }
     let name = host_name(name);
     let is_label = |label: &str| {

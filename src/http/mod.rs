@@ -11,6 +11,7 @@ mod dashboard;
 mod descriptions;
 mod docs;
 mod door;
+mod entrance;
 mod figures;
 mod guard;
 mod input;
@@ -29,10 +30,8 @@ use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
 use axum::routing::{MethodRouter, delete, get, post};
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router, ServiceExt as _};
 use tokio_util::sync::CancellationToken;
-use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
 
 use utoipa::Path as _;
 
@@ -40,6 +39,7 @@ use crate::command::Service;
 use crate::config::{HostNames, HttpEndpoint, Place, host_name};
 use crate::server::listener::Listeners;
 use api::{backup, batch, commands, deletion, export, import, keys, listing, namespaces, stats};
+use entrance::Entrance;
 use listener::HttpClient;
 use ops::{console, health, live, metrics};
 use problem::Problem;
@@ -63,8 +63,6 @@ const ENDPOINTS: &[Endpoint] = &[
     (health::__path_health::path, || get(health::health)),
     (health::__path_live::path, || get(health::live)),
     (metrics::__path_metrics::path, || get(metrics::metrics)),
-    (live::__path_live::path, || get(live::live)),
-    (live::__path_operations::path, || get(live::operations)),
     (console::__path_console::path, || get(console::console)),
     (keys::__path_get::path, keys::methods),
     (|| input::KEY_PATH.to_owned(), keys::methods),
@@ -73,18 +71,29 @@ const ENDPOINTS: &[Endpoint] = &[
     }),
     (batch::__path_batch::path, || post(batch::batch)),
     (deletion::__path_count::path, || get(deletion::count)),
-    (namespaces::__path_list::path, || get(namespaces::list)),
     (backup::__path_back_up::path, || post(backup::back_up)),
     (export::__path_export::path, || get(export::export)),
     (import::__path_import::path, || post(import::import)),
     (stats::__path_stats::path, || get(stats::stats)),
-    (sessions::__path_begin::path, || {
-        get(sessions::read)
-            .post(sessions::begin)
-            .delete(sessions::end)
-    }),
     (commands::__path_list::path, || get(commands::list)),
 ];
+
+/// Endpoints that share the counts of the namespaces.
+const NAMESPACE_ENDPOINTS: &[Endpoint] =
+    &[(namespaces::__path_list::path, || get(namespaces::list))];
+
+/// Endpoints that share the feed of the live figures.
+const LIVE_ENDPOINTS: &[Endpoint] = &[
+    (live::__path_live::path, || get(live::live)),
+    (live::__path_operations::path, || get(live::operations)),
+];
+
+/// Endpoints that share the sessions of browsers.
+const SESSION_ENDPOINTS: &[Endpoint] = &[(sessions::__path_begin::path, || {
+    get(sessions::read)
+        .post(sessions::begin)
+        .delete(sessions::end)
+})];
 
 /// Serves HTTP until `shutdown` is cancelled.
 pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: CancellationToken) {
@@ -97,10 +106,10 @@ pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: Cancel
     let port = first
         .and_then(|endpoint| endpoint.place.port())
         .unwrap_or(0);
-    let router = router(service, port);
-    let router = router.into_make_service_with_connect_info::<HttpClient>();
+    let entrance = entrance(service, port);
+    let entrance = entrance.into_make_service_with_connect_info::<HttpClient>();
     let listener = listener::LimitedListener::new(listeners, tls, &memory, allows_anonymous);
-    let served = axum::serve(listener, router);
+    let served = axum::serve(listener, entrance);
     if let Err(error) = served
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
@@ -109,7 +118,7 @@ pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: Cancel
     }
 }
 
-fn router(service: Arc<Service>, port: u16) -> Router {
+fn entrance(service: Arc<Service>, port: u16) -> Entrance {
     let HostNames(mut own_names) = service.setup.config.get("allowed-hosts");
     for HttpEndpoint(endpoint) in service.setup.config.list("http") {
         if let Some(Place::Tcp(address)) = endpoint.map(|endpoint| endpoint.place) {
@@ -117,8 +126,31 @@ fn router(service: Arc<Service>, port: u16) -> Router {
         }
     }
     let sessions = Arc::new(Sessions::new(port));
-    let own_names: Arc<[String]> = own_names.into();
-    let router = ENDPOINTS
+    let counts = Extension(Arc::<namespaces::NamespaceCounts>::default());
+    let feed = Extension(Arc::<live::Feed>::default());
+    let router = routes(ENDPOINTS)
+        .merge(routes(NAMESPACE_ENDPOINTS).layer(counts))
+        .merge(routes(LIVE_ENDPOINTS).layer(feed))
+        .merge(routes(SESSION_ENDPOINTS).layer(Extension(Arc::clone(&sessions))))
+        .route("/health/ready", get(health::health))
+        .merge(docs::router())
+        .merge(dashboard::router())
+        .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").at(&uri)
+        })
+        .with_state(Arc::clone(&service));
+    Entrance {
+        router,
+        service,
+        own_names: own_names.into(),
+        sessions,
+    }
+}
+
+/// Makes the routes of a table.
+fn routes(endpoints: &[Endpoint]) -> Router<Arc<Service>> {
+    endpoints
         .iter()
         .fold(Router::new(), |router, (path, methods)| {
             let (path, methods) = (path(), methods());
@@ -129,34 +161,5 @@ fn router(service: Arc<Service>, port: u16) -> Router {
                     .route(prefix, methods),
                 None => router.route(&path, methods),
             }
-        });
-    router
-        .route("/health/ready", get(health::health))
-        .merge(docs::router())
-        .merge(dashboard::router())
-        .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
-        .method_not_allowed_fallback(async |uri: Uri| {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").at(&uri)
         })
-        .layer(Extension(Arc::<api::namespaces::NamespaceCounts>::default()))
-        .layer(Extension(Arc::<ops::live::Feed>::default()))
-        .layer(middleware::from_fn(charged_body::charge_response))
-        .layer(
-            CompressionLayer::new()
-                .gzip(true)
-                .quality(CompressionLevel::Fastest),
-        )
-        .layer(middleware::from_fn_with_state(
-            (Arc::clone(&service), Arc::clone(&sessions)),
-            sign_in::authenticate,
-        ))
-        .layer(Extension(sessions))
-        .layer(middleware::from_fn(charged_body::refuse_on_reserved))
-        // The last layers run first, for every route and before anything else.
-        .layer(middleware::from_fn_with_state(
-            own_names,
-            guard::refuse_other_sites,
-        ))
-        .layer(middleware::map_response(protective_headers::add))
-        .with_state(service)
 }

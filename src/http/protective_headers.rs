@@ -31,10 +31,10 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
 ];
 
 /// Adds the headers to a response.
-pub async fn add(mut response: Response) -> Response {
+pub fn add(response: &mut Response) {
     let headers = response.headers_mut();
+    headers.reserve(HEADERS.len());
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(value);
     }
-    response
 }

@@ -4,11 +4,7 @@
 //! of the request, or 401. Promises: a request without either has the rights of a client of the text port that has not signed in; all
 //! but the page, its documentation, the health checks and the sign-in itself is refused where that is none.
 
-use std::sync::Arc;
-
-use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,43 +33,33 @@ enum Credentials {
     Bearer(String),
 }
 
-/// Adds the identity to a request, or answers 401.
+/// Returns the identity of a request for this path.
+///
+/// # Errors
+/// 401 if the client has to sign in; those of [`identity_of`].
 pub async fn authenticate(
-    State((service, sessions)): State<(Arc<Service>, Arc<Sessions>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let client = request.extensions().get::<ConnectInfo<HttpClient>>();
-    let client = client.expect("the listener gives one to every request");
-    let client = client.0.clone();
-    let is_browser = request.headers().contains_key("sec-fetch-site");
-    let found = identity_of(&service, &sessions, &client, request.headers()).await;
-    let refusal = match found {
-        Ok(identity) if identity.name().is_some() || is_open(request.uri().path()) => {
-            request.extensions_mut().insert(identity);
-            let mut response = next.run(request).await;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                add_challenge(&mut response, is_browser);
-            }
-            return response;
-        }
-        Ok(_) => Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "sign in: send a user and a password (Basic) or a token (Bearer) in the header Authorization, or open the page at /",
-        ),
-        Err(problem) => problem,
-    };
-    let mut response = refusal.at(request.uri());
-    add_challenge(&mut response, is_browser);
-    response
+    service: &Service,
+    sessions: &Sessions,
+    client: &HttpClient,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Identity, Problem> {
+    let identity = identity_of(service, sessions, client, headers).await?;
+    if identity.name().is_some() || is_open(path) {
+        return Ok(identity);
+    }
+    Err(Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "sign in: send a user and a password (Basic) or a token (Bearer) in the header Authorization, or open the page at /",
+    ))
 }
 
 fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Adds the challenge. A browser would ask for Basic in a window of its own, in place of the page's form.
-fn add_challenge(response: &mut Response, is_browser: bool) {
+/// Adds the challenge to a response with status 401. A browser would ask for Basic in a window of its own, in place of the page's form.
+pub fn add_challenge(response: &mut Response, is_browser: bool) {
     let challenges: &[&'static str] = if is_browser {
         &["Bearer realm=\"pykv\""]
     } else {
