@@ -13,7 +13,7 @@ use super::missing_key_watch::MissingKeyWatch;
 use super::read::has_expired;
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, Value};
-use crate::persistence::{RECORD_BYTES_MAX, Record};
+use crate::persistence::{RECORD_BYTES_MAX, Records};
 
 /// One change, with what takes it back.
 enum Step {
@@ -180,7 +180,7 @@ impl<'a> WriteTransaction<'a> {
         Ok(true)
     }
 
-    fn record(&self) -> Option<Record> {
+    fn record(&self) -> Option<Records> {
         let store = &self.data.store;
         match &*self.steps {
             [Step::Put(entry, _)] => store.encode(&Change::Put(entry.key(), entry.value())),

@@ -93,7 +93,7 @@ pub use backup::{BackupError, BackupReport, USERS_NAME, back_up};
 pub use disk::{DiskFault, File, FileReader, Files, FolderError, Stat, System, append_all};
 pub use durability::{Durability, SYNC_INTERVAL};
 pub use follow::{Changes, FollowError, Follower, OwnedChange};
-pub use format::{RECORD_BYTES_MAX, Record, Records, SnapshotFingerprint};
+pub use format::{RECORD_BYTES_MAX, Records, SnapshotFingerprint};
 pub use recovery::{
     Batch, Finding, Inspection, Load, Progress, ReplayError, SnapshotError, StoreError, Work,
 };
@@ -325,8 +325,8 @@ impl Store {
 
     /// Encodes the record of a change, before any lock is taken; `None` without a journal.
     #[must_use]
-    pub fn encode(&self, change: &Change<'_>) -> Option<Record> {
-        (self.durability != Durability::Off).then(|| Record::of(change))
+    pub fn encode(&self, change: &Change<'_>) -> Option<Records> {
+        (self.durability != Durability::Off).then(|| Records::of(change))
     }
 
     /// Takes a change. Returns the number of its record, for `commit`. Called under the lock of its keys, so that the journal's
@@ -334,7 +334,7 @@ impl Store {
     ///
     /// # Errors
     /// [`DiskFault`], while changes are refused; the change must not be made then.
-    pub fn append(&self, record: Option<Record>) -> Result<u64, DiskFault> {
+    pub fn append(&self, record: Option<Records>) -> Result<u64, DiskFault> {
         let seq = match record {
             Some(record) => self.writer.append(record)?,
             None => 0,

@@ -50,7 +50,7 @@ pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// The longest line of a record in bytes. The longest value and key always fit, each byte of which may take six as `\u00XX` (of a
 /// value, where an older server wrote it: now two at most), and so do the most keys that one request can name. A group may
-/// exceed it; [`Record::bytes`](super::Record::bytes) tells before it is appended. A longer line is no record: a reader must
+/// exceed it; [`Records::bytes`](super::Records::bytes) tells before it is appended. A longer line is no record: a reader must
 /// not fill the memory with it.
 pub const RECORD_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
 
@@ -143,15 +143,15 @@ pub fn write_mark(synced: u64, out: &mut Vec<u8>) {
 }
 
 fn write_line(text: &str, out: &mut Vec<u8>) {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(text.as_bytes());
+    let start = out.len();
     out.extend_from_slice(text.as_bytes());
-    write_crc(out, crc);
+    write_crc(out, start);
 }
 
-/// Ends a line whose checksum is complete.
-pub(super) fn write_crc(out: &mut Vec<u8>, crc: crc32fast::Hasher) {
-    out.extend_from_slice(&crc_field(crc.finalize()));
+/// Ends a line, which begins at `start`, with its checksum.
+pub(super) fn write_crc(out: &mut Vec<u8>, start: usize) {
+    let crc = crc32fast::hash(&out[start..]);
+    out.extend_from_slice(&crc_field(crc));
     out.push(b'\n');
 }
 

@@ -164,14 +164,14 @@ impl<'a> ChangeFields<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Record;
+    use super::super::record::Records;
     use super::*;
     use crate::model::Change;
 
     #[test]
     fn a_line_with_any_byte_changed_is_not_whole() {
         let mut line = Vec::new();
-        Record::of(&Change::Clear).write(7, &mut line);
+        Records::of(&Change::Clear).finish(7, &mut line);
         line.pop();
         assert!(matches!(
             read_line(&line),

@@ -1,9 +1,8 @@
-//! Records as they are written: encoded before any lock is taken, numbered under the lock of the journal.
+//! Records as they are written: encoded before the lock of the journal is taken, numbered under it, and finished after it.
 //!
-//! In: changes. Out: whole lines of the journal. Promise: all that depends on a record's content is done beforehand, so that
-//! numbering it costs a copy and a few bytes of checksum.
+//! In: changes. Out: whole lines of the journal. Promise: the lock, which all share, is held for a copy of the content alone.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, write_crc};
@@ -14,6 +13,9 @@ use crate::spare::Spare;
 /// A record from this length on, in bytes, is moved to an empty buffer rather than copied.
 const MOVED_BYTES_MIN: usize = 256 << 10;
 
+/// Bytes of memory that removed records keep: one long record must not hold its memory for ever.
+const CONTENTS_BYTES_KEPT: usize = 1 << 20;
+
 thread_local! {
     static SPARE: Spare<Vec<u8>> = const { Spare::empty() };
 }
@@ -21,91 +23,76 @@ thread_local! {
 /// The most bytes after a record's content: `,"seq":9007199254740992`, the checksum, a line feed.
 const END_BYTES_MAX: usize = 7 + 16 + CRC_FIELD_BYTES + 1;
 
-/// A record without its number.
-pub struct Record {
-    line: Vec<u8>,
-    crc: crc32fast::Hasher,
+/// Records that mostly come together.
+const RECORDS_EXPECTED: usize = 16;
+
+/// Records without their numbers, one behind the other.
+#[derive(Debug, Default)]
+pub struct Records {
+    contents: Vec<u8>,
+    /// The end of each in `contents`.
+    ends: SmallVec<[usize; RECORDS_EXPECTED]>,
 }
 
-impl Record {
-    fn new(line: Vec<u8>) -> Self {
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&line);
-        Self { line, crc }
+impl Records {
+    fn of_content(content: Vec<u8>) -> Self {
+        let ends = smallvec![content.len()];
+        Self {
+            contents: content,
+            ends,
+        }
     }
 
     /// Encodes the record of a change.
     #[must_use]
     pub fn of(change: &Change<'_>) -> Self {
-        let mut line = Spare::take(&SPARE);
-        line.reserve(bytes_expected(change));
+        let mut content = Spare::take(&SPARE);
+        content.reserve(bytes_expected(change));
         if let Change::Group(changes) = change {
-            line.extend_from_slice(b"{\"group\":[");
+            content.extend_from_slice(b"{\"group\":[");
             for (place, change) in changes.iter().enumerate() {
                 if place > 0 {
-                    line.push(b',');
+                    content.push(b',');
                 }
-                write_change(&mut line, change);
-                line.push(b'}');
+                write_change(&mut content, change);
+                content.push(b'}');
             }
-            line.push(b']');
+            content.push(b']');
         } else {
-            write_change(&mut line, change);
+            write_change(&mut content, change);
         }
-        Self::new(line)
-    }
-
-    /// Returns the most bytes that its line can have, whatever its number. Above
-    /// [`RECORD_BYTES_MAX`](super::RECORD_BYTES_MAX) it could not be read back.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.line.len() + END_BYTES_MAX
+        Self::of_content(content)
     }
 
     /// Encodes the record of a snapshot that was written.
     #[must_use]
     pub fn of_saved(saved: &SnapshotFingerprint) -> Self {
         let saved = serde_json::to_string(saved).expect("three plain fields are always JSON");
-        Self::new(format!("{{\"saved\":{saved}").into_bytes())
+        Self::of_content(format!("{{\"saved\":{saved}").into_bytes())
     }
 
-    /// Writes the whole line, with its number.
-    pub fn write(self, seq: u64, out: &mut Vec<u8>) {
-        if out.is_empty() && self.line.len() >= MOVED_BYTES_MIN {
-            *out = self.line;
-        } else {
-            out.extend_from_slice(&self.line);
-            Spare::keep(&SPARE, self.line);
-        }
-        end_record(out, self.crc, seq);
-    }
-}
-
-/// Records that mostly come together.
-const RECORDS_EXPECTED: usize = 16;
-
-/// Records of several changes without their numbers, one behind the other.
-#[derive(Default)]
-pub struct Records {
-    lines: Vec<u8>,
-    /// The end of each, and its checksum so far.
-    ends: SmallVec<[(usize, crc32fast::Hasher); RECORDS_EXPECTED]>,
-}
-
-impl Records {
     /// Encodes the record of one more change, which is no group.
     pub fn push(&mut self, change: &Change<'_>) {
-        let start = self.lines.len();
-        if start == 0 {
-            self.lines = Spare::take(&SPARE);
+        if self.contents.is_empty() {
+            self.contents = Spare::take(&SPARE);
             // More of about the same length mostly follow.
-            self.lines
+            self.contents
                 .reserve(RECORDS_EXPECTED * bytes_expected(change));
         }
-        write_change(&mut self.lines, change);
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&self.lines[start..]);
-        self.ends.push((self.lines.len(), crc));
+        write_change(&mut self.contents, change);
+        self.ends.push(self.contents.len());
+    }
+
+    /// Appends other records.
+    pub fn append(&mut self, others: Self) {
+        let start = self.contents.len();
+        self.ends.extend(others.ends.iter().map(|end| start + end));
+        if start == 0 && others.contents.len() >= MOVED_BYTES_MIN {
+            self.contents = others.contents;
+        } else {
+            self.contents.extend_from_slice(&others.contents);
+            Spare::keep(&SPARE, others.contents);
+        }
     }
 
     /// Returns the number of records.
@@ -114,16 +101,37 @@ impl Records {
         self.ends.len()
     }
 
-    /// Writes the whole lines, numbered from `first_seq` on.
-    pub fn write(self, first_seq: u64, out: &mut Vec<u8>) {
-        out.reserve(self.lines.len() + self.count() * END_BYTES_MAX);
-        let mut start = 0;
-        for ((end, crc), seq) in self.ends.into_iter().zip(first_seq..) {
-            out.extend_from_slice(&self.lines[start..end]);
-            end_record(out, crc, seq);
-            start = end;
+    /// Returns the most bytes that their lines can have, whatever their numbers. A line above
+    /// [`RECORD_BYTES_MAX`](super::RECORD_BYTES_MAX) could not be read back.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.contents.len() + self.count() * END_BYTES_MAX
+    }
+
+    /// Writes the whole lines, numbered from `first_seq` on, and removes the records.
+    pub fn finish(&mut self, first_seq: u64, out: &mut Vec<u8>) {
+        if out.is_empty() && self.count() == 1 && self.contents.len() >= MOVED_BYTES_MIN {
+            *out = std::mem::take(&mut self.contents);
+            end_record(out, 0, first_seq);
+        } else {
+            out.reserve(self.bytes());
+            let mut start = 0;
+            for (end, seq) in self.ends.iter().zip(first_seq..) {
+                let start_of_line = out.len();
+                out.extend_from_slice(&self.contents[start..*end]);
+                end_record(out, start_of_line, seq);
+                start = *end;
+            }
         }
-        Spare::keep(&SPARE, self.lines);
+        self.clear();
+    }
+
+    /// Removes the records, and most of their memory if it is much.
+    pub fn clear(&mut self) {
+        self.contents.clear();
+        self.contents.shrink_to(CONTENTS_BYTES_KEPT);
+        self.ends.clear();
+        self.ends.shrink_to_fit();
     }
 }
 
@@ -139,13 +147,11 @@ fn bytes_expected(change: &Change<'_>) -> usize {
         }
 }
 
-/// Ends the line of a record, given the checksum of its content.
-fn end_record(out: &mut Vec<u8>, mut crc: crc32fast::Hasher, seq: u64) {
-    let start = out.len();
+/// Ends the line of a record, whose content begins at `start`.
+fn end_record(out: &mut Vec<u8>, start: usize, seq: u64) {
     out.extend_from_slice(b",\"seq\":");
     out.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
-    crc.update(&out[start..]);
-    write_crc(out, crc);
+    write_crc(out, start);
 }
 
 /// Writes one change as a JSON object that is not closed yet.
@@ -184,19 +190,19 @@ mod tests {
         write_header(7, 41, &mut out);
         let key = Key::parse(b"name").expect("a key");
         let value = Value::parse(b"Ada").expect("a value");
-        Record::of(&Change::Put(key, value)).write(41, &mut out);
-        Record::of(&Change::Delete(&[
+        Records::of(&Change::Put(key, value)).finish(41, &mut out);
+        Records::of(&Change::Delete(&[
             key,
             Key::parse(b"user:1").expect("a key"),
         ]))
-        .write(42, &mut out);
-        Record::of(&Change::Clear).write(43, &mut out);
-        Record::of(&Change::Group(&[
+        .finish(42, &mut out);
+        Records::of(&Change::Clear).finish(43, &mut out);
+        Records::of(&Change::Group(&[
             Change::Put(key, value),
             Change::Delete(&[key]),
             Change::Clear,
         ]))
-        .write(44, &mut out);
+        .finish(44, &mut out);
         write_mark(43, &mut out);
         // The checksums were computed with Python's zlib.crc32.
         let expected = concat!(
@@ -212,9 +218,10 @@ mod tests {
 
     #[test]
     fn no_line_of_a_record_is_longer_than_it_has_said() {
-        let record = || Record::of(&Change::Clear);
+        let mut record = Records::of(&Change::Clear);
+        let bytes_max = record.bytes();
         let mut line = Vec::new();
-        record().write(NUMBER_MAX, &mut line);
-        assert_eq!(line.len(), record().bytes());
+        record.finish(NUMBER_MAX, &mut line);
+        assert_eq!(line.len(), bytes_max);
     }
 }

@@ -22,7 +22,7 @@ use super::workers::{Job, Workers};
 use super::writer::{Writer, locked};
 use crate::persistence::disk::Folder;
 use crate::persistence::durability::Durability;
-use crate::persistence::format::VERSION;
+use crate::persistence::format::{Records, VERSION};
 use crate::persistence::recovery::{Replayed, Trust};
 
 /// Continues the journals of a folder, or starts the first one, with number `first_number`.
@@ -61,6 +61,7 @@ pub fn open(
         open: Mutex::new(OpenJournal {
             highest: replayed.highest.max(segment.number),
             segment,
+            taken: Records::default(),
             lines: Vec::new(),
             lines_seq: next_seq - 1,
             unsynced_bytes: 0,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::pending::Tail;
 use super::segment::Segment;
 use crate::persistence::disk::{File, Files};
-use crate::persistence::format::write_mark;
+use crate::persistence::format::{Records, write_mark};
 
 /// A journal that can be read.
 #[derive(Debug, Clone)]
@@ -39,7 +39,9 @@ pub struct OlderJournal {
 pub struct OpenJournal {
     /// The file.
     pub segment: Segment,
-    /// Lines taken from the tail: they are being written, or could not be.
+    /// Room for the records that are taken from the tail; none between two calls.
+    pub taken: Records,
+    /// Their lines: they are being written, or could not be.
     pub lines: Vec<u8>,
     /// The number of the last record among them.
     pub lines_seq: u64,
@@ -52,9 +54,12 @@ pub struct OpenJournal {
 }
 
 impl OpenJournal {
-    /// Takes the lines that wait in the tail, with a mark if more is on disk than the last one says.
+    /// Takes the records that wait in the tail, with a mark if more is on disk than the last one says.
     pub fn take_lines(&mut self, tail: &Tail, synced: u64) {
-        self.lines_seq = tail.take(&mut self.lines);
+        self.lines_seq = tail.take(&mut self.taken);
+        // Not under the lock of the tail, which all who change anything wait for.
+        let first_seq = self.lines_seq + 1 - self.taken.count() as u64;
+        self.taken.finish(first_seq, &mut self.lines);
         if synced > self.segment.marked && !self.lines.is_empty() {
             write_mark(synced, &mut self.lines);
             self.segment.marked = synced;

@@ -1,6 +1,6 @@
 //! The tail of the journal: records that are numbered, in memory, and not yet being written.
 //!
-//! In: records, under the locks of their keys. Out: their lines, in the order of their numbers. Promise: its lock is never
+//! In: records, under the locks of their keys. Out: the same, in the order of their numbers. Promise: its lock is never
 //! held while the disk works, except for the first line of a new journal after a failure, when changes are refused anyway.
 
 use std::io;
@@ -10,11 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use crate::persistence::disk::DiskFault;
-use crate::persistence::format::{Record, Records};
+use crate::persistence::format::Records;
 
 #[derive(Debug)]
 struct Queue {
-    lines: Vec<u8>,
+    records: Records,
     next_seq: u64,
 }
 
@@ -31,7 +31,7 @@ impl Tail {
     pub fn new(next_seq: u64) -> Self {
         Self {
             queue: CachePadded::new(Mutex::new(Queue {
-                lines: Vec::new(),
+                records: Records::default(),
                 next_seq,
             })),
             last_seq: CachePadded::new(AtomicU64::new(next_seq - 1)),
@@ -54,40 +54,35 @@ impl Tail {
     /// The error of `admit`.
     pub fn append(
         &self,
-        record: Record,
+        record: Records,
         admit: impl FnOnce() -> Result<(), DiskFault>,
     ) -> Result<u64, DiskFault> {
         let mut queue = self.locked();
         admit()?;
-        let seq = queue.next_seq;
-        record.write(seq, &mut queue.lines);
-        queue.next_seq += 1;
-        self.last_seq.store(seq, Ordering::Release);
-        Ok(seq)
+        Ok(self.append_to(&mut queue, record))
     }
 
     /// Appends records. Returns the number of the last one.
     pub fn append_all(&self, records: Records) -> u64 {
-        let mut queue = self.locked();
-        let next_seq = queue.next_seq + records.count() as u64;
-        let first_seq = std::mem::replace(&mut queue.next_seq, next_seq);
-        records.write(first_seq, &mut queue.lines);
-        self.last_seq.store(next_seq - 1, Ordering::Release);
-        next_seq - 1
+        self.append_to(&mut self.locked(), records)
     }
 
-    /// Moves all lines behind those in `lines`. Returns the number of the last record.
-    pub fn take(&self, lines: &mut Vec<u8>) -> u64 {
+    fn append_to(&self, queue: &mut Queue, records: Records) -> u64 {
+        queue.next_seq += records.count() as u64;
+        queue.records.append(records);
+        let last_seq = queue.next_seq - 1;
+        self.last_seq.store(last_seq, Ordering::Release);
+        last_seq
+    }
+
+    /// Exchanges all records for `records`, which must be none. Returns the number of the last record.
+    pub fn take(&self, records: &mut Records) -> u64 {
         let mut queue = self.locked();
-        if lines.is_empty() {
-            std::mem::swap(lines, &mut queue.lines);
-        } else {
-            lines.append(&mut queue.lines);
-        }
+        std::mem::swap(records, &mut queue.records);
         queue.next_seq - 1
     }
 
-    /// Discards all lines once `begin` has succeeded, which gets the number of the next record and runs under the lock, so that
+    /// Discards all records once `begin` has succeeded, which gets the number of the next record and runs under the lock, so that
     /// no record comes between. Returns the number of the last record.
     ///
     /// # Errors
@@ -95,7 +90,7 @@ impl Tail {
     pub fn discard(&self, begin: impl FnOnce(u64) -> io::Result<()>) -> io::Result<u64> {
         let mut queue = self.locked();
         begin(queue.next_seq)?;
-        queue.lines.clear();
+        queue.records.clear();
         Ok(queue.next_seq - 1)
     }
 }

@@ -27,7 +27,7 @@ use super::watermark::Watermark;
 use super::workers::Workers;
 use crate::persistence::disk::{DiskFault, Folder};
 use crate::persistence::durability::Durability;
-use crate::persistence::format::{Record, Records, SnapshotFingerprint};
+use crate::persistence::format::{Records, SnapshotFingerprint};
 
 /// Bytes of memory that an empty buffer keeps: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -71,7 +71,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`DiskFault`], while changes are refused.
-    pub fn append(&self, record: Record) -> Result<u64, DiskFault> {
+    pub fn append(&self, record: Records) -> Result<u64, DiskFault> {
         self.tail.append(record, || self.admit())
     }
 
@@ -248,7 +248,7 @@ impl Writer {
     pub fn record_saved(&self, saved: &SnapshotFingerprint) -> Result<(), DiskFault> {
         self.check_folder();
         // Taken in a fault, too: it is the save that ends it.
-        self.tail.append(Record::of_saved(saved), || Ok(()))?;
+        self.tail.append(Records::of_saved(saved), || Ok(()))?;
         self.sync()
     }
 
