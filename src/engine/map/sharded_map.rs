@@ -174,7 +174,7 @@ impl Table {
     /// Locks a shard for reading. Returns also the number of its last change.
     pub fn read_shard(&self, index: usize) -> (RwLockReadGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[index];
-        let shard = spin_lock(|| lock.try_read());
+        let shard = spin_lock(|| lock.try_read(), || !lock.is_locked_exclusive());
         let shard = shard.unwrap_or_else(|| tokio::task::block_in_place(|| lock.read()));
         (shard, self.metas.last_change(index))
     }
@@ -182,7 +182,7 @@ impl Table {
     /// Locks a shard for writing. Returns also the number of its last change.
     pub fn write_shard(&self, index: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[index];
-        let shard = spin_lock(|| lock.try_write());
+        let shard = spin_lock(|| lock.try_write(), || !lock.is_locked());
         let shard = shard.unwrap_or_else(|| tokio::task::block_in_place(|| lock.write()));
         (shard, self.metas.last_change(index))
     }
@@ -292,17 +292,26 @@ fn len(entry: &Entry) -> i64 {
     i64::try_from(entry.data_bytes()).expect("no pair has 2^63 bytes")
 }
 
-/// Takes a lock by spinning, if it is free soon: it is mostly released within a microsecond or two, while to sleep until then,
-/// and to be woken, takes ten. Who has to sleep leaves the runtime to another thread: a change of a long value, or of many keys,
-/// holds its locks for long, and must delay those alone who need them.
-fn spin_lock<T>(try_lock: impl Fn() -> Option<T>) -> Option<T> {
-    const TRIES: usize = 200;
-    (0..TRIES).find_map(|_| {
-        let locked = try_lock();
-        if locked.is_none() {
+/// Takes a lock if it is free soon: it is mostly released within a microsecond or two, while to sleep until then, and to be woken,
+/// takes ten. Who has to sleep leaves the runtime to another thread: a change of a long value, or of many keys, holds its locks for
+/// long, and must delay those alone who need them. But it is the last way: with one thread more than there are cores, holders are
+/// interrupted, so that others have to sleep, too.
+#[inline(always)]
+fn spin_lock<T>(try_lock: impl Fn() -> Option<T>, may_be_free: impl Fn() -> bool) -> Option<T> {
+    const LOOKS: usize = 200;
+    const YIELDS: usize = 100;
+    if let Some(locked) = try_lock() {
+        return Some(locked);
+    }
+    (0..LOOKS + YIELDS).find_map(|look| {
+        if look < LOOKS {
             std::hint::spin_loop();
+        } else {
+            // The holder may have been interrupted: it goes on if the core is left to it.
+            std::thread::yield_now();
         }
-        locked
+        // A look leaves the cache line where it is, so that the holder releases the lock sooner.
+        may_be_free().then(&try_lock).flatten()
     })
 }
 
