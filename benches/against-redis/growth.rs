@@ -103,7 +103,7 @@ fn gets(
         let arguments = [
             "-r", "100", "-k", keys, "-c", clients, "-P", pipeline, "-n", requests,
         ];
-        figures.push(ours(server, "resp", &arguments)?.1);
+        figures.push(ours(server, "resp", &arguments)?.1.both_us());
     }
     figures.sort_by(f64::total_cmp);
     Ok(figures[figures.len() / 2])

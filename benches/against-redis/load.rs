@@ -3,6 +3,7 @@
 //! In: a server, and what to ask it. Out: what that took of the server's processor, how many requests were answered in a second,
 //! and how long one took. Promise: a load that fails, or that was answered with an error, ends the run.
 
+use std::fmt;
 use std::process::Command;
 
 use serde_json::Value;
@@ -53,11 +54,40 @@ impl Load {
     }
 }
 
+/// Processor time, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Cpu {
+    pub user_us: f64,
+    pub system_us: f64,
+}
+
+impl Cpu {
+    /// What a server has used for each of so many requests, since it had used `before` seconds.
+    fn since(before: (f64, f64), server: &Server, requests: f64) -> Result<Self, Failure> {
+        let (user, system) = server.cpu_seconds()?;
+        Ok(Self {
+            user_us: (user - before.0) / requests * 1e6,
+            system_us: (system - before.1) / requests * 1e6,
+        })
+    }
+
+    /// User and system time together.
+    pub fn both_us(self) -> f64 {
+        self.user_us + self.system_us
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} + {:.2}", self.user_us, self.system_us)
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Measured {
-    /// Of the server, for each request, in microseconds.
-    pub cpu_us: f64,
+    /// Of the server, for each request.
+    pub cpu: Cpu,
     pub per_second: f64,
     pub p99_ms: f64,
 }
@@ -90,7 +120,7 @@ pub fn redis_benchmark(server: &Server, load: Load) -> Result<Measured, Failure>
             &load.pipeline.to_string(),
         ])
         .output()?;
-    let used = server.cpu_seconds()? - before;
+    let cpu = Cpu::since(before, server, load.requests as f64)?;
     let said = String::from_utf8_lossy(&output.stdout);
     // "test","rps","avg","min","p50","p95","p99","max", each in quotes; latencies in milliseconds.
     let row = said.lines().last().unwrap_or_default();
@@ -103,7 +133,7 @@ pub fn redis_benchmark(server: &Server, load: Load) -> Result<Measured, Failure>
     };
     match (field(1), field(6)) {
         (Some(per_second), Some(p99_ms)) if output.status.success() => Ok(Measured {
-            cpu_us: used / load.requests as f64 * 1e6,
+            cpu,
             per_second,
             p99_ms,
         }),
@@ -114,8 +144,8 @@ pub fn redis_benchmark(server: &Server, load: Load) -> Result<Measured, Failure>
     }
 }
 
-/// Asks by `pykv-cli bench`; its document, and the server's processor time for each request, in microseconds.
-pub fn ours(server: &Server, dialect: &str, arguments: &[&str]) -> Result<(Value, f64), Failure> {
+/// Asks by `pykv-cli bench`; its document, and the server's processor time for each request.
+pub fn ours(server: &Server, dialect: &str, arguments: &[&str]) -> Result<(Value, Cpu), Failure> {
     let before = server.cpu_seconds()?;
     let output = Command::new("taskset")
         .args(["-c", "1", env!("CARGO_BIN_EXE_pykv-cli"), "--json"])
@@ -123,14 +153,14 @@ pub fn ours(server: &Server, dialect: &str, arguments: &[&str]) -> Result<(Value
         .args(["bench", "--dialect", dialect])
         .args(arguments)
         .output()?;
-    let used = server.cpu_seconds()? - before;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("pykv-cli bench failed: {said}").into());
     }
     let document: Value = serde_json::from_slice(&output.stdout)?;
     let requests = document["all"]["requests"].as_f64().unwrap_or(1.0);
-    Ok((document, used / requests * 1e6))
+    let cpu = Cpu::since(before, server, requests)?;
+    Ok((document, cpu))
 }
 
 /// Stores each of so many keys once, with values of 64 bytes.
@@ -146,6 +176,6 @@ pub fn fill(server: &Server, keys: u64) -> Result<(), Failure> {
 
 /// The one in the middle.
 pub fn median(mut figures: Vec<Measured>) -> Measured {
-    figures.sort_by(|one, other| one.cpu_us.total_cmp(&other.cpu_us));
+    figures.sort_by(|one, other| one.cpu.both_us().total_cmp(&other.cpu.both_us()));
     figures[figures.len() / 2]
 }

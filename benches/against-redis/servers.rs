@@ -115,9 +115,8 @@ impl Server {
     }
 
     /// Seconds of a processor that it has used, user and system.
-    pub fn cpu_seconds(&self) -> Result<f64, Failure> {
-        let (user, system) = processor::seconds(self.child.id())?;
-        Ok(user + system)
+    pub fn cpu_seconds(&self) -> Result<(f64, f64), Failure> {
+        processor::seconds(self.child.id())
     }
 
     /// Bytes of memory that it holds, and the most that it ever did.

@@ -16,7 +16,7 @@ const ROWS: [(&str, &str, Kept); 3] = [
 
 pub fn run(scale: Scale) -> Result<(), Failure> {
     println!(
-        "\n50 connections, 1,000,000 random keys of 16 bytes, values of 64; microseconds of the server's core for each request"
+        "\n50 connections, 1,000,000 random keys of 16 bytes, values of 64; microseconds of the server's core for each request, user + system"
     );
     println!("by redis-benchmark, throughput in thousands a second, p99 in ms\n");
     println!("| | P | Redis us | PyKV us | ratio | Redis k/s | PyKV k/s | Redis p99 | PyKV p99 |");
@@ -27,10 +27,10 @@ pub fn run(scale: Scale) -> Result<(), Failure> {
             let load = Load::of(test, pipeline, scale.of(requests));
             let [redis, pykv] = cell(&servers, load, scale.rounds)?;
             println!(
-                "| {title} | {pipeline} | {:.3} | {:.3} | {:.2} x | {:.0} | {:.0} | {:.2} | {:.2} |",
-                redis.cpu_us,
-                pykv.cpu_us,
-                redis.cpu_us / pykv.cpu_us,
+                "| {title} | {pipeline} | {} | {} | {:.2} x | {:.0} | {:.0} | {:.2} | {:.2} |",
+                redis.cpu,
+                pykv.cpu,
+                redis.cpu.both_us() / pykv.cpu.both_us(),
                 redis.per_second / 1e3,
                 pykv.per_second / 1e3,
                 redis.p99_ms,
@@ -92,7 +92,7 @@ fn check_after_restart(server: Server) -> Result<(), Failure> {
 
 fn dialects(scale: Scale) -> Result<(), Failure> {
     println!(
-        "\nour two dialects, by pykv-cli bench, without persistence: microseconds for each request, and thousands a second\n"
+        "\nour two dialects, by pykv-cli bench, without persistence: microseconds for each request, user + system, and thousands a second\n"
     );
     println!("| | P | RESP us | line us | RESP k/s | line k/s |");
     println!("|---|---|---|---|---|---|");
@@ -105,9 +105,9 @@ fn dialects(scale: Scale) -> Result<(), Failure> {
             for _ in 0..scale.rounds {
                 for (dialect, figures) in ["resp", "line"].iter().zip(&mut figures) {
                     let arguments = ["-r", reads, "-P", &pipeline, "-n", &requests];
-                    let (document, cpu_us) = ours(&server, dialect, &arguments)?;
+                    let (document, cpu) = ours(&server, dialect, &arguments)?;
                     figures.push(Measured {
-                        cpu_us,
+                        cpu,
                         per_second: document["all"]["per_second"].as_f64().unwrap_or(0.0),
                         p99_ms: 0.0,
                     });
@@ -115,9 +115,9 @@ fn dialects(scale: Scale) -> Result<(), Failure> {
             }
             let [resp, line] = figures.map(median);
             println!(
-                "| {title} | {pipeline} | {:.3} | {:.3} | {:.0} | {:.0} |",
-                resp.cpu_us,
-                line.cpu_us,
+                "| {title} | {pipeline} | {} | {} | {:.0} | {:.0} |",
+                resp.cpu,
+                line.cpu,
                 resp.per_second / 1e3,
                 line.per_second / 1e3
             );
