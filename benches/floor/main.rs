@@ -42,7 +42,7 @@ const COLUMNS: [(usize, u64); 3] = [(1, 300_000), (16, 1_600_000), (64, 3_200_00
 #[derive(clap::Parser)]
 #[command(name = "floor")]
 struct Arguments {
-    /// Two rounds in place of five, of a tenth of the requests: to see whether it works.
+    /// Two rounds in place of three, of a tenth of the requests: to see whether it works.
     #[arg(long)]
     quick: bool,
     /// Serves as one of the two floors.
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
 type Best = (f64, f64);
 
 fn compare(quick: bool) -> Result<(), Failure> {
-    let (rounds, divisor) = if quick { (2, 10) } else { (5, 1) };
+    let (rounds, divisor) = if quick { (2, 10) } else { (3, 1) };
     println!("50 connections, {KEYS} random keys of 16 bytes, values of 64; microseconds of the");
     println!("server's core for each request, user + system: the smallest of {rounds} rounds\n");
     let mut subjects = Vec::new();

@@ -30,18 +30,20 @@ const MANY_BATCHES: usize = 1100;
 const CASES: &[(&str, Request, Way, u64)] = &[
     ("read RESP GET", resp_get, Way::Read, 470),
     ("read RESP SET", resp_set, Way::Read, 565),
-    ("read line GET", line_get, Way::Read, 600),
-    ("read line PUT", line_put, Way::Read, 875),
-    ("RESP GET", resp_get, Way::Execute(Durability::Off), 1480),
+    ("read line GET", line_get, Way::Read, 585),
+    ("read line PUT", line_put, Way::Read, 745),
+    ("RESP GET", resp_get, Way::Execute(Durability::Off), 1460),
     ("RESP SET", resp_set, Way::Execute(Durability::Off), 1640),
     (
         "RESP SET, recorded",
         resp_set,
         Way::Execute(Durability::EverySecond),
-        2710,
+        2600,
     ),
-    ("line GET", line_get, Way::Execute(Durability::Off), 1700),
-    ("line PUT", line_put, Way::Execute(Durability::Off), 1930),
+    ("line GET", line_get, Way::Execute(Durability::Off), 1680),
+    ("line PUT", line_put, Way::Execute(Durability::Off), 1800),
+    ("RESP GET alone", resp_get, Way::Alone, 2500),
+    ("RESP SET alone", resp_set, Way::Alone, 2720),
 ];
 
 /// How far requests are taken.
@@ -51,6 +53,18 @@ enum Way {
     Read,
     /// They are executed, with this durability; nothing is written to a file.
     Execute(Durability),
+    /// They are executed one at a time, without a journal.
+    Alone,
+}
+
+impl Way {
+    /// Number of requests that arrive together.
+    fn pipeline(self) -> usize {
+        match self {
+            Self::Read | Self::Execute(_) => PIPELINE,
+            Self::Alone => 1,
+        }
+    }
 }
 
 fn line_get(number: usize) -> String {
@@ -121,20 +135,25 @@ fn work(case: usize, batches: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut caller = match way {
         Way::Read => None,
-        Way::Execute(durability) => {
+        Way::Execute(_) | Way::Alone => {
+            let durability = match way {
+                Way::Execute(durability) => durability,
+                Way::Read | Way::Alone => Durability::Off,
+            };
             let mut caller = Caller::new(&served(folder.path(), durability));
             for first in (0..KEYS).step_by(PIPELINE) {
-                caller.execute(&of_keys(resp_set, first));
+                caller.execute(&of_keys(resp_set, first, PIPELINE));
             }
             Some(caller)
         }
     };
     // Made before, so that it is not counted.
+    let pipeline = way.pipeline();
     let made: Vec<String> = (0..KEYS)
-        .step_by(PIPELINE)
-        .map(|first| of_keys(request, first))
+        .step_by(pipeline)
+        .map(|first| of_keys(request, first, pipeline))
         .collect();
-    for sent in made.iter().cycle().take(batches) {
+    for sent in made.iter().cycle().take(batches * PIPELINE / pipeline) {
         match &mut caller {
             Some(caller) => drop(black_box(caller.execute(sent))),
             None => {
@@ -147,9 +166,6 @@ fn work(case: usize, batches: usize) {
     }
 }
 
-fn of_keys(request: Request, first: usize) -> String {
-    batch(
-        request,
-        (first..first + PIPELINE).map(|number| number % KEYS),
-    )
+fn of_keys(request: Request, first: usize, count: usize) -> String {
+    batch(request, (first..first + count).map(|number| number % KEYS))
 }
