@@ -1,8 +1,7 @@
 //! Memory that a thread keeps for its next buffers of a kind: to allocate and to free it for each request would take longer than the
 //! rest of many requests.
 //!
-//! In: buffers that are done with. Out: empty ones, mostly with memory. Promise: of each kind a thread keeps twice
-//! [`SPARE_BYTES_MAX`] at most.
+//! In: buffers that are done with. Out: empty ones, mostly with memory. Promise: of each kind a thread keeps 128 KiB at most.
 
 use std::cell::{Cell, RefCell};
 use std::thread::LocalKey;
