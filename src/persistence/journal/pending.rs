@@ -4,7 +4,7 @@
 //! held while the disk works, except for the first line of a new journal after a failure, when changes are refused anyway.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
@@ -23,6 +23,8 @@ struct Queue {
 pub struct Tail {
     queue: CachePadded<Mutex<Queue>>,
     last_seq: CachePadded<AtomicU64>,
+    /// The length of the records, to be read without the lock.
+    bytes: AtomicUsize,
 }
 
 impl Tail {
@@ -35,6 +37,7 @@ impl Tail {
                 next_seq,
             })),
             last_seq: CachePadded::new(AtomicU64::new(next_seq - 1)),
+            bytes: AtomicUsize::new(0),
         }
     }
 
@@ -46,6 +49,12 @@ impl Tail {
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         self.last_seq.load(Ordering::Acquire)
+    }
+
+    /// Returns the length of the records that nobody has begun to write, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Appends a record if `admit` passes, which runs under the lock. Returns its number.
@@ -71,6 +80,7 @@ impl Tail {
         queue.next_seq += records.count() as u64;
         queue.records.append(records);
         let last_seq = queue.next_seq - 1;
+        self.bytes.store(queue.records.bytes(), Ordering::Relaxed);
         self.last_seq.store(last_seq, Ordering::Release);
         last_seq
     }
@@ -79,6 +89,7 @@ impl Tail {
     pub fn take(&self, records: &mut Records) -> u64 {
         let mut queue = self.locked();
         std::mem::swap(records, &mut queue.records);
+        self.bytes.store(0, Ordering::Relaxed);
         queue.next_seq - 1
     }
 
@@ -91,6 +102,7 @@ impl Tail {
         let mut queue = self.locked();
         begin(queue.next_seq)?;
         queue.records.clear();
+        self.bytes.store(0, Ordering::Relaxed);
         Ok(queue.next_seq - 1)
     }
 }

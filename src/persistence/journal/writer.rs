@@ -32,6 +32,10 @@ use crate::persistence::format::{Records, SnapshotFingerprint};
 /// Bytes of memory that an empty buffer keeps: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
+/// Length in bytes from which on what has been appended is left to the thread that writes: its checksums and the write take
+/// milliseconds, for which other tasks would wait.
+const LONG_BYTES: usize = 2 << 20;
+
 /// After so many bytes a sync begins before its time: a long sync keeps a core busy, and others wait for it.
 const SYNC_BYTES: usize = 4 << 20;
 
@@ -144,6 +148,7 @@ impl Writer {
 
     fn write_directly(&self) -> bool {
         self.durability == Durability::EverySecond
+            && self.tail.bytes() < LONG_BYTES
             && self.direct.run(
                 || self.open.try_lock().ok(),
                 // A failure is reported by the fault that it leaves.
