@@ -38,7 +38,7 @@ const CASES: &[(&str, Request, Way, u64)] = &[
         "RESP SET, recorded",
         resp_set,
         Way::Execute(Durability::EverySecond),
-        2600,
+        2710,
     ),
     ("line GET", line_get, Way::Execute(Durability::Off), 1680),
     ("line PUT", line_put, Way::Execute(Durability::Off), 1800),
