@@ -8,8 +8,8 @@ use std::thread::LocalKey;
 
 use bytes::BytesMut;
 
-/// Maximum size of the memory of the last buffer that a thread keeps, and of all others, in bytes. Several buffers are of use where many requests wait for the
-/// disk together.
+/// Maximum size of the memory of the last buffer that a thread keeps, and of all others, in bytes. Several buffers are of use where
+/// many requests wait for the disk together.
 const SPARE_BYTES_MAX: usize = 64 << 10;
 
 /// Memory of one kind of buffer, for a `thread_local`.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
 use tower::{Service, service_fn};
@@ -59,7 +59,8 @@ async fn pass(mut entrance: Entrance, mut request: Request) -> Result<Response, 
     let is_browser = request.headers().contains_key("sec-fetch-site");
     let mut response = match admit(&entrance, &client, &mut request).await {
         Err(problem) => problem.at(request.uri()),
-        Ok(()) if accepts_gzip(request.headers()) => {
+        // The compression looks at the header in full.
+        Ok(()) if request.headers().contains_key(header::ACCEPT_ENCODING) => {
             // What is charged is what the handler has built.
             let charged = service_fn(|request| {
                 let (routed, client) = (entrance.router.call(request), client.clone());
@@ -82,11 +83,6 @@ async fn pass(mut entrance: Entrance, mut request: Request) -> Result<Response, 
     }
     protective_headers::add(&mut response);
     Ok(response)
-}
-
-/// Returns true if the client may accept gzip; the compression looks at the header in full.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::ACCEPT_ENCODING)
 }
 
 /// Checks a request, and adds the identity to it.

@@ -88,7 +88,13 @@ fn is_ours(host: &str, own_names: &[String]) -> bool {
         let (address, _) = address.split_once('%').unwrap_or((address, ""));
         return address.parse::<Ipv6Addr>().is_ok();
     }
-    if name.parse::<Ipv4Addr>().is_ok() {
+    // Most clients name an address: no copy in lower case is made for it.
+    if name
+        .strip_suffix('.')
+        .unwrap_or(name)
+        .parse::<Ipv4Addr>()
+        .is_ok()
+    {
         return true;
     }
     let name = host_name(name);
@@ -101,7 +107,6 @@ fn is_ours(host: &str, own_names: &[String]) -> bool {
     name.is_empty()
         || name == "localhost"
         || below_localhost.is_some_and(|labels| labels.split('.').all(is_label))
-        || name.parse::<Ipv4Addr>().is_ok()
         || own_names.contains(&name)
 }
 

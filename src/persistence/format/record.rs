@@ -13,8 +13,9 @@ use crate::spare::Spare;
 /// A record from this length on, in bytes, is moved to an empty buffer rather than copied.
 const MOVED_BYTES_MIN: usize = 256 << 10;
 
-/// Bytes of memory that removed records keep: one long record must not hold its memory for ever.
+/// Bytes of memory that removed records keep, and number of ends: one long record, or very many, must not hold their memory for ever.
 const CONTENTS_BYTES_KEPT: usize = 1 << 20;
+const ENDS_KEPT: usize = 8 << 10;
 
 thread_local! {
     static SPARE: Spare<Vec<u8>> = const { Spare::empty() };
@@ -131,7 +132,9 @@ impl Records {
         self.contents.clear();
         self.contents.shrink_to(CONTENTS_BYTES_KEPT);
         self.ends.clear();
-        self.ends.shrink_to_fit();
+        if self.ends.capacity() > ENDS_KEPT {
+            self.ends.shrink_to_fit();
+        }
     }
 }
 
