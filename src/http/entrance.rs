@@ -56,7 +56,7 @@ async fn pass(mut entrance: Entrance, mut request: Request) -> Result<Response, 
     let client = request.extensions().get::<ConnectInfo<HttpClient>>();
     let client = client.expect("the listener gives one to every request");
     let client = client.0.clone();
-    let is_browser = request.headers().contains_key("sec-fetch-site");
+    let is_browser = request.headers().contains_key(guard::SEC_FETCH_SITE);
     let mut response = match admit(&entrance, &client, &mut request).await {
         Err(problem) => problem.at(request.uri()),
         // The compression looks at the header in full.

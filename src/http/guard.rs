@@ -16,6 +16,9 @@ use smallvec::SmallVec;
 use super::problem::Problem;
 use crate::config::{HostNames, host_name};
 
+/// The header by which a browser names the site that has caused a request (Fetch Metadata).
+pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 const WHAT_TO_DO: &str =
     "type this server's address into the browser yourself, or ask by a program that is no browser";
 
@@ -42,7 +45,7 @@ fn reason_to_refuse(
         let values = headers.get_all(name).into_iter();
         values.map(|value| lower_case(String::from_utf8_lossy(value.as_bytes())))
     };
-    let mut sites = all_of(HeaderName::from_static("sec-fetch-site")).peekable();
+    let mut sites = all_of(SEC_FETCH_SITE).peekable();
     let is_marked_own = sites.peek().is_some_and(|site| site == "same-origin");
     if let Some(site) = sites.find(|site| site != "same-origin" && site != "none") {
         return Some(format!(
@@ -112,9 +115,11 @@ fn is_ours(host: &str, own_names: &[String]) -> bool {
 
 /// Returns a host without its port; `None` if what follows it is not a port.
 fn name_of(host: &str) -> Option<&str> {
-    let end = match host.find(']') {
+    // Of so short a text, bytes are compared sooner than a search for a character begins.
+    let position = |wanted| host.bytes().position(|byte| byte == wanted);
+    let end = match position(b']') {
         Some(end) => end + 1,
-        None => host.find(':').unwrap_or(host.len()),
+        None => position(b':').unwrap_or(host.len()),
     };
     let (name, port) = host.split_at(end);
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());

@@ -28,14 +28,30 @@ pub fn pair(key: &str, value: FoundValue) -> Response {
 
 /// Makes the response of `GET /api/v1/keys/{key}`: a pair and its expiry.
 pub fn pair_with_expiry(key: &str, value: FoundValue) -> Response {
-    let end = format!(",\"expires_at\":{}}}", expiry_json(value.expires_at()));
+    let end = expiry_end(value.expires_at());
     one(key, value, &end)
+}
+
+/// Makes the response to a change of `/api/v1/keys/{key}`: the key and its expiry.
+pub fn key_with_expiry(key: &str, expires_at: Option<UnixMs>) -> Response {
+    let mut body = opening(key);
+    body.extend_from_slice(expiry_end(expires_at).as_bytes());
+    respond(Body::from(body))
+}
+
+fn opening(key: &str) -> Vec<u8> {
+    let mut opening = b"{\"key\":".to_vec();
+    json::write_string(&mut opening, key);
+    opening
+}
+
+fn expiry_end(expires_at: Option<UnixMs>) -> String {
+    [",\"expires_at\":", &expiry_json(expires_at), "}"].concat()
 }
 
 /// Makes the response for a pair, with `end` after its value. A short one has a `Content-Length`, a long one is streamed.
 fn one(key: &str, value: FoundValue, end: &str) -> Response {
-    let mut body = b"{\"key\":".to_vec();
-    json::write_string(&mut body, key);
+    let mut body = opening(key);
     body.extend_from_slice(b",\"value\":");
     match value {
         FoundValue::Short(bytes, _) => {

@@ -5,7 +5,7 @@
 
 use axum::http::StatusCode;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -18,14 +18,15 @@ use crate::model::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
 const REASON_CHARS_MAX: usize = 300;
 
 /// Key and its expiry.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "`responses` writes its JSON directly")]
 #[schema(as = Expiry, example = json!({"key": "session:7", "expires_at": "2026-11-24T01:02:03.456Z"}))]
 pub struct PairExpiry {
     /// Key of the pair.
-    pub key: String,
+    key: String,
     /// Expiry of the pair (RFC 3339, UTC); null if it has none.
     #[schema(required)]
-    pub expires_at: Option<String>,
+    expires_at: Option<String>,
 }
 
 /// Pair and its expiry.

@@ -15,7 +15,7 @@ pub fn etag(value: &[u8]) -> String {
 
 /// Returns the ETag of a value that has this version.
 pub fn etag_of_version(version: &str) -> String {
-    format!("\"{version}\"")
+    ["\"", version, "\""].concat()
 }
 
 /// Conditions of a request.

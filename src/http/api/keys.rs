@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +13,6 @@ use axum::routing::{self, MethodRouter};
 use super::body::{self, NewExpiry, NewValue, PairExpiry, PairWithExpiry};
 use super::condition::{Conditions, ExistenceCondition, Unmet, etag, etag_of_version};
 use super::offload::offload;
-use crate::codec::json;
 use crate::command::{Service, Status};
 use crate::http::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
 use crate::http::door::{Caller, CommandWords, Door, FoundValue, OwnedReply};
@@ -135,9 +133,9 @@ pub async fn put(
     ExactKey(key): ExactKey,
     request: Request,
 ) -> Result<Response, Problem> {
-    let headers = request.headers().clone();
+    let conditions = Conditions::parse(request.headers());
     let body = input::body(request).await?;
-    let (_, conditions) = (Key::parse(&key)?, Conditions::parse(&headers)?);
+    let (_, conditions) = (Key::parse(&key)?, conditions?);
     let parsed = offload(body.len(), move || {
         let (value, until) = body::new_value(&body)?;
         let etag = etag(&value);
@@ -171,8 +169,12 @@ pub async fn put(
             } else {
                 StatusCode::OK
             };
-            let etag = [(header::ETAG, header_of(&etag))];
-            Ok((status, etag, expiry_of(&key, stored.expires_at)).into_response())
+            let mut response = expiry_of(&key, stored.expires_at);
+            *response.status_mut() = status;
+            response
+                .headers_mut()
+                .insert(header::ETAG, header_of(&etag));
+            Ok(response)
         }
         _ if conditions.existence() == Some(ExistenceCondition::Exists) => Err(Unmet::Match.into()),
         _ => Err(Unmet::NoneMatch.into()),
@@ -204,16 +206,16 @@ pub async fn patch(
     ExactKey(key): ExactKey,
     request: Request,
 ) -> Result<Response, Problem> {
-    let headers = request.headers().clone();
+    let conditions = Conditions::parse(request.headers());
     let body = input::body(request).await?;
-    let (_, conditions) = (Key::parse(&key)?, Conditions::parse(&headers)?);
+    let (_, conditions) = (Key::parse(&key)?, conditions?);
     let expires_at = offload(body.len(), move || body::new_expiry(&body)).await?;
     let moment = expires_at.map(|at| at.to_string());
     let words = [Some(&*key), moment.as_ref().map(String::as_bytes)];
     let words: Vec<&[u8]> = words.into_iter().flatten().collect();
     let command = (expires_at.map_or("PERSIST", |_| "PEXPIREAT"), &*words);
     change(&caller, &key, &conditions, command).await?;
-    Ok(expiry_of(&key, expires_at).into_response())
+    Ok(expiry_of(&key, expires_at))
 }
 
 /// Delete a key.
@@ -339,11 +341,8 @@ fn header_of(etag: &str) -> HeaderValue {
     HeaderValue::from_str(etag).expect("digits and quotes")
 }
 
-fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Json<PairExpiry> {
-    Json(PairExpiry {
-        key: String::from_utf8_lossy(key).into_owned(),
-        expires_at: expires_at.map(json::time),
-    })
+fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Response {
+    responses::key_with_expiry(&String::from_utf8_lossy(key), expires_at)
 }
 
 #[cfg(test)]
