@@ -159,6 +159,16 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Returns the address of a port, without TLS and password.
+    pub fn of_tcp(host: &str, port: u16) -> Self {
+        Self {
+            place: Place::Tcp(host.to_owned(), port),
+            is_tls: false,
+            user: None,
+            password: None,
+        }
+    }
+
     /// Returns the place to connect to.
     pub fn place(&self) -> &Place {
         &self.place

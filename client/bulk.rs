@@ -4,6 +4,8 @@
 //! replies are read while requests are sent; a request that is cut is not sent.
 
 use std::io::{BufWriter, Read, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -12,7 +14,7 @@ use crate::error::{ClientError, Outcome};
 use crate::input::{Dialects, Input};
 use crate::interrupt::INTERRUPT_INTERVAL;
 use crate::reply::Line;
-use crate::stream::Stream;
+use crate::stream::Outgoing;
 use crate::terminal::tell;
 use crate::units::{counted, grouped};
 
@@ -43,10 +45,12 @@ pub fn run(
 ) -> Result<Outcome, ClientError> {
     let mut server = connection.sender()?;
     let (sender, sent) = sync_channel(1);
+    let requests = Arc::new(AtomicU64::new(0));
+    let begun = Arc::clone(&requests);
     // The thread is not joined: it may block on an input that never comes.
-    thread::spawn(move || send(input, &mut server, &sender));
+    thread::spawn(move || send(input, &mut server, &begun, &sender));
     let mut replies = Replies::default();
-    let read = replies.read(connection);
+    let read = replies.read(connection, &requests);
     let (count, errors) = (
         counted(replies.count, "answer"),
         counted(replies.errors, "error"),
@@ -61,7 +65,7 @@ pub fn run(
 }
 
 /// Sends all requests, then closes this direction: the server answers them, and closes the other.
-fn send(input: impl Read, server: &mut Stream, sent: &SyncSender<Sent>) {
+fn send(input: impl Read, server: &mut Outgoing, begun: &AtomicU64, sent: &SyncSender<Sent>) {
     let mut input = Input::of(input, Dialects::All);
     let mut out = BufWriter::with_capacity(64 << 10, &mut *server);
     let mut requests = 0;
@@ -69,6 +73,7 @@ fn send(input: impl Read, server: &mut Stream, sent: &SyncSender<Sent>) {
         // The input may pause where it is read, and the requests so far should be executed meanwhile.
         match input.next(|| drop(out.flush())) {
             Ok(Some((request, _))) => {
+                begun.fetch_add(1, Relaxed);
                 if out.write_all(request).is_err() {
                     return;
                 }
@@ -80,6 +85,8 @@ fn send(input: impl Read, server: &mut Stream, sent: &SyncSender<Sent>) {
     };
     // Before the last request leaves, as the server closes after a QUIT.
     let _ = sent.send(Sent { requests, ended });
+    // Now the end is due.
+    begun.store(u64::MAX, Relaxed);
     // An error shows where the replies are read.
     let _ = out.flush();
     drop(out);
@@ -87,11 +94,16 @@ fn send(input: impl Read, server: &mut Stream, sent: &SyncSender<Sent>) {
 }
 
 impl Replies {
-    /// Reads replies of either dialect until the server closes.
-    fn read(&mut self, connection: &mut Connection) -> Result<(), ClientError> {
+    /// Reads replies of either dialect until the server closes. Nothing is due while as many are answered as are begun.
+    fn read(&mut self, connection: &mut Connection, begun: &AtomicU64) -> Result<(), ClientError> {
         // The members of arrays that are still to come.
         let mut members = 0_usize;
-        while let Some(line) = connection.next_raw_line()? {
+        loop {
+            let answered = self.count;
+            let is_due = || begun.load(Relaxed) > answered;
+            let Some(line) = connection.next_raw_line(&is_due)? else {
+                return Ok(());
+            };
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let length = || -> Option<usize> { std::str::from_utf8(&line[1..]).ok()?.parse().ok() };
             let (bulk, more, is_row) = match line.first() {
@@ -120,6 +132,5 @@ impl Replies {
                 self.count += u64::from(members == 0);
             }
         }
-        Ok(())
     }
 }

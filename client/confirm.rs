@@ -1,16 +1,19 @@
 //! Confirmation of dangerous requests: a question on a terminal, elsewhere `--force`.
 //!
-//! In: a request. Out: whether to send it. Promise: a dangerous request is sent without confirmation only if it would delete no key.
+//! In: a request. Out: whether to send it. Promises: a dangerous request is sent without confirmation only if it would delete no key; a
+//! question is answered by what is typed after it is shown, and by nothing that was typed or pasted ahead.
 
 use std::io::{self, IsTerminal as _};
 
 use pykv::command::{Flag, Scope};
 use pykv::protocol::line;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Patience};
 use crate::error::ClientError;
 use crate::help;
+use crate::question::{Answer, ask, is_input_waiting};
 use crate::reply::Line;
+use crate::terminal::tell;
 use crate::units::counted;
 
 /// The answer to the question.
@@ -61,7 +64,7 @@ pub fn confirm(
     // In a transaction, the server would queue the request that counts.
     let keys = match count.filter(|_| !in_transaction) {
         None => String::new(),
-        Some(count) => match connection.ask(&count)? {
+        Some(count) => match connection.ask_with(&count, Patience::WhileAlive)? {
             Line::Count(0) => return Ok(Confirmation::Given),
             Line::Count(keys) => format!(": {}", counted(keys.unsigned_abs(), "key")),
             _ => String::new(),
@@ -72,16 +75,20 @@ pub fn confirm(
             "{verb} {effect}{keys}; where nobody can be asked, say --force before it"
         )));
     }
-    let terminal = console::Term::stderr();
-    let asked = terminal
-        .write_str(&format!("{verb} {effect}{keys}. Type yes to go on: "))
-        .and_then(|()| terminal.read_line())
-        .map_err(ClientError::terminal)?;
-    Ok(if asked.trim().eq_ignore_ascii_case("yes") {
-        Confirmation::Given
-    } else {
-        Confirmation::Refused
-    })
+    if is_input_waiting() {
+        tell(&format!(
+            "{verb} {effect}{keys}. What was typed ahead does not answer whether to go on: enter the command again."
+        ));
+        return Ok(Confirmation::Refused);
+    }
+    match ask(&format!("{verb} {effect}{keys}. Type yes to go on: ")) {
+        Ok(Answer::Line(answer)) if answer.trim().eq_ignore_ascii_case("yes") => {
+            Ok(Confirmation::Given)
+        }
+        Ok(Answer::Line(_)) => Ok(Confirmation::Refused),
+        Ok(Answer::Interrupted) => Err(ClientError::Dismissed),
+        Err(error) => Err(ClientError::terminal(error)),
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 //! A refusal by the server is an outcome, shown like any reply. It is an error only where the task cannot go on after it.
 
 use std::io;
+use std::time::Duration;
 
 use pykv::codec::pair_file::Fault;
-use pykv::error::error_chain;
+use pykv::error::{error_chain, without_numbers};
 
 use crate::address::{Address, AddressError};
+use crate::deadline::Step;
 use crate::interrupt::INTERRUPTED_STATUS;
 use crate::place::Place;
 use crate::terminal::tell_error;
@@ -53,6 +55,13 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// The server was silent for longer than the limit.
+    #[error("the server at {name} did not answer within {seconds} s: {step}")]
+    Silent {
+        name: String,
+        seconds: f64,
+        step: Step,
+    },
     /// The connection was lost between a request and the end of its reply.
     #[error("the connection to {address} was lost before the answer was complete")]
     Lost {
@@ -66,6 +75,9 @@ pub enum ClientError {
     /// Ctrl-C was pressed during a reply.
     #[error("interrupted before the answer was complete")]
     Interrupted,
+    /// Ctrl-C was pressed at a question.
+    #[error("interrupted at the question; nothing was done")]
+    Dismissed,
     /// Ctrl-C ended a stream that has no other end.
     #[error("ended by Ctrl-C")]
     StreamEnded,
@@ -128,6 +140,16 @@ impl ClientError {
         }
     }
 
+    /// Returns the error of a server that was silent up to a limit.
+    pub fn silent(name: &impl ToString, limit: Option<Duration>, step: Step) -> Self {
+        let (name, seconds) = (name.to_string(), limit.unwrap_or_default().as_secs_f64());
+        Self::Silent {
+            name,
+            seconds,
+            step,
+        }
+    }
+
     /// Converts an error of standard output.
     pub fn output(source: io::Error) -> Self {
         Self::file("write to", "standard output")(source)
@@ -157,6 +179,7 @@ impl ClientError {
         matches!(
             self,
             Self::Refused { .. }
+                | Self::Dismissed
                 | Self::Usage(_)
                 | Self::File { .. }
                 | Self::Store { .. }
@@ -168,7 +191,18 @@ impl ClientError {
     pub fn is_interrupt(&self) -> bool {
         match self {
             Self::InDoubt(cause) | Self::OnLine { cause, .. } => cause.is_interrupt(),
-            other => matches!(other, Self::Interrupted | Self::StreamEnded),
+            other => matches!(
+                other,
+                Self::Interrupted | Self::Dismissed | Self::StreamEnded
+            ),
+        }
+    }
+
+    /// Returns whether the server was silent for too long.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::InDoubt(cause) | Self::OnLine { cause, .. } => cause.is_silence(),
+            other => matches!(other, Self::Silent { .. }),
         }
     }
 
@@ -182,9 +216,17 @@ impl ClientError {
     }
 }
 
+/// Returns an error with its causes, without the numbers that the system has for errors.
+pub fn in_words(error: &ClientError) -> String {
+    without_numbers(&error_chain(error))
+}
+
 /// Writes an error with its causes to standard error.
 pub fn report(error: &ClientError) {
-    let mut text = format!("Error: {}", error_chain(error));
+    let mut text = format!("Error: {}", in_words(error));
+    if error.is_silence() {
+        text += "; --timeout SECONDS waits longer";
+    }
     match error {
         // What TLS refuses says itself what to do.
         ClientError::Connect { source, .. } if source.raw_os_error().is_some() => {

@@ -1,7 +1,7 @@
 //! The requests of an input, cut out of it where a server would.
 //!
 //! In: bytes: lines, and RESP if it is allowed. Out: whole requests, one after the other, and the place where the input ends inside one.
-//! Promises: a request that is cut is never handed out; memory for one read and one request, at most the longest that a server takes.
+//! Promises: a byte order mark before the first request is skipped; a request that is cut is never handed out; memory for one read and one request, at most the longest that a server takes.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -13,6 +13,8 @@ use pykv::protocol::resp;
 use crate::error::ClientError;
 use crate::place::Place;
 
+/// A byte order mark, which some editors put before UTF-8.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 /// The bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -172,6 +174,10 @@ impl<R: Read> Input<R> {
             }
         };
         self.buffer.truncate(filled + *count.as_ref().unwrap_or(&0));
+        if self.place.byte == 0 && self.buffer.starts_with(BOM) {
+            self.at = BOM.len();
+            self.place.byte = BOM.len() as u64;
+        }
         count.map_err(ClientError::file("read", "standard input"))
     }
 

@@ -19,6 +19,7 @@
 //! stream                          bytes to a server and back
 //! tls                             sessions of TLS: whom to trust, records
 //! address reply format place      addresses of servers, lines of replies, forms of output, places of an input
+//! deadline question               the time that a server has to answer; questions to the user
 //! interrupt terminal style units  Ctrl-C; text for terminals: safe, coloured, in units
 //! ```
 
@@ -27,6 +28,7 @@ mod bench;
 mod bulk;
 mod confirm;
 mod connection;
+mod deadline;
 mod error;
 mod format;
 mod help;
@@ -39,6 +41,7 @@ mod pipe;
 mod place;
 mod progress;
 mod prompt;
+mod question;
 mod render;
 mod reply;
 mod request;
@@ -70,7 +73,7 @@ use crate::live::watch::{self, Watch};
 use crate::live::{health, latency, stat, top};
 use crate::render::Renderer;
 use crate::request::Request;
-use crate::settings::Server;
+use crate::settings::{Server, seconds};
 use crate::terminal::tell;
 use crate::tools::diff::{self, Diff};
 use crate::tools::export::{self, Export};
@@ -202,17 +205,9 @@ enum Task {
     Request(Vec<String>),
 }
 
-/// Parses an interval, in seconds.
-fn seconds(text: &str) -> Result<f64, String> {
-    const DAY: f64 = 86_400.0;
-    match text.parse() {
-        Ok(seconds) if (0.0..=DAY).contains(&seconds) => Ok(seconds),
-        _ => Err("a number of seconds from 0 to 86400 is needed".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
-    match run(&Flags::parse()) {
+    style::respect_no_color();
+    match parsed().and_then(|flags| run(&flags)) {
         Ok(outcome) => ExitCode::from(outcome.exit_status()),
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
@@ -222,18 +217,41 @@ fn main() -> ExitCode {
     }
 }
 
+/// Parses the command line. Prints errors, help and the version, and exits then.
+///
+/// # Errors
+/// [`ClientError::File`] if standard output takes no help.
+fn parsed() -> Result<Flags, ClientError> {
+    Flags::try_parse().map_err(|error| {
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        match printed {
+            // Behind standard error there is nowhere to report to.
+            Err(failure) if !error.use_stderr() => ClientError::output(failure),
+            _ => std::process::exit(error.exit_code()),
+        }
+    })
+}
+
+/// Prints a text, which is all that there is to do.
+fn print_only(text: &[u8]) -> Result<Outcome, ClientError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)
+        .and_then(|()| out.flush())
+        .map_err(ClientError::output)?;
+    Ok(Outcome::Done)
+}
+
 fn run(flags: &Flags) -> Result<Outcome, ClientError> {
+    let mut text = Vec::new();
     match &flags.task {
         Some(Task::Completions { shell }) => {
-            clap_complete::generate(*shell, &mut Flags::command(), "pykv-cli", &mut io::stdout());
-            return Ok(Outcome::Done);
+            clap_complete::generate(*shell, &mut Flags::command(), "pykv-cli", &mut text);
+            return print_only(&text);
         }
         Some(Task::Man) => {
             let manual = clap_mangen::Man::new(Flags::command());
-            manual
-                .render(&mut io::stdout())
-                .map_err(ClientError::output)?;
-            return Ok(Outcome::Done);
+            manual.render(&mut text).expect("memory takes everything");
+            return print_only(&text);
         }
         _ => {}
     }

@@ -1,7 +1,7 @@
 //! Long output in a pager: the program that PAGER names, or `less`.
 //!
 //! In: text for a terminal. Out: the same, in the pager if it is longer than the screen. Promises: output that fits is not paged; output
-//! to a pager that has been quit is dropped.
+//! to a pager that has been quit is dropped; a pager gets no line that was typed ahead.
 
 use std::env;
 use std::io::{self, Write};
@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use memchr::memchr_iter;
 
 use crate::interrupt;
+use crate::question::is_input_waiting;
 
 /// A writer that pages between `begin` and `end`.
 pub struct Paged<W> {
@@ -76,9 +77,11 @@ impl<W: Write> Paged<W> {
             // Colours, no clearing of the screen.
             command.env("LESS", "-RX");
         }
-        // Without a pager, everything is shown at once.
+        // Without a pager, everything is shown at once; as where lines are typed ahead, which a pager would take for its keys.
         self.is_begun = false;
-        if let Ok(mut child) = command.spawn() {
+        if !is_input_waiting()
+            && let Ok(mut child) = command.spawn()
+        {
             // Ctrl-C is for the pager now.
             interrupt::catch();
             let stdin = child.stdin.take();

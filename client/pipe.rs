@@ -14,7 +14,7 @@ use crate::input::{Dialects, Input};
 use crate::place::Place;
 use crate::render::Renderer;
 use crate::request::PendingRequest;
-use crate::stream::Stream;
+use crate::stream::Outgoing;
 use crate::terminal::tell;
 use crate::units::{counted, grouped};
 
@@ -99,7 +99,7 @@ fn is_harmless(line: &[u8]) -> bool {
 
 /// The sending end of a pipeline. Each request is announced before it is sent, so that the reader of replies knows of every one that may
 /// have reached the server. Errors are not reported here: the connection fails for the reader as well, which knows the last reply.
-struct Sender(BufWriter<Stream>);
+struct Sender(BufWriter<Outgoing>);
 
 impl Sender {
     /// Announces a request, then sends it; returns whether to go on.

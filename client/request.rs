@@ -5,6 +5,7 @@
 use pykv::command::{Access, ChannelUse, Command, Flag, Scope};
 use pykv::protocol::line;
 
+use crate::connection::Patience;
 use crate::error::ClientError;
 use crate::help;
 use crate::place::Place;
@@ -115,6 +116,17 @@ impl PendingRequest {
     pub fn is_stream(self) -> bool {
         self.command
             .is_some_and(|command| command.has(Flag::Receives))
+    }
+
+    /// Returns how long the server may be silent before it answers: a scan of all keys, a save or a transaction takes its time.
+    pub fn patience(self) -> Patience {
+        let is_long =
+            |command: &Command| command.is_on_keyspace() || command.scope == Scope::Queued;
+        if self.command.is_some_and(is_long) {
+            Patience::WhileAlive
+        } else {
+            Patience::Limited
+        }
     }
 
     /// Returns the error of a request whose reply is missing: a change may have been done, and the line of the input is named.

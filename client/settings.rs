@@ -1,8 +1,8 @@
 //! The choice of the server, by flag, environment or named profile, its password, and whom to trust.
 //!
-//! In: flags, `PYKV_URL`, `PYKV_PROFILE`, `PYKV_PASSWORD`, `PYKV_CACERT`, `PYKV_CERT`, `PYKV_KEY`, `~/.config/pykv/config.json`. Out: an
-//! address, and the options of TLS. Promises: flags take precedence
-//! over the environment; a password is never shown.
+//! In: flags, `PYKV_URL`, `PYKV_PROFILE`, `PYKV_PASSWORD`, `PYKV_TIMEOUT`, `PYKV_CACERT`, `PYKV_CERT`, `PYKV_KEY`,
+//! `~/.config/pykv/config.json`. Out: an address, the limit of waits, and the options of TLS. Promises: flags take precedence over the
+//! environment; a password is never shown.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::address::Address;
+use crate::deadline;
 use crate::error::ClientError;
+use crate::question::{Answer, ask_secretly};
 use crate::tls::{self, TlsOptions};
 
 /// The server if none is chosen.
@@ -29,6 +31,10 @@ pub struct Server {
     /// Profile of ~/.config/pykv/config.json to use, {"profiles": {"shop": {"url": "pykv://..."}}} [env: PYKV_PROFILE]
     #[arg(long, global = true, conflicts_with = "url")]
     profile: Option<String>,
+
+    /// Seconds that the server has to accept, and to go on with an answer that is due; 0: no limit [env: PYKV_TIMEOUT] [default: 10]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<f64>,
 
     /// Prompt for the password, without echo [env for scripts: PYKV_PASSWORD]
     #[arg(long, global = true)]
@@ -87,7 +93,7 @@ impl Server {
         })
     }
 
-    /// Returns the address of the chosen server, with its password; sets the options of TLS.
+    /// Returns the address of the chosen server, with its password; sets the options of TLS and the limit of waits.
     ///
     /// # Errors
     /// [`ClientError::Address`] if the URL is malformed; `Usage` if the profile is unknown; `File` if the configuration file cannot be
@@ -95,6 +101,13 @@ impl Server {
     pub fn address(&self) -> Result<Address, ClientError> {
         tls::configure(self.tls()?);
         let given = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let seconds_given = || given("PYKV_TIMEOUT").map(|text| seconds(&text)).transpose();
+        let timeout = match self.timeout {
+            Some(timeout) => Some(timeout),
+            None => seconds_given()
+                .map_err(|reason| ClientError::Usage(format!("PYKV_TIMEOUT is wrong: {reason}")))?,
+        };
+        deadline::configure(timeout.unwrap_or(deadline::DEFAULT_SECONDS));
         let url = match (&self.url, &self.profile) {
             (Some(url), _) => url.clone(),
             (None, Some(profile)) => url_of(profile)?,
@@ -106,11 +119,11 @@ impl Server {
         };
         let address: Address = url.parse()?;
         let password = if self.askpass {
-            let terminal = console::Term::stderr();
-            let asked = terminal
-                .write_str(&format!("Password for {address}: "))
-                .and_then(|()| terminal.read_secure_line());
-            Some(asked.map_err(ClientError::terminal)?)
+            match ask_secretly(&format!("Password for {address}: ")) {
+                Ok(Answer::Line(password)) => Some(password),
+                Ok(Answer::Interrupted) => return Err(ClientError::Dismissed),
+                Err(error) => return Err(ClientError::terminal(error)),
+            }
         } else {
             // A password in the address takes precedence over the environment.
             given("PYKV_PASSWORD").filter(|_| !address.has_password())
@@ -122,11 +135,24 @@ impl Server {
     }
 }
 
+/// Parses a time, in seconds.
+///
+/// # Errors
+/// A sentence if it is no number, negative, or longer than a day.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    const DAY: f64 = 86_400.0;
+    match text.parse() {
+        Ok(seconds) if (0.0..=DAY).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0 to 86400 is needed".to_owned()),
+    }
+}
+
 /// Returns the URL of a profile.
 fn url_of(name: &str) -> Result<String, ClientError> {
     let file = file().ok_or_else(|| ClientError::Usage("there is no home folder".to_owned()))?;
     let shown = file.display().to_string();
     let text = fs::read(&file).map_err(ClientError::file("read", &shown))?;
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
     // The message of serde_json may quote the file, and with it a password.
     let place = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
@@ -134,7 +160,7 @@ fn url_of(name: &str) -> Result<String, ClientError> {
             "line {line} column {column}: it has to be {{\"profiles\": {{\"name\": {{\"url\": \"pykv://...\"}}}}}}"
         ))
     };
-    let settings: Settings = serde_json::from_slice(&text)
+    let settings: Settings = serde_json::from_slice(text)
         .map_err(place)
         .map_err(ClientError::file("read", &shown))?;
     let mut profiles = settings.profiles;

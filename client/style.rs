@@ -3,7 +3,9 @@
 //! In: text that is safe for a terminal. Out: the same in colours, unless the terminal has none, or NO_COLOR or TERM=dumb forbid them.
 //! Promise: only colours are added, and blanks between the tokens of JSON.
 
-use console::Style;
+use std::env;
+
+use console::{Style, Term};
 
 /// The type of a piece of text, which sets its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,19 @@ fn is_number(text: &str) -> bool {
     text.trim() == text
         && text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
         && serde_json::from_str::<serde_json::Number>(text).is_ok()
+}
+
+/// Makes an empty NO_COLOR forbid nothing (<https://no-color.org>); the library of colours takes it for a refusal.
+pub fn respect_no_color() {
+    if env::var_os("NO_COLOR").is_none_or(|value| !value.is_empty()) {
+        return;
+    }
+    let is_set_to = |name: &str, value: &str| env::var_os(name).is_some_and(|set| set == value);
+    let is_forced = env::var_os("CLICOLOR_FORCE").is_some_and(|set| set != "0");
+    let is_allowed = !is_set_to("CLICOLOR", "0") && !is_set_to("TERM", "dumb");
+    let is_coloured = |terminal: Term| is_forced || (is_allowed && terminal.is_term());
+    console::set_colors_enabled(is_coloured(Term::stdout()));
+    console::set_colors_enabled_stderr(is_coloured(Term::stderr()));
 }
 
 /// Returns the text in its colour, for standard output.

@@ -3,13 +3,13 @@
 //! In: a data folder that no server uses. Out: a report on standard output, one line for each fault, and an exit status: 0 if
 //! the folder is sound, or is now; 1 if it is not.
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::persistence::{Finding, StoreError, System};
+use crate::stdout::{StdoutError, print};
 
 /// There is no report.
 #[derive(Debug, thiserror::Error)]
@@ -18,36 +18,35 @@ pub enum CheckError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The report cannot be written.
-    #[error("cannot write the verdict")]
-    Output(#[from] io::Error),
+    #[error(transparent)]
+    Output(#[from] StdoutError),
 }
 
 /// Checks a folder; nothing in it is changed.
 ///
 /// # Errors
-/// [`CheckError::Store`], if the folder cannot be read or is in use; [`CheckError::Output`], if standard output is closed.
+/// [`CheckError::Store`], if the folder cannot be read or is in use; [`CheckError::Output`], if standard output takes nothing.
 pub fn check(folder: &Path) -> Result<ExitCode, CheckError> {
     let (pairs, inspection) = Engine::check(Arc::new(System), folder)?;
-    let mut out = io::stdout().lock();
-    print_findings(&mut out, &inspection.notes, inspection.findings())?;
+    let mut report = list_of(&inspection.notes, inspection.findings());
     let name = folder.display();
     let changes = inspection.changes();
     if inspection.findings().is_empty() {
-        writeln!(
-            out,
-            "{name} is sound: {}; the journals hold {} since the last save",
+        report += &format!(
+            "{name} is sound: {}; the journals hold {} since the last save\n",
             count(pairs, "pair"),
             count(changes, "change")
-        )?;
+        );
+        print(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(
-        out,
+    report += &format!(
         "{name} is damaged ({}): no server starts on it, and nothing was changed. {} can be read. Put a copy in its \
-         place, or run `pykv-server repair {name}`, which goes on without what is lost and keeps all that it removes",
+         place, or run `pykv-server repair {name}`, which goes on without what is lost and keeps all that it removes\n",
         faults(inspection.findings()),
         count(pairs, "pair")
-    )?;
+    );
+    print(&report)?;
     Ok(ExitCode::FAILURE)
 }
 
@@ -55,39 +54,36 @@ pub fn check(folder: &Path) -> Result<ExitCode, CheckError> {
 ///
 /// # Errors
 /// [`CheckError::Store`], if the folder cannot be read, is in use, or cannot be written; [`CheckError::Output`], if standard
-/// output is closed.
+/// output takes nothing.
 pub fn repair(folder: &Path) -> Result<ExitCode, CheckError> {
     let (pairs, salvaged) = Engine::repair(Arc::new(System), folder)?;
-    let mut out = io::stdout().lock();
-    print_findings(&mut out, &salvaged.notes, &salvaged.findings)?;
+    let mut report = list_of(&salvaged.notes, &salvaged.findings);
     let name = folder.display();
     if salvaged.findings.is_empty() {
-        writeln!(
-            out,
-            "{name} is sound: {}; nothing was changed",
+        report += &format!(
+            "{name} is sound: {}; nothing was changed\n",
             count(pairs, "pair")
-        )?;
+        );
+        print(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     for path in &salvaged.kept {
-        writeln!(out, "what was damaged is kept as {}", path.display())?;
+        report += &format!("what was damaged is kept as {}\n", path.display());
     }
-    writeln!(
-        out,
-        "{name} is mended ({}): store.json holds {}",
+    report += &format!(
+        "{name} is mended ({}): store.json holds {}\n",
         faults(&salvaged.findings),
         count(pairs, "pair")
-    )?;
+    );
+    print(&report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_findings(
-    out: &mut impl io::Write,
-    notes: &[String],
-    findings: &[Finding],
-) -> io::Result<()> {
+/// Returns the lines of a report that say what was found.
+fn list_of(notes: &[String], findings: &[Finding]) -> String {
+    let mut report = String::new();
     for note in notes {
-        writeln!(out, "{note}")?;
+        report += &format!("{note}\n");
     }
     for finding in findings {
         let Finding {
@@ -97,9 +93,10 @@ fn print_findings(
             lost,
         } = finding;
         let line = line.map_or(String::new(), |line| format!("line {line}: "));
-        writeln!(out, "{}: {line}{reason}; lost: {lost}", path.display())?;
+        let path = path.display();
+        report += &format!("{path}: {line}{reason}; lost: {lost}\n");
     }
-    Ok(())
+    report
 }
 
 fn faults(findings: &[Finding]) -> String {

@@ -3,7 +3,7 @@
 //! In: the address of the text port. Out: an answer or none; for the command, a line on standard output and exit status 0, or an
 //! error. Promise: it looks by a request that needs neither the data nor a password.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,17 +12,31 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::config::{Address, Endpoint, Place};
+use crate::stdout::{StdoutError, print};
 
-/// Time in which a server answers, however busy it is.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
-
-/// The server does not answer.
+/// The server does not answer, or it cannot be said that it does.
 #[derive(Debug, thiserror::Error)]
-#[error("the server at {address} does not answer")]
-pub struct HealthError {
-    address: String,
-    #[source]
-    source: io::Error,
+pub enum HealthError {
+    /// It cannot be reached.
+    #[error("the server at {address} does not answer")]
+    Unreachable {
+        /// Its address.
+        address: String,
+        /// The error of the socket.
+        #[source]
+        source: io::Error,
+    },
+    /// It is silent.
+    #[error("the server at {address} did not answer within {seconds} s")]
+    Silent {
+        /// Its address.
+        address: String,
+        /// The time that it had.
+        seconds: f64,
+    },
+    /// Standard output takes no more.
+    #[error(transparent)]
+    Output(#[from] StdoutError),
 }
 
 /// Asks as a client. Whatever comes back, a refusal or the end of the connection included, a task of the server has sent it.
@@ -42,21 +56,31 @@ async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()>
     stream.read(&mut reply).await.map(drop)
 }
 
-/// Looks whether the server with this text port answers.
+/// Looks whether the server with this text port answers in time.
 ///
 /// # Errors
-/// [`HealthError`], also if standard output is closed.
-pub fn health(text: &Endpoint) -> Result<ExitCode, HealthError> {
+/// [`HealthError`].
+pub fn health(text: &Endpoint, limit: Duration) -> Result<ExitCode, HealthError> {
     let place = &text.place;
-    let looked = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(async { timeout(ANSWER_WAIT, look(place)).await? }));
-    looked
-        .and_then(|()| writeln!(io::stdout(), "the server at {text} answers"))
-        .map_err(|source| HealthError {
-            address: text.to_string(),
-            source,
-        })?;
+        .build();
+    let looked = runtime.map(|runtime| {
+        let looked = runtime.block_on(async { timeout(limit, look(place)).await });
+        // A name server that is silent must not delay the end.
+        runtime.shutdown_background();
+        looked
+    });
+    let address = text.to_string();
+    match looked {
+        Ok(Ok(Ok(()))) => print(&format!("the server at {text} answers\n"))?,
+        Ok(Err(_)) => {
+            let seconds = limit.as_secs_f64();
+            return Err(HealthError::Silent { address, seconds });
+        }
+        Err(source) | Ok(Ok(Err(source))) => {
+            return Err(HealthError::Unreachable { address, source });
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,7 @@
 //! spare        memory kept by threads a buffer that is done with -> the next one
 //! model        what is stored         Key, Value, Change, and a pair in memory
 //! error        causes                 an error -> one line with its causes
+//! stdout       output of commands     a text -> standard output
 //! ```
 
 pub mod backup;
@@ -41,5 +42,6 @@ pub mod protocol;
 pub mod receive_buffer;
 pub mod server;
 pub mod spare;
+pub mod stdout;
 pub mod supervisor;
 pub mod tls;

@@ -25,11 +25,12 @@ use pykv::config::{
     Action, BoundEndpoints, Config, Endpoint, LogFormat, PeerAddress, Setup, TextEndpoint,
 };
 use pykv::engine::Engine;
-use pykv::error::error_chain;
+use pykv::error::{error_chain, without_numbers};
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Options, Progress};
 use pykv::server::listener::listen;
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server};
+use pykv::stdout::{StdoutError, print};
 use pykv::supervisor::Supervisor;
 use pykv::tls::Tls;
 use pykv::{backup, check, health};
@@ -57,36 +58,37 @@ fn main() -> ExitCode {
         .with_target(false)
         .log_internal_errors(false);
     let log = match config.get::<LogFormat>("log-format") {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => {
+            // <https://no-color.org>: an empty variable forbids nothing.
+            let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let is_coloured = io::stderr().is_terminal() && !is_plain;
+            lines.with_ansi(is_coloured).boxed()
+        }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(log).with(filter).init();
     let verdict = match &config.action {
-        Some(Action::Config) => {
-            let printed = io::stdout().write_all(config.in_force().as_bytes());
-            return printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
-        }
+        Some(Action::Config) => return print_only(&config.in_force()),
         Some(Action::Man) => {
-            let printed = clap_mangen::Man::new(Config::command()).render(&mut io::stdout());
-            return printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Config::command()).render(&mut page);
+            rendered.expect("memory takes everything");
+            return print_only(&String::from_utf8_lossy(&page));
         }
         Some(Action::Completions { shell }) => {
-            clap_complete::generate(
-                *shell,
-                &mut Config::command(),
-                "pykv-server",
-                &mut io::stdout(),
-            );
-            return ExitCode::SUCCESS;
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Config::command(), "pykv-server", &mut script);
+            return print_only(&String::from_utf8_lossy(&script));
         }
         Some(Action::Backup { to }) => {
             let made = backup::back_up(&config.store(), to);
             return made.unwrap_or_else(|error| fail(&error));
         }
-        Some(Action::Health) => {
+        Some(Action::Health { timeout }) => {
             let mut listen = config.list("listen").into_iter();
             let TextEndpoint(text) = listen.next().expect("the flag has a default");
-            return health::health(&text).unwrap_or_else(|error| fail(&error));
+            let looked = health::health(&text, Duration::from_secs(*timeout));
+            return looked.unwrap_or_else(|error| fail(&error));
         }
         Some(Action::Check { folder }) => check::check(folder),
         Some(Action::Repair { folder }) => check::repair(folder),
@@ -109,9 +111,16 @@ fn serve(config: &Config) -> ExitCode {
     }
 }
 
+/// Prints a text, which is all that there is to do.
+fn print_only(text: &str) -> ExitCode {
+    print(text).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
 /// Prints an error with its causes.
 fn fail(error: &dyn Error) -> ExitCode {
-    eprintln!("pykv-server: {}", error_chain(error));
+    let text = without_numbers(&error_chain(error));
+    // If it fails, there is nowhere else to report it.
+    let _ = writeln!(io::stderr(), "pykv-server: {text}");
     ExitCode::FAILURE
 }
 
@@ -247,15 +256,16 @@ async fn save_all(engine: &Engine) -> Result<(), DiskFault> {
     saved
 }
 
-fn announce(text: &[Endpoint<PeerAddress>], http: &[Endpoint<PeerAddress>]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for endpoint in text {
-        writeln!(out, "pykv listening on {endpoint}")?;
-    }
-    for endpoint in http {
-        writeln!(out, "pykv http on {endpoint}")?;
-    }
-    out.flush()
+/// Prints the addresses. A reader that has gone does not stop a server.
+fn announce(
+    text: &[Endpoint<PeerAddress>],
+    http: &[Endpoint<PeerAddress>],
+) -> Result<(), StdoutError> {
+    let text = text.iter();
+    let lines = text.map(|endpoint| format!("pykv listening on {endpoint}\n"));
+    let http = http.iter();
+    let lines = lines.chain(http.map(|endpoint| format!("pykv http on {endpoint}\n")));
+    print(&lines.collect::<String>())
 }
 
 /// Returns a token that the first SIGTERM or SIGINT cancels; the second ends the process at once.

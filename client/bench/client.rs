@@ -243,6 +243,7 @@ async fn send_and_receive(
             }
             are_reads.push(is_read);
         }
+        run.sent.fetch_add(are_reads.len() as u64, Relaxed);
         let sending = async {
             let sent = match &tls {
                 None => writer.write_all(&requests).await,

@@ -102,10 +102,11 @@ pub struct Run<'a> {
     pub load: &'a Load,
     pub address: &'a Address,
     pub phase: Phase,
-    /// The requests of the phase, those handed to clients, and those answered.
+    /// The requests of the phase, those handed to clients, answered, and sent.
     pub requests: u64,
     given: AtomicU64,
     pub answered: AtomicU64,
+    pub sent: AtomicU64,
     pub began: Instant,
     pub is_over: AtomicBool,
     /// Random text, twice as long as a value; each value is a part of it.
@@ -126,6 +127,7 @@ impl<'a> Run<'a> {
             },
             given: AtomicU64::new(0),
             answered: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             began: Instant::now(),
             is_over: AtomicBool::new(false),
             text: iter::repeat_with(|| u8::try_from(fastrand::alphanumeric()).unwrap_or(b'a'))

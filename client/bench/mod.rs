@@ -13,14 +13,15 @@ use std::io::{self, IsTerminal as _};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
 use self::client::{Measured, TICK, drive};
 use self::load::{Phase, Run};
 use crate::address::Address;
-use crate::connection::{CONNECT_TIMEOUT, connect};
+use crate::connection::connect;
+use crate::deadline::{self, Step};
 use crate::error::{ClientError, Outcome};
 use crate::interrupt::{self, is_interrupted};
 use crate::progress::progress_bar;
@@ -34,7 +35,7 @@ const OTHER_FILES: u64 = 1024;
 /// Runs the load, and prints the measurements.
 ///
 /// # Errors
-/// [`ClientError::Usage`] if the load is impossible; `Connect` or `Lost` if a connection fails; `Foreign` if the server speaks another
+/// [`ClientError::Usage`] if the load is impossible; `Connect`, `Lost` or `Silent` if a connection fails; `Foreign` if the server speaks another
 /// protocol; `Refused` if it refuses to store the keys; `Interrupted` if Ctrl-C comes before the measuring.
 pub fn run(address: &Address, load: &Load, is_json: bool) -> Result<Outcome, ClientError> {
     load.check()?;
@@ -42,7 +43,7 @@ pub fn run(address: &Address, load: &Load, is_json: bool) -> Result<Outcome, Cli
     // A client has two handles of its connection. If the limit cannot be raised, connecting fails with the reason.
     let _ = rlimit::increase_nofile_limit(2 * load.clients + OTHER_FILES);
     let mut streams = (0..load.clients)
-        .map(|_| connect(address, CONNECT_TIMEOUT))
+        .map(|_| connect(address, deadline::limit()))
         .collect::<Result<Vec<_>, _>>()?;
     if load.fill {
         let (filled, _) = phase(address, load, Phase::Fill, &mut streams)?;
@@ -82,6 +83,7 @@ fn phase(
         let bar = bar(&run);
         let mut all = Measured::new();
         let (mut failure, mut interrupted_after) = (None, None);
+        let mut silence = Silence::default();
         loop {
             match ended.recv_timeout(TICK) {
                 Ok(Ok(measured)) => all.add(&measured),
@@ -93,7 +95,15 @@ fn phase(
                     run.is_over.store(true, Relaxed);
                     interrupted_after.get_or_insert_with(|| run.began.elapsed());
                 }
-                Err(RecvTimeoutError::Timeout) => bar.set_position(run.answered.load(Relaxed)),
+                Err(RecvTimeoutError::Timeout) => {
+                    bar.set_position(run.answered.load(Relaxed));
+                    if silence.is_too_long(&run) {
+                        run.is_over.store(true, Relaxed);
+                        let step = Step::Reply(None);
+                        let silent = ClientError::silent(address, deadline::limit(), step);
+                        failure.get_or_insert(silent);
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -102,6 +112,31 @@ fn phase(
         let elapsed = interrupted_after.unwrap_or_else(|| run.began.elapsed());
         failure.map_or(Ok((all, elapsed)), Err)
     })
+}
+
+/// The time since the latest reply while replies are due.
+struct Silence {
+    since: Instant,
+    answered: u64,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        let (since, answered) = (Instant::now(), 0);
+        Self { since, answered }
+    }
+}
+
+impl Silence {
+    /// Looks at a run; returns whether none of its clients has been answered for longer than the limit.
+    fn is_too_long(&mut self, run: &Run<'_>) -> bool {
+        let answered = run.answered.load(Relaxed);
+        if answered != self.answered || run.sent.load(Relaxed) == answered {
+            let since = Instant::now();
+            *self = Self { since, answered };
+        }
+        deadline::limit().is_some_and(|limit| self.since.elapsed() >= limit)
+    }
 }
 
 fn bar(run: &Run<'_>) -> ProgressBar {

@@ -10,7 +10,7 @@ use pykv::model::now_ms;
 use pykv::protocol::line::quote;
 use serde_json::Value;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Patience};
 use crate::error::{ClientError, Outcome};
 use crate::reply::Line;
 use crate::style::{Kind, paint};
@@ -33,8 +33,10 @@ pub struct Watch {
 /// [`ClientError::Refused`] if the server refuses; `File` if the output fails; as [`Connection::next_line`].
 pub fn run(connection: &mut Connection, options: &Watch) -> Result<Outcome, ClientError> {
     connection.send(format!("FOLLOW {}", quote(&options.prefix)).as_bytes())?;
+    // That it follows is due; a change comes when somebody makes one.
+    let mut patience = Patience::Limited;
     loop {
-        match connection.next_line() {
+        match connection.next_line_with(std::mem::replace(&mut patience, Patience::Endless)) {
             Ok(Line::Event(word, change)) if word == "CHANGE" => print(&change)?,
             Ok(Line::Event(word, _)) if word == "UNFOLLOWED" => return Ok(Outcome::Refused),
             Ok(Line::Error(code, message)) => return Err(ClientError::Refused { code, message }),

@@ -13,6 +13,7 @@ mod words;
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use self::editor::{Input, LineEditor};
 use self::multiline::requests;
@@ -28,6 +29,10 @@ use crate::request::Request;
 use crate::terminal::tell;
 use crate::tools::export::{self, Export};
 use crate::tools::import::{self, Import};
+use crate::units::counted;
+
+/// The time that a server has to answer QUIT.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Reads and answers lines until the user leaves.
 ///
@@ -120,7 +125,8 @@ impl<W: Write> Prompt<W> {
     /// [`ClientError::File`] if the reader of standard output has gone.
     fn take(&mut self, typed: &str) -> Result<bool, ClientError> {
         interrupt::reset();
-        for line in requests(typed) {
+        let mut requests = requests(typed).into_iter();
+        while let Some(line) = requests.next() {
             if matches!(line.trim().to_ascii_lowercase().as_str(), "exit" | "quit") {
                 return Ok(false);
             }
@@ -140,7 +146,14 @@ impl<W: Write> Prompt<W> {
                     self.connection = Connection::open(&self.address).ok();
                     self.abandon_transaction();
                 }
+            }
+            if error.is_interrupt() || !error.leaves_connection_usable() {
                 // The other requests may rely on the one that failed.
+                let left = requests.count() as u64;
+                if left > 0 {
+                    let left = counted(left, "request");
+                    tell(&format!("Not sent, as this one failed: {left} after it."));
+                }
                 break;
             }
         }
@@ -207,8 +220,9 @@ impl<W: Write> Prompt<W> {
     fn leave(&mut self) {
         if self.is_connected()
             && let Some(connection) = &mut self.connection
+            && connection.send(b"QUIT").is_ok()
         {
-            let _ = connection.ask("QUIT");
+            connection.line_until(Instant::now() + FAREWELL);
         }
     }
 }

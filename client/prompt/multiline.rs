@@ -19,7 +19,8 @@ pub fn is_unfinished(request: &str) -> bool {
 pub fn requests(text: &str) -> Vec<String> {
     let mut requests = Vec::new();
     let mut begun = String::new();
-    for line in text.lines() {
+    // A text that is pasted may begin as its file does.
+    for line in text.trim_start_matches('\u{feff}').lines() {
         if begun.is_empty() && line.trim().is_empty() {
             continue;
         }
@@ -96,7 +97,7 @@ mod tests {
         ] {
             assert_eq!(is_unfinished(request), unfinished, "{request}");
         }
-        let typed = "PING\n\nSET a {\n} EX 5\nGET a";
+        let typed = "\u{feff}PING\n\nSET a {\n} EX 5\nGET a";
         assert_eq!(requests(typed), ["PING", "SET a \"{\\n}\" EX 5", "GET a"]);
     }
 }

@@ -18,7 +18,7 @@ use self::csv::Rows;
 use self::json::Document;
 use self::nesting::Nesting;
 use self::people::Screen;
-use crate::connection::Connection;
+use crate::connection::{Connection, Patience};
 use crate::error::{ClientError, Outcome};
 use crate::format::Format;
 use crate::help;
@@ -142,10 +142,15 @@ impl<W: Write> Renderer<W> {
                 // The reader of the output need not wait for what has arrived already.
                 self.flush()?;
             }
-            let line = if request.is_resp {
-                connection.next_resp()
+            let patience = if due == 0 {
+                Patience::Endless
             } else {
-                connection.next_line()
+                request.patience()
+            };
+            let line = if request.is_resp {
+                connection.next_resp(patience)
+            } else {
+                connection.next_line_with(patience)
             };
             let line = match line {
                 Ok(line) => line,

@@ -4,12 +4,16 @@
 //! UTF-8, and values that are not strings, are counted and left out.
 
 use pykv::model::now_ms;
-use redis::{ConnectionLike, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use redis::{
+    Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError,
+    RedisResult, Value,
+};
 
 use super::pair::Pair;
 use super::resp::RespConnection;
 use crate::address::Address;
-use crate::connection::{CONNECT_TIMEOUT, connect};
+use crate::connection::connect;
+use crate::deadline::{self, Step};
 use crate::error::ClientError;
 use crate::interrupt::is_interrupted;
 
@@ -22,7 +26,7 @@ pub const BATCH_BYTES: usize = 8 << 20;
 pub struct Store {
     /// Its address without the password, for messages.
     pub name: String,
-    connection: Box<dyn ConnectionLike + Send>,
+    connection: RespConnection,
     /// The keys left out so far: they are not UTF-8, or their values are not strings.
     pub left_out: u64,
 }
@@ -37,16 +41,7 @@ impl Store {
     /// [`ClientError::Address`] if the URL is malformed; as [`Store::of`].
     pub fn open(url: &str) -> Result<Self, ClientError> {
         match url.split_once("://") {
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("redis") => {
-                let name = url.rsplit('@').next().unwrap_or(url);
-                let name = name.trim_start_matches("redis://").to_owned();
-                let opened = redis::Client::open(url)
-                    .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT));
-                match opened {
-                    Ok(connection) => Ok(Self::over(connection, name)),
-                    Err(error) => Err(fault(&name, &error)),
-                }
-            }
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("redis") => Self::of_redis(url),
             _ => Self::of(&url.parse()?),
         }
     }
@@ -54,24 +49,64 @@ impl Store {
     /// Connects to a PyKV server.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] if it cannot be reached; `Store` if it rejects the password.
+    /// [`ClientError::Connect`] if it cannot be reached; `Silent` if it does not answer in time; `Store` if it rejects the password.
     pub fn of(address: &Address) -> Result<Self, ClientError> {
-        let stream = connect(address, CONNECT_TIMEOUT)?;
-        let mut store = Self::over(RespConnection::over(stream), address.to_string());
+        let mut store = Self::connected(address, address.to_string())?;
         if let Some((user, password)) = address.credentials() {
-            let mut auth = redis::cmd("AUTH");
-            let admitted = auth.arg(user).arg(password).exec(&mut *store.connection);
-            admitted.map_err(|error| store.fault(&error))?;
+            store.tell(redis::cmd("AUTH").arg(user).arg(password))?;
         }
         Ok(store)
     }
 
-    fn over(connection: impl ConnectionLike + Send + 'static, name: String) -> Self {
-        Self {
-            name,
-            connection: Box::new(connection),
-            left_out: 0,
+    /// Connects to a server of Redis.
+    fn of_redis(url: &str) -> Result<Self, ClientError> {
+        let name = url.rsplit('@').next().unwrap_or(url);
+        let name = name.trim_start_matches("redis://").to_owned();
+        let described = url.into_connection_info();
+        let described = described.map_err(|error| fault(&name, &error))?;
+        let ConnectionAddr::Tcp(host, port) = described.addr() else {
+            unreachable!("redis:// is TCP");
+        };
+        let opened = Self::connected(&Address::of_tcp(host, *port), name.clone());
+        let mut store = opened.map_err(|error| match error {
+            ClientError::Connect { source, .. } => ClientError::Store {
+                name,
+                reason: source.to_string(),
+            },
+            error => error,
+        })?;
+        let settings = described.redis_settings();
+        if let Some(password) = settings.password() {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(user) = settings.username() {
+                auth.arg(user);
+            }
+            store.tell(auth.arg(password))?;
         }
+        if settings.db() != 0 {
+            store.tell(redis::cmd("SELECT").arg(settings.db()))?;
+        }
+        Ok(store)
+    }
+
+    fn connected(address: &Address, name: String) -> Result<Self, ClientError> {
+        let limit = deadline::limit();
+        let connection = RespConnection::over(connect(address, limit)?, limit);
+        let connection = connection.map_err(|source| ClientError::Connect {
+            address: address.clone(),
+            source,
+        })?;
+        Ok(Self {
+            name,
+            connection,
+            left_out: 0,
+        })
+    }
+
+    /// Sends a command whose reply says only whether it was executed.
+    fn tell(&mut self, command: &Cmd) -> Result<(), ClientError> {
+        let told = command.exec(&mut self.connection);
+        told.map_err(|error| self.fault(&error))
     }
 
     fn fault(&self, error: &RedisError) -> ClientError {
@@ -83,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`ClientError::Store`] if the server refuses or the connection fails, as of all functions below.
     pub fn count(&mut self) -> Result<u64, ClientError> {
-        let count = redis::cmd("DBSIZE").query(&mut *self.connection);
+        let count = redis::cmd("DBSIZE").query(&mut self.connection);
         count.map_err(|error| self.fault(&error))
     }
 
@@ -117,7 +152,7 @@ impl Store {
             command.arg("MATCH").arg(format!("{}*", escaped(prefix)));
         }
         command.arg("COUNT").arg(BATCH_KEYS);
-        let found: RedisResult<(u64, Vec<Vec<u8>>)> = command.query(&mut *self.connection);
+        let found: RedisResult<(u64, Vec<Vec<u8>>)> = command.query(&mut self.connection);
         let (next, keys) = found.map_err(|error| self.fault(&error))?;
         let all = keys.len();
         let texts: Vec<String> = keys
@@ -137,7 +172,7 @@ impl Store {
         for key in keys {
             pipe.cmd(verb).arg(key);
         }
-        let answers = pipe.ignore_errors().query(&mut *self.connection);
+        let answers = pipe.ignore_errors().query(&mut self.connection);
         answers.map_err(|error| self.fault(&error))
     }
 
@@ -264,7 +299,7 @@ impl Store {
             }
         }
         let answers: RedisResult<Vec<RedisResult<Value>>> =
-            pipe.ignore_errors().query(&mut *self.connection);
+            pipe.ignore_errors().query(&mut self.connection);
         let answers = answers.map_err(|error| self.fault(&error))?;
         let refusals = answers
             .into_iter()
@@ -286,6 +321,12 @@ fn escaped(prefix: &str) -> String {
 }
 
 fn fault(name: &str, error: &RedisError) -> ClientError {
+    if is_interrupted() {
+        return ClientError::Interrupted;
+    }
+    if error.is_timeout() {
+        return ClientError::silent(&name, deadline::limit(), Step::Reply(None));
+    }
     let reason = if error.kind() == ErrorKind::Parse {
         "it does not answer as a server of PyKV or Redis does".to_owned()
     } else {

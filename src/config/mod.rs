@@ -11,6 +11,7 @@ mod values;
 
 use std::any::Any;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +27,10 @@ use clap::{
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::error_chain;
+use crate::error::{error_chain, without_numbers};
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
+use crate::stdout::ignore_closed;
 use crate::tls::{Tls, TlsFiles};
 
 pub use addresses::{
@@ -474,7 +476,11 @@ pub enum Action {
         to: PathBuf,
     },
     /// Ask the server with these settings for an answer on its text port. Exit status: 0 it answers, 1 it does not.
-    Health,
+    Health {
+        /// Seconds in which it has to answer.
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = value_parser!(u64).range(1..=3600))]
+        timeout: u64,
+    },
     /// Print the manual page, in roff: `pykv-server man | man -l -`.
     Man,
     /// Print completions for a shell.
@@ -552,7 +558,18 @@ impl Config {
     /// Parses the command line, the environment of this process and the configuration file. Prints errors and help, and exits then.
     #[must_use]
     pub fn parse() -> Self {
-        Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| {
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            // Help and version; an error goes to standard error, behind which there is nowhere to report to.
+            if !error.use_stderr()
+                && let Err(failure) = ignore_closed(printed)
+            {
+                let text = without_numbers(&error_chain(&failure));
+                let _ = writeln!(io::stderr(), "pykv-server: {text}");
+                std::process::exit(1);
+            }
+            std::process::exit(error.exit_code())
+        })
     }
 
     /// Parses a command line, whose first word is the name of the program, the environment, and the configuration file.

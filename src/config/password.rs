@@ -33,6 +33,8 @@ pub(super) fn read(file: Option<PathBuf>) -> Result<Option<String>, PasswordErro
         (Some(path), None) => {
             let text = std::fs::read_to_string(&path);
             let text = text.map_err(|error| PasswordError::Unreadable(path.clone(), error))?;
+            // Some editors put a byte order mark before UTF-8.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
             let line = text.lines().next().unwrap_or_default().to_owned();
             (line, path.display().to_string())
         }

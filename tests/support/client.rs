@@ -189,6 +189,11 @@ impl Prompt {
         });
     }
 
+    /// Whether this has been shown since what was last waited for.
+    pub fn has_shown(&self, text: &str) -> bool {
+        self.shown.lock().expect("no panic before").contains(text)
+    }
+
     pub fn wait_for(&self, expected: &str) {
         wait_until(&format!("the terminal shows {expected:?}"), || {
             let mut shown = self.shown.lock().expect("no panic before");

@@ -11,7 +11,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::key_sample;
 use crate::address::Address;
 use crate::connection::Connection;
-use crate::error::ClientError;
+use crate::error::{ClientError, in_words};
 use crate::live::figures::{Figures, rounded};
 use crate::live::latency::PingTimes;
 use crate::reply::{Datum, Line};
@@ -85,7 +85,7 @@ impl State {
             self.connection = None;
             self.before = None;
             self.now = None;
-            self.error = Some(pykv::error::error_chain(&error));
+            self.error = Some(in_words(&error));
         }
     }
 
