@@ -13,8 +13,8 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
-use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
 use super::charged_body::{self, BodyError, ReceivedBody};
@@ -36,6 +36,11 @@ type Field = Option<Result<String, InvalidField>>;
 
 /// Parameters of a query.
 pub struct Parameters<T>(pub T);
+
+/// Query of an endpoint without parameters: one that is there was meant for another endpoint, and is refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;

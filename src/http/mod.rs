@@ -16,10 +16,12 @@ mod figures;
 mod guard;
 mod input;
 mod listener;
+mod openapi;
 mod ops;
 mod problem;
 mod protective_headers;
 mod responses;
+mod schemas;
 mod sessions;
 mod sign_in;
 mod stream;
@@ -61,9 +63,11 @@ const ENDPOINTS: &[Endpoint] = &[
     (compat::__path_clear::path, || delete(compat::clear)),
     (compat::__path_stats::path, || get(compat::stats)),
     (health::__path_health::path, || get(health::health)),
+    (health::__path_ready::path, || get(health::ready)),
     (health::__path_live::path, || get(health::live)),
     (metrics::__path_metrics::path, || get(metrics::metrics)),
-    (console::__path_console::path, || get(console::console)),
+    // OpenAPI describes no WebSockets.
+    (|| console::PATH.to_owned(), || get(console::console)),
     (keys::__path_get::path, keys::methods),
     (|| input::KEY_PATH.to_owned(), keys::methods),
     (listing::__path_list::path, || {
@@ -132,8 +136,7 @@ fn entrance(service: Arc<Service>, port: u16) -> Entrance {
         .merge(routes(NAMESPACE_ENDPOINTS).layer(counts))
         .merge(routes(LIVE_ENDPOINTS).layer(feed))
         .merge(routes(SESSION_ENDPOINTS).layer(Extension(Arc::clone(&sessions))))
-        .route("/health/ready", get(health::health))
-        .merge(docs::router())
+        .merge(docs::router().layer(Extension(Arc::clone(&sessions))))
         .merge(dashboard::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {

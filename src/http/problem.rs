@@ -52,6 +52,11 @@ pub struct BrokenImport {
     pub column: Option<u64>,
 }
 
+/// Returns true if errors at this path are problem documents.
+pub fn is_of_api(path: &str) -> bool {
+    path.starts_with(API)
+}
+
 impl Problem {
     /// Makes a problem with this status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
@@ -89,7 +94,7 @@ impl Problem {
 
     /// Makes the response in the form of the API to which this URI belongs.
     pub fn at(self, uri: &Uri) -> Response {
-        if uri.path().starts_with(API) {
+        if is_of_api(uri.path()) {
             self.into_response()
         } else {
             self.into_older()

@@ -19,8 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::api::body;
-use super::descriptions::OTHER_SITE;
-use super::input;
+use super::input::{self, NoParameters, Parameters};
 use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::command::{Identity, Service, User, Users, audit};
@@ -65,6 +64,11 @@ impl Sessions {
         self.by_secret
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the name of the cookie.
+    pub fn cookie(&self) -> &str {
+        &self.cookie
     }
 
     /// Returns the secret in the cookie of a request.
@@ -185,10 +189,10 @@ pub struct SignedIn {
         (status = 200, description = "Signed in; the cookie is set.", body = SignedIn),
         (status = 400, description = "The body is not JSON or has not arrived whole.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The user or the password is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is longer than a user and a password.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The body is not a user and a password.", body = Problem, content_type = "application/problem+json")))]
 pub async fn begin(
+    _: Parameters<NoParameters>,
     State(service): State<Arc<Service>>,
     ConnectInfo(client): ConnectInfo<HttpClient>,
     Extension(sessions): Extension<Arc<Sessions>>,
@@ -220,9 +224,9 @@ pub async fn begin(
 /// Read who is signed in.
 #[utoipa::path(get, path = "/api/v1/session", operation_id = "read_session", tag = "Server",
     responses(
-        (status = 200, description = "The user of this request.", body = SignedIn),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json")))]
+        (status = 200, description = "The user of this request.", body = SignedIn)))]
 pub async fn read(
+    _: Parameters<NoParameters>,
     State(service): State<Arc<Service>>,
     Extension(identity): Extension<Identity>,
     Extension(sessions): Extension<Arc<Sessions>>,
@@ -238,9 +242,9 @@ pub async fn read(
 /// Sign out.
 #[utoipa::path(delete, path = "/api/v1/session", operation_id = "sign_out", tag = "Server",
     responses(
-        (status = 204, description = "Signed out; the cookie is deleted."),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json")))]
+        (status = 204, description = "Signed out; the cookie is deleted.")))]
 pub async fn end(
+    _: Parameters<NoParameters>,
     ConnectInfo(client): ConnectInfo<HttpClient>,
     Extension(sessions): Extension<Arc<Sessions>>,
     headers: HeaderMap,

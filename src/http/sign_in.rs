@@ -54,7 +54,8 @@ pub async fn authenticate(
     ))
 }
 
-fn is_open(path: &str) -> bool {
+/// Returns true if a path needs no user.
+pub fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
@@ -79,7 +80,7 @@ pub fn add_challenge(response: &mut Response, is_browser: bool) {
 /// Returns the identity of a request.
 ///
 /// # Errors
-/// 401 for a wrong user, password or token, after a delay; 400 for a header that cannot be read.
+/// 401 for a wrong user, password or token, after a delay, and for a header that cannot be read.
 async fn identity_of(
     service: &Service,
     sessions: &Sessions,
@@ -127,7 +128,7 @@ async fn identity_of(
 fn parse(header: &HeaderValue) -> Result<Credentials, Problem> {
     let unreadable = || {
         Problem::new(
-            StatusCode::BAD_REQUEST,
+            StatusCode::UNAUTHORIZED,
             "the header Authorization is neither `Basic` with user:password in base64, nor `Bearer` with a token",
         )
     };

@@ -575,16 +575,16 @@ fn an_expiry_may_be_in_a_millisecond_or_in_the_year_9999_and_not_beyond() {
     let server = TestServer::start();
     let mut http = Http::connect(&server);
     put(&mut http, "k", "x");
-    let most = 253_402_207_200_000 - jiff::Timestamp::now().as_millisecond();
-    let (near, far) = (most - 60_000, most + 60_000);
     for (member, fits) in [
         ("\"expires_in_ms\":1".to_owned(), true),
         ("\"expires_in_ms\":0".to_owned(), false),
         ("\"expires_in_ms\":-1".to_owned(), false),
         ("\"expires_in_ms\":1.5".to_owned(), false),
         ("\"expires_in_ms\":\"1\"".to_owned(), false),
-        (format!("\"expires_in_ms\":{near}"), true),
-        (format!("\"expires_in_ms\":{far}"), false),
+        ("\"expires_in_ms\":60000.0".to_owned(), true),
+        ("\"expires_in_ms\":null".to_owned(), false),
+        ("\"expires_in_ms\":250000000000000".to_owned(), true),
+        ("\"expires_in_ms\":250000000000001".to_owned(), false),
         ("\"expires_in_ms\":18446744073709551615".to_owned(), false),
         ("\"expires_in_ms\":18446744073709551616".to_owned(), false),
         (
@@ -617,7 +617,7 @@ fn an_expiry_may_be_in_a_millisecond_or_in_the_year_9999_and_not_beyond() {
                 is_problem(&answer, 422, "Unprocessable Entity", "");
                 let detail = answer.json()["detail"].to_string();
                 assert!(
-                    ["expires_", "expected u64", "expected a string"]
+                    ["expires_", "whole number", "expected a"]
                         .iter()
                         .any(|word| detail.contains(word)),
                     "{body}: {detail}"
@@ -754,7 +754,7 @@ fn a_body_that_asks_for_nothing_that_can_be_is_told_what_is_wrong_and_changes_no
             "PATCH",
             b"{\"expires_in_ms\":null}",
             422,
-            "must have one of",
+            "expected a JSON number",
         ),
         (
             "PATCH",
@@ -801,6 +801,7 @@ fn a_condition_that_cannot_be_read_is_refused_and_not_passed_over() {
             "*, \"a\"",
             "\"a\" \"b\"",
             "\"é\"",
+            "\"a b\"",
             "w/\"a\"",
         ] {
             let condition = format!("{name}: {value}");

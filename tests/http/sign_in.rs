@@ -117,11 +117,11 @@ fn a_wrong_password_and_an_unreadable_header_are_told_apart() {
     assert_eq!(ask(&mut http, "GET /", WRONG).status, 401);
     assert_eq!(
         ask(&mut http, "GET /get/shop:1", "Authorization: Basic !").status,
-        400
+        401
     );
     assert_eq!(
         ask(&mut http, "GET /get/shop:1", "Authorization: Digest x").status,
-        400
+        401
     );
     assert_eq!(
         ask(&mut http, "GET /get/shop:1", "Authorization: Bearer pykv_x").status,

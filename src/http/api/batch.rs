@@ -18,9 +18,9 @@ use super::condition::etag;
 use super::offload::offload;
 use crate::codec::json;
 use crate::http::compat::bodies::StoredValue;
-use crate::http::descriptions::{OTHER_SITE, TOO_LARGE, UNSAFE};
+use crate::http::descriptions::{TOO_LARGE, UNSAFE};
 use crate::http::door::{Caller, OwnedReply, expiry_json};
-use crate::http::input;
+use crate::http::input::{self, NoParameters, Parameters};
 use crate::http::problem::{Problem, unfit};
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorCode, ErrorReply};
@@ -40,6 +40,7 @@ pub const BATCH_READ_BYTES_MAX: usize = 64 << 20;
 pub struct BatchRequest<'a> {
     /// Operations in the order of their execution, at most 10,000.
     #[serde(borrow)]
+    #[schema(max_items = 10_000)]
     operations: Vec<UnparsedOperation<'a>>,
 }
 
@@ -54,15 +55,15 @@ struct UnparsedOperation<'a> {
     #[schema(value_type = String)]
     key: Cow<'a, str>,
     /// Value to store; for a put only.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = StoredValue, required = false)]
     value: Option<&'a RawValue>,
-    /// Expiry of the pair (RFC 3339); null or absent for none. For a put only.
+    /// Expiry of the pair (RFC 3339), in the future; null or absent for none. For a put only.
     #[serde(default)]
     expires_at: Option<String>,
     /// Time to live in milliseconds, at least 1. For a put only.
-    #[serde(default)]
-    #[schema(nullable = false)]
+    #[serde(default, deserialize_with = "body::milliseconds")]
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 250_000_000_000_000_u64)]
     expires_in_ms: Option<u64>,
     /// True to keep the expiry of the value that is replaced. For a put only.
     #[serde(default)]
@@ -134,12 +135,15 @@ type Operations = Vec<(String, BatchOperation)>;
         (status = 200, description = "Done, and as safe as the server's `--durability` says.", body = BatchResults),
         (status = 400, description = "The body is not JSON or has not arrived whole.",
             body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = TOO_LARGE, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "An operation asks for what cannot be. Nothing was changed.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub async fn batch(caller: Caller, request: Request) -> Result<Response, Problem> {
+pub async fn batch(
+    caller: Caller,
+    _: Parameters<NoParameters>,
+    request: Request,
+) -> Result<Response, Problem> {
     let body = input::body(request).await?;
     let operations = offload(body.len(), move || parse(&body)).await?;
     let mut door = caller.door_for_bodies();

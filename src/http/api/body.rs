@@ -4,7 +4,7 @@
 //! ignored; an expiry that is accepted is in the future and at most [`EXPIRES_AT_MAX`].
 
 use axum::http::StatusCode;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -16,6 +16,8 @@ use crate::model::{EXPIRES_AT_MAX, UnixMs, Value, now_ms};
 
 /// Maximum length of a parser's message in a response, as it may quote the body.
 const REASON_CHARS_MAX: usize = 300;
+/// Maximum of `expires_in_ms`, 7,900 years: a constant, for its schema, that stays before [`EXPIRES_AT_MAX`] until 2077.
+pub const EXPIRES_IN_MS_MAX: u64 = 250_000_000_000_000;
 
 /// Key and its expiry.
 #[derive(ToSchema)]
@@ -50,12 +52,12 @@ pub struct NewValue<'a> {
     #[serde(borrow)]
     #[schema(value_type = StoredValue)]
     value: &'a RawValue,
-    /// Expiry of the pair (RFC 3339); null for none.
+    /// Expiry of the pair (RFC 3339), in the future; null for none.
     #[serde(default)]
     expires_at: Option<String>,
     /// Time to live in milliseconds, at least 1.
-    #[serde(default)]
-    #[schema(nullable = false)]
+    #[serde(default, deserialize_with = "milliseconds")]
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 250_000_000_000_000_u64)]
     expires_in_ms: Option<u64>,
     /// True to keep the expiry of the value that is replaced.
     #[serde(default)]
@@ -68,14 +70,14 @@ pub struct NewValue<'a> {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"expires_in_ms": 60_000}))]
 pub struct NewExpiry {
-    /// Expiry of the pair (RFC 3339); null for none.
+    /// Expiry of the pair (RFC 3339), in the future; null for none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     #[expect(clippy::option_option, reason = "null is not the same as absent")]
     expires_at: Option<Option<String>>,
     /// Time to live in milliseconds, at least 1.
-    #[serde(default)]
-    #[schema(nullable = false)]
+    #[serde(default, deserialize_with = "milliseconds")]
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 250_000_000_000_000_u64)]
     expires_in_ms: Option<u64>,
 }
 
@@ -100,8 +102,21 @@ impl RequestedExpiry {
 }
 
 /// Distinguishes a member that is null from one that is absent.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    reader: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(reader).map(Some)
+}
+
+/// Reads a number of milliseconds. To JSON, and to many of its writers, `1.0` is an integer.
+pub fn milliseconds<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<u64>, D::Error> {
+    let number = serde_json::Number::deserialize(reader)?;
+    let whole = number.as_f64().filter(|real| real.fract() == 0.0);
+    let whole = whole.and_then(|real| format!("{real:.0}").parse().ok());
+    let read = number.as_u64().or(whole);
+    let read = read
+        .ok_or_else(|| D::Error::custom(format!("{number} is not a whole number of milliseconds")));
+    read.map(Some)
 }
 
 /// Parses the value and the expiry of the body of a PUT.
@@ -203,7 +218,13 @@ fn moment(text: &str) -> Result<UnixMs, Problem> {
     if moment <= now_ms() {
         return Err(unfit("expires_at has passed: DELETE the key instead"));
     }
-    check_far("expires_at", moment)
+    if moment > EXPIRES_AT_MAX {
+        return Err(too_far(
+            "expires_at",
+            &format!("after {}", json::time(EXPIRES_AT_MAX)),
+        ));
+    }
+    Ok(moment)
 }
 
 fn moment_in(ms: u64) -> Result<UnixMs, Problem> {
@@ -212,17 +233,19 @@ fn moment_in(ms: u64) -> Result<UnixMs, Problem> {
             "expires_in_ms is 0, and must be at least 1: DELETE the key instead",
         ));
     }
-    check_far("expires_in_ms", now_ms().saturating_add(ms))
+    if ms > EXPIRES_IN_MS_MAX {
+        return Err(too_far(
+            "expires_in_ms",
+            &format!("over {EXPIRES_IN_MS_MAX}"),
+        ));
+    }
+    Ok(now_ms() + ms)
 }
 
-fn check_far(member: &str, moment: UnixMs) -> Result<UnixMs, Problem> {
-    if moment > EXPIRES_AT_MAX {
-        let most = json::time(EXPIRES_AT_MAX);
-        return Err(unfit(format!(
-            "{member} is after {most}, the last moment that there is: send expires_at null to let the key stay"
-        )));
-    }
-    Ok(moment)
+fn too_far(member: &str, limit: &str) -> Problem {
+    unfit(format!(
+        "{member} is {limit}, which is the most: send expires_at null to let the key stay"
+    ))
 }
 
 /// Makes the problem of a body that serde cannot read: 400 if it is not JSON, 422 if it is.

@@ -7,8 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::command::{COMMANDS, Dialects};
-use crate::http::descriptions::OTHER_SITE;
-use crate::http::problem::Problem;
+use crate::http::input::{NoParameters, Parameters};
 
 /// Row of the table of commands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,9 +28,8 @@ pub struct CommandRow {
 /// List the commands of the line protocol.
 #[utoipa::path(get, path = "/api/v1/commands", operation_id = "list_commands", tag = "Server",
     responses(
-        (status = 200, description = "The commands, in the order of HELP.", body = Vec<CommandRow>),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json")))]
-pub async fn list() -> Json<Vec<CommandRow>> {
+        (status = 200, description = "The commands, in the order of HELP.", body = Vec<CommandRow>)))]
+pub async fn list(_: Parameters<NoParameters>) -> Json<Vec<CommandRow>> {
     let known = COMMANDS
         .iter()
         .filter(|command| command.dialects != Dialects::Resp);

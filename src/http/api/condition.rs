@@ -8,6 +8,10 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use crate::command::version_of;
 use crate::http::problem::Problem;
 
+/// Pattern of a list of ETags: what [`Conditions::parse`] reads, besides `*`.
+pub const ETAGS_PATTERN: &str =
+    r#"^(?:[ \t]*,)*[ \t]*(?:W/)?"[!#-~]*"(?:[ \t]*,(?:[ \t]*(?:W/)?"[!#-~]*")?)*[ \t]*$"#;
+
 /// Returns the ETag of a value: its BLAKE3 hash, so that no two values share one.
 pub fn etag(value: &[u8]) -> String {
     etag_of_version(&version_of(value))
@@ -177,6 +181,10 @@ fn parse(text: &str) -> Option<Etags> {
         let opaque = rest.strip_prefix("W/").unwrap_or(rest);
         let is_weak = opaque.len() < rest.len();
         let (inside, after) = opaque.strip_prefix('"')?.split_once('"')?;
+        // RFC 9110, section 8.8.3.
+        if inside.contains(BLANKS) {
+            return None;
+        }
         etags.push(Etag {
             tag: format!("\"{inside}\""),
             is_weak,

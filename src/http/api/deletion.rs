@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::descriptions::{LOADING, OTHER_SITE, UNSAFE};
+use crate::http::descriptions::{LOADING, UNSAFE};
 use crate::http::door::Caller;
 use crate::http::input::Parameters;
 use crate::http::problem::Problem;
@@ -31,7 +31,7 @@ pub struct CountQuery {
 #[into_params(parameter_in = Query)]
 pub struct DeletePrefixQuery {
     /// Prefix of the keys to delete. It must not be empty: `DELETE /clear` deletes every key.
-    #[param(example = "session:")]
+    #[param(min_length = 1, example = "session:")]
     prefix: String,
 }
 
@@ -57,7 +57,6 @@ pub struct Deleted {
 #[utoipa::path(get, path = "/api/v1/count", tag = "Keys", params(CountQuery),
     responses(
         (status = 200, description = "How many there are.", body = Counted),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The prefix is over the limit of a key.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "A parameter is not what it should be.", body = Problem,
@@ -78,7 +77,6 @@ pub async fn count(
 #[utoipa::path(delete, path = "/api/v1/keys", operation_id = "delete_prefix", tag = "Keys", params(DeletePrefixQuery),
     responses(
         (status = 200, description = "Deleted.", body = Deleted),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The prefix is over the limit of a key.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "There is no prefix, or it is not what it should be. Nothing was deleted.",

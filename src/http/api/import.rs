@@ -27,8 +27,7 @@ use crate::codec::pair_file::{
 };
 use crate::command::{Account, OverBudget};
 use crate::error::error_chain;
-use crate::http::compat::bodies::StoredValue;
-use crate::http::descriptions::{OTHER_SITE, UNSAFE};
+use crate::http::descriptions::UNSAFE;
 use crate::http::door::{Caller, Door};
 use crate::http::input::Parameters;
 use crate::http::problem::{BrokenImport, Problem};
@@ -58,13 +57,48 @@ pub struct ImportQuery {
     /// Name of the file. Its extension decides where the content fits two formats, as one line of JSON may; else the content does.
     #[param(example = "pairs.csv.gz")]
     name: Option<String>,
-    /// Format that the file must have, json, jsonl or csv; other content is refused.
-    #[param(example = "csv")]
+    /// Format that the file must have; other content is refused.
+    #[param(value_type = Option<FormatName>, inline, example = "csv")]
     format: Option<String>,
     /// True to check the whole file first, and to store nothing if anything in it is wrong. The body may have 1 GiB then.
     #[serde(default)]
     #[param(required = false, example = true)]
     all_or_nothing: bool,
+}
+
+/// Name of a format.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "`FileFormat` is parsed")]
+enum FormatName {
+    Json,
+    Jsonl,
+    Csv,
+}
+
+/// Value of a JSON file: a string is text; an object with `$text` or `$base64`, and optionally `$expires_at`, is text or bytes; any
+/// other value is stored as its JSON text.
+#[derive(ToSchema)]
+pub struct ImportedValue;
+
+/// Problem of an import, and what it has done before.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "`Problem` writes it")]
+struct ImportProblem {
+    #[serde(flatten)]
+    problem: Problem,
+    /// Number of pairs stored before the error; absent if the import has not begun.
+    #[schema(nullable = false)]
+    stored: Option<u64>,
+    /// Number of pairs skipped before it because they had expired.
+    #[schema(nullable = false)]
+    expired: Option<u64>,
+    /// Line at which the file is broken, counted from 1.
+    #[schema(nullable = false)]
+    line: Option<u64>,
+    /// Byte of that line, counted from 1.
+    #[schema(nullable = false)]
+    column: Option<u64>,
 }
 
 /// Result of an import.
@@ -107,21 +141,16 @@ pub struct DuplicateKeys {
 /// `encoding`, which is `text` or `base64`, and `expires_at`). The content tells the format. Pairs are stored one by one while it is received,
 /// and replace the values of their keys; with `all_or_nothing` they are stored once the whole file has been checked. That is no transaction: a
 /// server that stops or refuses changes meanwhile has stored some of them.
-///
-/// The error of a broken file has the members `stored` (pairs stored before it), `expired`, `line` and `column` besides those of a problem.
 #[utoipa::path(post, path = "/api/v1/import", tag = "Keys", params(ImportQuery),
-    request_body(content(
-        (HashMap<String, StoredValue> = "application/json"),
-        (String = "application/x-ndjson"),
-        (String = "text/csv"))),
+    request_body(content = HashMap<String, ImportedValue>, content_type = "application/json",
+        description = "A JSON object; or JSON Lines (`application/x-ndjson`) or CSV (`text/csv`), which JSON Schema cannot describe."),
     responses(
         (status = 200, description = "Stored, and as safe as the server's `--durability` says.", body = Imported),
-        (status = 400, description = "The body has not arrived whole.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body has not arrived whole.", body = ImportProblem, content_type = "application/problem+json"),
         (status = 413, description = "The body is over the limit of `all_or_nothing`.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The body is not such a file, or is broken, or ends too soon: where, and how many pairs before that were stored.",
-            body = Problem, content_type = "application/problem+json"),
+            body = ImportProblem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn import(
     caller: Caller,

@@ -14,7 +14,7 @@ use super::body::{self, NewExpiry, NewValue, PairExpiry, PairWithExpiry};
 use super::condition::{Conditions, ExistenceCondition, Unmet, etag, etag_of_version};
 use super::offload::offload;
 use crate::command::{Service, Status};
-use crate::http::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use crate::http::descriptions::{LOADING, TOO_LARGE, UNSAFE};
 use crate::http::door::{Caller, CommandWords, Door, FoundValue, OwnedReply};
 use crate::http::input::ExactKey;
 use crate::http::problem::Problem;
@@ -66,7 +66,6 @@ pub fn methods() -> MethodRouter<Arc<Service>> {
             headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 304, description = "The value is the one that the client has."),
         (status = 400, description = UNREADABLE, body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such key.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),
@@ -122,7 +121,6 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
             body = PairExpiry, headers(("ETag" = String, description = "The ETag of the value."))),
         (status = 400, description = UNREADABLE_BODY,
             body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = TOO_LARGE, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The body asks for what cannot be, the key is not UTF-8, or the query is not `key=...` alone.",
@@ -194,7 +192,6 @@ pub async fn put(
         (status = 200, description = "Set, and as safe as the server's `--durability` says.", body = PairExpiry),
         (status = 400, description = UNREADABLE_BODY,
             body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such key.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = TOO_LARGE, body = Problem, content_type = "application/problem+json"),
@@ -227,7 +224,6 @@ pub async fn patch(
     responses(
         (status = 204, description = "Deleted."),
         (status = 400, description = UNREADABLE, body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such key.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),

@@ -4,19 +4,19 @@
 //! the command PAGE.
 
 use axum::Json;
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
 use crate::command::{PAGE_PAIRS, PAGE_PAIRS_MAX};
-use crate::http::descriptions::{LOADING, OTHER_SITE};
+use crate::http::descriptions::LOADING;
 use crate::http::door::{Caller, OwnedReply};
 use crate::http::input::Parameters;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, unfit};
 
 /// Query of `GET /api/v1/keys`.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// Prefix of the keys to list; empty for all keys.
@@ -29,10 +29,10 @@ pub struct ListQuery {
     search: String,
     /// Start of the page: the `cursor` of the page before; absent for the first page.
     #[serde(default)]
-    #[param(required = false, example = "4503599627370496")]
+    #[param(required = false, pattern = "^[0-9]+$", example = "4503599627370496")]
     cursor: Option<String>,
-    /// Number of pairs, 1 to 1,000. A page may have a few more where keys share a bucket, and fewer, or none, before the search
-    /// has ended: `cursor` is null then.
+    /// Number of pairs that a page has about, 1 to 1,000. It may have a few more where keys share a bucket, and fewer, or none, as a
+    /// page is searched for during 40 ms at most. Only a `cursor` of null means that no pair is left.
     #[serde(default)]
     #[param(required = false, minimum = 1, maximum = 1000, example = 50)]
     limit: Option<usize>,
@@ -78,7 +78,6 @@ struct ListedPair {
 #[utoipa::path(get, path = "/api/v1/keys", operation_id = "list_pairs", tag = "Keys", params(ListQuery),
     responses(
         (status = 200, description = "A page of pairs.", body = PairPage),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The text to search for is over 65,536 bytes.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "A parameter is not what it should be.", body = Problem,
@@ -90,14 +89,18 @@ pub async fn list(
 ) -> Result<Json<PairPage>, Problem> {
     let limit = query.limit.unwrap_or(PAGE_PAIRS);
     if !(1..=PAGE_PAIRS_MAX).contains(&limit) {
-        let reason = format!("limit is 1 to {PAGE_PAIRS_MAX}, not {limit}");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        return Err(unfit(format!(
+            "limit is 1 to {PAGE_PAIRS_MAX}, not {limit}"
+        )));
     }
-    let cursor = query.cursor.as_deref().unwrap_or("0").parse();
-    let cursor: u64 = cursor.map_err(|_| {
-        let reason = "cursor is the one of the page before, or none for the first page";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
-    })?;
+    let cursor = query.cursor.as_deref().unwrap_or("0");
+    if cursor.is_empty() || !cursor.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(unfit(
+            "cursor is the one of the page before, or none for the first page",
+        ));
+    }
+    // Digits that are no cursor stand behind the last pair.
+    let cursor = cursor.parse().unwrap_or(u64::MAX);
     let (cursor, limit) = (cursor.to_string(), limit.to_string());
     let words = [
         &cursor,

@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
-use crate::http::descriptions::{LOADING, OTHER_SITE};
+use crate::command::NAMESPACES_MAX;
+use crate::http::descriptions::LOADING;
 use crate::http::door::{Caller, OwnedReply};
 use crate::http::input::Parameters;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, unfit};
 use crate::model::{UnixMs, now_ms};
 
 /// Minimum time for which a count is fresh.
@@ -30,6 +31,7 @@ const PREFIXES_MAX: usize = 64;
 
 /// Query of `GET /api/v1/namespaces`.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct NamespacesQuery {
     /// Prefix of the namespaces to list; empty for those of the top level.
@@ -38,7 +40,7 @@ pub struct NamespacesQuery {
     prefix: String,
     /// Maximum number of namespaces, the largest first; absent for all of them, by name.
     #[serde(default)]
-    #[param(required = false, example = 8)]
+    #[param(required = false, minimum = 0, maximum = 100_000, example = 8)]
     limit: Option<usize>,
 }
 
@@ -89,7 +91,6 @@ pub struct NamespaceCounts {
 #[utoipa::path(get, path = "/api/v1/namespaces", operation_id = "list_namespaces", tag = "Keys", params(NamespacesQuery),
     responses(
         (status = 200, description = "The namespaces.", body = NamespaceList),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "There are more than 100,000.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "A parameter is not what it should be.", body = Problem,
@@ -100,6 +101,11 @@ pub async fn list(
     Extension(counts): Extension<Arc<NamespaceCounts>>,
     Parameters(NamespacesQuery { prefix, limit }): Parameters<NamespacesQuery>,
 ) -> Result<Response, Problem> {
+    if let Some(limit) = limit.filter(|limit| *limit > NAMESPACES_MAX) {
+        return Err(unfit(format!(
+            "limit is 0 to {NAMESPACES_MAX}, not {limit}"
+        )));
+    }
     caller.check("NAMESPACES", &[])?;
     let counted = if caller.sees_all_keys() {
         counts.below(&caller, prefix).await?

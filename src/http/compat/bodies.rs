@@ -73,15 +73,6 @@ pub struct HealthReport {
     pub reasons: Vec<String>,
 }
 
-/// Key and value to store.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "`input` parses it field by field")]
-#[schema(as = Pair, example = json!({"key": "user:101:name", "value": "Alice Johnson"}))]
-pub struct PairToStore {
-    key: String,
-    value: String,
-}
-
 /// Key and stored value.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "`responses` writes its JSON directly")]

@@ -11,32 +11,29 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
-use super::descriptions::{LOADING, OTHER_SITE, TOO_LARGE, UNSAFE};
+use super::descriptions::{LOADING, TOO_LARGE, UNSAFE};
 use super::door::{Caller, CommandResult, OwnedReply};
 use super::figures::figures;
 use super::input::{self, ExactKey, PathKey};
 use super::responses;
 use crate::command::Status;
-use bodies::{Detail, Invalid, Message, NotFound, PairToStore, Stored, StoredValue};
+use bodies::{Detail, Invalid, Message, NotFound, Stored, StoredValue};
 use bodies::{detail, message};
 
 /// Store a value under a key.
 ///
 /// Key and value are in the query. A pair that is too long for a URL may be sent as a JSON object instead, without a query:
-/// `{"key": "...", "value": "..."}`.
+/// `{"key": "...", "value": "..."}`; of a body, only what the query lacks is read.
 #[utoipa::path(post, path = "/put", tag = "Pairs",
     params(
         ("key" = String, Query, description = "The key: any text up to 64 KiB, the empty one included. The last one counts.",
             example = "user:101:name"),
         ("value" = String, Query, description = "The value: any text up to 64 MiB, the empty one included. The last one counts.",
             example = "Alice Johnson")),
-    request_body(content = Option<PairToStore>, content_type = "application/json",
-        description = "The pair, or what the query does not have of it; ignored where the query has both."),
     responses(
         (status = 200, description = "Stored, and as safe as the server's `--durability` says.", body = Message,
             example = json!({"message": "Key stored successfully"})),
         (status = 400, description = "The body has not arrived whole.", body = Detail),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "A field is missing, or is not text.", body = Invalid),
         (status = 503, description = UNSAFE, body = Detail)))]
@@ -65,7 +62,6 @@ pub(super) async fn put(caller: Caller, request: Request) -> Response {
         example = "user:101:name")),
     responses(
         (status = 200, description = "The pair.", body = Stored),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 404, description = "There is no such key.", body = NotFound),
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
@@ -91,7 +87,6 @@ pub(super) async fn get_key(caller: Caller, PathKey(key): PathKey) -> Response {
     responses(
         (status = 200, description = "Deleted.", body = Message, example = json!({"message": "Key deleted successfully"})),
         (status = 400, description = "The path may have had another key before it was normalized. Nothing was deleted.", body = Detail),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 404, description = "There is no such key.", body = Detail, example = json!({"detail": "Key not found"})),
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
@@ -113,7 +108,6 @@ pub(super) async fn delete_key(caller: Caller, ExactKey(key): ExactKey) -> Respo
     responses(
         (status = 200, description = "All pairs.", body = HashMap<String, StoredValue>,
             example = json!({"config:mode": "production", "user:101:name": "Alice Johnson", "logo": {"$base64": "AP8="}})),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
 pub(super) async fn all(caller: Caller) -> Response {
     let mut door = caller.door();
@@ -128,7 +122,6 @@ pub(super) async fn all(caller: Caller) -> Response {
     responses(
         (status = 200, description = "The store is empty.", body = Message,
             example = json!({"message": "Store cleared successfully"})),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = UNSAFE, body = Detail)))]
 pub(super) async fn clear(caller: Caller) -> Response {
     match caller.door().execute("CLEAR", &[]).await {
@@ -145,7 +138,6 @@ pub(super) async fn clear(caller: Caller) -> Response {
         (status = 200, description = "Figures by name.", body = HashMap<String, serde_json::Value>,
             example = json!({"version": "0.1.0", "keys": 10, "memory_bytes": 9_437_184, "requests_per_second": 12.4,
                 "last_save_time": "2026-11-23T01:02:03.456Z", "last_save_result": "ok", "command_put": 10})),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
 pub(super) async fn stats(caller: Caller) -> Response {
     match figures(&caller).await {

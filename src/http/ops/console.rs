@@ -17,12 +17,13 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::command::{Identity, Service};
-use crate::http::descriptions::OTHER_SITE;
 use crate::http::listener::HttpClient;
 use crate::http::problem::Problem;
 use crate::server::connection;
 use crate::server::transport::{self, ClientEnd};
 
+/// Path of the endpoint.
+pub const PATH: &str = "/api/v1/console";
 /// Maximum length of a message in bytes, as it is received as a whole: a person types less, and programs have the text port.
 pub const CONSOLE_MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Memory charged for a console in bytes, beside that of its client: a message that is arriving, and one that waits to be executed.
@@ -30,19 +31,10 @@ const CONSOLE_BYTES: usize = 2 * CONSOLE_MESSAGE_BYTES_MAX;
 /// Interval of pings to the browser, as the listener closes an idle connection.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Speak the line protocol.
+/// Upgrades to a WebSocket with the line protocol of the text port: requests are text messages, replies are binary messages.
 ///
-/// A WebSocket with the line protocol of the text port: requests are text messages of at most a mebibyte, replies are binary messages.
-#[utoipa::path(get, path = "/api/v1/console", tag = "Server",
-    responses(
-        (status = 101, description = "From now on it is a WebSocket."),
-        (status = 400, description = "The request does not ask for a WebSocket.", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
-        (status = 426, description = "The connection cannot become a WebSocket.", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "The server holds too much for its clients.", body = Problem,
-            content_type = "application/problem+json")))]
+/// # Errors
+/// 400 or 426 if the request does not ask for a WebSocket; 503 if the server holds too much for its clients.
 pub async fn console(
     State(service): State<Arc<Service>>,
     ConnectInfo(client): ConnectInfo<HttpClient>,

@@ -11,8 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::command::Service;
 use crate::engine::Engine;
-use crate::http::compat::bodies::{Detail, HealthReport};
-use crate::http::descriptions::OTHER_SITE;
+use crate::http::compat::bodies::HealthReport;
 
 /// Check the health of the server.
 ///
@@ -20,7 +19,6 @@ use crate::http::descriptions::OTHER_SITE;
 #[utoipa::path(get, path = "/health", tag = "Server",
     responses(
         (status = 200, description = "All is well.", body = HealthReport, example = json!({"status": "ok", "reasons": []})),
-        (status = 403, description = OTHER_SITE, body = Detail),
         (status = 503, description = "Something is not: the data is still being loaded, or the disk fails.", body = HealthReport,
             examples(
                 ("loading" = (value = json!({"status": "loading", "reasons":
@@ -42,13 +40,24 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response {
     (code, Json(HealthReport { status, reasons })).into_response()
 }
 
+/// Check that the server takes requests.
+///
+/// The same as `/health`, under the name that load balancers know.
+#[utoipa::path(get, path = "/health/ready", tag = "Server",
+    responses(
+        (status = 200, description = "All is well.", body = HealthReport, example = json!({"status": "ok", "reasons": []})),
+        (status = 503, description = "Something is not: the data is still being loaded, or the disk fails.", body = HealthReport,
+            example = json!({"status": "failing", "reasons": ["the last save failed: no space left on device"]}))))]
+pub async fn ready(state: State<Arc<Service>>) -> Response {
+    health(state).await
+}
+
 /// Check that the server runs.
 ///
-/// For a supervisor that restarts it if not. `/health`, which is also `/health/ready`, checks its data and its disk as well.
+/// For a supervisor that restarts it if not. `/health/ready` checks its data and its disk as well.
 #[utoipa::path(get, path = "/health/live", tag = "Server",
     responses(
-        (status = 200, description = "It runs.", body = HealthReport, example = json!({"status": "ok", "reasons": []})),
-        (status = 403, description = OTHER_SITE, body = Detail)))]
+        (status = 200, description = "It runs.", body = HealthReport, example = json!({"status": "ok", "reasons": []}))))]
 pub async fn live() -> Json<HealthReport> {
     Json(HealthReport {
         status: "ok",

@@ -23,8 +23,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::command::Service;
 use crate::command::figures::{FIGURES, FigureSpec, FigureValue, Kind, Sample, latencies_of_all};
-use crate::http::descriptions::OTHER_SITE;
 use crate::http::door::Caller;
+use crate::http::input::{NoParameters, Parameters};
 use crate::http::problem::Problem;
 use crate::metrics::recent_requests::{self, RECENT_REQUESTS_MAX};
 use crate::model::{UnixMs, now_ms};
@@ -106,6 +106,7 @@ fn nullable(kind: Type) -> SchemaType {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct Operation {
     /// Completion time, in milliseconds since 1970.
+    #[schema(value_type = u64)]
     time_ms: UnixMs,
     /// Name of the command.
     #[schema(example = "GET")]
@@ -158,9 +159,21 @@ pub struct RecentOperations {
     /// At most 100, the latest last.
     operations: Vec<Operation>,
     /// Start of the recording, in milliseconds since 1970.
+    #[schema(value_type = u64)]
     since_ms: UnixMs,
     /// Number of operations since then that are not in the list.
     skipped: u64,
+}
+
+/// Event of the live feed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "axum writes it")]
+#[schema(example = json!({"event": "operations", "data": "{\"operations\":[],\"skipped\":0}"}))]
+pub struct LiveEvent {
+    /// `figures`, `operations` or `skipped`.
+    event: String,
+    /// JSON: an object of figures, or of operations, or a number of events.
+    data: String,
 }
 
 /// Source of the events, shared by all watchers.
@@ -229,14 +242,13 @@ impl Default for Feed {
 /// of events that the client did not read in time.
 #[utoipa::path(get, path = "/api/v1/live", operation_id = "watch", tag = "Server",
     responses(
-        (status = 200, description = "Events, until the client goes or the server stops.", body = String,
-            content_type = "text/event-stream",
-            example = "event: figures\ndata: {\"keys\":10,\"requests_per_second\":3.0}\n\n"),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "Events, until the client goes or the server stops. The schema is that of one event.",
+            body = LiveEvent, content_type = "text/event-stream"),
         (status = 503, description = "There are 100 who watch already.", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn live(
     caller: Caller,
+    _: Parameters<NoParameters>,
     Extension(feed): Extension<Arc<Feed>>,
 ) -> Result<Response, Problem> {
     caller.check("STATS", &[])?;
@@ -278,10 +290,10 @@ pub async fn live(
 /// waits for up to a second for an operation. At most a hundred per quarter of a second are recorded, further ones only counted.
 #[utoipa::path(get, path = "/api/v1/operations", tag = "Server",
     responses(
-        (status = 200, description = "The latest operations.", body = RecentOperations),
-        (status = 403, description = OTHER_SITE, body = Problem, content_type = "application/problem+json")))]
+        (status = 200, description = "The latest operations.", body = RecentOperations)))]
 pub async fn operations(
     mut caller: Caller,
+    _: Parameters<NoParameters>,
     Extension(feed): Extension<Arc<Feed>>,
 ) -> Result<axum::Json<RecentOperations>, Problem> {
     caller.check("MONITOR", &[])?;

@@ -13,7 +13,6 @@ use prometheus::{Encoder as _, TextEncoder};
 
 use crate::command::Usage;
 use crate::command::figures::{FigureSpec, FigureValue, Kind, Sample};
-use crate::http::descriptions::OTHER_SITE;
 use crate::http::door::Caller;
 use crate::http::problem::Problem;
 use crate::metrics::histogram::LatencyCounts;
@@ -25,8 +24,7 @@ use crate::protocol::Figure;
 #[utoipa::path(get, path = "/metrics", tag = "Server",
     responses(
         (status = 200, description = "Figures in Prometheus's text format.", body = String, content_type = "text/plain",
-            example = "# HELP pykv_keys Keys in the store.\n# TYPE pykv_keys gauge\npykv_keys 10\n"),
-        (status = 403, description = OTHER_SITE, body = crate::http::compat::bodies::Detail)))]
+            example = "# HELP pykv_keys Keys in the store.\n# TYPE pykv_keys gauge\npykv_keys 10\n")))]
 pub async fn metrics(caller: Caller) -> Response {
     if let Err(problem) = caller.check("STATS", &[]) {
         return problem.into_older();
