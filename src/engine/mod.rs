@@ -265,6 +265,12 @@ impl Engine {
         scan::page(&self.data.table, from, least, seen)
     }
 
+    /// Returns the cursor at which a walk comes to an entry.
+    #[must_use]
+    pub fn cursor_of(&self, entry: &Entry) -> Cursor {
+        self.data.table.cursor_of(entry)
+    }
+
     /// Returns the pairs of many keys, all at one moment. Others read meanwhile, whom a transaction would keep waiting.
     #[must_use]
     pub fn read_all(&self, keys: &[Key<'_>], seen: &mut Barrier) -> Vec<Option<Entry>> {

@@ -169,8 +169,8 @@ impl PageSource {
                 }
             }
         }
-        // Every request advances at least once. Few pairs are searched at a time while many match, so that no page is much longer
-        // than its limit.
+        // Every request advances at least once. Few pairs are searched at a time while many match, so that few are searched in vain.
+        let mut last = self.cursor;
         let mut least = self.limit.min(PAIRS_AT_A_TIME);
         while let Some(position) = next
             && (position == self.cursor
@@ -179,7 +179,17 @@ impl PageSource {
             let before = entries.len();
             let (page, following) = engine.page(position, least, pull.barrier);
             next = following;
-            for entry in page.into_iter().filter(|entry| self.may_see(entry)) {
+            for entry in page {
+                let at = engine.cursor_of(&entry);
+                // Pairs of one cursor, which are very rare, stay on one page.
+                if entries.len() >= self.limit && at > last {
+                    next = Some(at);
+                    break;
+                }
+                last = at;
+                if !self.may_see(&entry) {
+                    continue;
+                }
                 searched += 1;
                 let was_shown = is_filtered && typed.contains(&entry.key_bytes());
                 if !was_shown && self.matches(&entry).await {

@@ -130,7 +130,9 @@ impl Table {
         found
     }
 
-    fn cursor_of(&self, entry: &Entry) -> Cursor {
+    /// Returns the cursor at which a walk comes to an entry.
+    #[must_use]
+    pub fn cursor_of(&self, entry: &Entry) -> Cursor {
         let hash = self.hash(entry.key_bytes());
         let reversed = hash.reverse_bits() >> (u64::BITS - HASH_BITS);
         (Self::shard_of(hash) as u64) << HASH_BITS | reversed

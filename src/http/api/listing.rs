@@ -31,8 +31,8 @@ pub struct ListQuery {
     #[serde(default)]
     #[param(required = false, pattern = "^[0-9]+$", example = "4503599627370496")]
     cursor: Option<String>,
-    /// Number of pairs that a page has about, 1 to 1,000. It may have a few more where keys share a bucket, and fewer, or none, as a
-    /// page is searched for during 40 ms at most. Only a `cursor` of null means that no pair is left.
+    /// Maximum number of pairs, 1 to 1,000. A page is searched for during 40 ms at most and may have fewer pairs, or none: only a
+    /// `cursor` of null means that none is left.
     #[serde(default)]
     #[param(required = false, minimum = 1, maximum = 1000, example = 50)]
     limit: Option<usize>,
