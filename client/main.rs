@@ -108,8 +108,8 @@ Without a command: a prompt on a terminal, else commands from standard input, on
 request is cut: that request is not sent (a last line without a line feed only if it changes nothing and not with --pipe).
 Everything after the name of a command is data, even if it begins with `-`. `pykv-cli HELP` lists the commands.
 
-Exit status: 0 success (`Key not found` included), 1 error reply or broken file of an import, 2 server not reachable, wrong usage or
-an input of requests that is cut, 3 no such key, with --raw, 130 Ctrl-C.";
+Exit status: 0 success (`Key not found` included), 1 error reply, broken file of an import, a difference (diff) or a reason (health),
+2 server not reachable, wrong usage or an input of requests that is cut, 3 no such key, with --raw, 130 Ctrl-C.";
 
 /// A terminal client of `PyKV`.
 #[derive(Debug, Parser)]

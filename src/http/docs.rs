@@ -11,7 +11,6 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 
-use super::openapi::openapi;
 use crate::command::Service;
 
 /// Content security policy: the page loads nothing from other servers, and no page may embed it.
@@ -21,7 +20,6 @@ const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inli
 /// Returns the routes of the documentation.
 pub fn router() -> Router<Arc<Service>> {
     Router::new()
-        .route("/openapi.json", get(openapi))
         .route("/docs", get(page))
         .route("/docs/grafana.json", get(grafana))
         .route("/docs/{file}", get(asset))

@@ -93,11 +93,14 @@ const LIVE_ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// Endpoints that share the sessions of browsers.
-const SESSION_ENDPOINTS: &[Endpoint] = &[(sessions::__path_begin::path, || {
-    get(sessions::read)
-        .post(sessions::begin)
-        .delete(sessions::end)
-})];
+const SESSION_ENDPOINTS: &[Endpoint] = &[
+    (sessions::__path_begin::path, || {
+        get(sessions::read)
+            .post(sessions::begin)
+            .delete(sessions::end)
+    }),
+    (openapi::__path_openapi::path, || get(openapi::openapi)),
+];
 
 /// Serves HTTP until `shutdown` is cancelled.
 pub async fn serve(listeners: Listeners, service: Arc<Service>, shutdown: CancellationToken) {
@@ -136,7 +139,7 @@ fn entrance(service: Arc<Service>, port: u16) -> Entrance {
         .merge(routes(NAMESPACE_ENDPOINTS).layer(counts))
         .merge(routes(LIVE_ENDPOINTS).layer(feed))
         .merge(routes(SESSION_ENDPOINTS).layer(Extension(Arc::clone(&sessions))))
-        .merge(docs::router().layer(Extension(Arc::clone(&sessions))))
+        .merge(docs::router())
         .merge(dashboard::router())
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, "Not Found").at(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {

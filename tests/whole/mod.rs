@@ -2,6 +2,7 @@
 
 mod clients; // real Redis clients
 mod comparison; // the same requests to a real Redis, and the same replies
+mod documents; // what README.md and docs/ show on a terminal
 mod doors; // nasty pairs, in by each door and out by each other
 mod house; // layers, circles, module docs, documents
 mod limits; // both sides of every limit
