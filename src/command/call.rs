@@ -54,6 +54,8 @@ pub(super) struct Call<'a, 'e> {
     pub command: &'static Command,
     /// Place of the command in the table.
     pub place: usize,
+    /// Name of the command, as it was sent.
+    pub verb: &'a [u8],
     /// Handlers of all commands. The table refers to the handlers, so that they cannot refer to the table.
     pub handlers: &'static [Handler],
     pub dialect: Dialect,
@@ -82,34 +84,39 @@ impl<'a> Call<'a, '_> {
         }
         self.reports_change = self.command.is_write();
         let handler = self.handlers[self.place];
-        let is_observed = self.command.is_timed() || self.service.recent_requests.is_watched();
-        if self.service.clients.is_monitored() {
-            self.show(arguments);
-        }
-        if !is_observed {
-            return handler(self, arguments);
+        if !observation::is_observed(self.service, self.command) {
+            let answer = handler(self, arguments);
+            if self.service.clients.is_monitored() {
+                self.show(arguments);
+            }
+            return answer;
         }
         let started = Instant::now();
         let mut answer = handler(self, arguments);
+        if self.service.clients.is_monitored() {
+            self.show(arguments);
+        }
         let visible = self.session.visible(arguments);
         let client = self.session.client.as_ref();
+        let row = (self.command, self.verb);
         if let Ok(Outcome::Stream(stream)) = &mut answer {
-            let row = (self.place, self.command);
-            let observed = Observed::new(client.cloned(), row, visible, started);
+            let id = self.service.commands.id_of(self.place, arguments);
+            let observed = Observed::new(client.cloned(), id, row, visible, started);
             stream.observe(observed, self.reports_change);
-            self.tally.uncount(self.place);
-            self.service.stats.count(self.place);
+            self.tally.uncount(id);
+            self.service.stats.count(id);
             return answer;
         }
         let status = answer
             .as_ref()
             .map_or_else(|error| Status::Refused(error.code), |_| self.status);
         let (client, took) = (client.map(|client| &**client), started.elapsed());
-        observation::note(self.service, client, self.command, visible, status, took);
+        observation::note(self.service, client, row, visible, status, took);
         answer
     }
 
-    /// Shows the request to MONITOR.
+    /// Shows the request to MONITOR: after what it has executed itself, as EXEC does, and apart, as it is rare.
+    #[cold]
     fn show(&self, arguments: &Arguments<'_>) {
         if self.command.has(Flag::NoMonitor) {
             return;
@@ -123,7 +130,7 @@ impl<'a> Call<'a, '_> {
         };
         let clients = &self.service.clients;
         let memory = &self.service.client_memory;
-        clients.show_request(memory, from, self.command.name, words, sees);
+        clients.show_request(memory, from, self.verb, words, sees);
     }
 
     /// Returns the client of the text port or the console.

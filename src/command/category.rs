@@ -4,7 +4,7 @@
 //! properties of the row.
 //! Source: <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/#command-categories>.
 
-use super::spec::{Access, Command, Flag, Group, Subcommand};
+use super::spec::{Access, Command, Flag, Group};
 
 /// Category of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,22 +93,8 @@ impl Categories {
     }
 }
 
-/// Returns the categories of a command; of a command with subcommands, those that all of them have.
-pub(super) fn categories_of(command: &Command) -> Categories {
-    categories(
-        command,
-        command.access,
-        !command.is_timed() && command.subcommands.is_empty(),
-    )
-}
-
-/// Returns the categories of a subcommand.
-pub(super) fn categories_of_subcommand(command: &Command, subcommand: &Subcommand) -> Categories {
-    categories(command, subcommand.access, false)
-}
-
 /// Returns the categories for a class of access. As in Redis, `@admin` implies `@dangerous`.
-fn categories(command: &Command, access: Access, is_fast: bool) -> Categories {
+pub(super) fn categories(command: &Command, access: Access, is_fast: bool) -> Categories {
     let group = command.group;
     let is_on_data = matches!(access, Access::Read | Access::Write);
     let is_generic = matches!(group, Group::Generic | Group::Server);
@@ -124,7 +110,7 @@ fn categories(command: &Command, access: Access, is_fast: bool) -> Categories {
         Category::Fast => is_fast,
         Category::Slow => !is_fast,
         Category::Dangerous => is_dangerous,
-        Category::Connection => group == Group::Connection,
+        Category::Connection => group == Group::Connection || (group == Group::Cluster && is_fast),
         Category::Transaction => group == Group::Transactions,
     };
     let bits = Category::ALL.into_iter().filter(|one| held(*one));

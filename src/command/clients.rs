@@ -5,16 +5,18 @@
 //! that it has missed messages.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::acl::Origin;
 use super::client_memory::{Account, Charge, ClientMemory, SharedCharge};
 use super::signals::{Signal, Signals};
 use super::spec::Arguments;
 use crate::config::PeerAddress;
-use crate::model::now_ms;
+use crate::metrics::counter::Counter;
+use crate::metrics::counters::Traffic;
 use crate::protocol::Reply;
 
 /// Maximum length of an outbox in bytes, Redis's limit for subscribers.
@@ -82,14 +84,24 @@ pub struct Client {
     /// Address of the client.
     pub address: PeerAddress,
     pub(super) local_address: PeerAddress,
+    /// Descriptor of its socket; -1 for the console.
+    pub(super) descriptor: RawFd,
     pub(super) connected_at: Instant,
     /// Time at which it last sent something, in seconds of [`Clients::seconds`].
     active_seconds: AtomicU64,
     pub(super) names: Mutex<Names>,
-    /// Place in the table of its last command, counted from 1; 0 before the first.
+    /// Number of its last command or subcommand, counted from 1; 0 before the first.
     pub(super) command: AtomicUsize,
     /// Number of queued requests; -1 without a transaction.
     pub(super) queued: AtomicI64,
+    /// Length of the queued requests in bytes.
+    pub(super) queued_bytes: AtomicUsize,
+    /// True while it waits in WAIT.
+    pub(super) is_waiting: AtomicBool,
+    /// True if it uses MONITOR.
+    pub(super) is_monitor: AtomicBool,
+    /// Bytes of its connection.
+    pub buffers: Buffers,
     /// Numbers of subscribed channels and patterns.
     pub(super) subscriptions: (AtomicUsize, AtomicUsize),
     /// Version of RESP: 2 or 3.
@@ -97,6 +109,30 @@ pub struct Client {
     outbox: Mutex<Outbox>,
     /// Memory that is held for it, and the signals to its connection.
     pub account: Arc<Account>,
+}
+
+/// Bytes of a connection: what has gone through it, and what is held in its buffers while it waits. Only the connection writes them.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// Bytes that the client has sent.
+    pub received: Counter,
+    /// Bytes that the client has been sent.
+    pub sent: Counter,
+    /// Bytes of a request that has arrived in part.
+    pub partial: AtomicUsize,
+    /// Memory of the input buffer.
+    pub input: AtomicUsize,
+    /// Memory of replies that the client does not read.
+    pub output: AtomicUsize,
+}
+
+impl Buffers {
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            received: self.received.get(),
+            sent: self.sent.get(),
+        }
+    }
 }
 
 /// Names that a client has given itself, and that of its user.
@@ -156,6 +192,26 @@ impl Outbox {
 }
 
 impl Client {
+    /// Returns true while it waits in WAIT.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_waiting.load(Relaxed)
+    }
+
+    /// Returns true if it has subscribed to a channel or a pattern.
+    pub(super) fn is_subscribed(&self) -> bool {
+        let (channels, patterns) = &self.subscriptions;
+        channels.load(Relaxed) + patterns.load(Relaxed) > 0
+    }
+
+    /// Returns the number of messages in the outbox, and their memory in bytes.
+    pub(super) fn outbox_size(&self) -> (usize, usize) {
+        let outbox = self.outbox();
+        (
+            outbox.messages.len(),
+            outbox.own.bytes() + outbox.shared_bytes,
+        )
+    }
+
     /// Appends a message to the outbox; disconnects the client if the outbox overflows.
     pub(super) fn post(&self, message: OutboxMessage) {
         let mut outbox = self.outbox();
@@ -223,6 +279,9 @@ impl Client {
 pub struct Clients {
     last_id: AtomicU64,
     all: RwLock<BTreeMap<u64, Arc<Client>>>,
+    /// Bytes of those that have disconnected; added to under the lock of `all`.
+    received_before: AtomicU64,
+    sent_before: AtomicU64,
     monitors: RwLock<BTreeMap<u64, Arc<Client>>>,
     /// Number of monitors, which every request reads without a lock.
     monitor_count: AtomicUsize,
@@ -237,6 +296,7 @@ impl Clients {
     pub fn add(
         &self,
         (address, local_address): (PeerAddress, PeerAddress),
+        descriptor: RawFd,
         account: Arc<Account>,
     ) -> Arc<Client> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
@@ -244,11 +304,16 @@ impl Clients {
             id: self.last_id.fetch_add(1, Relaxed) + 1,
             address,
             local_address,
+            descriptor,
             connected_at: Instant::now(),
             active_seconds: AtomicU64::new(self.seconds.load(Relaxed)),
             names: Mutex::default(),
             command: AtomicUsize::default(),
             queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::default(),
+            is_waiting: AtomicBool::default(),
+            is_monitor: AtomicBool::default(),
+            buffers: Buffers::default(),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
             resp: AtomicUsize::new(2),
             outbox: Mutex::new(Outbox {
@@ -301,7 +366,11 @@ impl Clients {
     /// Removes a client that has disconnected.
     pub fn remove(&self, client: &Client) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.remove(&client.id);
+        if all.remove(&client.id).is_some() {
+            let Traffic { received, sent } = client.buffers.traffic();
+            self.received_before.fetch_add(received, Relaxed);
+            self.sent_before.fetch_add(sent, Relaxed);
+        }
         drop(all);
         self.end_monitoring(client.id);
     }
@@ -329,11 +398,46 @@ impl Clients {
         all.values().cloned().collect()
     }
 
+    /// Returns the bytes that all clients have sent and been sent, those included that have disconnected.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = Traffic {
+            received: self.received_before.load(Relaxed),
+            sent: self.sent_before.load(Relaxed),
+        };
+        for client in all.values() {
+            let Traffic { received, sent } = client.buffers.traffic();
+            sum.received += received;
+            sum.sent += sent;
+        }
+        sum
+    }
+
+    /// Returns the number of clients for which something holds.
+    pub(super) fn count(&self, holds: impl Fn(&Client) -> bool) -> usize {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.values().filter(|client| holds(client)).count()
+    }
+
+    /// Returns the memory of the largest input buffer of a client, and of the largest output buffer, in bytes.
+    pub(super) fn largest_buffers(&self) -> (usize, usize) {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.values().fold((0, 0), |(input, output), client| {
+            let buffers = &client.buffers;
+            (
+                input.max(buffers.input.load(Relaxed)),
+                output.max(buffers.output.load(Relaxed)),
+            )
+        })
+    }
+
     /// Begins to show all requests to a client.
     pub(super) fn monitor(&self, client: &Arc<Client>) {
         let monitors = self.monitors.write();
         let mut monitors = monitors.unwrap_or_else(PoisonError::into_inner);
         monitors.insert(client.id, Arc::clone(client));
+        client.is_monitor.store(true, Relaxed);
         self.monitor_count.store(monitors.len(), Relaxed);
     }
 
@@ -342,7 +446,9 @@ impl Clients {
         if self.is_monitored() {
             let monitors = self.monitors.write();
             let mut monitors = monitors.unwrap_or_else(PoisonError::into_inner);
-            monitors.remove(&id);
+            if let Some(client) = monitors.remove(&id) {
+                client.is_monitor.store(false, Relaxed);
+            }
             self.monitor_count.store(monitors.len(), Relaxed);
         }
     }
@@ -358,7 +464,7 @@ impl Clients {
         &self,
         memory: &Arc<ClientMemory>,
         from: Option<&PeerAddress>,
-        name: &str,
+        verb: &[u8],
         words: &Arguments<'_>,
         sees: impl Fn(&Client) -> bool,
     ) {
@@ -367,14 +473,13 @@ impl Clients {
             Some(PeerAddress::Unix(path)) => format!("unix:{}", path.display()),
             Some(address) => address.to_string(),
         };
-        let now = now_ms();
-        let (seconds, microseconds) = (now / 1000, now % 1000 * 1000);
-        let mut line = format!(
-            "{seconds}.{microseconds:06} [0 {from}] \"{}\"",
-            name.to_lowercase()
-        );
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let (seconds, us) = now.map_or((0, 0), |now| (now.as_secs(), now.subsec_micros()));
+        let quoted = |word: &[u8]| format!("\"{}\"", word.escape_ascii()).replace("\\'", "'");
+        let mut line = format!("{seconds}.{us:06} [0 {from}] {}", quoted(verb));
         for word in words {
-            line += &format!(" \"{}\"", word.escape_ascii()).replace("\\'", "'");
+            line.push(' ');
+            line += &quoted(word);
         }
         let request = Arc::new(ShownRequest {
             _charge: memory.share(line.len()),

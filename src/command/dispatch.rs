@@ -5,20 +5,22 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::call::{Call, Outcome};
 use super::data::transaction::{self, TransactionRequest};
-use super::observation::Status;
+use super::observation::{self, Status};
 use super::permission;
 use super::prepare::{Prepared, RequestBatch};
 use super::refusals::{bad_argument, wrong_arity};
 use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
+use super::slow_requests::Slowlog;
 use super::spec::Command;
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
-use crate::metrics::counters::Tally;
+use crate::metrics::counters::{Failure, Tally};
 use crate::protocol::{Dialect, ErrorReply, Reply};
 
 /// The result of one request.
@@ -58,7 +60,7 @@ impl Dispatcher<'_> {
     ) -> Executed {
         let arguments = batch.arguments(request);
         let (mut status, mut reports_change) = (Status::Ok, false);
-        let mut is_refused_by_data = false;
+        let (mut is_refused_by_data, mut is_executed) = (false, false);
         let answer = match self.admit(dialect, batch, request) {
             Err(error) => {
                 let command = batch.row(request).map(|(_, command)| command);
@@ -69,7 +71,8 @@ impl Dispatcher<'_> {
                 match permission::check(self.service, self.session, row, arguments) {
                     Err(error) => Err(self.session.note_refusal(Some(row.1), error)),
                     Ok(()) => {
-                        let queued = self.session.queue(row, arguments, replies);
+                        let verb = batch.verb(request);
+                        let queued = self.session.queue(row, (verb, arguments), replies);
                         queued.map(|()| Outcome::Done)
                     }
                 }
@@ -83,6 +86,7 @@ impl Dispatcher<'_> {
                     replies,
                     command,
                     place,
+                    verb: batch.verb(request),
                     handlers: &HANDLERS,
                     dialect,
                     transaction: None,
@@ -92,6 +96,7 @@ impl Dispatcher<'_> {
                     is_refused_by_data,
                 };
                 let answer = call.perform(arguments);
+                is_executed = true;
                 (status, reports_change) = (call.status, call.reports_change);
                 is_refused_by_data = call.is_refused_by_data;
                 answer
@@ -103,8 +108,63 @@ impl Dispatcher<'_> {
                 status,
                 reports_change,
             },
-            Err(error) => self.refuse(&error, is_refused_by_data, replies),
+            Err(error) => {
+                let stage = if is_executed {
+                    observation::failure_of(&error)
+                } else {
+                    Failure::Rejected
+                };
+                self.count_failure(batch, request, stage);
+                self.refuse(&error, is_refused_by_data, replies)
+            }
         }
+    }
+
+    /// Counts a refused request for its command, if there is such a command.
+    #[cold]
+    fn count_failure(&self, batch: &RequestBatch<'_>, request: &Prepared, stage: Failure) {
+        if let Some((place, _)) = batch.row(request) {
+            let commands = self.service.commands;
+            let id = commands.id_of(place, batch.arguments(request));
+            self.service.stats.count_failure(id, stage);
+        }
+    }
+
+    /// Ends a lap of the clock, in which these requests were executed. If it was slow, the slow log gets it: reading the clock for
+    /// each of many short requests would cost a tenth of their speed, so that they have one entry.
+    #[inline(always)]
+    pub fn end_lap<'r>(
+        &mut self,
+        batch: &RequestBatch<'_>,
+        requests: impl Iterator<Item = &'r Prepared>,
+    ) {
+        let took = self.tally.lap();
+        if Slowlog::is_slow(&self.service.setup, took) {
+            self.note_slow(batch, requests.collect(), took);
+        }
+    }
+
+    #[cold]
+    fn note_slow(&self, batch: &RequestBatch<'_>, mut requests: Vec<&Prepared>, took: Duration) {
+        let command_of = |request: &Prepared| batch.row(request).map(|(_, command)| command);
+        // Those that are observed one by one are noted by themselves.
+        requests.retain(|request| {
+            let command = command_of(request);
+            command.is_some_and(|command| !observation::is_observed(self.service, command))
+        });
+        let Some((first, others)) = requests.split_first() else {
+            return;
+        };
+        let command = command_of(first).expect("requests without a command are left out");
+        let visible = self.session.visible(batch.arguments(first)).iter();
+        let mut words: Vec<Cow<'_, [u8]>> = visible.map(|word| Cow::Borrowed(&**word)).collect();
+        if !others.is_empty() {
+            let more = format!("... ({} more requests, executed together)", others.len());
+            words.push(Cow::Owned(more.into_bytes()));
+        }
+        let client = self.session.client.as_deref();
+        let row = (command, batch.verb(first));
+        observation::note_slow(self.service, client, row, &words, took);
     }
 
     /// Checks that the session may execute a command of the line dialect, without executing it.
@@ -137,6 +197,7 @@ impl Dispatcher<'_> {
                 Ok(TransactionRequest {
                     place,
                     command,
+                    verb: batch.verb(request),
                     arguments: Cow::Borrowed(arguments),
                 })
             })
@@ -152,6 +213,7 @@ impl Dispatcher<'_> {
             replies,
             command: COMMANDS[place],
             place,
+            verb: b"EXEC",
             handlers: &HANDLERS,
             dialect,
             transaction: None,
@@ -179,7 +241,7 @@ impl Dispatcher<'_> {
         reports_change: bool,
         replies: &mut dyn Replies,
     ) -> Executed {
-        self.tally.errors += 1;
+        self.service.stats.count_errors(error.redis_prefix(), 1);
         replies.reply(Reply::Error(error));
         Executed {
             outcome: Outcome::Done,
@@ -202,8 +264,10 @@ impl Dispatcher<'_> {
     ) -> Result<(usize, &'static Command), ErrorReply> {
         self.tally.requests += 1;
         let row = batch.row(request);
+        let mut id = 0;
         if let Some((place, _)) = row {
-            self.tally.command(place);
+            id = self.service.commands.id_of(place, batch.arguments(request));
+            self.tally.command(id);
         }
         let (place, command) = match (&request.error, row) {
             (None, Some(row)) => row,
@@ -211,7 +275,7 @@ impl Dispatcher<'_> {
             (None, None) => unreachable!("a request for no command has an error"),
         };
         if let Some(client) = &self.session.client {
-            client.command.store(place + 1, Relaxed);
+            client.command.store(id + 1, Relaxed);
         }
         if self.session.blocks_while_subscribed(command, dialect) {
             let name = command.name.to_lowercase();

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::limits::BATCHABLE_BYTES_MAX;
 use super::lookup::{CommandList, VERB_BYTES_MAX};
 use super::refusals::wrong_arity;
-use super::spec::{Arguments, Command};
+use super::spec::{Arguments, ChannelUse, Command, Scope};
 use super::table::COMMANDS;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 use crate::spare::Spare;
@@ -19,7 +19,7 @@ use crate::spare::Spare;
 pub struct Prepared {
     /// Place of its command in the table, if there is such a command.
     place: Option<u16>,
-    /// Range of its arguments among those of the batch.
+    /// Range of its arguments among the words of the batch; the verb stands before them.
     start: u32,
     end: u32,
     /// Access to its key, if it can share the locks of a batch.
@@ -50,7 +50,7 @@ fn recycle<'a>(mut words: Words<'_>) -> Words<'a> {
     none.collect()
 }
 
-/// Arguments of the requests that have arrived together.
+/// Words of the requests that have arrived together.
 #[derive(Debug)]
 pub struct RequestBatch<'a> {
     /// All commands. Here, as the static list checks at each access that it has been made.
@@ -101,6 +101,7 @@ impl<'a> RequestBatch<'a> {
     #[must_use]
     #[inline(always)]
     pub fn prepare(&mut self, request: &Request<'a>) -> Prepared {
+        self.words.push(Cow::Borrowed(request.verb));
         let start = self.words.len();
         let Some(place) = self.place_of(request.verb, Dialect::Line) else {
             let verb = String::from_utf8_lossy(request.verb);
@@ -196,6 +197,19 @@ impl<'a> RequestBatch<'a> {
     #[inline(always)]
     pub(super) fn arguments(&self, request: &Prepared) -> &Arguments<'a> {
         &self.words[request.start as usize..request.end as usize]
+    }
+
+    /// Returns the verb of a request, as it was sent.
+    #[inline(always)]
+    pub(super) fn verb(&self, request: &Prepared) -> &[u8] {
+        &self.words[request.start as usize - 1]
+    }
+
+    /// Returns true if a request publishes a message.
+    #[must_use]
+    pub fn is_publishing(&self, request: &Prepared) -> bool {
+        let row = self.row(request).filter(|_| request.error.is_none());
+        row.is_some_and(|(_, command)| command.scope == Scope::Channels(ChannelUse::Publish))
     }
 
     /// Returns the number of words.

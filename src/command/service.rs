@@ -3,8 +3,8 @@
 //! In: the engine, once the data is loaded. Out: the engine, counters, clients, channels, settings. Promise: until the data is
 //! loaded, every request for it is refused with the progress of the load.
 
-use std::sync::atomic::{AtomicBool, Ordering::Acquire};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::task::TaskTracker;
 
@@ -12,13 +12,13 @@ use super::acl::Users;
 use super::channels::Channels;
 use super::client_memory::ClientMemory;
 use super::clients::Clients;
+use super::counts::Counts;
 use super::long_work::Turns;
 use super::lookup::CommandList;
 use super::slow_requests::Slowlog;
 use crate::config::{ByteCount, Setup};
 use crate::engine::{Barrier, Engine, Progress};
 use crate::metrics::counters::Stats;
-use crate::metrics::histogram::LatencyCounts;
 use crate::metrics::recent_requests::RecentRequests;
 use crate::model::now_ms;
 use crate::protocol::{ErrorCode, ErrorReply};
@@ -35,6 +35,10 @@ pub struct Service {
     pub connections: TaskTracker,
     /// Counters.
     pub stats: Stats,
+    /// Counters at the last CONFIG RESETSTAT.
+    counted_from: Mutex<Option<Counts>>,
+    /// Number of this run of the server: random, in hexadecimal.
+    pub run_id: String,
     /// Users, their permissions and tokens.
     pub users: Users,
     /// Memory that is held for clients.
@@ -51,21 +55,10 @@ pub struct Service {
     pub(super) slowlog: Slowlog,
     /// Settings in force.
     pub setup: Setup,
-    /// True while a save runs that BGSAVE has begun.
-    pub(super) saving: Arc<AtomicBool>,
+    /// Time at which the save began that BGSAVE has begun; 0 while none runs.
+    pub(super) saving_since_ms: Arc<AtomicU64>,
     /// True while a backup is made.
     pub(super) backing_up: Arc<AtomicBool>,
-}
-
-/// Requests of one command since the start.
-#[derive(Debug)]
-pub struct Usage {
-    /// Name of the command.
-    pub name: &'static str,
-    /// Number of requests.
-    pub requests: u64,
-    /// Execution times of the completed requests.
-    pub latencies: LatencyCounts,
 }
 
 impl Service {
@@ -83,7 +76,11 @@ impl Service {
             progress,
             users,
             connections: TaskTracker::new(),
-            stats: Stats::new(commands.len()),
+            stats: Stats::new(commands.id_count()),
+            counted_from: Mutex::default(),
+            run_id: (0..5)
+                .map(|_| format!("{:08x}", fastrand::u32(..)))
+                .collect(),
             client_memory: Arc::new(ClientMemory::new(
                 setup.config.get::<ByteCount>("client-memory").0,
             )),
@@ -93,14 +90,52 @@ impl Service {
             recent_requests: Arc::default(),
             slowlog: Slowlog::default(),
             setup,
-            saving: Arc::default(),
+            saving_since_ms: Arc::default(),
             backing_up: Arc::default(),
         }
     }
 
+    /// Reads all counters since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let expired = self.engine.get().map_or(0, |engine| engine.expired());
+        let traffic = self.clients.traffic();
+        Counts::of(&self.stats, self.commands, expired, traffic)
+    }
+
+    /// Reads all counters since the start, or since [`Service::reset_counts`].
+    #[must_use]
+    pub fn counts_since_reset(&self) -> Counts {
+        let counts = self.counts();
+        let from = self.counted_from.lock();
+        let from = from.unwrap_or_else(PoisonError::into_inner);
+        match &*from {
+            Some(from) => counts.since(from),
+            None => counts,
+        }
+    }
+
+    /// Lets [`Service::counts_since_reset`] begin at 0.
+    pub(super) fn reset_counts(&self) {
+        let counts = self.counts();
+        let from = self.counted_from.lock();
+        *from.unwrap_or_else(PoisonError::into_inner) = Some(counts);
+    }
+
+    /// Samples the counters whose rates are shown. To be called once a second.
+    pub fn sample_rates(&self) {
+        self.stats.sample(self.clients.traffic());
+    }
+
     /// Returns true while a save runs that BGSAVE has begun.
     pub(super) fn is_saving(&self) -> bool {
-        self.saving.load(Acquire)
+        self.saving_since_ms.load(Acquire) > 0
+    }
+
+    /// Returns the seconds since that save began.
+    pub(super) fn saving_seconds(&self) -> Option<u64> {
+        let since = self.saving_since_ms.load(Acquire);
+        (since > 0).then(|| now_ms().saturating_sub(since) / 1000)
     }
 
     /// Returns the time of the last successful save, or else of the start, in seconds since 1970.
@@ -135,29 +170,6 @@ impl Service {
                 ),
             )
         })
-    }
-
-    /// Returns the requests of every command, in the order of the table.
-    #[must_use]
-    pub fn usage(&self) -> Vec<Usage> {
-        let mut usage: Vec<Usage> = Vec::with_capacity(self.commands.len());
-        for (place, command) in self.commands.iter().enumerate() {
-            let requests = self.stats.of_command(place);
-            let latencies = self.stats.latencies_of(place);
-            // A name with one meaning on a line and another in RESP is counted once; its two rows are neighbours.
-            match usage.last_mut().filter(|usage| usage.name == command.name) {
-                Some(of_name) => {
-                    of_name.requests += requests;
-                    of_name.latencies.add(&latencies);
-                }
-                None => usage.push(Usage {
-                    name: command.name,
-                    requests,
-                    latencies,
-                }),
-            }
-        }
-        usage
     }
 
     /// Returns true if anybody who reaches the server from another machine may use it without signing in.

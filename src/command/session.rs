@@ -60,6 +60,8 @@ pub struct Session {
     pub following: Following,
     /// Number of arguments that MONITOR and SLOWLOG show; `None` for all.
     pub visible_arguments: Option<usize>,
+    /// True if other tasks have run since its last requests arrived; see `Pipeline::lets_others_subscribe`.
+    pub has_let_others_run: bool,
     /// True if pushes are sent in the line dialect: the client subscribed in it.
     pub(super) pushes_lines: bool,
 }
@@ -115,6 +117,7 @@ pub(super) struct Transaction {
 pub(super) struct QueuedRequest {
     pub(super) place: usize,
     pub(super) command: &'static Command,
+    /// The verb as it was sent, and the arguments.
     pub(super) words: Vec<Box<[u8]>>,
 }
 
@@ -149,6 +152,7 @@ impl Session {
             pattern_bytes: 0,
             following: Following::default(),
             visible_arguments: None,
+            has_let_others_run: false,
             pushes_lines: false,
         }
     }
@@ -259,6 +263,7 @@ impl Session {
                 transaction.requests.len().cast_signed() as i64
             });
             client.queued.store(queued, Relaxed);
+            client.queued_bytes.store(self.queued_bytes(), Relaxed);
         }
     }
 
@@ -320,7 +325,7 @@ impl Session {
     pub(super) fn queue(
         &mut self,
         (place, command): (usize, &'static Command),
-        words: &Arguments<'_>,
+        (verb, arguments): (&[u8], &Arguments<'_>),
         replies: &mut dyn Replies,
     ) -> Result<(), ErrorReply> {
         if let Err(error) = check_transactional(command) {
@@ -330,7 +335,9 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             unreachable!("a request is queued only between MULTI and EXEC");
         };
-        let word_bytes = words.iter().map(|word| word.len() + size_of::<Box<[u8]>>());
+        let word_bytes = arguments
+            .iter()
+            .map(|word| word.len() + size_of::<Box<[u8]>>());
         let bytes = transaction.bytes + word_bytes.sum::<usize>();
         if transaction.requests.len() == QUEUED_REQUESTS_MAX || bytes > QUEUED_BYTES_MAX {
             self.abort_transaction();
@@ -347,7 +354,9 @@ impl Session {
             return Err(error.into());
         }
         transaction.bytes = bytes;
-        let words: Vec<Box<[u8]>> = words.iter().map(|word| (**word).into()).collect();
+        let arguments = arguments.iter().map(|word| &**word);
+        let words = std::iter::once(verb).chain(arguments).map(Into::into);
+        let words: Vec<Box<[u8]>> = words.collect();
         transaction.requests.push(QueuedRequest {
             place,
             command,

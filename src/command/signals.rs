@@ -24,6 +24,8 @@ pub enum Signal {
     NewPermissions = 8,
     /// The outbox has messages.
     Messages = 16,
+    /// The client sends no more, which ends a request that waits.
+    HungUp = 32,
 }
 
 /// Signals that have been raised, and the waker of the task.

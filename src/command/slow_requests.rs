@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clients::Client;
-use super::spec::Command;
+use super::spec::{Command, Flag};
 use crate::config::Setup;
 use crate::model::now_ms;
 
@@ -48,20 +48,34 @@ impl Slowlog {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns true if a request that takes so long belongs here.
+    #[inline(always)]
+    pub(super) fn is_slow(setup: &Setup, took: Duration) -> bool {
+        let threshold = u64::try_from(setup.slowlog_threshold_us.load(Relaxed));
+        threshold.is_ok_and(|us| took >= Duration::from_micros(us))
+    }
+
     /// Adds a request, if it was slow.
     pub(super) fn note<W: AsRef<[u8]>>(
         &self,
         setup: &Setup,
         client: Option<&Client>,
         command: &'static Command,
-        arguments: &[W],
+        (verb, arguments): (&[u8], &[W]),
         took: Duration,
     ) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let threshold = u64::try_from(setup.slowlog_threshold_us.load(Relaxed));
-        if threshold.is_ok_and(|threshold| us >= threshold) {
-            let name = command.name.to_lowercase();
-            let words = std::iter::once(name.as_bytes()).chain(arguments.iter().map(AsRef::as_ref));
+        if Self::is_slow(setup, took) {
+            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            // As in Redis, the number of arguments is shown, but no password.
+            let is_secret = command.has(Flag::Secret);
+            let arguments_shown = arguments.iter().map(|argument| {
+                if is_secret {
+                    &b"(redacted)"[..]
+                } else {
+                    argument.as_ref()
+                }
+            });
+            let words = std::iter::once(verb).chain(arguments_shown);
             let mut kept: Vec<Vec<u8>> = words.take(WORDS_KEPT).map(shortened).collect();
             if arguments.len() + 1 > WORDS_KEPT {
                 let more = arguments.len() + 2 - WORDS_KEPT;

@@ -27,6 +27,8 @@ pub enum Access {
 /// Chapter of Redis's documentation, by which `redis-cli` sorts its help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
+    /// Commands on a cluster, which there is none of.
+    Cluster,
     /// Commands on the connection of the client.
     Connection,
     /// Commands on keys of any type.
@@ -46,6 +48,7 @@ impl Group {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Generic => "generic",
             Self::PubSub => "pubsub",
@@ -81,6 +84,10 @@ pub enum Flag {
     NoMonitor,
     /// Executes for clients that have not authenticated.
     NoAuth,
+    /// Takes a time that depends on its arguments or the data, in Redis's judgement, which ACLs know as `@slow`.
+    Slow,
+    /// May wait before it answers.
+    Blocks,
     /// Shows or occupies the whole server: counted among `@dangerous` as in Redis, although no confirmation is asked for.
     WholeServer,
 }
@@ -268,30 +275,28 @@ impl Dialects {
     }
 }
 
-/// A subcommand, which its first argument names and which has permissions of its own.
+/// A subcommand, which its first argument names and which has permissions and counters of its own. Its arguments stand in the usage
+/// of its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subcommand {
     /// Name, in upper case.
     pub name: &'static str,
     /// Class by which it is permitted or refused.
     pub access: Access,
+    /// Effect, in a sentence.
+    pub summary: &'static str,
 }
 
 impl Subcommand {
-    pub(super) const fn new(name: &'static str, access: Access) -> Self {
-        Self { name, access }
-    }
+    /// The subcommand that every command with subcommands has.
+    pub(super) const HELP: Self = Self::new("HELP", Access::Connection, "List the subcommands.");
 
-    /// Returns the subcommands with these names, all of one class.
-    pub(super) const fn all<const N: usize>(access: Access, names: [&'static str; N]) -> [Self; N] {
-        let mut all = [Self { name: "", access }; N];
-        let mut place = 0;
-        // An iterator cannot be used in a constant.
-        while place < N {
-            all[place].name = names[place];
-            place += 1;
+    pub(super) const fn new(name: &'static str, access: Access, summary: &'static str) -> Self {
+        Self {
+            name,
+            access,
+            summary,
         }
-        all
     }
 }
 
@@ -414,8 +419,8 @@ impl Command {
         usage::is_number_at(self.usage, place)
     }
 
-    /// Returns true if the command acts on any number of keys, and SLOWLOG therefore times it. A command on one key is not timed,
-    /// as reading the clock twice costs a GET a tenth of its speed.
+    /// Returns true if the command acts on any number of keys, so that each of its requests is timed by itself. Requests on one key are
+    /// timed together with those of their batch, as reading the clock twice costs a GET a tenth of its speed.
     #[must_use]
     pub fn is_timed(&self) -> bool {
         match self.scope {

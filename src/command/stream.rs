@@ -13,7 +13,6 @@ use super::observation::{Observed, Status};
 use super::reply_sink::Replies;
 use super::service::Service;
 use crate::engine::Barrier;
-use crate::metrics::counters::Tally;
 use crate::protocol::{ErrorReply, Reply};
 
 /// The context of a source during a pull.
@@ -71,6 +70,8 @@ pub struct Stream {
     source: Box<dyn AnySource>,
     observed: Option<Box<Observed>>,
     reports_change: bool,
+    /// True if it waits for something other than work, so that a client that hangs up should end it.
+    pub is_idle: bool,
 }
 
 /// Result of a pull.
@@ -89,6 +90,15 @@ impl Stream {
             source: Box::new(source),
             observed: None,
             reports_change: false,
+            is_idle: false,
+        }
+    }
+
+    /// Makes the stream of a source that mostly waits.
+    pub(super) fn idle(source: impl Source + 'static) -> Self {
+        Self {
+            is_idle: true,
+            ..Self::new(source)
         }
     }
 
@@ -103,7 +113,6 @@ impl Stream {
         &mut self,
         service: &Service,
         identity: &mut Identity,
-        tally: &mut Tally,
         barrier: &mut Barrier,
         replies: &mut dyn Replies,
     ) -> StreamPulled {
@@ -122,7 +131,10 @@ impl Stream {
             }
             Ok(Pulled::End) => Status::Ok,
             Err(error) => {
-                tally.errors += 1;
+                service.stats.count_errors(error.redis_prefix(), 1);
+                if let Some(observed) = &self.observed {
+                    observed.fail(service, &error);
+                }
                 replies.reply(Reply::Error(&error));
                 Status::Refused(error.code)
             }

@@ -5,6 +5,7 @@
 use super::call::{Answer, Arguments, Call, Outcome};
 use super::refusals::bad_argument;
 use super::spec::Command;
+use super::usage;
 use crate::protocol::{ErrorReply, Reply};
 
 /// Handles a subcommand that the command does not have, or not with these arguments: lists the subcommands for HELP.
@@ -30,14 +31,9 @@ pub(super) fn other_subcommand(call: &mut Call<'_, '_>, words: &Arguments<'_>) -
 
 fn list_subcommands(call: &mut Call<'_, '_>) -> Answer {
     let Command { name, usage, .. } = call.command;
-    // In brackets where the subcommand is optional.
-    let usage = usage
-        .strip_prefix('[')
-        .and_then(|usage| usage.strip_suffix(']'))
-        .unwrap_or(usage);
     let first = format!("{name} <subcommand> [<argument> ...]. Subcommands are:");
     let lines: Vec<&str> = std::iter::once(&*first)
-        .chain(usage.split(" | "))
+        .chain(usage::alternatives_of(usage))
         .chain(["HELP"])
         .collect();
     call.replies.reply(Reply::Array(lines.len()));

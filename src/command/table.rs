@@ -8,7 +8,9 @@ use super::call::Handler;
 use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, transaction};
 use super::lookup::CommandList;
 use super::row::Row;
-use super::server::{acl, admin, auth, backup, client, command_docs, config, info, slowlog, stats};
+use super::server::{
+    acl, admin, auth, backup, client, command_docs, config, info, replication, slowlog, stats,
+};
 
 /// Families of commands, in the order of the chapters of protocol.md.
 static FAMILIES: &[&[Row]] = &[
@@ -31,6 +33,7 @@ static FAMILIES: &[&[Row]] = &[
     command_docs::ROWS,
     config::ROWS,
     slowlog::ROWS,
+    replication::ROWS,
 ];
 
 /// Specifications of all commands.

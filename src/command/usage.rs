@@ -136,11 +136,79 @@ fn symbols(usage: &'static str) -> impl Iterator<Item = Symbol> {
     })
 }
 
+/// Returns the alternatives of a usage: what stands between its bars, but for those in brackets. Brackets around all of it are left
+/// out.
+pub(super) fn alternatives_of(usage: &'static str) -> Vec<&'static str> {
+    let inside = usage.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let usage = inside.filter(|it| !is_unbalanced(it)).unwrap_or(usage);
+    let mut depth = 0_usize;
+    let parts = usage.split(|letter| {
+        match letter {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && letter == '|'
+    });
+    parts.map(str::trim).collect()
+}
+
+/// Returns true if a bracket is closed that was not opened, as between `[a] [b]` without the outer ones.
+fn is_unbalanced(usage: &str) -> bool {
+    let mut depth = 0_i32;
+    usage.chars().any(|letter| {
+        depth += i32::from(letter == '[') - i32::from(letter == ']');
+        depth < 0
+    })
+}
+
+/// Returns the minimum number of words of arguments, and true if there may be more.
+pub(super) fn word_count(arguments: &[Argument]) -> (usize, bool) {
+    let of_one = |argument: &Argument| {
+        let token = usize::from(argument.token.is_some());
+        let counts = argument
+            .parts
+            .iter()
+            .map(|part| word_count(std::slice::from_ref(part)));
+        let (least, varies) = match argument.kind {
+            ArgumentType::PureToken => (0, false),
+            ArgumentType::Block => word_count(&argument.parts),
+            ArgumentType::OneOf => {
+                let counts: Vec<(usize, bool)> = counts.collect();
+                let least = counts.iter().map(|(least, _)| *least).min().unwrap_or(0);
+                (least, counts.iter().any(|count| *count != (least, false)))
+            }
+            _ => (1, false),
+        };
+        if argument.is_optional {
+            return (0, true);
+        }
+        (token + least, varies || argument.is_multiple)
+    };
+    let counts = arguments.iter().map(of_one);
+    counts.fold((0, false), |(sum, any), (least, varies)| {
+        (sum + least, any || varies)
+    })
+}
+
 /// Parses a usage.
 pub(super) fn arguments(usage: &'static str) -> Vec<Argument> {
     let mut symbols = symbols(usage).peekable();
     let (arguments, _) = alternatives(&mut symbols);
     arguments
+}
+
+/// Parses several usages of one subcommand as alternatives, each without its name.
+pub(super) fn arguments_of_any(usages: &[&'static str]) -> Vec<Argument> {
+    if usages.len() < 2 {
+        return usages.first().map_or(Vec::new(), |usage| arguments(usage));
+    }
+    let mut choice = Argument::new("option", ArgumentType::OneOf, None);
+    choice.parts = usages
+        .iter()
+        .map(|usage| Argument::block(arguments(usage)))
+        .collect();
+    vec![choice]
 }
 
 /// Returns true if the argument at this place is a number in every request that the usage allows.
@@ -218,6 +286,17 @@ fn optional(found: &mut Vec<Argument>, inside: Vec<Argument>, is_repeated: bool)
             ..argument.clone()
         }]
     };
+    if let ([repeated], Some(last)) = (&*single, found.last_mut())
+        && argument.is_multiple
+        && (Argument {
+            token: None,
+            ..last.clone()
+        }) == *repeated
+        && last.token.is_some()
+    {
+        last.is_multiple = true;
+        return;
+    }
     if argument.is_multiple && found.ends_with(&single) {
         found.truncate(found.len() - single.len());
     } else {
@@ -276,6 +355,7 @@ mod tests {
                 "key [NX|XX|IFEQ value] [EX unix-seconds|KEEPTTL]",
             ),
             ("[<user>] <password>", "[user] password"),
+            ("ID <id> [<id> ...]", "ID id [id ...]"),
             (
                 "[2 | 3] [AUTH <user> <password>]",
                 "[2|3] [AUTH user password]",
@@ -286,6 +366,28 @@ mod tests {
             ),
         ] {
             assert_eq!(shown(&arguments(usage), " "), expected, "{usage}");
+        }
+    }
+
+    #[test]
+    fn the_alternatives_of_a_usage_are_told_apart_outside_of_brackets() {
+        assert_eq!(alternatives_of("A <a> [B | C] | D"), ["A <a> [B | C]", "D"]);
+        assert_eq!(alternatives_of("[A | B [C | D]]"), ["A", "B [C | D]"]);
+        assert_eq!(alternatives_of("[A] | [B]"), ["[A]", "[B]"]);
+    }
+
+    #[test]
+    fn the_words_of_a_usage_are_counted() {
+        for (usage, count) in [
+            ("", (0, false)),
+            ("<a> <b>", (2, false)),
+            ("<a> [<a> ...]", (1, true)),
+            ("TYPE <a> [B]", (2, true)),
+            ("ON | OFF", (1, false)),
+            ("<a> | <a> <b>", (1, true)),
+            ("[<a>]", (0, true)),
+        ] {
+            assert_eq!(word_count(&arguments(usage)), count, "{usage}");
         }
     }
 

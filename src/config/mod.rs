@@ -8,14 +8,16 @@ mod addresses;
 mod file;
 mod password;
 mod values;
+mod without_effect;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, ValueParser};
@@ -38,6 +40,7 @@ pub use addresses::{
 };
 pub use password::PasswordError;
 pub use values::{ByteCount, HostNames, LogFormat, host_name};
+pub use without_effect::{Parameter, WITHOUT_EFFECT, byte_count};
 
 /// Specification of a setting.
 #[derive(Debug)]
@@ -89,6 +92,8 @@ pub enum Shown {
     Default,
     /// A value that is fixed while the server runs.
     Fixed(fn(&Setup) -> String),
+    /// A value that is fixed, and means so little to a client that it may set any: pairs of numbers, which are ignored.
+    Ignored(fn(&Setup) -> String),
     /// A number that can be set while the server runs.
     Settable(fn(&Setup) -> &AtomicI64),
 }
@@ -293,7 +298,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "Longest time that a change waits until store.json is written with it: 1 to 86400 seconds",
         config: &[(
             "save",
-            Shown::Fixed(|setup| format!("{} 1", setup.config.get::<i64>("save-interval"))),
+            Shown::Ignored(|setup| format!("{} 1", setup.config.get::<i64>("save-interval"))),
         )],
     },
     Setting {
@@ -402,6 +407,22 @@ pub static SETTINGS: &[Setting] = &[
         help: "Seconds after which an idle client is closed; 0 is never",
         config: &[("timeout", Shown::Default)],
     },
+    Setting {
+        name: "notify-keyspace-events",
+        flag: None,
+        default: "",
+        values: Values::Constant,
+        help: "Events of keys that are published; there are none, and FOLLOW sends the changes themselves",
+        config: &[("notify-keyspace-events", Shown::Default)],
+    },
+    Setting {
+        name: "stop-writes-on-bgsave-error",
+        flag: None,
+        default: "yes",
+        values: Values::Constant,
+        help: "Whether changes are refused while the disk fails",
+        config: &[("stop-writes-on-bgsave-error", Shown::Default)],
+    },
 ];
 
 impl Setting {
@@ -441,7 +462,7 @@ impl Shown {
     pub fn text(&self, setting: &Setting, setup: &Setup) -> String {
         match self {
             Self::Default => setting.default.to_owned(),
-            Self::Fixed(get) => get(setup),
+            Self::Fixed(get) | Self::Ignored(get) => get(setup),
             Self::Settable(at) => at(setup).load(Relaxed).to_string(),
         }
     }
@@ -782,6 +803,8 @@ pub struct Setup {
     pub slowlog_threshold_us: AtomicI64,
     /// Maximum number of requests in the slow log.
     pub slowlog_len_max: AtomicI64,
+    /// Values of parameters without effect that have been set.
+    pub without_effect: Mutex<BTreeMap<&'static str, String>>,
     /// Token whose cancellation stops the server.
     pub shutdown: CancellationToken,
 }
@@ -810,6 +833,7 @@ impl Setup {
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),
             slowlog_len_max: number("slowlog-max-len"),
+            without_effect: Mutex::default(),
             shutdown,
         }
     }

@@ -4,6 +4,7 @@
 
 use std::str::FromStr;
 
+use crate::metrics::process::system_memory_bytes;
 use crate::persistence::Durability;
 
 /// Minimum of `--client-memory` in bytes: below it, a few requests of common size would end each other.
@@ -52,7 +53,7 @@ const CONTAINER_LIMITS: [&str; 2] = [
 
 /// Returns the memory of the machine in bytes, or the limit of the container if that is lower.
 fn memory_bytes() -> usize {
-    let machine = nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total());
+    let machine = system_memory_bytes();
     let limits = CONTAINER_LIMITS
         .iter()
         .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());

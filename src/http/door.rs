@@ -230,13 +230,16 @@ impl Door {
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
                 .collect();
-            self.dispatcher().execute_all(
+            let mut dispatcher = self.dispatcher();
+            let executed = dispatcher.execute_all(
                 Dialect::Line,
                 &batch,
                 &requests,
                 is_too_long,
                 &mut collected,
-            )
+            );
+            dispatcher.end_lap(&batch, requests.iter());
+            executed
         };
         self.commit(executed.reports_change, &mut collected).await;
         drop(turn);
@@ -261,6 +264,7 @@ impl Door {
     /// `DISK` if they could not be made durable.
     pub async fn flush(&mut self) -> Result<(), ErrorReply> {
         let committed = self.service.commit(self.barrier).await;
+        self.tally.lap = None;
         self.service.stats.add(&mut self.tally);
         committed
     }
@@ -298,7 +302,9 @@ impl Door {
         &self.session.account
     }
 
+    /// Returns the dispatcher, and begins a lap: what was waited for before is not the time of a request.
     fn dispatcher(&mut self) -> Dispatcher<'_> {
+        self.tally.begin_lap();
         Dispatcher {
             service: &self.service,
             session: &mut self.session,
@@ -311,16 +317,16 @@ impl Door {
         let mut last = LastCommand::default();
         let mut batch = RequestBatch::of_about(1, &mut last);
         let request = batch.prepare(&Request::split(name, words));
-        self.dispatcher()
-            .execute(Dialect::Line, &batch, &request, None, replies)
+        let mut dispatcher = self.dispatcher();
+        let executed = dispatcher.execute(Dialect::Line, &batch, &request, None, replies);
+        dispatcher.end_lap(&batch, std::iter::once(&request));
+        executed
     }
 
     async fn pull(&mut self, stream: &mut Stream, replies: &mut dyn Replies) -> StreamPulled {
         let identity = &mut self.session.identity;
-        let (tally, barrier) = (&mut self.tally, &mut self.barrier);
-        stream
-            .pull(&self.service, identity, tally, barrier, replies)
-            .await
+        let barrier = &mut self.barrier;
+        stream.pull(&self.service, identity, barrier, replies).await
     }
 
     /// Waits until the changes are durable; on failure, an error replaces the replies if they report a change.
@@ -328,9 +334,13 @@ impl Door {
         if let Err(error) = self.service.commit(self.barrier).await
             && reports_change
         {
-            self.tally.errors += u64::from(collected.error.is_none());
+            let errors = u64::from(collected.error.is_none());
+            self.service
+                .stats
+                .count_errors(error.redis_prefix(), errors);
             collected.error = Some(error);
         }
+        self.tally.lap = None;
         self.service.stats.add(&mut self.tally);
     }
 }

@@ -3,10 +3,10 @@
 //! In: a `Tally` of each batch of requests. Out: totals, latencies, and the rate of requests. Promises: every request is counted
 //! once, for its command; a total never decreases. Each thread counts for itself, so that no cache line moves between the cores.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::iter::repeat_with;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -21,8 +21,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 /// Counts of one batch of requests, which are added to the totals together.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Places in the table of commands, and the number of requests of each. Few commands occur in one batch, so that they are
-    /// looked through in turn.
+    /// Numbers of commands and subcommands, and the number of requests of each. Few occur in one batch, so that they are looked
+    /// through in turn.
     commands: SmallVec<[(usize, u64); 2]>,
     /// All requests, also those whose command is unknown.
     pub requests: u64,
@@ -30,18 +30,48 @@ pub struct Tally {
     pub hits: u64,
     /// Reads that did not find their key.
     pub misses: u64,
-    /// Requests answered with an error.
-    pub errors: u64,
     /// Start of the batch; `None` if it is not timed. Each of its requests has the latency of the batch, as their replies are sent
     /// together.
     pub since: Option<Instant>,
+    /// Begin of the lap, if one has begun since the start, and nothing has been waited for since: to read the clock again would tell
+    /// the same.
+    pub lap: Option<Instant>,
 }
 
 impl Tally {
-    /// Returns true if its first request arrived longer ago than that.
+    /// Begins a turn, unless there is one.
+    #[inline(always)]
+    pub fn begin_turn(&mut self) {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            self.lap = None;
+        }
+    }
+
+    /// Begins a lap.
+    pub fn begin_lap(&mut self) {
+        self.lap = Some(Instant::now());
+    }
+
+    /// Ends a lap. Returns its duration: the time since the lap before it, or since the start of the batch.
+    #[inline(always)]
+    pub fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        let before = self.lap.replace(now).or(self.since);
+        before.map_or(Duration::ZERO, |before| now - before)
+    }
+
+    /// Returns true if the last lap ended longer than that after the start of the batch.
     #[must_use]
+    #[inline(always)]
     pub fn is_over(&self, time: Duration) -> bool {
-        self.since.is_some_and(|since| since.elapsed() > time)
+        self.took().is_some_and(|took| took > time)
+    }
+
+    /// Returns the time from the start of the batch to the last lap.
+    #[inline(always)]
+    fn took(&self) -> Option<Duration> {
+        Some(self.lap? - self.since?)
     }
 
     /// Begins the tally of a batch that is timed from now.
@@ -53,34 +83,25 @@ impl Tally {
         }
     }
 
-    /// Begins the tally of one request of the command at this place of the table.
-    #[must_use]
-    pub fn of(place: usize) -> Self {
-        let mut tally = Self::begin();
-        tally.requests += 1;
-        tally.command(place);
-        tally
-    }
-
-    /// Counts one request of the command at this place of the table.
+    /// Counts one request of the command or subcommand with this number.
     #[inline(always)]
-    pub fn command(&mut self, place: usize) {
-        *self.count_of(place) += 1;
+    pub fn command(&mut self, id: usize) {
+        *self.count_of(id) += 1;
     }
 
     #[inline(always)]
-    fn count_of(&mut self, place: usize) -> &mut u64 {
-        let known = self.commands.iter().position(|(of, _)| *of == place);
+    fn count_of(&mut self, id: usize) -> &mut u64 {
+        let known = self.commands.iter().position(|(of, _)| *of == id);
         let at = known.unwrap_or_else(|| {
-            self.commands.push((place, 0));
+            self.commands.push((id, 0));
             self.commands.len() - 1
         });
         &mut self.commands[at].1
     }
 
-    /// Takes back one request of the command at this place, which [`Stats::count`] counts instead.
-    pub fn uncount(&mut self, place: usize) {
-        *self.count_of(place) -= 1;
+    /// Takes back one request of the command with this number, which [`Stats::count`] counts instead.
+    pub fn uncount(&mut self, id: usize) {
+        *self.count_of(id) -= 1;
     }
 
     /// Counts one read.
@@ -93,33 +114,53 @@ impl Tally {
     }
 }
 
+/// Stage at which a request was answered with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Before it was executed: it is not permitted, or has a wrong number of arguments.
+    Rejected,
+    /// By its execution.
+    Failed,
+}
+
 /// Counters of requests: those of one thread, or of all threads without a slot.
 #[derive(Debug)]
 struct Counters {
     commands: Box<[Counter]>,
+    /// Requests of each command that were answered with an error, by the stage.
+    rejected: Box<[Counter]>,
+    failed: Box<[Counter]>,
     /// Latencies of each command; allocated when it is first used.
     latencies: Box<[OnceLock<Latencies>]>,
     requests: Counter,
     hits: Counter,
     misses: Counter,
-    errors: Counter,
+    /// Error replies, by Redis's first word of them. Behind a lock, which hardly any thread has to wait for: errors are rare.
+    errors: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counters {
     fn new(commands: usize) -> Self {
+        let counters = || repeat_with(Counter::default).take(commands).collect();
         Self {
-            commands: repeat_with(Counter::default).take(commands).collect(),
+            commands: counters(),
+            rejected: counters(),
+            failed: counters(),
             latencies: repeat_with(OnceLock::default).take(commands).collect(),
             requests: Counter::default(),
             hits: Counter::default(),
             misses: Counter::default(),
-            errors: Counter::default(),
+            errors: Mutex::default(),
         }
     }
 
     #[inline(always)]
-    fn latencies(&self, place: usize) -> &Latencies {
-        self.latencies[place].get_or_init(Latencies::default)
+    fn latencies(&self, id: usize) -> &Latencies {
+        self.latencies[id].get_or_init(Latencies::default)
+    }
+
+    fn errors(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,18 +168,47 @@ impl Counters {
 #[derive(Debug)]
 pub struct Stats {
     started: Instant,
-    /// Number of commands.
+    /// Number of commands and subcommands.
     commands: usize,
     /// Counters of the threads with a slot; allocated when the first thread uses its slot.
     of_slots: Box<[OnceLock<Counters>]>,
     of_others: Counters,
     connections: AtomicU64,
     connections_total: AtomicU64,
-    samples: Mutex<VecDeque<(Instant, u64)>>,
+    connections_refused: AtomicU64,
+    samples: Mutex<VecDeque<Sampled>>,
+}
+
+/// Counters whose rates are shown, at one time.
+#[derive(Debug, Clone, Copy)]
+struct Sampled {
+    at: Instant,
+    requests: u64,
+    traffic: Traffic,
+}
+
+/// Bytes that clients of the text port have sent and been sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes from clients.
+    pub received: u64,
+    /// Bytes to clients.
+    pub sent: u64,
+}
+
+/// Rates over the last five seconds, per second.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Requests.
+    pub requests: f64,
+    /// Bytes from clients of the text port.
+    pub received: f64,
+    /// Bytes to clients of the text port.
+    pub sent: f64,
 }
 
 impl Stats {
-    /// Makes counters of zero for a table of that many commands.
+    /// Makes counters of zero for that many commands and subcommands.
     #[must_use]
     pub fn new(commands: usize) -> Self {
         let started = Instant::now();
@@ -150,7 +220,12 @@ impl Stats {
             of_others: Counters::new(commands),
             connections: AtomicU64::default(),
             connections_total: AtomicU64::default(),
-            samples: Mutex::new(VecDeque::from([(started, 0)])),
+            connections_refused: AtomicU64::default(),
+            samples: Mutex::new(VecDeque::from([Sampled {
+                at: started,
+                requests: 0,
+                traffic: Traffic::default(),
+            }])),
         }
     }
 
@@ -176,22 +251,25 @@ impl Stats {
     /// Moves the counts of a batch to the totals.
     #[inline(always)]
     pub fn add(&self, tally: &mut Tally) {
-        let took = tally.since.map(|since| since.elapsed());
+        let took = tally
+            .took()
+            .or_else(|| tally.since.map(|since| since.elapsed()));
         let (counters, writers) = self.own();
-        for (place, counted) in tally.commands.iter().copied() {
+        for (id, counted) in tally.commands.iter().copied() {
             if counted > 0 {
-                counters.commands[place].add(counted, writers);
+                counters.commands[id].add(counted, writers);
                 if let Some(took) = took {
-                    counters.latencies(place).add(took, counted, writers);
+                    let latencies = counters.latencies(id);
+                    latencies.add(took, (counted, tally.requests), writers);
                 }
             }
         }
         tally.commands.clear();
+        tally.lap = None;
         for (total, counted) in [
             (&counters.requests, &mut tally.requests),
             (&counters.hits, &mut tally.hits),
             (&counters.misses, &mut tally.misses),
-            (&counters.errors, &mut tally.errors),
         ] {
             if *counted > 0 {
                 total.add(std::mem::take(counted), writers);
@@ -199,16 +277,34 @@ impl Stats {
         }
     }
 
-    /// Counts one request of the command at this place, whose latency [`Stats::add_latency`] adds once it has ended.
-    pub fn count(&self, place: usize) {
+    /// Counts one request of the command with this number, whose latency [`Stats::add_latency`] adds once it has ended.
+    pub fn count(&self, id: usize) {
         let (counters, writers) = self.own();
-        counters.commands[place].add(1, writers);
+        counters.commands[id].add(1, writers);
     }
 
-    /// Adds the latency of one request of the command at this place.
-    pub fn add_latency(&self, place: usize, took: Duration) {
+    /// Adds the latency of one request of the command with this number.
+    pub fn add_latency(&self, id: usize, took: Duration) {
         let (counters, writers) = self.own();
-        counters.latencies(place).add(took, 1, writers);
+        counters.latencies(id).add(took, (1, 1), writers);
+    }
+
+    /// Counts error replies, which begin with this word in RESP.
+    #[cold]
+    pub fn count_errors(&self, prefix: &'static str, count: u64) {
+        let (counters, _) = self.own();
+        *counters.errors().entry(prefix).or_default() += count;
+    }
+
+    /// Counts a request of the command with this number that was answered with an error.
+    #[cold]
+    pub fn count_failure(&self, id: usize, failure: Failure) {
+        let (counters, writers) = self.own();
+        let of_stage = match failure {
+            Failure::Rejected => &counters.rejected,
+            Failure::Failed => &counters.failed,
+        };
+        of_stage[id].add(1, writers);
     }
 
     /// Counts a connection as open until the returned guard is dropped.
@@ -219,29 +315,42 @@ impl Stats {
         ConnectionGuard(self)
     }
 
-    /// Samples the number of requests for `requests_per_second`. To be called once a second.
-    pub fn sample(&self) {
+    /// Counts a connection that was refused, as there were too many.
+    pub fn refused_connection(&self) {
+        self.connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Samples the counters for [`Stats::rates`]. To be called once a second.
+    pub fn sample(&self, traffic: Traffic) {
         let now = Instant::now();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.push_back((now, self.requests()));
-        while samples.len() > 1 && now.duration_since(samples[1].0) >= RATE_WINDOW {
+        samples.push_back(Sampled {
+            at: now,
+            requests: self.requests(),
+            traffic,
+        });
+        while samples.len() > 1 && now.duration_since(samples[1].at) >= RATE_WINDOW {
             samples.pop_front();
         }
     }
 
-    /// Returns the requests per second over the last five seconds.
+    /// Returns the rates over the last five seconds, up to now.
     #[must_use]
-    pub fn requests_per_second(&self) -> f64 {
+    pub fn rates(&self, traffic: Traffic) -> Rates {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, requests) = samples[0];
+        let first = samples[0];
         // In the first second after the start the rate would be extrapolated.
-        let seconds = since.elapsed().as_secs_f64().max(1.0);
+        let seconds = first.at.elapsed().as_secs_f64().max(1.0);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a rate needs no more than 53 bits"
         )]
-        let counted = self.requests().saturating_sub(requests) as f64;
-        counted / seconds
+        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        Rates {
+            requests: rate(self.requests(), first.requests),
+            received: rate(traffic.received, first.traffic.received),
+            sent: rate(traffic.sent, first.traffic.sent),
+        }
     }
 
     /// Returns the seconds since the server started.
@@ -250,17 +359,24 @@ impl Stats {
         self.started.elapsed().as_secs()
     }
 
-    /// Returns the number of requests of the command at this place of the table.
+    /// Returns the number of requests of the command with this number.
     #[must_use]
-    pub fn of_command(&self, place: usize) -> u64 {
-        self.all().map(|it| it.commands[place].get()).sum()
+    pub fn of_command(&self, id: usize) -> u64 {
+        self.all().map(|it| it.commands[id].get()).sum()
     }
 
-    /// Returns the latencies of the timed requests of the command at this place of the table.
+    /// Returns the numbers of requests of the command with this number that were rejected, and that failed.
     #[must_use]
-    pub fn latencies_of(&self, place: usize) -> LatencyCounts {
+    pub fn failures_of(&self, id: usize) -> (u64, u64) {
+        let rejected = self.all().map(|it| it.rejected[id].get()).sum();
+        (rejected, self.all().map(|it| it.failed[id].get()).sum())
+    }
+
+    /// Returns the latencies of the timed requests of the command with this number.
+    #[must_use]
+    pub fn latencies_of(&self, id: usize) -> LatencyCounts {
         let mut counts = LatencyCounts::default();
-        for latencies in self.all().filter_map(|it| it.latencies[place].get()) {
+        for latencies in self.all().filter_map(|it| it.latencies[id].get()) {
             counts.add(&latencies.counts());
         }
         counts
@@ -284,10 +400,16 @@ impl Stats {
         self.all().map(|it| it.misses.get()).sum()
     }
 
-    /// Returns the number of requests answered with an error.
+    /// Returns the numbers of error replies, by Redis's first word of them.
     #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.all().map(|it| it.errors.get()).sum()
+    pub fn errors(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for of_thread in self.all() {
+            for (prefix, count) in &*of_thread.errors() {
+                *all.entry(*prefix).or_default() += count;
+            }
+        }
+        all
     }
 
     /// Returns the number of open connections.
@@ -300,6 +422,12 @@ impl Stats {
     #[must_use]
     pub fn connections_total(&self) -> u64 {
         self.connections_total.load(Relaxed)
+    }
+
+    /// Returns the number of connections that were refused, as there were too many.
+    #[must_use]
+    pub fn connections_refused(&self) -> u64 {
+        self.connections_refused.load(Relaxed)
     }
 }
 

@@ -21,6 +21,7 @@ const SLOTS: usize = SLOTS_PER_DOUBLING * (DOUBLINGS - 1);
 pub struct Latencies {
     slots: Box<[Counter]>,
     sum_ns: Counter,
+    spent_ns: Counter,
 }
 
 impl Default for Latencies {
@@ -28,17 +29,24 @@ impl Default for Latencies {
         Self {
             slots: repeat_with(Counter::default).take(SLOTS).collect(),
             sum_ns: Counter::default(),
+            spent_ns: Counter::default(),
         }
     }
 }
 
 impl Latencies {
-    /// Records that many requests with this latency.
+    /// Records that many requests with this latency, of a batch of `all` requests that share its time.
     #[inline(always)]
-    pub fn add(&self, took: Duration, requests: u64, writers: Writers) {
+    pub fn add(&self, took: Duration, (requests, all): (u64, u64), writers: Writers) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.slots[slot_of(ns)].add(requests, writers);
         self.sum_ns.add(ns.saturating_mul(requests), writers);
+        let spent_ns = if requests == all {
+            ns
+        } else {
+            ns.saturating_mul(requests) / all.max(1)
+        };
+        self.spent_ns.add(spent_ns, writers);
     }
 
     /// Returns the counts at this time.
@@ -47,6 +55,7 @@ impl Latencies {
         LatencyCounts {
             slots: self.slots.iter().map(Counter::get).collect(),
             sum_ns: self.sum_ns.get(),
+            spent_ns: self.spent_ns.get(),
         }
     }
 }
@@ -56,6 +65,7 @@ impl Latencies {
 pub struct LatencyCounts {
     slots: Vec<u64>,
     sum_ns: u64,
+    spent_ns: u64,
 }
 
 impl LatencyCounts {
@@ -69,6 +79,12 @@ impl LatencyCounts {
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
+    }
+
+    /// Returns the time that the server has spent on the requests: those of one batch share its time.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent_ns)
     }
 
     /// Returns cumulative counts for 1 us, 2 us, 4 us and so on: each latency in microseconds, and the number of requests with at
@@ -113,6 +129,7 @@ impl LatencyCounts {
             *slot += other;
         }
         self.sum_ns = self.sum_ns.wrapping_add(others.sum_ns);
+        self.spent_ns = self.spent_ns.wrapping_add(others.spent_ns);
     }
 
     /// Returns the counts since earlier ones.
@@ -123,6 +140,7 @@ impl LatencyCounts {
         Self {
             slots: slots.map(|(now, then)| now.saturating_sub(*then)).collect(),
             sum_ns: self.sum_ns.wrapping_sub(earlier.sum_ns),
+            spent_ns: self.spent_ns.wrapping_sub(earlier.spent_ns),
         }
     }
 }
@@ -160,7 +178,7 @@ mod tests {
     fn counts_of(times_us: &[u64]) -> LatencyCounts {
         let latencies = Latencies::default();
         for time_us in times_us {
-            latencies.add(Duration::from_micros(*time_us), 1, Writers::Many);
+            latencies.add(Duration::from_micros(*time_us), (1, 1), Writers::Many);
         }
         latencies.counts()
     }
@@ -213,9 +231,9 @@ mod tests {
     #[test]
     fn what_has_come_since_is_the_difference() {
         let latencies = Latencies::default();
-        latencies.add(Duration::from_micros(10), 3, Writers::Many);
+        latencies.add(Duration::from_micros(10), (3, 3), Writers::Many);
         let before = latencies.counts();
-        latencies.add(Duration::from_millis(10), 2, Writers::Many);
+        latencies.add(Duration::from_millis(10), (2, 2), Writers::Many);
         let since = latencies.counts().since(&before);
         assert_eq!(since.requests(), 2);
         assert_eq!(since.sum(), Duration::from_millis(20));

@@ -2,7 +2,7 @@
 //!
 //! In: the counts of each batch of requests. Out: numbers. Promise: no dependency on commands, the engine or HTTP.
 
-mod counter;
+pub mod counter;
 pub mod counters;
 pub mod histogram;
 pub mod process;

@@ -8,7 +8,7 @@
 use super::{ErrorCode, ErrorReply, Refusal};
 
 /// First words, in any case, of requests of line-based protocols. None is a command.
-const WORDS: [(&[u8], &str); 19] = [
+const WORDS: [(&[u8], &str); 21] = [
     (b"POST", HTTP),
     (b"HEAD", HTTP),
     (b"PATCH", HTTP),
@@ -25,6 +25,8 @@ const WORDS: [(&[u8], &str); 19] = [
     (b"PASS", "FTP"),
     (b"NICK", "IRC"),
     (b"PROXY", "the PROXY protocol"),
+    (b"SYNC", REPLICATION),
+    (b"PSYNC", REPLICATION),
     (b"ms", MEMCACHED),
     (b"<?xml", "XML"),
     (b"<stream:stream", "XMPP"),
@@ -39,6 +41,7 @@ const BEGINNINGS: [(&[u8], &str); 5] = [
 ];
 const HTTP: &str = "HTTP";
 const TLS: &str = "TLS";
+const REPLICATION: &str = "Redis's replication protocol";
 const MEMCACHED: &str = "memcached's protocol";
 /// Minimum number of arguments of a request to store in memcached's protocol: key, flags, expiry and length.
 const STORE_ARGUMENTS_MIN: usize = 4;
@@ -98,6 +101,17 @@ pub fn is_tls(refusal: &Refusal) -> bool {
             .error
             .message
             .starts_with("this port does not speak TLS;")
+}
+
+/// Returns true for the refusal of a client that speaks Redis's replication protocol, whose errors begin with a minus sign: another
+/// line would be taken for the length of the data.
+#[must_use]
+pub fn is_replication(refusal: &Refusal) -> bool {
+    let rest = refusal
+        .error
+        .message
+        .strip_prefix("this port does not speak ");
+    refusal.closes && rest.is_some_and(|rest| rest.starts_with(REPLICATION))
 }
 
 /// Makes the refusal of a protocol; `None` for one that is not known.

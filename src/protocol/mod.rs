@@ -90,6 +90,18 @@ impl ErrorReply {
             ..self
         }
     }
+
+    /// Returns the first word of the error in RESP.
+    #[must_use]
+    pub fn redis_prefix(&self) -> &'static str {
+        self.prefix.unwrap_or(match self.code {
+            ErrorCode::Disk => "MISCONF",
+            ErrorCode::Busy => "LOADING",
+            ErrorCode::Full => "OOM",
+            ErrorCode::NoAuth => "NOAUTH",
+            _ => "ERR",
+        })
+    }
 }
 
 impl From<PairError> for ErrorReply {

@@ -346,13 +346,7 @@ fn write_number(out: &mut Vec<u8>, kind: u8, number: u64) {
 }
 
 fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
-    let prefix = error.prefix.unwrap_or(match error.code {
-        ErrorCode::Disk => "MISCONF",
-        ErrorCode::Busy => "LOADING",
-        ErrorCode::Full => "OOM",
-        ErrorCode::NoAuth => "NOAUTH",
-        _ => "ERR",
-    });
+    let prefix = error.redis_prefix();
     out.extend_from_slice(format!("-{prefix} ").as_bytes());
     // The text may quote the request: replace line breaks, so that the reply is one line.
     let line = error.message.bytes();

@@ -11,6 +11,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -22,12 +23,13 @@ use super::request_buffer::RequestBuffer;
 use super::transport::Transport;
 use crate::command::audit;
 use crate::command::{
-    Charge, Client, Dispatcher, Followed, Identity, Replies as _, Reserved, Service, Session,
-    Signal, Stream,
+    Buffers, Charge, Client, Dispatcher, Followed, Identity, Replies as _, Reserved, Service,
+    Session, Signal, Stream,
     long_work::{self, Turn},
 };
 use crate::config::PeerAddress;
 use crate::engine::Barrier;
+use crate::metrics::counter::Writers;
 use crate::metrics::counters::Tally;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 use crate::receive_buffer::ROOM_BYTES_MAX;
@@ -110,7 +112,9 @@ pub async fn serve(
         identity,
     } = peer;
     let account = service.client_memory.account();
-    let client = service.clients.add(addresses, account);
+    let client = service
+        .clients
+        .add(addresses, transport.descriptor(), account);
     let mut encryption = client.account.charge();
     encryption.set_held(transport.own_bytes());
     let _guard = reserved.is_none().then(|| service.stats.connected());
@@ -182,10 +186,11 @@ impl Connection {
                         .reserved
                         .is_some_and(|reserved| reserved.is_refused)
                     {
+                        self.service.stats.refused_connection();
                         return Box::pin(self.close()).await;
                     }
                     match self.fill().await? {
-                        Input::Arrived => {}
+                        Input::Arrived => self.session.has_let_others_run = false,
                         Input::Ended => return Box::pin(self.finish()).await,
                         Input::Refused(error) => return Box::pin(self.refuse(&error)).await,
                     }
@@ -193,6 +198,8 @@ impl Connection {
                 PipelineStop::Full => {
                     self.flush().await?;
                     tokio::task::yield_now().await;
+                    // The time of others is not that of the next requests.
+                    self.tally.begin_lap();
                 }
                 PipelineStop::Stream(stream) => {
                     Box::pin(self.pump(*stream)).await?;
@@ -216,7 +223,7 @@ impl Connection {
                 self.input.advance(bytes, true);
                 return PipelineStop::Drained;
             }
-            self.tally.since.get_or_insert_with(Instant::now);
+            self.tally.begin_turn();
             let mut pipeline = Pipeline {
                 dispatcher: Dispatcher {
                     service: &self.service,
@@ -248,19 +255,24 @@ impl Connection {
         self.flush().await?;
         loop {
             let start = self.output.bytes();
-            let pulled = stream
-                .pull(
-                    &self.service,
-                    &mut self.session.identity,
-                    &mut self.tally,
-                    &mut self.barrier,
-                    &mut self.output,
-                )
-                .await;
+            let is_idle = stream.is_idle;
+            let pulling = stream.pull(
+                &self.service,
+                &mut self.session.identity,
+                &mut self.barrier,
+                &mut self.output,
+            );
+            let pulled = if is_idle {
+                heed_hang_up(&self.transport, &self.client, pulling).await
+            } else {
+                pulling.await
+            };
             if pulled.reports_change {
                 self.output.note_change(start);
             }
             if pulled.has_ended {
+                // Its time is not that of the next requests.
+                self.tally.begin_lap();
                 return Ok(());
             }
             self.flush().await?;
@@ -296,6 +308,7 @@ impl Connection {
             return Ok(false);
         };
         let sent = self.transport.try_send(bytes)?;
+        self.client.buffers.sent.add(sent as u64, Writers::One);
         Ok(self.output.remove_sent(sent))
     }
 
@@ -310,14 +323,22 @@ impl Connection {
         self.input.release_memory()?;
         match self.service.commit(self.barrier).await {
             Ok(()) => self.output.confirm_changes(),
-            Err(error) => self.tally.errors += self.output.refuse_changes(&error),
+            Err(error) => {
+                let refused = self.output.refuse_changes(&error);
+                self.service
+                    .stats
+                    .count_errors(error.redis_prefix(), refused);
+            }
         }
+        // The wait belongs to the latency of the requests.
+        self.tally.lap = None;
         if self.send_at_once()? {
             return Ok(());
         }
         if let Some(bytes) = self.output.plain_bytes() {
-            let held = self.input.memory_bytes() + self.output.memory_bytes();
-            send(&mut self.charge, held, self.transport.send(bytes)).await?;
+            let held = (self.input.memory_bytes(), self.output.memory_bytes());
+            let sending = (bytes.len(), self.transport.send(bytes));
+            send(&self.client.buffers, &mut self.charge, held, sending).await?;
             self.output.clear();
             return Ok(());
         }
@@ -335,26 +356,30 @@ impl Connection {
     /// Sends the replies and the long value after them.
     async fn send_tail(&mut self) -> io::Result<()> {
         let (mut bytes, tail) = self.output.take();
-        let held = self.input.memory_bytes() + bytes.capacity();
+        let held = (self.input.memory_bytes(), bytes.capacity());
         let (charge, transport) = (&mut self.charge, &mut self.transport);
+        let buffers = &self.client.buffers;
         match tail.map(|tail| *tail) {
             None => {}
             Some(LongValue::Bytes(value)) => {
                 let whole = [&*bytes, value.as_ref(), b"\r\n"];
-                return send(charge, held, transport.send_all(whole)).await;
+                let count = whole.iter().map(|part| part.len()).sum();
+                return send(buffers, charge, held, (count, transport.send_all(whole))).await;
             }
             Some(LongValue::Json(pieces)) => {
                 for piece in pieces {
                     bytes.extend(piece);
                     if bytes.len() >= OUTPUT_BYTES_MAX {
-                        send(charge, held, transport.send(&bytes)).await?;
+                        let sending = (bytes.len(), transport.send(&bytes));
+                        send(buffers, charge, held, sending).await?;
                         bytes.clear();
                     }
                 }
                 bytes.extend_from_slice(b"\"\n");
             }
         }
-        send(charge, held, transport.send(&bytes)).await
+        let sending = (bytes.len(), transport.send(&bytes));
+        send(buffers, charge, held, sending).await
     }
 
     /// Reads what has arrived. The input ends during a shutdown as soon as nothing more has arrived.
@@ -364,6 +389,9 @@ impl Connection {
             self.input.release_memory()?;
             let held = self.input.memory_bytes();
             if held != self.charge.bytes() {
+                let buffers = &self.client.buffers;
+                buffers.partial.store(self.input.waiting().len(), Relaxed);
+                buffers.input.store(held, Relaxed);
                 if let Err(error) = self.charge.set(held) {
                     return Ok(Input::Refused(error.into()));
                 }
@@ -407,6 +435,8 @@ impl Connection {
             });
             match received {
                 Ok(count) => {
+                    let buffers = &self.client.buffers;
+                    buffers.received.add(count as u64, Writers::One);
                     self.service.clients.note_activity(&self.client);
                     if count == ROOM_BYTES_MAX {
                         // More is waiting. Many clients may send long values, so others have a turn.
@@ -510,7 +540,11 @@ impl Connection {
         } else {
             Dialect::Line
         };
-        self.tally.errors += 1;
+        let stats = &self.service.stats;
+        stats.count_errors(error.redis_prefix(), 1);
+        if self.session.reserved.is_some() {
+            stats.refused_connection();
+        }
         self.output.reply(Reply::Error(error));
         self.release();
         // The client may not read it.
@@ -546,7 +580,7 @@ impl Connection {
                 "the last line was not ended; nothing was done for it",
             );
             self.tally.requests += 1;
-            self.tally.errors += 1;
+            self.service.stats.count_errors(error.redis_prefix(), 1);
             self.output.dialect = Dialect::Line;
             self.output.reply(Reply::Error(&error));
             self.flush().await?;
@@ -560,27 +594,50 @@ impl Connection {
     }
 }
 
-/// Sends replies. While the client does not read them, `held` bytes are charged to it.
+/// Sends replies of so many bytes. While the client does not read them, the bytes of input and output that are held are charged to
+/// it.
 ///
 /// # Errors
 /// Those of the transport; `OutOfMemory` if it holds too much.
 async fn send(
+    buffers: &Buffers,
     charge: &mut Charge,
-    held: usize,
-    sending: impl Future<Output = io::Result<()>>,
+    (input, output): (usize, usize),
+    (bytes, sending): (usize, impl Future<Output = io::Result<()>>),
 ) -> io::Result<()> {
     let mut sending = pin!(sending);
-    poll_fn(|context| {
+    let sent = poll_fn(|context| {
         if let Poll::Ready(sent) = sending.as_mut().poll(context) {
             return Poll::Ready(sent);
         }
         // An error cannot be sent in the middle of a reply.
-        if charge.account().is_ended() || charge.set(held).is_err() {
+        if charge.account().is_ended() || charge.set(input + output).is_err() {
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
+        buffers.output.store(output, Relaxed);
         Poll::Pending
     })
-    .await
+    .await;
+    buffers.output.store(0, Relaxed);
+    buffers.sent.add(bytes as u64, Writers::One);
+    sent
+}
+
+/// Waits for the end of work, and signals meanwhile if the client hangs up. It may still be read from.
+async fn heed_hang_up<R>(
+    transport: &Transport,
+    client: &Client,
+    work: impl Future<Output = R>,
+) -> R {
+    let hang_up = async {
+        transport.hung_up().await;
+        client.signals().raise(Signal::HungUp);
+        std::future::pending().await
+    };
+    tokio::select! {
+        result = work => result,
+        result = hang_up => result,
+    }
 }
 
 /// Waits until there is a signal, or bytes have arrived; mostly, as any wake-up of the task ends the wait.

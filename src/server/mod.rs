@@ -147,6 +147,8 @@ impl Acceptor {
             // Without a place even here, the connection is closed.
             if let Ok(place) = Arc::clone(&self.reserved).try_acquire_owned() {
                 self.serve(accepted, place, Some(Reserved::new(self.connections_max)));
+            } else {
+                self.service.stats.refused_connection();
             }
             return;
         };
@@ -218,7 +220,7 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             _ = seconds.tick() => {
-                service.stats.sample();
+                service.sample_rates();
                 service.clients.tick();
                 // One look at the file; hashing a password that was typed into it takes long.
                 tokio::task::block_in_place(|| service.watch_users());

@@ -56,11 +56,15 @@ impl Pipeline<'_> {
             if let Ok(request) = &single.request {
                 match request.role() {
                     Some(_) => service.prefetch_shard_of(batch.key(request)),
+                    None if self.lets_others_subscribe(single, batch) => {
+                        return Some((0, PipelineStop::Full));
+                    }
                     None => service.prefetch(batch.keys(request)),
                 }
             }
-            let stop = self.execute(single, batch, None)?;
-            return Some((single.end, stop));
+            let stop = self.execute(single, batch, None);
+            self.end_lap(std::slice::from_ref(single), batch);
+            return Some((single.end, stop?));
         }
         self.run_several(requests, batch)
     }
@@ -76,6 +80,10 @@ impl Pipeline<'_> {
         let mut place = 0;
         while place < requests.len() {
             let (count, is_writing) = self.batchable(&requests[place..]);
+            if count == 0 && self.lets_others_subscribe(&requests[place], batch) {
+                let done = requests[..place].last().map_or(0, |last| last.end);
+                return Some((done, PipelineStop::Full));
+            }
             let requests = &requests[place..place + count.max(1)];
             let mut locked = lock(service, requests, batch, is_writing);
             let stopped = requests.iter().enumerate().find_map(|(place, buffered)| {
@@ -86,16 +94,38 @@ impl Pipeline<'_> {
             if let Some(locked) = locked {
                 self.dispatcher.barrier.raise(locked.finish());
             }
+            self.end_lap(requests, batch);
             if stopped.is_some() {
                 return stopped;
             }
             place += requests.len();
-            // What can share locks is cheap; a look at the clock is not, beside it.
             if count == 0 && self.dispatcher.tally.is_over(TURN_MAX) {
                 return requests.last().map(|last| (last.end, PipelineStop::Full));
             }
         }
         None
+    }
+
+    /// Returns true if other tasks are to run before a request: it publishes a message, and none have run since it arrived. A client
+    /// may have sent SUBSCRIBE before, whose task was woken before this one and has not run yet: the runtime runs the task first that
+    /// was woken last.
+    fn lets_others_subscribe(
+        &mut self,
+        buffered: &BufferedRequest,
+        batch: &RequestBatch<'_>,
+    ) -> bool {
+        let session = &mut *self.dispatcher.session;
+        let request = buffered.request.as_ref();
+        !session.has_let_others_run
+            && request.is_ok_and(|request| batch.is_publishing(request))
+            && !std::mem::replace(&mut session.has_let_others_run, true)
+    }
+
+    /// Reads the clock after requests that were executed together.
+    #[inline(always)]
+    fn end_lap(&mut self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) {
+        let prepared = requests.iter().flat_map(|buffered| &buffered.request);
+        self.dispatcher.end_lap(batch, prepared);
     }
 
     /// Prefetches the pairs of the requests that cannot share locks; a locked batch prefetches its own.
@@ -170,7 +200,8 @@ impl Pipeline<'_> {
 
     fn refuse(&mut self, refusal: &Refusal) -> Option<PipelineStop> {
         self.dispatcher.tally.requests += 1;
-        self.dispatcher.tally.errors += 1;
+        let stats = &self.dispatcher.service.stats;
+        stats.count_errors(refusal.error.redis_prefix(), 1);
         self.output.reply(Reply::Error(&refusal.error));
         if foreign::is_tls(refusal) {
             note_tls_on_plain_port();

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 use tokio::io::{
     AsyncBufRead as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest,
+    Ready,
 };
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ const SCRATCH_BYTES: usize = 16 << 10;
 const SENT_BYTES_MAX: usize = 256 << 10;
 /// Maximum time for which a closing connection is read from.
 const LINGER: Duration = Duration::from_secs(2);
+/// Time between two looks for the end of a client that has sent more than has been read.
+const HANG_UP_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Capacity of a channel in each direction, in messages: one waits while the one before is taken.
 const CHANNEL_MESSAGES: usize = 1;
 
@@ -83,6 +86,17 @@ impl Transport {
         match self {
             Self::Tls(_) => TLS_BYTES,
             Self::Tcp(_) | Self::Unix(_) | Self::Channel(_) => 0,
+        }
+    }
+
+    /// Returns the descriptor of its socket; -1 for a channel.
+    #[must_use]
+    pub fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+            Self::Channel(_) => -1,
         }
     }
 
@@ -174,6 +188,25 @@ impl Transport {
         matches!(self, Self::Tcp(_) | Self::Unix(_))
     }
 
+    /// Waits until the client sends no more, whether or not what it has sent has been read.
+    pub async fn hung_up(&self) {
+        loop {
+            let has_hung_up = match self {
+                Self::Tcp(stream) => is_read_closed(stream.ready(Interest::READABLE).await),
+                Self::Unix(stream) => is_read_closed(stream.ready(Interest::READABLE).await),
+                Self::Tls(stream) => {
+                    is_read_closed(stream.get_ref().0.ready(Interest::READABLE).await)
+                }
+                Self::Channel(channel) => channel.incoming.is_closed(),
+            };
+            if has_hung_up {
+                return;
+            }
+            // More has been sent, which nobody reads now: only a look from time to time tells of the end.
+            tokio::time::sleep(HANG_UP_LOOK_INTERVAL).await;
+        }
+    }
+
     /// Sends bytes to a socket, as many as it takes at once, and returns their number. Mostly it takes all, and to try that is cheaper
     /// than to poll it first.
     ///
@@ -251,6 +284,10 @@ impl Transport {
             Self::Channel(_) => {}
         }
     }
+}
+
+fn is_read_closed(ready: io::Result<Ready>) -> bool {
+    ready.is_ok_and(Ready::is_read_closed)
 }
 
 /// Sends bytes with TLS, until the system has taken all of them.

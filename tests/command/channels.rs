@@ -2,6 +2,9 @@
 //!
 //! In: several clients of one server, in both dialects. Out: nothing but the verdict.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use pykv::command::OUTBOX_BYTES_MAX;
 
 use crate::support::server::{TestClient, TestServer, wait_until};
@@ -103,11 +106,61 @@ fn a_monitor_sees_the_requests_of_all() {
     assert_eq!(ann.ask("MONITOR"), "OK");
     assert_eq!(bob.ask("PUT a \"b\\n'c'\""), "OK");
     let seen = ann.reply();
-    assert!(seen.ends_with(r#"] \"put\" \"a\" \"b\\n'c'\"""#), "{seen}");
+    assert!(seen.ends_with(r#"] \"PUT\" \"a\" \"b\\n'c'\"""#), "{seen}");
     assert!(seen.starts_with("MONITOR \"1"), "{seen}");
     assert_eq!(ann.ask("RESET"), "VALUE \"RESET\"");
     assert_eq!(bob.ask("GET a"), "VALUE \"b\\n'c'\"");
     ann.expect_nothing_more();
+}
+
+#[test]
+fn a_monitor_sees_verbs_as_they_were_sent_and_exec_after_what_it_has_executed() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = (server.client(), server.client());
+    assert_eq!(ann.ask("MONITOR"), "OK");
+    for line in ["mUlTi", "Put a 1", "get a"] {
+        bob.ask(line);
+    }
+    assert_eq!(bob.ask_array("exec").len(), 2);
+    send(&mut bob, &["sEt", "a", "2"]);
+    assert_eq!(lines(&mut bob, 1), "+OK");
+    let mut words = Vec::new();
+    let mut parts_of_ms = Vec::new();
+    for _ in 0..5 {
+        let seen = ann.reply();
+        let (head, rest) = seen.split_once("] ").expect("an address");
+        let (_, us) = head
+            .split(' ')
+            .nth(1)
+            .and_then(|time| time.split_once('.'))
+            .expect("a time");
+        assert_eq!(us.len(), 6, "{seen}");
+        parts_of_ms.push(us[3..].to_owned());
+        words.push(rest.trim_end_matches('"').replace('\\', ""));
+    }
+    assert_eq!(
+        words,
+        [
+            r#""mUlTi"#,
+            r#""Put" "a" "1"#,
+            r#""get" "a"#,
+            r#""exec"#,
+            r#""sEt" "a" "2"#
+        ]
+    );
+    assert!(
+        parts_of_ms.iter().any(|part| part != "000"),
+        "{parts_of_ms:?}"
+    );
+    // The clock of TIME is as fine.
+    let fine = (0..20).any(|_| {
+        let us = bob
+            .ask_array("TIME")
+            .remove(1)
+            .replace(|letter: char| !letter.is_ascii_digit(), "");
+        !us.ends_with("000")
+    });
+    assert!(fine, "TIME counts microseconds");
 }
 
 #[test]
@@ -133,6 +186,106 @@ fn clients_have_names_are_listed_and_can_be_ended() {
         "COUNT 1"
     );
     assert_eq!(bob.rest(), "");
+}
+
+#[test]
+fn a_client_is_described_with_the_fields_of_redis() {
+    let server = TestServer::start();
+    let mut bob = server.client();
+    let mut ann = server.client();
+    ann.send_bytes(b"MULTI\nPUT a 1\n");
+    assert_eq!((ann.reply(), ann.reply()), ("OK".into(), "QUEUED".into()));
+    // Half a request.
+    ann.send_bytes(b"PUT name ");
+    let fields_of = |list: &str, number: usize| -> BTreeMap<String, String> {
+        let text: String = serde_json::from_str(list.strip_prefix("VALUE ").expect("a text"))
+            .expect("a JSON string");
+        let line = text.lines().nth(number).expect("a client");
+        let fields = line
+            .split(' ')
+            .map(|field| field.split_once('=').expect("a name"));
+        fields
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let mut of_ann = BTreeMap::new();
+    wait_until("half a request has arrived", || {
+        of_ann = fields_of(&bob.ask("CLIENT LIST"), 1);
+        of_ann["qbuf"] == "9"
+    });
+    let number = |name: &str| -> i64 { of_ann[name].parse().expect("a number") };
+    assert_eq!((&*of_ann["flags"], &*of_ann["multi"]), ("x", "1"));
+    assert!(number("multi-mem") > 0 && number("qbuf-free") >= 0 && number("fd") > 2);
+    assert!(number("tot-mem") >= 9, "{of_ann:?}");
+    assert_eq!(number("tot-net-in"), 6 + 8 + 9);
+    assert_eq!(number("tot-net-out"), 3 + 7);
+    assert_eq!(
+        (&*of_ann["oll"], &*of_ann["omem"], &*of_ann["events"]),
+        ("0", "0", "r")
+    );
+    assert_eq!(of_ann["cmd"], "put");
+    let of_bob = fields_of(&bob.ask("CLIENT INFO"), 0);
+    assert_eq!((&*of_bob["cmd"], &*of_bob["flags"]), ("client|info", "N"));
+    let redis = "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs rbp obl \
+                 oll omem tot-mem events cmd user redir resp";
+    for field in redis.split_whitespace() {
+        assert!(of_bob.contains_key(field), "{field}");
+    }
+}
+
+#[test]
+fn wait_answers_after_its_time_or_when_its_client_leaves_and_nobody_else_waits() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = (server.client(), server.client());
+    let started = Instant::now();
+    assert_eq!(ann.ask("WAIT 1 200"), "COUNT 0");
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert_eq!(ann.ask("WAIT 0 100000"), "COUNT 0");
+    assert_eq!(
+        ann.ask("WAIT x 1"),
+        "ERR ARGS value is not an integer or out of range"
+    );
+    assert_eq!(ann.ask("WAIT 1 -1"), "ERR ARGS timeout is negative");
+    for line in ["MULTI", "WAIT 1 100000"] {
+        ann.ask(line);
+    }
+    assert_eq!(ann.ask_array("EXEC"), ["COUNT 0"]);
+    // Without an end, and with a request behind it.
+    ann.send_bytes(b"WAIT 1 0\nPUT after 1\n");
+    let blocked =
+        |bob: &mut TestClient| bob.ask("INFO clients").contains("blocked_clients:1\\r\\n");
+    wait_until("it waits", || blocked(&mut bob));
+    assert!(bob.ask("CLIENT LIST").contains(" flags=b "));
+    assert_eq!(bob.ask("GET after"), "NOT_FOUND");
+    ann.half_close();
+    assert_eq!(ann.rest(), "COUNT 0\nOK\n");
+    assert!(!blocked(&mut bob));
+    let mut carl = server.client();
+    carl.send("WAIT 1 0");
+    wait_until("it waits", || blocked(&mut bob));
+    drop(carl);
+    wait_until("it has left", || !blocked(&mut bob));
+    // A shutdown does not wait for it either.
+    bob.send("WAIT 1 0");
+    let mut dan = server.client();
+    wait_until("it waits", || blocked(&mut dan));
+    server.stop();
+}
+
+/// Goal: SUBSCRIBE that was sent before PUBLISH is executed before it, nearly always, though two threads read them.
+#[test]
+fn a_message_that_is_published_right_after_a_subscription_is_received_nearly_always() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = (server.client(), server.client());
+    let mut missed = 0;
+    for number in 0..300 {
+        ann.send(&format!("SUBSCRIBE news:{number}"));
+        if bob.ask(&format!("PUBLISH news:{number} x")) == "COUNT 0" {
+            missed += 1;
+        }
+    }
+    // Half of them were, before PUBLISH let others run first.
+    assert!(missed < 60, "{missed} of 300 were missed");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pykv::config::{Config, HostNames, SETTINGS, Shown, Values, flags as with_flags};
+use pykv::config::{
+    Config, HostNames, SETTINGS, Shown, Values, WITHOUT_EFFECT, flags as with_flags,
+};
 
 use crate::support::server::TestServer;
 
@@ -151,6 +153,7 @@ fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
     let shown: BTreeMap<String, String> = config(&["GET", "*"]).expect("all settings");
     let names = SETTINGS.iter().flat_map(|setting| setting.config);
     let mut expected: Vec<&str> = names.map(|(name, _)| *name).collect();
+    expected.extend(WITHOUT_EFFECT.iter().map(|row| row.name));
     expected.sort_unstable();
     assert_eq!(shown.keys().collect::<Vec<_>>(), expected);
     for (name, value) in [
@@ -168,6 +171,7 @@ fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
     ] {
         assert_eq!(shown.get(name).map(String::as_str), Some(value), "{name}");
     }
+    let all = shown;
     for setting in SETTINGS {
         for (name, shown) in setting.config {
             let mut set = |value: &str| -> redis::RedisResult<String> {
@@ -184,10 +188,112 @@ fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
                         assert!(set(&value.to_string()).is_err(), "{name} {value}");
                     }
                 }
-                _ => assert!(set(setting.default).is_err(), "{name}"),
+                (Shown::Ignored(_), _) => {
+                    for value in ["", "900 1 300 10"] {
+                        assert_eq!(set(value).as_deref(), Ok("OK"), "{name}");
+                    }
+                    assert!(set("900").is_err(), "{name}");
+                }
+                _ => {
+                    let is = all.get(*name).expect("it is shown");
+                    assert_eq!(set(is).as_deref(), Ok("OK"), "{name}");
+                    let refused = set("no such value").expect_err(name).to_string();
+                    assert!(
+                        refused.contains("can't set immutable config; "),
+                        "{refused}"
+                    );
+                }
             }
         }
     }
+}
+
+/// Goal: what programs set at the start is accepted: what is the case already, and what has no meaning here. Nothing else changes.
+#[test]
+fn config_set_accepts_what_is_so_already_and_what_has_no_meaning_here() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for words in [
+        "appendonly yes",
+        "APPENDONLY YES",
+        "appendfsync everysec",
+        "timeout 0",
+        "save \"\"",
+        "save \"3600 1 300 100\"",
+        "maxmemory 0mb",
+        "proto-max-bulk-len 64mb",
+        "maxmemory-policy noeviction",
+        "notify-keyspace-events \"\"",
+        "loglevel debug",
+        "latency-monitor-threshold 100",
+        "client-output-buffer-limit \"normal 0 0 0 pubsub 32mb 8mb 60\"",
+        "hz 100 activedefrag no slowlog-max-len 64",
+    ] {
+        assert_eq!(client.ask(&format!("CONFIG SET {words}")), "OK", "{words}");
+    }
+    for (name, value) in [
+        ("loglevel", "debug"),
+        ("latency-monitor-threshold", "100"),
+        ("hz", "100"),
+        ("slowlog-max-len", "64"),
+        // What is in force.
+        ("save", "60 1"),
+    ] {
+        let shown = [
+            "MAP 1".to_owned(),
+            format!("VALUE \"{name}\""),
+            format!("VALUE \"{value}\""),
+        ];
+        assert_eq!(
+            [
+                client.ask(&format!("CONFIG GET {name}")),
+                client.reply(),
+                client.reply()
+            ],
+            shown
+        );
+    }
+    for (words, reason) in [
+        (
+            "appendonly no",
+            "can't set immutable config; --durability sets it when the server starts",
+        ),
+        (
+            "maxmemory 100mb",
+            "can't set immutable config; here it is always '0'",
+        ),
+        (
+            "timeout 10",
+            "can't set immutable config; here it is always '0'",
+        ),
+        (
+            "loglevel loud",
+            "argument(s) must be one of the following: debug, verbose, notice, warning",
+        ),
+        ("activedefrag maybe", "argument must be 'yes' or 'no'"),
+        ("hz fast", "argument couldn't be parsed into an integer"),
+        (
+            "client-output-buffer-limit \"normal 0 0\"",
+            "Wrong number of arguments in buffer limit configuration.",
+        ),
+    ] {
+        let name = words.split(' ').next().expect("a name");
+        let expected = format!(
+            "ERR ARGS CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+        );
+        assert_eq!(client.ask(&format!("CONFIG SET {words}")), expected);
+    }
+    // All or none.
+    assert!(
+        client
+            .ask("CONFIG SET slowlog-max-len 1 timeout 10")
+            .starts_with("ERR ARGS ")
+    );
+    assert_eq!(client.ask("CONFIG GET slowlog-max-len"), "MAP 1");
+    assert_eq!(
+        (client.reply(), client.reply()),
+        ("VALUE \"slowlog-max-len\"".into(), "VALUE \"64\"".into())
+    );
 }
 
 #[test]

@@ -1213,7 +1213,8 @@ fn requests_are_counted_and_watched_as_the_commands_that_they_amount_to() {
         );
         if let Some(command) = command {
             let seen = monitor.reply();
-            let expected = format!(r#" [0 http] \"{command}\" \"k\"""#);
+            let verb = command.to_uppercase();
+            let expected = format!(r#" [0 http] \"{verb}\" \"k\"""#);
             assert!(seen.ends_with(&expected), "{request} {body}: {seen}");
         }
     }

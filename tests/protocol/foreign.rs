@@ -107,6 +107,29 @@ fn nothing_of_another_protocol_is_executed_and_its_connection_is_closed() {
     }
 }
 
+/// Goal: a replica of Redis, which takes a line for the length of the data unless it begins with a minus sign, is told so.
+#[test]
+fn a_replica_that_speaks_in_lines_is_refused_with_a_minus_sign() {
+    let server =
+        TestServer::start_with(&["--listen", "127.0.0.1:0", "--listen", "redis://127.0.0.1:0"]);
+    for line in [&b"SYNC"[..], b"sync", b"PSYNC ? -1"] {
+        assert_eq!(
+            answers(server.addr(), &[line, SMUGGLED].concat()),
+            "-ERR this port does not speak Redis's replication protocol; this connection is closed\r\n"
+        );
+        let inline = answers(
+            server.addr_of("redis://"),
+            &[line, b"\r\nQUIT\r\n"].concat(),
+        );
+        assert!(
+            inline.starts_with("-ERR this server has no replicas ")
+                && inline.ends_with("\r\n+OK\r\n"),
+            "{inline}"
+        );
+    }
+    assert_eq!(server.client().ask("COUNT"), "COUNT 0");
+}
+
 /// Goal: a client that waits for an answer to bytes without a line feed is told at once.
 #[test]
 fn bytes_that_begin_no_line_are_refused_before_their_line_ends() {

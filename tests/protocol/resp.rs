@@ -240,8 +240,8 @@ fn a_command_is_described_in_the_form_of_redis_7() {
     session(
         &server,
         &["COMMAND INFO COPY frob shutdown"],
-        "*3\r\n*10\r\n$4\r\ncopy\r\n:-3\r\n*3\r\n+write\r\n+denyoom\r\n+fast\r\n:1\r\n:2\r\n:1\r\n\
-         *3\r\n+@keyspace\r\n+@write\r\n+@fast\r\n*0\r\n\
+        "*3\r\n*10\r\n$4\r\ncopy\r\n:-3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:2\r\n:1\r\n\
+         *3\r\n+@keyspace\r\n+@write\r\n+@slow\r\n*0\r\n\
          *2\r\n\
          *6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n+access\r\n\
          $12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n\
@@ -252,9 +252,9 @@ fn a_command_is_described_in_the_form_of_redis_7() {
          $9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n\
          *6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n\
          *0\r\n\
-         *-1\r\n\
-         *10\r\n$8\r\nshutdown\r\n:-1\r\n*4\r\n+admin\r\n+loading\r\n+fast\r\n+no_multi\r\n:0\r\n:0\r\n:0\r\n\
-         *3\r\n+@admin\r\n+@fast\r\n+@dangerous\r\n*0\r\n*0\r\n*0\r\n",
+         $-1\r\n\
+         *10\r\n$8\r\nshutdown\r\n:-1\r\n*3\r\n+admin\r\n+loading\r\n+no_multi\r\n:0\r\n:0\r\n:0\r\n\
+         *3\r\n+@admin\r\n+@slow\r\n+@dangerous\r\n*0\r\n*0\r\n*0\r\n",
     );
 }
 
@@ -265,27 +265,27 @@ fn a_command_is_documented_with_its_arguments() {
         &server,
         &["COMMAND DOCS GETDEL MSET DELEX frob MULTI"],
         "*8\r\n\
-         $6\r\ngetdel\r\n*10\r\n$7\r\nsummary\r\n$32\r\nDelete a key; answers its value.\r\n\
-         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$12\r\nGETDEL <key>\r\n\
+         $6\r\ngetdel\r\n*12\r\n$7\r\nsummary\r\n$32\r\nDelete a key; answers its value.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$40\r\nO(N) where N is the length of the value.\r\n$6\r\nsyntax\r\n$12\r\nGETDEL <key>\r\n\
          $9\r\narguments\r\n*1\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
-         $4\r\nmset\r\n*10\r\n$7\r\nsummary\r\n$33\r\nStore several pairs, all or none.\r\n\
-         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$38\r\nMSET <key> <value> [<key> <value> ...]\r\n\
+         $4\r\nmset\r\n*12\r\n$7\r\nsummary\r\n$33\r\nStore several pairs, all or none.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$35\r\nO(N) where N is the number of keys.\r\n$6\r\nsyntax\r\n$38\r\nMSET <key> <value> [<key> <value> ...]\r\n\
          $9\r\narguments\r\n*1\r\n\
          *8\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$5\r\nblock\r\n$5\r\nflags\r\n*1\r\n+multiple\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *4\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n\
-         $5\r\ndelex\r\n*10\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; answers the number of deleted keys.\r\n\
-         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$6\r\nsyntax\r\n$41\r\nDELEX <key> [IFEQ <value> | IFNE <value>]\r\n\
+         $5\r\ndelex\r\n*12\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; answers the number of deleted keys.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$40\r\nO(N) where N is the length of the value.\r\n$6\r\nsyntax\r\n$41\r\nDELEX <key> [IFEQ <value> | IFNE <value>]\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *8\r\n$4\r\nname\r\n$6\r\noption\r\n$4\r\ntype\r\n$5\r\noneof\r\n$5\r\nflags\r\n*1\r\n+optional\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFEQ\r\n\
          *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFNE\r\n\
-         $5\r\nmulti\r\n*10\r\n$7\r\nsummary\r\n$68\r\nBegin a transaction: the requests that follow are queued until EXEC.\r\n\
-         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$12\r\ntransactions\r\n$6\r\nsyntax\r\n$5\r\nMULTI\r\n\
+         $5\r\nmulti\r\n*12\r\n$7\r\nsummary\r\n$68\r\nBegin a transaction: the requests that follow are queued until EXEC.\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$12\r\ntransactions\r\n$10\r\ncomplexity\r\n$40\r\nO(N) where N is the length of the reply.\r\n$6\r\nsyntax\r\n$5\r\nMULTI\r\n\
          $9\r\narguments\r\n*0\r\n",
     );
 }
@@ -304,6 +304,6 @@ fn commands_are_listed_by_category_or_pattern() {
         "*5\r\n$5\r\nmulti\r\n$4\r\nexec\r\n$7\r\ndiscard\r\n$5\r\nwatch\r\n$7\r\nunwatch\r\n\
          *0\r\n\
          *3\r\n$5\r\nsetnx\r\n$6\r\nmsetnx\r\n$8\r\nrenamenx\r\n\
-         -ERR syntax error\r\n",
+         *0\r\n",
     );
 }

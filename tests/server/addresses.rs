@@ -231,7 +231,7 @@ fn a_client_of_a_unix_socket_is_shown_as_redis_shows_it() {
     assert_eq!(said(&path, "KEYS slow\n"), "END 0\n");
     let requests = [monitor.reply(), monitor.reply()];
     assert!(
-        requests[1].contains(&format!("[0 unix:{shown}] \\\"keys\\\" \\\"slow\\\"")),
+        requests[1].contains(&format!("[0 unix:{shown}] \\\"KEYS\\\" \\\"slow\\\"")),
         "{requests:?}"
     );
     limits.send("SLOWLOG GET 5");

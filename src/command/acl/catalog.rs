@@ -2,46 +2,29 @@
 //!
 //! In: the table of commands; names such as `get`, `config|set`, `@read`. Out: numbers, for sets of commands.
 
-use crate::command::category::{Category, categories_of, categories_of_subcommand};
-use crate::command::lookup::CommandList;
+use crate::command::category::Category;
+use crate::command::lookup::{CommandId, CommandList};
 use crate::command::spec::Command;
 
-/// Number of a command or a subcommand.
-pub(in crate::command) type CommandId = usize;
-
-/// The commands and subcommands that rules name: first all rows of the table, then all subcommands.
+/// The commands and subcommands that rules name.
 #[derive(Debug)]
 pub(in crate::command) struct Catalog {
     commands: &'static CommandList,
-    /// For each row, the number of its first subcommand.
-    first_subcommands: Vec<CommandId>,
-    /// For each subcommand, the place of its row, and its place there.
-    subcommands: Vec<(usize, usize)>,
 }
 
 impl Catalog {
     pub(in crate::command) fn new(commands: &'static CommandList) -> Self {
-        let (mut first_subcommands, mut subcommands) = (Vec::new(), Vec::new());
-        for (place, command) in commands.iter().enumerate() {
-            first_subcommands.push(commands.len() + subcommands.len());
-            subcommands.extend((0..command.subcommands.len()).map(|one| (place, one)));
-        }
-        Self {
-            commands,
-            first_subcommands,
-            subcommands,
-        }
+        Self { commands }
     }
 
     /// Returns the number of commands and subcommands.
     pub(super) fn len(&self) -> usize {
-        self.commands.len() + self.subcommands.len()
+        self.commands.id_count()
     }
 
     /// Returns the number of what a request executes: of its subcommand, if it names one.
     pub(super) fn id_of<W: AsRef<[u8]>>(&self, place: usize, arguments: &[W]) -> CommandId {
-        let subcommand = self.commands[place].subcommand_of(arguments);
-        subcommand.map_or(place, |one| self.first_subcommands[place] + one)
+        self.commands.id_of(place, arguments)
     }
 
     /// Returns the numbers that a name stands for, in any case: those of a command include its subcommands.
@@ -61,11 +44,7 @@ impl Catalog {
                             .map(|_| self.id_of(place, &[word])),
                     );
                 }
-                None => {
-                    let first = self.first_subcommands[place];
-                    found.push(place);
-                    found.extend(first..first + command.subcommands.len());
-                }
+                None => found.extend(self.commands.ids_of(place)),
             }
         }
         found
@@ -79,30 +58,14 @@ impl Catalog {
 
     /// Returns the numbers of a category.
     pub(super) fn ids_of_category(&self, category: Category) -> Vec<CommandId> {
-        let rows = self.commands.iter().enumerate();
-        let rows = rows
-            .filter(|(_, command)| categories_of(command).has(category))
-            .map(|(place, _)| place);
-        let first = self.commands.len();
-        let subcommands = self.subcommands.iter().enumerate();
-        let subcommands = subcommands.filter(|(_, (place, one))| {
-            let command = self.commands[*place];
-            categories_of_subcommand(command, &command.subcommands[*one]).has(category)
-        });
-        rows.chain(subcommands.map(|(number, _)| first + number))
+        let ids = 0..self.len();
+        ids.filter(|id| self.commands.described(*id).categories().has(category))
             .collect()
     }
 
     /// Returns the name of a command, or of a subcommand as `config|set`.
     pub(in crate::command) fn name(&self, id: CommandId) -> String {
-        match id.checked_sub(self.commands.len()) {
-            None => self.commands[id].name.to_lowercase(),
-            Some(number) => {
-                let (place, one) = self.subcommands[number];
-                let command = self.commands[place];
-                format!("{}|{}", command.name, command.subcommands[one].name).to_lowercase()
-            }
-        }
+        self.commands.described(id).name()
     }
 
     /// Returns the names of a category; none if there is no such category.

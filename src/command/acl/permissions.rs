@@ -3,8 +3,9 @@
 //! In: a request. Out: permission, or the reason of a refusal. Promise: a selector permits the whole request or nothing of it.
 //! Source: <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/#selectors>.
 
-use super::catalog::{Catalog, CommandId};
+use super::catalog::Catalog;
 use crate::command::glob::Pattern;
+use crate::command::lookup::CommandId;
 use crate::command::spec::{ChannelUse, Command, KeyFlag, KeySpec, Scope};
 
 /// Reason of a refusal; a later one has come further.

@@ -20,6 +20,7 @@ use crate::protocol::{ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
         .on_keys(&[KeySpec::all(&[Remove, Delete])])
+        .flags(&[Flag::Slow])
         .example("DEL a")
         .summary("Delete keys; answers the number of deleted keys."),
     Row::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
@@ -58,6 +59,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
             KeySpec::at(0, &[ReadWrite, Access, Delete]),
             KeySpec::at(1, &[Overwrite, Update]),
         ])
+        .flags(&[Flag::Slow])
         .example("RENAME draft final")
         .summary("Rename a key; a pair under the new key is overwritten."),
     Row::write("RENAMENX", "<key> <new key>", 2..=2, renamenx)
@@ -74,7 +76,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
             KeySpec::at(0, &[ReadOnly, Access]),
             KeySpec::at(1, &[Overwrite, Update]),
         ])
-        .flags(&[Flag::GrowsMemory])
+        .flags(&[Flag::GrowsMemory, Flag::Slow])
         .example("COPY a b")
         .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
     Row::write("CLEAR", "", 0..=0, clear)

@@ -76,13 +76,29 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=SUBSCRIPTIONS_MAX,
         pubsub,
     )
-    .subcommands(&Subcommand::all(
-        Access::PubSub,
-        ["CHANNELS", "NUMSUB", "NUMPAT"],
-    ))
+    .subcommands(&PUBSUB_SUBCOMMANDS)
     .flags(&[LoadingOk])
     .example("PUBSUB NUMPAT")
     .summary("List the channels that have subscribers, or count subscribers or patterns."),
+];
+
+const PUBSUB_SUBCOMMANDS: [Subcommand; 4] = [
+    Subcommand::new(
+        "CHANNELS",
+        Access::PubSub,
+        "List the channels that have subscribers.",
+    ),
+    Subcommand::new(
+        "NUMSUB",
+        Access::PubSub,
+        "Count the subscribers of channels.",
+    ),
+    Subcommand::new(
+        "NUMPAT",
+        Access::PubSub,
+        "Count the patterns that have subscribers.",
+    ),
+    Subcommand::HELP,
 ];
 
 /// Subscribes to channels or patterns, by `add`.

@@ -40,7 +40,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         set,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update, Variable])])
-    .flags(&[Flag::GrowsMemory])
+    .flags(&[Flag::GrowsMemory, Flag::Slow])
     .batchable(2)
     .example("SET name Grace NX")
     .summary("Store a value of one word under a key, with Redis's options."),
@@ -56,13 +56,13 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Store a value if the key does not exist; answers 1 if it was stored, else 0."),
     Row::write_string("SETEX", "<key> <seconds> <value>", 3..=3, setex)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
-        .flags(&[Flag::GrowsMemory])
+        .flags(&[Flag::GrowsMemory, Flag::Slow])
         .batchable(3)
         .example("SETEX session 999999 abc")
         .summary("Store a value that expires after a number of seconds."),
     Row::write_string("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
-        .flags(&[Flag::GrowsMemory])
+        .flags(&[Flag::GrowsMemory, Flag::Slow])
         .batchable(3)
         .example("PSETEX session 99999999 abc")
         .summary("Store a value that expires after a number of milliseconds."),
@@ -108,7 +108,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         mset,
     )
     .on_keys(&[KeySpec::pairs(&[Overwrite, Update])])
-    .flags(&[Flag::GrowsMemory])
+    .flags(&[Flag::GrowsMemory, Flag::Slow])
     .example("MSET a 1 b 2")
     .summary("Store several pairs, all or none."),
     Row::write_string(
@@ -118,7 +118,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         msetnx,
     )
     .on_keys(&[KeySpec::pairs(&[Overwrite, Insert])])
-    .flags(&[Flag::GrowsMemory])
+    .flags(&[Flag::GrowsMemory, Flag::Slow])
     .example("MSETNX a 1 b 2")
     .summary(
         "Store several pairs if none of the keys exists; answers 1 if they were stored, \
@@ -141,16 +141,18 @@ pub(in crate::command) const ROWS: &[Row] = &[
     Row::read_string("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
+        .flags(&[Flag::Slow])
         .example("GETRANGE text 0 3")
         .summary("Read a range of a value's bytes; negative offsets count from the end."),
     Row::read_string("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .batchable(3)
+        .flags(&[Flag::Slow])
         .example("SUBSTR text 5 6")
         .summary("The older name of GETRANGE."),
     Row::write_string("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
-        .flags(&[Flag::GrowsMemory])
+        .flags(&[Flag::GrowsMemory, Flag::Slow])
         .example("SETRANGE half 1 x")
         .summary("Overwrite bytes of a value; answers its new length in bytes."),
 ];

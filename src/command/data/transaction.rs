@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::long_work;
-use crate::command::observation::Status;
+use crate::command::observation::{self, Status};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, Transaction};
@@ -176,16 +176,19 @@ fn execute_queued(
 pub(in crate::command) struct TransactionRequest<'a> {
     pub place: usize,
     pub command: &'static Command,
+    /// Name of the command, as it was sent.
+    pub verb: &'a [u8],
     pub arguments: Cow<'a, Arguments<'a>>,
 }
 
 impl<'a> From<&'a QueuedRequest> for TransactionRequest<'a> {
     fn from(queued: &'a QueuedRequest) -> Self {
-        let words = queued.words.iter().map(|word| Cow::Borrowed(&**word));
+        let mut words = queued.words.iter().map(|word| &**word);
         Self {
             place: queued.place,
             command: queued.command,
-            arguments: Cow::Owned(words.collect()),
+            verb: words.next().unwrap_or_default(),
+            arguments: Cow::Owned(words.map(Cow::Borrowed).collect()),
         }
     }
 }
@@ -260,6 +263,7 @@ fn execute_under(
             replies: call.replies,
             command: request.command,
             place: request.place,
+            verb: request.verb,
             handlers: call.handlers,
             dialect: call.dialect,
             transaction: Some(&mut *locks),
@@ -280,7 +284,10 @@ fn execute_under(
                 return Err(error);
             }
             Err(error) => {
-                call.tally.errors += 1;
+                let (commands, stats) = (call.service.commands, &call.service.stats);
+                let id = commands.id_of(request.place, &request.arguments);
+                stats.count_failure(id, observation::failure_of(&error));
+                stats.count_errors(error.redis_prefix(), 1);
                 call.replies.reply(Reply::Error(&error));
             }
         }

@@ -24,21 +24,44 @@ use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 const ACL_SUBCOMMANDS: [Subcommand; 13] = {
     use Access::{Admin, Connection};
     [
-        Subcommand::new("SETUSER", Admin),
-        Subcommand::new("GETUSER", Admin),
-        Subcommand::new("DELUSER", Admin),
-        Subcommand::new("LIST", Admin),
-        Subcommand::new("USERS", Admin),
-        Subcommand::new("WHOAMI", Connection),
-        Subcommand::new("CAT", Connection),
-        Subcommand::new("LOG", Admin),
-        Subcommand::new("DRYRUN", Admin),
-        Subcommand::new("GENPASS", Connection),
-        Subcommand::new("SAVE", Admin),
-        Subcommand::new("LOAD", Admin),
-        Subcommand::new("HELP", Connection),
+        Subcommand::new("SETUSER", Admin, "Add a user, or change its rules."),
+        Subcommand::new("GETUSER", Admin, "Show the rules of a user."),
+        Subcommand::new("DELUSER", Admin, "Delete users, and disconnect them."),
+        Subcommand::new("LIST", Admin, "Show the rules of all users."),
+        Subcommand::new("USERS", Admin, "List the names of all users."),
+        Subcommand::new("WHOAMI", Connection, "Return the user of this connection."),
+        Subcommand::new(
+            "CAT",
+            Connection,
+            "List the categories, or the commands of one.",
+        ),
+        Subcommand::new("LOG", Admin, "List the last refusals, or forget them."),
+        Subcommand::new(
+            "DRYRUN",
+            Admin,
+            "Check whether a user may send a request, without executing it.",
+        ),
+        Subcommand::new("GENPASS", Connection, "Return a random password."),
+        Subcommand::new(
+            "SAVE",
+            Admin,
+            "Write the users to users.json, as every change does.",
+        ),
+        Subcommand::new("LOAD", Admin, "Read users.json again."),
+        Subcommand::HELP,
     ]
 };
+
+const TOKEN_SUBCOMMANDS: [Subcommand; 4] = [
+    Subcommand::new("NEW", Access::Admin, "Make a token, and show it once."),
+    Subcommand::new(
+        "LIST",
+        Access::Admin,
+        "List the tokens, but for themselves.",
+    ),
+    Subcommand::new("DEL", Access::Admin, "Delete a token."),
+    Subcommand::HELP,
+];
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::connection(
@@ -59,7 +82,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=ANY,
         token,
     )
-    .subcommands(&Subcommand::all(Access::Admin, ["NEW", "LIST", "DEL"]))
+    .subcommands(&TOKEN_SUBCOMMANDS)
     .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::NoMonitor])
     .example("TOKEN LIST")
     .summary("Manage tokens, by which programs sign in over HTTP; NEW shows the token once."),

@@ -2,16 +2,22 @@
 //!
 //! In: requests. Out: statuses and numbers. Promise: none of these commands loses data.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
+use crate::command::clients::Client;
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
+use crate::command::signals::Signal;
 use crate::command::spec::{ANY, Access, Flag, Group, KeyFlag, KeySpec, Scope, Subcommand};
-use crate::command::stream::{Pull, Pulled, Source};
+use crate::command::stream::{Pull, Pulled, Source, Stream};
 use crate::command::subcommands::other_subcommand;
 use crate::model::entry::Entry;
 use crate::model::{Key, now_ms};
@@ -30,6 +36,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .example("BGSAVE")
         .summary("Begin to write all pairs to store.json; answers at once."),
     Row::admin("LASTSAVE", "", 0..=0, lastsave)
+        .flags(&[Flag::LoadingOk])
         .example("LASTSAVE")
         .summary("Return when store.json was last written, in seconds since 1970."),
     Row::read(
@@ -40,7 +47,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .group(Group::Server)
     .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
-    .subcommands(&Subcommand::all(Access::Read, ["USAGE", "DOCTOR"]))
+    .subcommands(&MEMORY_SUBCOMMANDS)
     .example("MEMORY USAGE name")
     .summary("Count the bytes that a pair takes in memory."),
     Row::read(
@@ -50,10 +57,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         object,
     )
     .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
-    .subcommands(&Subcommand::all(
-        Access::Read,
-        ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"],
-    ))
+    .subcommands(&OBJECT_SUBCOMMANDS)
     .example("OBJECT ENCODING age")
     .summary("Return how Redis would store a value."),
     Row::connection("TIME", "", 0..=0, time)
@@ -65,18 +69,56 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::connection("WAIT", "<replicas> <ms>", 2..=2, wait)
         .group(Group::Generic)
-        .flags(&[Flag::LoadingOk])
+        .flags(&[Flag::Slow, Flag::Blocks])
         .example("WAIT 1 100")
-        .summary("Count the replicas that have all changes: there are none."),
+        .summary("Wait until so many replicas have all changes, or for so long; there are none, so 0 is the answer."),
     Row::admin(
         "SHUTDOWN",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         0..=ANY,
         shutdown,
     )
-    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous])
+    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous, Flag::Slow])
     .example("SHUTDOWN ABORT")
     .summary("Stop the server: it answers the requests it has received, saves, and exits."),
+];
+
+const MEMORY_SUBCOMMANDS: [Subcommand; 3] = [
+    Subcommand::new(
+        "USAGE",
+        Access::Read,
+        "Count the bytes that a pair takes in memory.",
+    ),
+    Subcommand::new(
+        "DOCTOR",
+        Access::Connection,
+        "Say where memory use is shown.",
+    ),
+    Subcommand::HELP,
+];
+
+const OBJECT_SUBCOMMANDS: [Subcommand; 5] = [
+    Subcommand::new(
+        "ENCODING",
+        Access::Read,
+        "Return how Redis would store a value.",
+    ),
+    Subcommand::new(
+        "REFCOUNT",
+        Access::Read,
+        "Return 1, as no two keys share a value.",
+    ),
+    Subcommand::new(
+        "IDLETIME",
+        Access::Read,
+        "Known to Redis clients; refused, as access times are not kept.",
+    ),
+    Subcommand::new(
+        "FREQ",
+        Access::Read,
+        "Known to Redis clients; refused, as accesses are not counted.",
+    ),
+    Subcommand::HELP,
 ];
 
 fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -100,14 +142,15 @@ fn bgsave(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return Err(call.syntax_error());
     }
     let engine = Arc::clone(call.service.engine()?);
-    let saving = Arc::clone(&call.service.saving);
-    if saving.swap(true, AcqRel) {
+    let saving = Arc::clone(&call.service.saving_since_ms);
+    let begun = saving.compare_exchange(0, now_ms(), AcqRel, Acquire);
+    if begun.is_err() {
         return Err(bad_argument("Background save already in progress"));
     }
     tokio::spawn(async move {
         // LASTSAVE, STATS and INFO show the result.
         let _ = engine.save().await;
-        saving.store(false, Release);
+        saving.store(0, Release);
     });
     call.done(Reply::Status("Background saving started"))
 }
@@ -180,9 +223,12 @@ fn encoding_of(value: &[u8]) -> &'static [u8] {
 }
 
 fn time(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    let now = now_ms();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let (seconds, us) = now.map_or((0, 0), |now| {
+        (now.as_secs(), u64::from(now.subsec_micros()))
+    });
     call.replies.reply(Reply::Array(2));
-    for number in [now / 1000, now % 1000 * 1000] {
+    for number in [seconds, us] {
         call.replies
             .reply(Reply::Value(number.to_string().as_bytes()));
     }
@@ -190,13 +236,48 @@ fn time(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    number_of(&words[0])?;
+    let replicas = number_of(&words[0])?;
     let timeout = number_of(&words[1])
         .map_err(|_| bad_argument("timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(bad_argument("timeout is negative"));
+    let timeout = u64::try_from(timeout).map_err(|_| bad_argument("timeout is negative"))?;
+    // Nobody waits under the locks of a transaction, nor at a place that is kept for administration.
+    let is_waiting = replicas > 0 && call.transaction.is_none() && call.session.reserved.is_none();
+    let Some(client) = call.session.client.clone().filter(|_| is_waiting) else {
+        return call.done(Reply::Count(0));
+    };
+    let time = (timeout > 0).then(|| Duration::from_millis(timeout));
+    Ok(Outcome::Stream(Box::new(Stream::idle(Wait {
+        client,
+        time,
+    }))))
+}
+
+/// The reply to WAIT.
+struct Wait {
+    client: Arc<Client>,
+    /// Time after which it ends; without one, it ends with the client.
+    time: Option<Duration>,
+}
+
+impl Source for Wait {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let signals = self.client.signals();
+        let mut timer = pin!(self.time.map(tokio::time::sleep));
+        self.client.is_waiting.store(true, Relaxed);
+        poll_fn(|context| {
+            if signals.has(Signal::HungUp) || signals.has(Signal::Draining) {
+                return Poll::Ready(());
+            }
+            match timer.as_mut().as_pin_mut() {
+                Some(timer) => timer.poll(context),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+        self.client.is_waiting.store(false, Relaxed);
+        pull.replies.reply(Reply::Count(0));
+        Ok(Pulled::End)
     }
-    call.done(Reply::Count(0))
 }
 
 fn shutdown(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {

@@ -15,18 +15,19 @@ use crate::command::row::Row;
 use crate::command::service::Service;
 use crate::command::session::Session;
 use crate::command::spec::Flag::{
-    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, Receives, SubscribedOk,
+    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, Receives, Slow, SubscribedOk,
 };
 use crate::command::spec::{ANY, Access, Subcommand};
 use crate::command::subcommands::other_subcommand;
+use crate::config::PeerAddress;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::connection(
         "CLIENT",
-        "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | LIST | INFO | \
-         KILL ... | NO-EVICT ON | NO-EVICT OFF",
+        "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | INFO | LIST [TYPE <type> | ID <id> [<id> ...]] | \
+         KILL <address> | KILL <filter> <value> [<filter> <value> ...] | NO-EVICT ON | NO-EVICT OFF | NO-TOUCH ON | NO-TOUCH OFF",
         1..=ANY,
         client,
     )
@@ -39,7 +40,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .example("SELECT 0")
         .summary("Select a database; there is one, with number 0."),
     Row::admin("MONITOR", "", 0..=0, monitor)
-        .flags(&[LoadingOk, NotInMulti, Receives, NoMonitor])
+        .flags(&[LoadingOk, NotInMulti, Receives, NoMonitor, Slow])
         .example("MONITOR")
         .summary("Receive every request that the server executes from now on."),
     Row::connection("RESET", "", 0..=0, reset)
@@ -52,16 +53,28 @@ pub(in crate::command) const ROWS: &[Row] = &[
 const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
     use Access::{Admin, Connection};
     [
-        Subcommand::new("ID", Connection),
-        Subcommand::new("GETNAME", Connection),
-        Subcommand::new("SETNAME", Connection),
-        Subcommand::new("SETINFO", Connection),
-        Subcommand::new("INFO", Connection),
-        Subcommand::new("LIST", Admin),
-        Subcommand::new("KILL", Admin),
-        Subcommand::new("NO-EVICT", Admin),
-        Subcommand::new("NO-TOUCH", Connection),
-        Subcommand::new("HELP", Connection),
+        Subcommand::new("ID", Connection, "Return the number of this connection."),
+        Subcommand::new("GETNAME", Connection, "Return the name of this connection."),
+        Subcommand::new("SETNAME", Connection, "Name this connection."),
+        Subcommand::new(
+            "SETINFO",
+            Connection,
+            "Name the library of this client, or its version.",
+        ),
+        Subcommand::new("INFO", Connection, "Describe this connection."),
+        Subcommand::new("LIST", Admin, "Describe the connections of the text port."),
+        Subcommand::new("KILL", Admin, "Close connections."),
+        Subcommand::new(
+            "NO-EVICT",
+            Admin,
+            "Known to Redis clients; changes nothing.",
+        ),
+        Subcommand::new(
+            "NO-TOUCH",
+            Connection,
+            "Known to Redis clients; changes nothing.",
+        ),
+        Subcommand::HELP,
     ]
 };
 
@@ -130,37 +143,56 @@ pub(super) fn printable(bytes: &[u8]) -> Option<String> {
     is_printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Formats a line of CLIENT LIST, with those fields of Redis that have a meaning here.
+/// Formats a line of CLIENT LIST, with Redis's fields.
+/// Source: <https://redis.io/docs/latest/commands/client-list/>.
 fn describe(service: &Service, client: &Client) -> String {
     let names = client.names();
     let (channels, patterns) = &client.subscriptions;
     let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
     let queued = client.queued.load(Relaxed);
-    let flags = if channels + patterns > 0 {
-        "P"
-    } else if queued >= 0 {
-        "x"
-    } else {
-        "N"
-    };
+    let flags = [
+        (client.is_monitor.load(Relaxed), 'O'),
+        (client.is_subscribed(), 'P'),
+        (queued >= 0, 'x'),
+        (client.is_blocked(), 'b'),
+        (matches!(client.address, PeerAddress::Unix(_)), 'U'),
+    ];
+    let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
+    let mut flags: String = flags.map(|(_, letter)| letter).collect();
+    if flags.is_empty() {
+        flags.push('N');
+    }
     let command = client.command.load(Relaxed).checked_sub(1);
-    let command = command.map_or("NULL".to_owned(), |place| {
-        service.commands[place].name.to_lowercase()
+    let command = command.map_or("NULL".to_owned(), |id| {
+        service.commands.described(id).name()
     });
+    let buffers = &client.buffers;
+    let (partial, input) = (buffers.partial.load(Relaxed), buffers.input.load(Relaxed));
+    let output = buffers.output.load(Relaxed);
+    let (messages, outbox) = client.outbox_size();
+    let events = if output > 0 { "rw" } else { "r" };
+    // Arguments are a part of the input, and replies have one buffer.
     format!(
-        "id={} addr={} laddr={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} \
-         ssub=0 multi={queued} tot-mem={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub=0 \
+         multi={queued} qbuf={partial} qbuf-free={} argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={output} \
+         oll={messages} omem={outbox} tot-mem={} events={events} cmd={command} user={} redir=-1 resp={} lib-name={} \
+         lib-ver={} tot-net-in={} tot-net-out={}\n",
         client.id,
         client.address,
         client.local_address,
+        client.descriptor,
         names.name,
         client.connected_at.elapsed().as_secs(),
         service.clients.idle_seconds(client),
+        input.saturating_sub(partial),
+        client.queued_bytes.load(Relaxed),
         client.account.bytes(),
         shown_user(&names.user),
         client.resp.load(Relaxed),
         names.library,
         names.library_version,
+        buffers.received.get(),
+        buffers.sent.get(),
     )
 }
 
@@ -195,13 +227,9 @@ fn id_of(word: &[u8]) -> Option<u64> {
 /// # Errors
 /// `ARGS` for an unknown type.
 fn retain_type(all: &mut Vec<Arc<Client>>, name: &[u8]) -> Result<(), ErrorReply> {
-    let is_subscribed = |client: &Client| {
-        let (channels, patterns) = &client.subscriptions;
-        channels.load(Relaxed) + patterns.load(Relaxed) > 0
-    };
     match &*name.to_ascii_lowercase() {
-        b"normal" => all.retain(|client| !is_subscribed(client)),
-        b"pubsub" => all.retain(|client| is_subscribed(client)),
+        b"normal" => all.retain(|client| !client.is_subscribed()),
+        b"pubsub" => all.retain(|client| client.is_subscribed()),
         // There are no replicas.
         b"master" | b"replica" | b"slave" => all.clear(),
         _ => {

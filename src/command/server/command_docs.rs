@@ -5,41 +5,60 @@
 //! Source: <https://redis.io/docs/latest/commands/command/>.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
-use crate::command::category::{Category, categories_of};
+use crate::command::category::Category;
+use crate::command::described::Described;
 use crate::command::glob::Pattern;
 use crate::command::lookup::CommandList;
 use crate::command::refusals::bad_argument;
 use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
-use crate::command::spec::{ANY, Access, Command, Dialects, Flag, Group, KeySpec, Subcommand};
+use crate::command::spec::{ANY, Access, Dialects, Flag, Group, KeySpec, Subcommand};
 use crate::command::subcommands::other_subcommand;
-use crate::command::usage::{self, Argument, ArgumentType};
+use crate::command::usage::{Argument, ArgumentType};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[Row::connection(
     "COMMAND",
-    "[COUNT | LIST [FILTERBY ACLCAT <category> | FILTERBY PATTERN <pattern>] | INFO \
+    "[COUNT | LIST [FILTERBY ACLCAT <category> | FILTERBY PATTERN <pattern> | FILTERBY MODULE <module>] | INFO \
      [<name> ...] | DOCS [<name> ...] | GETKEYS <name> <argument> ... | \
      GETKEYSANDFLAGS <name> <argument> ...]",
     0..=ANY,
     command,
 )
 .group(Group::Server)
-.subcommands(&Subcommand::all(
-    Access::Connection,
-    [
-        "COUNT",
-        "LIST",
-        "INFO",
-        "DOCS",
-        "GETKEYS",
-        "GETKEYSANDFLAGS",
-        "HELP",
-    ],
-))
+.subcommands(&SUBCOMMANDS)
 .flags(&[Flag::LoadingOk])
 .example("COMMAND GETKEYS MSET a 1 b 2")
 .summary("Describe the commands; for Redis clients.")];
+
+const SUBCOMMANDS: [Subcommand; 7] = {
+    use Access::Connection;
+    [
+        Subcommand::new("COUNT", Connection, "Count the commands."),
+        Subcommand::new(
+            "LIST",
+            Connection,
+            "List the names of commands, of all or of some.",
+        ),
+        Subcommand::new(
+            "INFO",
+            Connection,
+            "Describe commands for programs: words, flags, keys, categories.",
+        ),
+        Subcommand::new(
+            "DOCS",
+            Connection,
+            "Describe commands for people: summary, arguments.",
+        ),
+        Subcommand::new("GETKEYS", Connection, "List the keys of a request."),
+        Subcommand::new(
+            "GETKEYSANDFLAGS",
+            Connection,
+            "List the keys of a request, and its effect on each.",
+        ),
+        Subcommand::HELP,
+    ]
+};
 
 /// Maximum number of names of COMMAND INFO and COMMAND DOCS: what is said of a command is some hundred times longer than its name.
 pub const COMMAND_NAMES_MAX: usize = 1_000;
@@ -48,14 +67,11 @@ pub const COMMAND_NAMES_MAX: usize = 1_000;
 const SINCE: &str = "0.1.0";
 
 /// Returns the commands that RESP has.
-fn known(commands: &CommandList) -> Vec<&'static Command> {
+fn known(commands: &CommandList) -> Vec<Described> {
     let all = commands.iter().copied();
     all.filter(|command| command.dialects != Dialects::Line)
+        .map(Described::command)
         .collect()
-}
-
-fn named(commands: &CommandList, name: &[u8]) -> Option<&'static Command> {
-    commands.find(name, Dialect::Resp2)
 }
 
 fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -78,13 +94,11 @@ fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             ),
         )),
         (b"INFO", []) => describe(call, known(commands).into_iter().map(Some)),
-        (b"INFO", names) => describe(call, names.iter().map(|name| named(commands, name))),
+        (b"INFO", names) => describe(call, names.iter().map(|name| commands.named(name))),
         (b"DOCS", []) => document(call, &known(commands)),
         (b"DOCS", names) => {
-            let found: Vec<_> = names
-                .iter()
-                .filter_map(|name| named(commands, name))
-                .collect();
+            let found = names.iter().filter_map(|name| commands.named(name));
+            let found: Vec<_> = found.collect();
             document(call, &found)
         }
         (b"GETKEYS", [_, _, ..]) => keys_of(call, arguments, |replies, key, _| {
@@ -103,26 +117,29 @@ fn list_by(call: &mut Call<'_, '_>, kind: &[u8], wanted: &[u8]) -> Answer {
     match &*kind.to_ascii_uppercase() {
         b"PATTERN" => {
             let pattern = Pattern::parse(wanted)?;
-            list(call, |command| {
-                pattern.matches(command.name.to_lowercase().as_bytes())
+            list(call, |described| {
+                pattern.matches(described.name().as_bytes())
             })
         }
         b"ACLCAT" => {
             let wanted = Category::find(wanted);
-            list(call, |command| {
-                wanted.is_some_and(|wanted| categories_of(command).has(wanted))
+            list(call, |described| {
+                wanted.is_some_and(|wanted| described.categories().has(wanted))
             })
         }
+        // There are no modules.
+        b"MODULE" => list(call, |_| false),
         _ => Err(call.syntax_error()),
     }
 }
 
-fn list(call: &mut Call<'_, '_>, is_wanted: impl Fn(&Command) -> bool) -> Answer {
-    let mut found = known(call.service.commands);
-    found.retain(|command| is_wanted(command));
+fn list(call: &mut Call<'_, '_>, is_wanted: impl Fn(Described) -> bool) -> Answer {
+    let known = known(call.service.commands).into_iter();
+    let all = known.flat_map(|one| std::iter::once(one).chain(one.subcommands()));
+    let found: Vec<Described> = all.filter(|one| is_wanted(*one)).collect();
     call.replies.reply(Reply::Array(found.len()));
-    for command in found {
-        text(call.replies, &command.name.to_lowercase());
+    for described in found {
+        text(call.replies, &described.name());
     }
     Ok(Outcome::Done)
 }
@@ -142,66 +159,42 @@ fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Returns the number of words of a request, with the name; the negative minimum if the number varies.
-fn arity(command: &Command) -> i64 {
-    let least = signed(*command.arity.start() + 1);
-    if command.arity.start() == command.arity.end() {
-        least
-    } else {
-        -least
-    }
-}
-
-/// Returns the flags under Redis's names, as far as they have a meaning here.
-fn flags(command: &Command) -> Vec<&'static str> {
-    let flags = [
-        (command.access == Access::Read, "readonly"),
-        (command.access == Access::Write, "write"),
-        (command.has(Flag::GrowsMemory), "denyoom"),
-        (command.access == Access::Admin, "admin"),
-        (command.access == Access::PubSub, "pubsub"),
-        (command.has(Flag::LoadingOk), "loading"),
-        (command.has(Flag::NoMonitor), "skip_monitor"),
-        (!command.is_timed(), "fast"),
-        (command.has(Flag::NotInMulti), "no_multi"),
-    ];
-    let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
-    flags.map(|(_, name)| name).collect()
-}
-
 fn describe(
     call: &mut Call<'_, '_>,
-    commands: impl ExactSizeIterator<Item = Option<&'static Command>>,
+    described: impl ExactSizeIterator<Item = Option<Described>>,
 ) -> Answer {
-    call.replies.reply(Reply::Array(commands.len()));
-    for command in commands {
-        match command {
-            Some(command) => describe_one(call.replies, command),
-            None => call.replies.reply(Reply::NoArray),
+    call.replies.reply(Reply::Array(described.len()));
+    for one in described {
+        match one {
+            Some(one) => describe_one(call.replies, one),
+            None => call.replies.reply(Reply::NotFound),
         }
     }
     Ok(Outcome::Done)
 }
 
-fn describe_one(replies: &mut dyn Replies, command: &Command) {
+fn describe_one(replies: &mut dyn Replies, described: Described) {
     replies.reply(Reply::Array(10));
-    text(replies, &command.name.to_lowercase());
-    replies.reply(Reply::Signed(arity(command)));
-    statuses(replies, flags(command).into_iter());
-    for place in key_places(command.key_specs()) {
+    text(replies, &described.name());
+    replies.reply(Reply::Signed(described.arity()));
+    statuses(replies, described.flags().into_iter());
+    for place in key_places(described.key_specs()) {
         replies.reply(Reply::Signed(place));
     }
-    let categories = categories_of(command).iter();
+    let categories = described.categories().iter();
     let categories: Vec<&str> = categories.map(Category::as_str).collect();
     statuses(replies, categories.into_iter());
     // No tips.
     replies.reply(Reply::Array(0));
-    replies.reply(Reply::Array(command.key_specs().len()));
-    for spec in command.key_specs() {
+    replies.reply(Reply::Array(described.key_specs().len()));
+    for spec in described.key_specs() {
         describe_keys(replies, spec);
     }
-    // No subcommands: they have no rows of their own.
-    replies.reply(Reply::Array(0));
+    let subcommands = described.subcommands();
+    replies.reply(Reply::Array(subcommands.len()));
+    for subcommand in subcommands {
+        describe_one(replies, subcommand);
+    }
 }
 
 /// Returns first key, last key and step, counted with the name; a negative last key counts from the end.
@@ -248,40 +241,49 @@ fn describe_keys(replies: &mut dyn Replies, spec: &KeySpec) {
     }
 }
 
-fn document(call: &mut Call<'_, '_>, commands: &[&'static Command]) -> Answer {
-    call.replies.reply(Reply::Map(commands.len()));
-    for command in commands {
-        document_one(call.replies, command);
+fn document(call: &mut Call<'_, '_>, described: &[Described]) -> Answer {
+    call.replies.reply(Reply::Map(described.len()));
+    for one in described {
+        document_one(call.replies, *one);
     }
     Ok(Outcome::Done)
 }
 
-fn document_one(replies: &mut dyn Replies, command: &Command) {
-    text(replies, &command.name.to_lowercase());
-    replies.reply(Reply::Map(5));
+fn document_one(replies: &mut dyn Replies, described: Described) {
+    let subcommands = described.subcommands();
+    text(replies, &described.name());
+    replies.reply(Reply::Map(if subcommands.is_empty() { 6 } else { 7 }));
     for (field, value) in [
-        ("summary", command.summary),
+        ("summary", described.summary()),
         ("since", SINCE),
-        ("group", command.group.as_str()),
-        ("syntax", &command.synopsis()),
+        ("group", described.command.group.as_str()),
+        ("complexity", described.complexity()),
+        ("syntax", &described.syntax()),
     ] {
         text(replies, field);
         text(replies, value);
     }
     // Also without arguments: redis-cli would show "(null)" without the field.
     text(replies, "arguments");
-    document_arguments(replies, command, &usage::arguments(command.usage));
+    document_arguments(replies, described, &described.arguments());
+    if !subcommands.is_empty() {
+        text(replies, "subcommands");
+        replies.reply(Reply::Map(subcommands.len()));
+        for subcommand in subcommands {
+            document_one(replies, subcommand);
+        }
+    }
 }
 
-fn document_arguments(replies: &mut dyn Replies, command: &Command, arguments: &[Argument]) {
+fn document_arguments(replies: &mut dyn Replies, described: Described, arguments: &[Argument]) {
     replies.reply(Reply::Array(arguments.len()));
     for argument in arguments {
-        document_argument(replies, command, argument);
+        document_argument(replies, described, argument);
     }
 }
 
 /// Writes an argument. Source: <https://redis.io/docs/latest/develop/reference/command-arguments/>.
-fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Argument) {
+fn document_argument(replies: &mut dyn Replies, described: Described, argument: &Argument) {
     let marks = [
         (argument.is_optional, "optional"),
         (argument.is_multiple, "multiple"),
@@ -305,7 +307,7 @@ fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Ar
     }
     if is_key {
         // All keys of a spec have the same name; the keys of a second spec have another.
-        let is_second = command.key_specs().len() > 1 && argument.name != "key";
+        let is_second = described.key_specs().len() > 1 && argument.name != "key";
         text(replies, "key_spec_index");
         replies.reply(Reply::Count(u64::from(is_second)));
     }
@@ -319,7 +321,7 @@ fn document_argument(replies: &mut dyn Replies, command: &Command, argument: &Ar
     }
     if !argument.parts.is_empty() {
         text(replies, "arguments");
-        document_arguments(replies, command, &argument.parts);
+        document_arguments(replies, described, &argument.parts);
     }
 }
 
@@ -329,7 +331,8 @@ fn keys_of(
     words: &Arguments<'_>,
     write_key: impl Fn(&mut dyn Replies, &[u8], &KeySpec),
 ) -> Answer {
-    let Some(command) = named(call.service.commands, &words[0]) else {
+    let commands = call.service.commands;
+    let Some(command) = commands.find(&words[0], Dialect::Resp2) else {
         return Err(bad_argument("Invalid command specified"));
     };
     let arguments = &words[1..];

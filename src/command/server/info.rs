@@ -13,8 +13,8 @@ use crate::protocol::{Figure, Reply};
 pub(in crate::command) const ROWS: &[Row] =
     &[Row::connection("INFO", "[<section> ...]", 0..=ANY, info)
         .group(Group::Server)
-        .flags(&[Flag::LoadingOk, Flag::WholeServer])
-        .example("INFO replication cluster")
+        .flags(&[Flag::LoadingOk, Flag::WholeServer, Flag::Slow])
+        .example("INFO cluster")
         .summary("Show the server's figures, under the names that Redis's tools read.")];
 
 /// Sections; true for those that are shown by default.
@@ -28,6 +28,7 @@ const SECTIONS: &[(&str, bool)] = &[
     ("CPU", true),
     ("Commandstats", false),
     ("Errorstats", true),
+    ("Latencystats", false),
     ("Cluster", true),
     ("Keyspace", true),
 ];
@@ -43,7 +44,7 @@ fn info(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         };
         (words.is_empty() && is_default) || words.iter().any(|word| is_meant(word))
     };
-    let sample = Sample::of(call.service);
+    let sample = Sample::since_reset(call.service);
     let mut text = String::new();
     for (section, is_default) in SECTIONS {
         if asked(section, *is_default) {
@@ -62,12 +63,9 @@ fn write_section(sample: &Sample, section: &str, out: &mut String) {
         let Some((_, name)) = spec.info.filter(|(of, _)| *of == section) else {
             continue;
         };
-        if let (Kind::CommandCounter(count), Some(FigureValue::Commands(commands))) =
-            (spec.kind, value)
-        {
-            for usage in commands.iter().filter(|usage| count(usage) > 0) {
-                let name = name.replace('*', &usage.name.to_lowercase());
-                *out += &format!("{name}:calls={}\r\n", count(usage));
+        if let Some(FigureValue::Lines(lines)) = value {
+            for (of, value) in lines {
+                *out += &format!("{}:{value}\r\n", name.replace('*', of));
             }
             continue;
         }

@@ -11,5 +11,6 @@ pub mod command_docs;
 pub mod config;
 pub mod figures;
 pub mod info;
+pub mod replication;
 pub mod slowlog;
 pub mod stats;

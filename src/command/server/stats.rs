@@ -11,7 +11,7 @@ use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::connection("STATS", "", 0..=0, stats)
         .group(Group::Server)
-        .flags(&[Flag::NotInMulti])
+        .flags(&[Flag::NotInMulti, Flag::Slow])
         .only(Dialects::Line)
         .example("STATS")
         .summary("Show the server's figures."),
@@ -20,11 +20,12 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .example("PING")
         .summary("Check that the server is there; answers with the message, if one is given."),
     Row::connection("ECHO", "<message>", 1..=1, echo)
+        .flags(&[Flag::LoadingOk])
         .example("ECHO \"hello there\"")
         .summary("Return the message."),
     Row::connection("HELP", "[<command>]", 0..=1, help)
         .group(Group::Server)
-        .flags(&[Flag::NotInMulti, Flag::NoAuth])
+        .flags(&[Flag::NotInMulti, Flag::NoAuth, Flag::Slow])
         .only(Dialects::Line)
         .example("HELP")
         .summary("List the commands, or explain one."),
@@ -94,7 +95,7 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     // Refused while the data is being loaded, as every read of the data is.
     call.engine()?;
     let mut shown = 0;
-    for (spec, value) in Sample::of(call.service).rows() {
+    for (spec, value) in Sample::since_reset(call.service).rows() {
         if !spec.in_stats {
             continue;
         }
@@ -102,7 +103,7 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
             (spec.kind, value)
         {
             for usage in commands.iter() {
-                let name = spec.name.replace('*', &usage.name.to_lowercase());
+                let name = spec.name.replace('*', &usage.name);
                 call.replies
                     .reply(Reply::Stat(&name, &Figure::Count(count(usage))));
             }

@@ -82,7 +82,7 @@ fn schema_of(spec: &FigureSpec) -> ObjectBuilder {
         ),
         Kind::Count(_) | Kind::Flag(_) => (nullable(Type::Integer), ""),
         Kind::Real(_) => (number, ""),
-        Kind::Time(_) | Kind::Text(_) => (nullable(Type::String), ""),
+        Kind::Time(_) | Kind::Text(_) | Kind::Lines(_) => (nullable(Type::String), ""),
         Kind::CommandCounter(_) | Kind::CommandLatencies => {
             return ObjectBuilder::new()
                 .description(Some(format!(
@@ -487,7 +487,7 @@ fn since(kind: Kind, then: Option<&FigureValue>, now: Option<&FigureValue>, seco
         ) => {
             let rates = then.iter().zip(now.iter()).map(|(then, now)| {
                 let rate = rate(count(then), count(now));
-                (now.name.to_owned(), Json::from(rate))
+                (now.name.to_uppercase(), Json::from(rate))
             });
             let rates = rates.filter(|(_, rate)| rate.as_f64() > Some(0.0));
             rates.collect::<Map<_, _>>().into()

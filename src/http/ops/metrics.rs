@@ -93,7 +93,7 @@ fn family(spec: &FigureSpec, name: &str, value: &FigureValue) -> Option<MetricFa
 /// Renders one metric per command that has been used, with its name as a label.
 fn by_command(commands: &[Usage], metric: impl Fn(&Usage) -> Metric) -> Vec<Metric> {
     let used = commands.iter().filter(|usage| usage.requests > 0);
-    used.map(|usage| labelled(metric(usage), "command", &usage.name.to_lowercase()))
+    used.map(|usage| labelled(metric(usage), "command", &usage.name))
         .collect()
 }
 

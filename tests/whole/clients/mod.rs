@@ -419,6 +419,126 @@ fn redis_cli_works_as_a_tool_for_many_keys() {
     assert!(second.contains(" (+1) "), "{second}");
 }
 
+/// Goal: the help of redis-cli, which it makes of COMMAND DOCS, knows every command in its group.
+#[test]
+fn redis_cli_explains_commands_by_group_and_by_name() {
+    if is_skipped("redis-cli") {
+        return;
+    }
+    let server = TestServer::start();
+    for (group, names) in [
+        (
+            "@string",
+            &["SET key value [NX|XX|IFEQ value]", "DELIFEQ key value"][..],
+        ),
+        (
+            "@generic",
+            &["DEL key [key ...]", "SCAN cursor [MATCH pattern]"],
+        ),
+        (
+            "@server",
+            &[
+                "CONFIG GET pattern [pattern ...]",
+                "LATENCY HISTOGRAM [command [command ...]]",
+            ],
+        ),
+        (
+            "@connection",
+            &[
+                "CLIENT LIST [TYPE type|ID id [id ...]]",
+                "CLIENT NO-EVICT ON|OFF",
+            ],
+        ),
+        (
+            "@pubsub",
+            &[
+                "SUBSCRIBE channel [channel ...]",
+                "PUBSUB NUMSUB [channel [channel ...]]",
+            ],
+        ),
+        ("@transactions", &["MULTI ", "WATCH key [key ...]"]),
+        ("@cluster", &["READONLY "]),
+    ] {
+        let said = without_colours(&redis_cli(&server, &["help", group], b""));
+        for name in names {
+            assert!(
+                said.contains(&format!("  {name}")),
+                "{name} is not in {said}"
+            );
+        }
+        assert!(!said.contains("(null)"), "{said}");
+        assert_eq!(
+            said.matches("summary: ").count(),
+            said.matches("since: 0.1.0").count(),
+            "{said}"
+        );
+    }
+    let set = without_colours(&redis_cli(&server, &["-3", "help", "set"], b""));
+    assert!(set.contains("group: string"), "{set}");
+    let config = without_colours(&redis_cli(&server, &["help", "config"], b""));
+    for name in [
+        "CONFIG GET",
+        "CONFIG SET",
+        "CONFIG RESETSTAT",
+        "CONFIG HELP",
+    ] {
+        assert!(
+            config.contains(&format!("  {name} ")),
+            "{name} is not in {config}"
+        );
+    }
+}
+
+/// Text without the escape sequences of a terminal.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
+}
+
+/// Goal: tools that want the data as a replica end with words, and do not hang.
+#[test]
+fn redis_cli_as_a_replica_ends_with_words() {
+    if is_skipped("redis-cli") {
+        return;
+    }
+    let server = TestServer::start();
+    for words in [&["--rdb", "/dev/null"][..], &["--replica"]] {
+        let said = redis_cli(&server, words, b"");
+        assert!(
+            said.contains("SYNC with master failed: -ERR this port does not speak "),
+            "{said}"
+        );
+    }
+    for (words, reply) in [
+        (&["ROLE"][..], "master\n0"),
+        (&["REPLICAOF", "NO", "ONE"], "OK"),
+        (&["REPLCONF", "listening-port", "7000"], "OK"),
+        (
+            &["CLUSTER", "INFO"],
+            "ERR This instance has cluster support disabled",
+        ),
+        (
+            &["READONLY"],
+            "ERR This instance has cluster support disabled",
+        ),
+        (&["FAILOVER"], "ERR FAILOVER requires connected replicas."),
+    ] {
+        assert_eq!(
+            redis_cli(&server, words, b"").trim_end(),
+            reply,
+            "{words:?}"
+        );
+    }
+    let refused = redis_cli(&server, &["REPLICAOF", "127.0.0.1", "1"], b"");
+    assert!(
+        refused.starts_with("ERR this server cannot be a replica"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn redis_cli_listens() {
     if is_skipped("redis-cli") {

@@ -271,13 +271,29 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: false,
     },
     Difference {
-        line: "There are no lists, hashes, sets, sorted sets, streams, bits, scripts, modules, and not several servers or \
-               databases. The commands for them are unknown.",
+        line: "There are no lists, hashes, sets, sorted sets, streams, bits, scripts, modules, and not several databases. The \
+               commands for them are unknown.",
         example: Example::Requests(&[&[b"LPUSH", b"a", b"x"]]),
         explains: |seen| {
             let name = seen.words[0].to_ascii_lowercase();
             let mut missing = MISSING.iter().flat_map(|family| family.split_whitespace());
             seen.refuses("unknown command") && missing.any(|missing| missing.as_bytes() == name)
+        },
+        parts: true,
+    },
+    Difference {
+        line: "`CLUSTER` is refused whatever follows, as there is no cluster.",
+        example: Example::Requests(&[&[b"CLUSTER", b"FROB"]]),
+        explains: |seen| {
+            seen.asks(&["CLUSTER"]) && seen.refuses("This instance has cluster support disabled")
+        },
+        parts: true,
+    },
+    Difference {
+        line: "`SYNC`, `PSYNC` and `REPLICAOF` are refused, but for `REPLICAOF NO ONE`: the data is not sent as an RDB file.",
+        example: Example::Requests(&[&[b"REPLICAOF", b"x", b"x"]]),
+        explains: |seen| {
+            seen.asks(&["SYNC", "PSYNC", "REPLICAOF", "SLAVEOF"]) && seen.refuses("this server ")
         },
         parts: true,
     },
@@ -356,16 +372,10 @@ pub const MISSING: &[&str] = &[
     // Modules.
     "module module|help module|list module|load module|loadex module|unload",
     // Several servers.
-    "asking cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch cluster|count-failure-reports \
-     cluster|countkeysinslot cluster|delslots cluster|delslotsrange cluster|failover cluster|flushslots cluster|forget \
-     cluster|getkeysinslot cluster|help cluster|info cluster|keyslot cluster|links cluster|meet cluster|myid cluster|nodes \
-     cluster|replicas cluster|replicate cluster|reset cluster|saveconfig cluster|set-config-epoch cluster|setslot \
-     cluster|shards cluster|slaves cluster|slots failover migrate psync pubsub|shardchannels pubsub|shardnumsub readonly \
-     readwrite replconf replicaof restore-asking role slaveof spublish ssubscribe sunsubscribe sync",
+    "migrate pubsub|shardchannels pubsub|shardnumsub restore-asking spublish ssubscribe sunsubscribe",
     // More about one client.
     "client|caching client|getredir client|pause client|reply client|tracking client|trackinginfo client|unblock \
      client|unpause",
     // Others.
-    "bgrewriteaof debug dump latency|graph latency|histogram lcs lolwut memory|malloc-stats \
-     memory|purge memory|stats move restore sort sort_ro swapdb",
+    "bgrewriteaof debug dump lcs lolwut memory|malloc-stats memory|purge memory|stats move restore sort sort_ro swapdb",
 ];

@@ -12,7 +12,8 @@ use spec::FigureInputs;
 pub use spec::{FigureSpec, FigureValue, Kind};
 pub use table::{FIGURES, REDIS_VERSION};
 
-use crate::command::service::{Service, Usage};
+use crate::command::counts::{Counts, Usage};
+use crate::command::service::Service;
 use crate::metrics::histogram::LatencyCounts;
 
 /// Values of all figures at one time.
@@ -25,11 +26,21 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Reads all figures.
+    /// Reads all figures; counters since the start.
     #[must_use]
     pub fn of(service: &Service) -> Self {
+        Self::with(service, service.counts())
+    }
+
+    /// Reads all figures; counters since the last CONFIG RESETSTAT.
+    #[must_use]
+    pub fn since_reset(service: &Service) -> Self {
+        Self::with(service, service.counts_since_reset())
+    }
+
+    fn with(service: &Service, counts: Counts) -> Self {
         let at = Instant::now();
-        let source = FigureInputs::of(service);
+        let source = FigureInputs::of(service, counts);
         let values = FIGURES.iter().map(|spec| source.read(spec.kind));
         Self {
             at,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::json;
-use crate::command::service::{Service, Usage};
+use crate::command::counts::{Counts, Usage};
+use crate::command::service::Service;
 use crate::engine::Engine;
-use crate::metrics::counters::Stats;
+use crate::metrics::counters::{Rates, Stats};
 use crate::metrics::process;
 use crate::model::UnixMs;
 use crate::persistence::{Disk, SaveReport};
@@ -59,6 +60,8 @@ pub enum Kind {
     CommandCounter(fn(&Usage) -> u64),
     /// Histogram of the execution times of each command, shown in `/metrics` only.
     CommandLatencies,
+    /// Lines of INFO, each with what stands for the `*` in the name, and its value.
+    Lines(fn(&FigureInputs<'_>) -> Vec<(String, String)>),
 }
 
 /// Value of a figure at one time.
@@ -78,6 +81,8 @@ pub enum FigureValue {
     Share(u64, u64),
     /// Requests of all commands.
     Commands(Arc<[Usage]>),
+    /// Lines of INFO.
+    Lines(Vec<(String, String)>),
 }
 
 impl FigureSpec {
@@ -101,6 +106,16 @@ impl FigureSpec {
         get: fn(&FigureInputs<'_>) -> Option<String>,
     ) -> Self {
         let spec = Self::text(name, get).info(section, name);
+        spec.help("As in Redis's INFO.")
+    }
+
+    /// Begins the row of lines that only INFO shows, with a `*` in their name.
+    pub(super) const fn redis_lines(
+        section: &'static str,
+        name: &'static str,
+        get: fn(&FigureInputs<'_>) -> Vec<(String, String)>,
+    ) -> Self {
+        let spec = Self::new(name, Kind::Lines(get)).info(section, name);
         spec.help("As in Redis's INFO.")
     }
 
@@ -187,7 +202,7 @@ impl FigureValue {
             Self::Flag(flag) => Figure::Count(u64::from(*flag)),
             Self::Time(at) => Figure::Text(json::time(*at)),
             Self::Text(text) => Figure::Text(text.clone()),
-            Self::Share(..) | Self::Commands(_) => Figure::Absent,
+            Self::Share(..) | Self::Commands(_) | Self::Lines(_) => Figure::Absent,
         }
     }
 }
@@ -202,11 +217,14 @@ pub struct FigureInputs<'a> {
     pub(super) memory_bytes: Option<u64>,
     /// Processor time in user mode and in system mode.
     pub(super) cpu_time: Option<(Duration, Duration)>,
+    pub(super) counts: Counts,
+    /// Requests of all commands.
     pub(super) commands: Arc<[Usage]>,
+    pub(super) rates: Rates,
 }
 
 impl<'a> FigureInputs<'a> {
-    pub(super) fn of(service: &'a Service) -> Self {
+    pub(super) fn of(service: &'a Service, counts: Counts) -> Self {
         let engine = service.engine().ok().map(|engine| &**engine);
         Self {
             service,
@@ -214,12 +232,21 @@ impl<'a> FigureInputs<'a> {
             disk: engine.map(Engine::disk),
             memory_bytes: process::resident_bytes(),
             cpu_time: process::cpu_time(),
-            commands: service.usage().into(),
+            commands: counts.commands.clone().into(),
+            rates: service.stats.rates(service.clients.traffic()),
+            counts,
         }
     }
 
     pub(super) fn stats(&self) -> &Stats {
         &self.service.stats
+    }
+
+    /// Returns the most memory that has been resident, in bytes.
+    pub(super) fn memory_peak(&self) -> u64 {
+        let peak = process::resident_bytes_max().unwrap_or(0);
+        // The system counts both apart.
+        peak.max(self.memory_bytes.unwrap_or(0))
     }
 
     pub(super) fn last_save(&self) -> Option<&SaveReport> {
@@ -240,6 +267,7 @@ impl<'a> FigureInputs<'a> {
             Kind::Quantile(_) | Kind::CommandCounter(_) | Kind::CommandLatencies => {
                 Some(FigureValue::Commands(Arc::clone(&self.commands)))
             }
+            Kind::Lines(get) => Some(FigureValue::Lines(get(self))),
         }
     }
 }

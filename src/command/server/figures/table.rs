@@ -8,7 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::spec::FigureSpec;
 use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
+use crate::command::clients::Client;
+use crate::command::counts::Usage;
 use crate::engine::Engine;
+use crate::metrics::process;
 use crate::model::now_ms;
 use crate::persistence::Durability;
 
@@ -24,14 +27,19 @@ pub static FIGURES: &[FigureSpec] = &[
         .stats()
         .info("Server", "pykv_version")
         .metric("pykv_build_info"),
+    FigureSpec::redis("Server", "redis_build_id", |_| {
+        text(env!("CARGO_PKG_VERSION"))
+    }),
     FigureSpec::redis("Server", "redis_mode", |_| text("standalone")),
-    FigureSpec::redis("Server", "os", |_| text(std::env::consts::OS)),
+    FigureSpec::redis("Server", "os", |_| Some(process::system_name())),
     FigureSpec::redis("Server", "arch_bits", |_| text(usize::BITS)),
     FigureSpec::redis("Server", "multiplexing_api", |_| text("epoll")),
     FigureSpec::count("pid", |_| Some(std::process::id().into()))
         .help("Process id of the server.")
         .stats()
         .info("Server", "process_id"),
+    FigureSpec::redis("Server", "process_supervised", |_| text("no")),
+    FigureSpec::redis("Server", "run_id", |now| Some(now.service.run_id.clone())),
     FigureSpec::redis("Server", "tcp_port", |now| {
         text(now.service.setup.text.port(false))
     }),
@@ -51,6 +59,14 @@ pub static FIGURES: &[FigureSpec] = &[
         .live("uptime_seconds"),
     FigureSpec::redis("Server", "uptime_in_days", |now| {
         text(now.stats().uptime_seconds() / 86_400)
+    }),
+    FigureSpec::redis("Server", "executable", |_| {
+        let path = std::env::current_exe().ok()?;
+        Some(path.display().to_string())
+    }),
+    FigureSpec::redis("Server", "config_file", |now| {
+        let path = now.service.setup.config.file().unwrap_or_default();
+        Some(path.display().to_string())
     }),
     FigureSpec::time("start_time", |now| {
         Some(now_ms().saturating_sub(now.stats().uptime_seconds() * 1000))
@@ -72,6 +88,9 @@ pub static FIGURES: &[FigureSpec] = &[
         let (user, _) = now.cpu_time?;
         text(format_args!("{:.6}", user.as_secs_f64()))
     }),
+    // No child process is made.
+    FigureSpec::redis("CPU", "used_cpu_sys_children", |_| text("0.000000")),
+    FigureSpec::redis("CPU", "used_cpu_user_children", |_| text("0.000000")),
     // The data, and the memory that it takes.
     FigureSpec::flag("loading", |now| Some(now.engine.is_none()))
         .help("1 while the data is being loaded.")
@@ -111,11 +130,44 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Memory", "used_memory_rss_human", |now| {
         Some(human(now.memory_bytes.unwrap_or(0)))
     }),
+    FigureSpec::redis("Memory", "used_memory_peak", |now| text(now.memory_peak())),
+    FigureSpec::redis("Memory", "used_memory_peak_human", |now| {
+        Some(human(now.memory_peak()))
+    }),
+    FigureSpec::redis("Memory", "used_memory_peak_perc", |now| {
+        percent(now.memory_bytes.unwrap_or(0), now.memory_peak())
+    }),
+    FigureSpec::redis("Memory", "used_memory_overhead", |now| {
+        let data = now.engine.map_or(0, Engine::data_bytes);
+        text(now.memory_bytes.unwrap_or(0).saturating_sub(data))
+    }),
+    FigureSpec::redis("Memory", "used_memory_dataset_perc", |now| {
+        let data = now.engine.map_or(0, Engine::data_bytes);
+        percent(data, now.memory_bytes.unwrap_or(0))
+    }),
+    FigureSpec::redis("Memory", "total_system_memory", |_| {
+        text(process::system_memory_bytes())
+    }),
+    FigureSpec::redis("Memory", "total_system_memory_human", |_| {
+        Some(human(process::system_memory_bytes()))
+    }),
+    // There are no scripts, no replicas and no cluster.
+    FigureSpec::redis("Memory", "used_memory_lua", |_| text(0)),
+    FigureSpec::redis("Memory", "used_memory_scripts", |_| text(0)),
+    FigureSpec::redis("Memory", "number_of_cached_scripts", |_| text(0)),
+    FigureSpec::redis("Memory", "mem_replication_backlog", |_| text(0)),
+    FigureSpec::redis("Memory", "mem_clients_slaves", |_| text(0)),
+    FigureSpec::redis("Memory", "mem_cluster_links", |_| text(0)),
+    FigureSpec::redis("Memory", "mem_not_counted_for_evict", |_| text(0)),
     FigureSpec::redis("Memory", "maxmemory", |_| text(0)),
     FigureSpec::redis("Memory", "maxmemory_human", |_| Some(human(0))),
     FigureSpec::redis("Memory", "maxmemory_policy", |_| text("noeviction")),
+    // Used memory is what is resident.
     FigureSpec::redis("Memory", "mem_fragmentation_ratio", |_| text("1.00")),
+    FigureSpec::redis("Memory", "mem_fragmentation_bytes", |_| text(0)),
     FigureSpec::redis("Memory", "mem_allocator", |_| text("mimalloc")),
+    FigureSpec::redis("Memory", "active_defrag_running", |_| text(0)),
+    FigureSpec::redis("Memory", "lazyfree_pending_objects", |_| text(0)),
     // Clients and their requests.
     FigureSpec::count("connections", |now| Some(now.stats().connections()))
         .unit("connections")
@@ -127,39 +179,92 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Clients", "maxclients", |now| {
         text(now.service.setup.connections_max)
     }),
-    FigureSpec::redis("Clients", "blocked_clients", |_| text(0)),
-    FigureSpec::counter("connections_total", |now| {
-        Some(now.stats().connections_total())
-    })
+    FigureSpec::redis("Clients", "cluster_connections", |_| text(0)),
+    FigureSpec::redis("Clients", "client_recent_max_input_buffer", |now| {
+        text(now.service.clients.largest_buffers().0)
+    }),
+    FigureSpec::redis("Clients", "client_recent_max_output_buffer", |now| {
+        text(now.service.clients.largest_buffers().1)
+    }),
+    FigureSpec::redis("Clients", "blocked_clients", |now| {
+        text(now.service.clients.count(Client::is_blocked))
+    }),
+    FigureSpec::redis("Clients", "tracking_clients", |_| text(0)),
+    FigureSpec::redis("Clients", "pubsub_clients", |now| {
+        text(now.service.clients.count(Client::is_subscribed))
+    }),
+    FigureSpec::redis("Clients", "clients_in_timeout_table", |_| text(0)),
+    FigureSpec::counter("connections_total", |now| Some(now.counts.connections))
     .unit("connections")
     .help("Clients that have connected to the text port.")
     .stats()
     .info("Stats", "total_connections_received")
     .metric("pykv_connections_total"),
-    FigureSpec::counter("requests_total", |now| Some(now.stats().requests()))
+    FigureSpec::counter("requests_total", |now| Some(now.counts.requests))
         .unit("requests")
         .help("Requests, those that were no command included.")
         .stats()
         .info("Stats", "total_commands_processed")
         .live("requests_per_second"),
-    FigureSpec::real("requests_per_second", |now| {
-        Some(now.stats().requests_per_second())
-    })
+    FigureSpec::real("requests_per_second", |now| Some(now.rates.requests))
     .unit("requests/s")
     .help("Requests per second over the last five seconds.")
     .stats(),
     FigureSpec::redis("Stats", "instantaneous_ops_per_sec", |now| {
-        text(now.stats().requests_per_second().round())
+        text(now.rates.requests.round())
     }),
-    FigureSpec::redis("Stats", "rejected_connections", |_| text(0)),
+    FigureSpec::counter("received_bytes_total", |now| {
+        Some(now.counts.traffic.received)
+    })
+    .unit("bytes")
+    .help("Bytes that clients of the text port have sent.")
+    .info("Stats", "total_net_input_bytes")
+    .metric("pykv_received_bytes_total"),
+    FigureSpec::counter("sent_bytes_total", |now| Some(now.counts.traffic.sent))
+        .unit("bytes")
+        .help("Bytes that clients of the text port have been sent.")
+        .info("Stats", "total_net_output_bytes")
+        .metric("pykv_sent_bytes_total"),
+    FigureSpec::redis("Stats", "instantaneous_input_kbps", |now| {
+        text(format_args!("{:.2}", now.rates.received / 1024.0))
+    }),
+    FigureSpec::redis("Stats", "instantaneous_output_kbps", |now| {
+        text(format_args!("{:.2}", now.rates.sent / 1024.0))
+    }),
+    FigureSpec::counter("connections_refused_total", |now| {
+        Some(now.counts.connections_refused)
+    })
+    .unit("connections")
+    .help("Connections that were refused, as there were too many.")
+    .info("Stats", "rejected_connections")
+    .metric("pykv_connections_refused_total"),
     FigureSpec::redis("Stats", "evicted_keys", |_| text(0)),
-    FigureSpec::counter("hits", |now| Some(now.stats().hits()))
+    FigureSpec::redis("Stats", "expired_time_cap_reached_count", |_| text(0)),
+    // There are no replicas, no forks, no slots that move, no tracking.
+    FigureSpec::redis("Stats", "total_net_repl_input_bytes", |_| text(0)),
+    FigureSpec::redis("Stats", "total_net_repl_output_bytes", |_| text(0)),
+    FigureSpec::redis("Stats", "instantaneous_input_repl_kbps", |_| text("0.00")),
+    FigureSpec::redis("Stats", "instantaneous_output_repl_kbps", |_| text("0.00")),
+    FigureSpec::redis("Stats", "sync_full", |_| text(0)),
+    FigureSpec::redis("Stats", "sync_partial_ok", |_| text(0)),
+    FigureSpec::redis("Stats", "sync_partial_err", |_| text(0)),
+    FigureSpec::redis("Stats", "slave_expires_tracked_keys", |_| text(0)),
+    FigureSpec::redis("Stats", "latest_fork_usec", |_| text(0)),
+    FigureSpec::redis("Stats", "total_forks", |_| text(0)),
+    FigureSpec::redis("Stats", "migrate_cached_sockets", |_| text(0)),
+    FigureSpec::redis("Stats", "active_defrag_hits", |_| text(0)),
+    FigureSpec::redis("Stats", "active_defrag_misses", |_| text(0)),
+    FigureSpec::redis("Stats", "active_defrag_key_hits", |_| text(0)),
+    FigureSpec::redis("Stats", "active_defrag_key_misses", |_| text(0)),
+    FigureSpec::redis("Stats", "tracking_total_keys", |_| text(0)),
+    FigureSpec::redis("Stats", "unexpected_error_replies", |_| text(0)),
+    FigureSpec::counter("hits", |now| Some(now.counts.hits))
         .unit("keys")
         .help("Reads that found their key.")
         .stats()
         .info("Stats", "keyspace_hits")
         .metric("pykv_keyspace_hits_total"),
-    FigureSpec::counter("misses", |now| Some(now.stats().misses()))
+    FigureSpec::counter("misses", |now| Some(now.counts.misses))
         .unit("keys")
         .help("Reads that did not find their key.")
         .stats()
@@ -171,16 +276,17 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Stats", "pubsub_patterns", |now| {
         text(now.service.channels.counts().1)
     }),
-    FigureSpec::counter("errors", |now| Some(now.stats().errors()))
+    FigureSpec::counter("errors", |now| Some(now.counts.error_count()))
         .unit("requests")
         .help("Requests that were answered with an error.")
         .stats()
         .info("Stats", "total_error_replies")
         .metric("pykv_errors_total")
         .live("errors_per_second"),
-    FigureSpec::redis("Errorstats", "errorstat_ERR", |now| {
-        let errors = now.stats().errors();
-        (errors > 0).then(|| format!("count={errors}"))
+    FigureSpec::redis_lines("Errorstats", "errorstat_*", |now| {
+        let errors = now.counts.errors.iter();
+        let lines = errors.map(|(prefix, count)| ((*prefix).to_owned(), format!("count={count}")));
+        lines.collect()
     }),
     FigureSpec::new("p50_us", Quantile(0.5))
         .unit("microseconds")
@@ -193,7 +299,7 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::new(
         "hit_ratio",
         Share(|now| {
-            let (hits, misses) = (now.stats().hits(), now.stats().misses());
+            let (hits, misses) = (now.counts.hits, now.counts.misses);
             (hits, hits + misses)
         }),
     )
@@ -212,6 +318,19 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Persistence", "rdb_last_bgsave_time_sec", |now| {
         text(now.last_save().map_or(-1.0, |save| save.seconds.round()))
     }),
+    // No fork copies memory, and no journal is rewritten.
+    FigureSpec::redis("Persistence", "async_loading", |_| text(0)),
+    FigureSpec::redis("Persistence", "rdb_current_bgsave_time_sec", |now| {
+        text(now.service.saving_seconds().map_or(-1, u64::cast_signed))
+    }),
+    FigureSpec::redis("Persistence", "rdb_last_cow_size", |_| text(0)),
+    FigureSpec::redis("Persistence", "aof_rewrite_scheduled", |_| text(0)),
+    FigureSpec::redis("Persistence", "aof_last_rewrite_time_sec", |_| text(-1)),
+    FigureSpec::redis("Persistence", "aof_current_rewrite_time_sec", |_| text(-1)),
+    FigureSpec::redis("Persistence", "aof_last_bgrewrite_status", |_| text("ok")),
+    FigureSpec::redis("Persistence", "aof_last_cow_size", |_| text(0)),
+    FigureSpec::redis("Persistence", "module_fork_in_progress", |_| text(0)),
+    FigureSpec::redis("Persistence", "module_fork_last_cow_size", |_| text(0)),
     FigureSpec::redis("Persistence", "aof_enabled", |now| {
         let durability = now.disk.as_ref()?.durability;
         text(u8::from(durability != Durability::Off))
@@ -308,7 +427,7 @@ pub static FIGURES: &[FigureSpec] = &[
     .info("Persistence", "rdb_changes_since_last_save")
     .metric("pykv_unsaved_changes")
     .live("disk.unsaved_changes"),
-    FigureSpec::counter("expired", |now| now.engine.map(Engine::expired))
+    FigureSpec::counter("expired", |now| now.engine.map(|_| now.counts.expired))
         .unit("keys")
         .help("Keys that have expired.")
         .stats()
@@ -375,15 +494,39 @@ pub static FIGURES: &[FigureSpec] = &[
     // Features that PyKV lacks.
     FigureSpec::redis("Replication", "role", |_| text("master")),
     FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
+    FigureSpec::redis("Replication", "master_failover_state", |_| text("no-failover")),
+    FigureSpec::redis("Replication", "master_replid", |now| {
+        Some(now.service.run_id.clone())
+    }),
+    FigureSpec::redis("Replication", "master_replid2", |_| Some("0".repeat(40))),
+    FigureSpec::redis("Replication", "master_repl_offset", |_| text(0)),
+    FigureSpec::redis("Replication", "second_repl_offset", |_| text(-1)),
+    FigureSpec::redis("Replication", "repl_backlog_active", |_| text(0)),
+    FigureSpec::redis("Replication", "repl_backlog_size", |_| text(0)),
+    FigureSpec::redis("Replication", "repl_backlog_first_byte_offset", |_| text(0)),
+    FigureSpec::redis("Replication", "repl_backlog_histlen", |_| text(0)),
     FigureSpec::redis("Cluster", "cluster_enabled", |_| text(0)),
     // For each command.
     FigureSpec::new("command_*", CommandCounter(|usage| usage.requests))
         .unit("requests")
         .help("Requests, by their command.")
         .stats()
-        .info("Commandstats", "cmdstat_*")
         .metric("pykv_requests_total")
         .live("by_command"),
+    FigureSpec::redis_lines("Commandstats", "cmdstat_*", |now| {
+        let used = now.counts.parts.iter().filter(|usage| usage.requests > 0);
+        used.map(|usage| (usage.name.clone(), cmdstat(usage))).collect()
+    }),
+    FigureSpec::redis_lines("Latencystats", "latency_percentiles_usec_*", |now| {
+        let parts = now.counts.parts.iter();
+        let lines = parts.filter_map(|usage| {
+            let of = |share| Some(usage.latencies.quantile(share)?.as_secs_f64() * 1e6);
+            let (half, most, nearly_all) = (of(0.5)?, of(0.99)?, of(0.999)?);
+            let shown = format!("p50={half:.3},p99={most:.3},p99.9={nearly_all:.3}");
+            Some((usage.name.clone(), shown))
+        });
+        lines.collect()
+    }),
     FigureSpec::new("latency_*", CommandLatencies)
         .unit("seconds")
         .help("Time from taking up a request, with its batch, until its reply could leave.")
@@ -392,6 +535,34 @@ pub static FIGURES: &[FigureSpec] = &[
 
 fn text(value: impl ToString + Copy) -> Option<String> {
     Some(value.to_string())
+}
+
+/// Returns a line of Redis's statistics of commands, without the name.
+fn cmdstat(usage: &Usage) -> String {
+    let (calls, us) = (usage.calls(), usage.spent().as_micros());
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "two digits after the point are shown"
+    )]
+    let us_per_call = if calls > 0 {
+        us as f64 / calls as f64
+    } else {
+        0.0
+    };
+    let (rejected, failed) = (usage.rejected, usage.failed);
+    format!(
+        "calls={calls},usec={us},usec_per_call={us_per_call:.2},rejected_calls={rejected},failed_calls={failed}"
+    )
+}
+
+/// Formats a share as Redis's `_perc` fields do.
+fn percent(part: u64, whole: u64) -> Option<String> {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "two digits after the point are shown"
+    )]
+    let share = (whole > 0).then(|| part as f64 / whole as f64)?;
+    Some(format!("{:.2}%", share * 100.0))
 }
 
 /// Returns Redis's word for the state of the disk.
