@@ -218,3 +218,19 @@ fn namespaces_are_counted_below_a_prefix_and_again_after_a_while() {
         namespaces(&mut http, "").0 == expected
     });
 }
+
+#[test]
+fn namespaces_are_counted_anew_for_whom_no_cached_count_will_do() {
+    let server = filled();
+    let mut http = Http::connect(&server);
+    let mut client = server.client();
+    let mut keys = |header: &str| {
+        http.send("GET /api/v1/namespaces?prefix=user:", &[header], b"");
+        http.answer().json()["keys"].as_u64().expect("a number")
+    };
+    assert_eq!(keys("Accept: */*"), 300);
+    for number in 1..=20 {
+        assert_eq!(client.ask(&format!("PUT user:new:{number} x")), "OK");
+        assert_eq!(keys("Cache-Control: max-age=0, No-Cache"), 300 + number);
+    }
+}

@@ -1,13 +1,14 @@
 //! `GET /api/v1/namespaces`: the parts of keys up to the next colon, and the number of keys of each.
 //!
-//! In: a prefix. Out: the namespaces below it. Promises: however frequent the requests, a scan of all keys is cached and takes a
-//! small share of the time; it holds no lock for long; the response has the time of the scan.
+//! In: a prefix. Out: the namespaces below it. Promises: a scan of all keys is cached, so that frequent requests take a small share of the
+//! time, unless they ask for a new one; it holds no lock for long; the response has the time of the scan.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -82,12 +83,13 @@ struct Namespace {
 #[derive(Debug, Default)]
 pub struct NamespaceCounts {
     by_prefix: Mutex<HashMap<String, Arc<NamespaceList>>>,
-    scanning: Arc<tokio::sync::Mutex<()>>,
+    scanning: tokio::sync::Mutex<()>,
 }
 
 /// List namespaces.
 ///
-/// Counts are cached for a while: `counted_at` is the time of the scan.
+/// Counts are cached for a while: `counted_at` is the time of the scan. With `Cache-Control: no-cache` in the request, the keys are counted
+/// anew, as they are after every change that was answered before.
 #[utoipa::path(get, path = "/api/v1/namespaces", operation_id = "list_namespaces", tag = "Keys", params(NamespacesQuery),
     responses(
         (status = 200, description = "The namespaces.", body = NamespaceList),
@@ -99,6 +101,7 @@ pub struct NamespaceCounts {
 pub async fn list(
     caller: Caller,
     Extension(counts): Extension<Arc<NamespaceCounts>>,
+    headers: HeaderMap,
     Parameters(NamespacesQuery { prefix, limit }): Parameters<NamespacesQuery>,
 ) -> Result<Response, Problem> {
     if let Some(limit) = limit.filter(|limit| *limit > NAMESPACES_MAX) {
@@ -108,7 +111,16 @@ pub async fn list(
     }
     caller.check("NAMESPACES", &[])?;
     let counted = if caller.sees_all_keys() {
-        counts.below(&caller, prefix).await?
+        let asked = Instant::now();
+        let wants_new = wants_new(&headers);
+        let will_do = |cached: &NamespaceList| {
+            if wants_new {
+                cached.began >= asked
+            } else {
+                cached.is_fresh()
+            }
+        };
+        counts.below(&caller, prefix, will_do).await?
     } else {
         // The cache is of all keys.
         let _permit = counts.scanning.lock().await;
@@ -121,33 +133,23 @@ pub async fn list(
 }
 
 impl NamespaceCounts {
-    /// Returns the namespaces below a prefix: from the cache if they are there, else from a scan. A cached count that is no longer
-    /// fresh is returned as well, and refreshed in the background.
+    /// Returns the namespaces below a prefix: from the cache if the count there will do, else from a scan.
     ///
     /// # Errors
     /// 413 if there are too many namespaces or the prefix is over the limit of a key; 503 while the data is being loaded.
     async fn below(
-        self: &Arc<Self>,
+        &self,
         caller: &Caller,
         prefix: String,
+        will_do: impl Fn(&NamespaceList) -> bool,
     ) -> Result<Arc<NamespaceList>, Problem> {
-        let cached = self.cached(&prefix);
-        if let Some(cached) = cached {
-            if !cached.is_fresh()
-                && let Ok(permit) = Arc::clone(&self.scanning).try_lock_owned()
-            {
-                let (counts, caller) = (Arc::clone(self), caller.clone());
-                tokio::spawn(async move {
-                    // An error, such as too many namespaces, removes the cached count: the next request reports it.
-                    let _ = counts.count(&caller, prefix).await;
-                    drop(permit);
-                });
-            }
+        let cached = || self.cached(&prefix).filter(|cached| will_do(cached));
+        if let Some(cached) = cached() {
             return Ok(cached);
         }
         let _permit = self.scanning.lock().await;
         // Another request may have counted them meanwhile.
-        match self.cached(&prefix) {
+        match cached() {
             Some(cached) => Ok(cached),
             None => self.count(caller, prefix).await,
         }
@@ -199,6 +201,15 @@ impl NamespaceList {
     fn is_fresh(&self) -> bool {
         self.began.elapsed() < FRESH_MIN.max(self.took * FRESH_SCAN_TIMES)
     }
+}
+
+/// Returns true if a request accepts no cached response (RFC 9111, section 5.2.1.4).
+fn wants_new(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).into_iter();
+    let mut directives = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    directives.any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// Counts the namespaces below a prefix, by a scan of all keys.
