@@ -285,6 +285,8 @@ pub struct Subcommand {
     pub access: Access,
     /// Effect, in a sentence.
     pub summary: &'static str,
+    /// True if it deletes or closes what it names, so that a page asks for confirmation.
+    pub is_destructive: bool,
 }
 
 impl Subcommand {
@@ -296,7 +298,14 @@ impl Subcommand {
             name,
             access,
             summary,
+            is_destructive: false,
         }
+    }
+
+    /// Marks it as one that deletes or closes what it names.
+    pub(super) const fn destructive(mut self) -> Self {
+        self.is_destructive = true;
+        self
     }
 }
 

@@ -26,7 +26,7 @@ const ACL_SUBCOMMANDS: [Subcommand; 13] = {
     [
         Subcommand::new("SETUSER", Admin, "Add a user, or change its rules."),
         Subcommand::new("GETUSER", Admin, "Show the rules of a user."),
-        Subcommand::new("DELUSER", Admin, "Delete users, and disconnect them."),
+        Subcommand::new("DELUSER", Admin, "Delete users, and disconnect them.").destructive(),
         Subcommand::new("LIST", Admin, "Show the rules of all users."),
         Subcommand::new("USERS", Admin, "List the names of all users."),
         Subcommand::new("WHOAMI", Connection, "Return the user of this connection."),
@@ -59,7 +59,7 @@ const TOKEN_SUBCOMMANDS: [Subcommand; 4] = [
         Access::Admin,
         "List the tokens, but for themselves.",
     ),
-    Subcommand::new("DEL", Access::Admin, "Delete a token."),
+    Subcommand::new("DEL", Access::Admin, "Delete a token.").destructive(),
     Subcommand::HELP,
 ];
 

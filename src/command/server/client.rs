@@ -63,7 +63,7 @@ const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
         ),
         Subcommand::new("INFO", Connection, "Describe this connection."),
         Subcommand::new("LIST", Admin, "Describe the connections of the text port."),
-        Subcommand::new("KILL", Admin, "Close connections."),
+        Subcommand::new("KILL", Admin, "Close connections.").destructive(),
         Subcommand::new(
             "NO-EVICT",
             Admin,

@@ -6,7 +6,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::command::{COMMANDS, Dialects};
+use crate::command::{COMMANDS, Command, Dialects, Flag, KeyFlag, Scope};
 use crate::http::input::{NoParameters, Parameters};
 
 /// Row of the table of commands.
@@ -23,6 +23,41 @@ pub struct CommandRow {
     summary: &'static str,
     /// True if the command changes pairs.
     is_write: bool,
+    /// True if it makes the connection a receiver of messages, until that is ended.
+    receives: bool,
+    /// What a person is asked about before the command is sent; null if that is not needed.
+    destroys: Option<Destroys>,
+    /// Subcommands that delete or close what they name, about which a person is asked, too.
+    destructive_subcommands: Vec<&'static str>,
+}
+
+/// What a command destroys.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Destroys {
+    /// Every pair.
+    All,
+    /// The pairs whose key begins with the first argument.
+    Prefix,
+    /// The pairs whose keys are its arguments.
+    Keys,
+    /// The server: it stops.
+    Server,
+}
+
+impl Destroys {
+    fn of(command: &Command) -> Option<Self> {
+        let is_deleted = |flags: &[KeyFlag]| flags.contains(&KeyFlag::Remove);
+        match command.scope {
+            Scope::Keys([keys]) if keys.last.is_none() && is_deleted(keys.flags) => {
+                Some(Self::Keys)
+            }
+            _ if !command.has(Flag::Dangerous) => None,
+            Scope::Prefix(0) => Some(Self::Prefix),
+            Scope::Nothing => Some(Self::Server),
+            _ => Some(Self::All),
+        }
+    }
 }
 
 /// List the commands of the line protocol.
@@ -38,6 +73,14 @@ pub async fn list(_: Parameters<NoParameters>) -> Json<Vec<CommandRow>> {
         usage: command.usage,
         summary: command.summary,
         is_write: command.is_write(),
+        receives: command.has(Flag::Receives),
+        destroys: Destroys::of(command),
+        destructive_subcommands: command
+            .subcommands
+            .iter()
+            .filter(|subcommand| subcommand.is_destructive)
+            .map(|subcommand| subcommand.name)
+            .collect(),
     });
     Json(listed.collect())
 }
