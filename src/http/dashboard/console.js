@@ -1,36 +1,55 @@
-// The console: the line protocol over a WebSocket, with completion and hints.
+// The console: the line protocol over a WebSocket, with completion and hints. What destroys is asked about, and what is long can be stopped.
 
-import { ask, find, make } from "./page.js";
+import { maySend } from "./danger.js";
+import { Exchange, toEnd } from "./log.js";
+import { ask, find } from "./page.js";
+import { Lines, Reply } from "./replies.js";
 
-const LINES_KEPT = 1000;
 const KEYS_OFFERED = 12;
 
-const log = find("log");
 const line = find("prompt").elements.line;
 const hint = find("hint");
 const history = [];
 let place = 0;
 let commands = null;
 let socket = null;
-/** The beginning of a line that has not arrived whole. */
-let rest = "";
+/** Requests whose replies have not ended, the oldest first: their exchanges and replies. */
+let pending = [];
+/** The latest exchange: what comes by itself is added to it. */
+let latest = null;
+/** The request that made the connection a receiver, if one did. */
+let received = null;
 
-function show(text, style) {
-  const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-  log.append(make("div", { class: style }, text));
-  while (log.children.length > LINES_KEPT) {
-    log.firstElementChild.remove();
-  }
-  if (isAtEnd) {
-    log.scrollTop = log.scrollHeight;
-  }
+/** Shows what goes on, and how to stop it. */
+function showState() {
+  const [first] = pending;
+  const running = first === undefined ? received?.text : `${first.text}: ${first.exchange.soFar} so far`;
+  find("stop").hidden = running === undefined;
+  find("running").textContent = running === undefined ? "" : `Running: ${running}`;
 }
 
-function showAnswer(text) {
-  const lines = (rest + text).split("\n");
-  rest = lines.pop();
-  for (const answer of lines) {
-    show(answer, answer.startsWith("ERR ") ? "bad" : "answer");
+function take(answer) {
+  if (answer.isEvent) {
+    if (!latest.isOfEvents && latest !== received?.exchange) {
+      latest = new Exchange(`> ${received?.text ?? "what comes by itself"} (goes on)`);
+    }
+    latest.addEvent(answer);
+    return;
+  }
+  const [first] = pending;
+  if (first === undefined) {
+    latest.add(answer, true);
+    return;
+  }
+  const isLast = first.reply.take(answer);
+  first.exchange.add(answer, isLast);
+  if (isLast) {
+    pending.shift();
+    if (first.receives && answer.word !== "ERR") {
+      received = first;
+    } else if (["UNFOLLOWED", "UNSUBSCRIBED", "PUNSUBSCRIBED"].includes(answer.word) || /^reset$/i.test(first.text)) {
+      received = null;
+    }
   }
 }
 
@@ -40,25 +59,53 @@ function connected() {
     return Promise.resolve(socket);
   }
   return new Promise((resolve, reject) => {
-    const decoder = new TextDecoder();
     const opening = new WebSocket(`${location.origin.replace(/^http/, "ws")}/api/v1/console`);
+    const lines = new Lines(take);
     opening.binaryType = "arraybuffer";
     opening.addEventListener("open", () => {
-      [socket, rest] = [opening, ""];
+      socket = opening;
       resolve(opening);
     });
-    opening.addEventListener("message", (event) => showAnswer(decoder.decode(event.data, { stream: true })));
-    opening.addEventListener("error", () => reject(new Error("the server cannot be reached")));
+    opening.addEventListener("message", (event) => {
+      // What is still on its way when a reply is stopped is not shown.
+      if (socket === opening) {
+        lines.push(new Uint8Array(event.data));
+      }
+    });
+    opening.addEventListener("error", () => reject(new Error("The server cannot be reached.")));
     opening.addEventListener("close", () => {
       if (socket === opening) {
-        socket = null;
-        show("The connection has ended; the next line opens another one.", "note");
+        end("The connection has ended; the next line opens another one.");
       }
     });
   });
 }
 
-async function send(event) {
+/** Ends the connection and whatever runs on it. */
+function end(reason) {
+  socket?.close();
+  [socket, pending, received] = [null, [], null];
+  latest?.say(reason, "note");
+  showState();
+}
+
+function stop() {
+  if (!find("stop").hidden) {
+    end("Stopped: the connection has been closed, and with it a transaction; the next line opens another one.");
+    line.focus();
+  }
+}
+
+/** Reads the table of commands, once. */
+async function table() {
+  commands ??= (await ask("/api/v1/commands")).answer;
+  return commands;
+}
+
+/** The sending of the lines before: one that is asked about is not overtaken. */
+let sent = Promise.resolve();
+
+function submit(event) {
   event.preventDefault();
   const text = line.value.trim();
   if (text === "") {
@@ -68,12 +115,35 @@ async function send(event) {
   hint.textContent = "";
   history.push(text);
   place = history.length;
-  show(`> ${text}`, "asked");
-  log.scrollTop = log.scrollHeight;
+  sent = sent.then(() => send(text));
+}
+
+/** Gives a line back that was not sent, unless another one has been begun. */
+function giveBack(text) {
+  if (line.value === "") {
+    line.value = text;
+  }
+}
+
+async function send(text) {
+  const verb = text.split(/[ \t]/, 1)[0].toUpperCase();
   try {
-    (await connected()).send(`${text}\n`);
+    if (!await maySend(text, await table())) {
+      giveBack(text);
+      hint.textContent = "Not sent.";
+      return;
+    }
+    const open = await connected();
+    const command = commands.find(({ name }) => name === verb);
+    const canNarrow = command?.usage.startsWith("[<prefix>]") ?? false;
+    latest = new Exchange(`> ${text}`, canNarrow ? `; narrow it down by a longer prefix: ${verb} <prefix>` : "");
+    toEnd();
+    const asked = { text, exchange: latest, reply: new Reply(), receives: command?.receives ?? false };
+    pending.push(asked);
+    open.send(`${text}\n`);
   } catch (error) {
-    show(`Not sent: ${error.message}.`, "bad");
+    giveBack(text);
+    new Exchange(`> ${text}`).say(`Not sent: ${error.message}`, "bad");
   }
 }
 
@@ -142,16 +212,21 @@ function recall(step) {
 
 export async function open() {
   line.focus();
-  if (commands === null) {
-    try {
-      commands = (await ask("/api/v1/commands")).answer;
-    } catch (error) {
-      hint.textContent = error.message;
-    }
+  try {
+    await table();
+  } catch (error) {
+    hint.textContent = error.message;
   }
 }
 
-find("prompt").addEventListener("submit", send);
+find("prompt").addEventListener("submit", submit);
+find("stop").addEventListener("click", stop);
+// Often enough for a person; what has come by then is counted, not drawn.
+setInterval(() => {
+  if (pending.length > 0 || received !== null || !find("stop").hidden) {
+    showState();
+  }
+}, 200);
 line.addEventListener("input", showHint);
 line.addEventListener("keydown", (event) => {
   // On an empty line Tab moves the focus, so that the field is no keyboard trap.
@@ -163,5 +238,7 @@ line.addEventListener("keydown", (event) => {
   } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
     event.preventDefault();
     recall(event.key === "ArrowUp" ? -1 : 1);
+  } else if (event.key === "Escape" || (event.key === "c" && event.ctrlKey && line.selectionStart === line.selectionEnd)) {
+    stop();
   }
 });

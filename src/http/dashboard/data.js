@@ -1,6 +1,8 @@
 // The whole store: import, export, sample data, reset.
 
-import { ask, bytes, count, find, question } from "./page.js";
+import { ask, bytes, count, counted, find } from "./page.js";
+import { countOf, mayDeleteAll, named, question } from "./question.js";
+import { protect } from "./work.js";
 
 const SAMPLE = {
   "user:101:name": "Alice Johnson",
@@ -17,6 +19,8 @@ const SAMPLE = {
 
 const drop = find("drop");
 const progress = find("progress");
+/** The file that is being imported, or null. */
+let importing = null;
 
 function tell(id, text, isBad = false) {
   find(id).textContent = text;
@@ -32,20 +36,28 @@ async function attempt(id, act) {
   }
 }
 
+async function batch(operations) {
+  const headers = { "Content-Type": "application/json" };
+  const { answer } = await ask("/api/v1/batch", { method: "POST", headers, body: JSON.stringify({ operations }) });
+  return answer.results;
+}
+
 function seed() {
   return attempt("done", async () => {
-    const operations = Object.entries(SAMPLE).map(([key, value]) => ({ op: "put", key, value }));
-    const headers = { "Content-Type": "application/json" };
-    await ask("/api/v1/batch", { method: "POST", headers, body: JSON.stringify({ operations }) });
+    const there = await batch(Object.keys(SAMPLE).map((key) => ({ op: "get", key })));
+    const others = there.filter(({ key, status, value }) => status === 200 && value !== SAMPLE[key]).map(({ key }) => key);
+    const text = `Overwrite ${counted(others.length, "key")}: ${named(others)}? What is there now cannot be brought back.`;
+    if (others.length > 0 && !await question(text, `Overwrite ${count(others.length)}`)) {
+      return "Nothing was stored.";
+    }
+    await batch(Object.entries(SAMPLE).map(([key, value]) => ({ op: "put", key, value })));
     return "Ten pairs are stored.";
   });
 }
 
 function clear() {
   return attempt("done", async () => {
-    const { answer: { keys } } = await ask("/api/v1/count");
-    const text = `Delete every key? There are ${count(keys)}, and they cannot be brought back.`;
-    if (!await question(text, "Clear", "CLEAR")) {
+    if (!await mayDeleteAll("Clear")) {
       return "Nothing was deleted.";
     }
     await ask("/clear", { method: "DELETE" });
@@ -77,22 +89,44 @@ function send(file) {
   });
 }
 
-function take(file) {
+/** Asks whether a file may overwrite keys that there are. */
+async function mayImport(file) {
+  const keys = await countOf("");
+  const now = keys === null ? "" : ` There ${keys === 1 ? "is 1 key" : `are ${count(keys)} keys`} now.`;
+  const text = `Import ${file.name}, ${bytes(file.size)}?${now} Keys that are in the file are overwritten, and what they have now `
+    + "cannot be brought back.";
+  return keys === 0 || question(text, "Import");
+}
+
+async function take(file) {
+  if (importing !== null) {
+    tell("imported", `Nothing was stored of ${file.name}: ${importing} is still being imported.`, true);
+    return;
+  }
+  importing = file.name;
+  try {
+    await attempt("imported", async () => (await mayImport(file) ? upload(file) : "Nothing was stored."));
+  } finally {
+    importing = null;
+  }
+}
+
+async function upload(file) {
   tell("imported", `Importing ${file.name}, ${bytes(file.size)}.`);
   [progress.hidden, progress.value] = [false, 0];
-  return attempt("imported", async () => {
-    try {
-      const { stored, expired, notes = [] } = await send(file);
-      const remarks = [...(expired > 0 ? [`${count(expired)} had expired`] : []), ...notes];
-      const pairs = stored === 1 ? `1 pair of ${file.name} is stored` : `${count(stored)} pairs of ${file.name} are stored`;
-      return `${[pairs, ...remarks].join("; ")}.`;
-    } finally {
-      progress.hidden = true;
-    }
-  });
+  try {
+    const { stored, expired, notes = [] } = await send(file);
+    const remarks = [...(expired > 0 ? [`${count(expired)} had expired`] : []), ...notes];
+    const pairs = stored === 1 ? `1 pair of ${file.name} is stored` : `${count(stored)} pairs of ${file.name} are stored`;
+    return `${[pairs, ...remarks].join("; ")}.`;
+  } finally {
+    progress.hidden = true;
+  }
 }
 
 export function open() {}
+
+protect(() => (importing === null ? null : `the import of ${importing}`));
 
 find("seed").addEventListener("click", seed);
 find("clear").addEventListener("click", clear);

@@ -1,7 +1,9 @@
-// Three forms for three requests: get, put, delete.
+// Three forms for three requests: get, put, delete. What is stored under a key is not lost without a question.
 
-import { bytes as size, find } from "./page.js";
+import * as guarded from "./guarded.js";
+import { bytes as size, find, shown as quoted } from "./page.js";
 import * as pairs from "./pairs.js";
+import { protect } from "./work.js";
 
 /** The longest text that is shown whole. */
 const SHOWN_CHARACTERS_MAX = 100_000;
@@ -14,13 +16,18 @@ function on(id, act) {
     note.textContent = text;
     note.classList.toggle("bad", isBad);
   };
+  const button = form.querySelector("button");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    // Sent twice, it would ask about itself.
+    button.disabled = true;
     tell("");
     try {
       tell(await act(form.elements, form));
     } catch (error) {
-      tell(error.status === 404 ? `There is no key ${JSON.stringify(form.elements.key.value)}.` : error.message, true);
+      tell(error.status === 404 ? `There is no key ${quoted(form.elements.key.value)}.` : error.message, true);
+    } finally {
+      button.disabled = false;
     }
   });
 }
@@ -39,13 +46,24 @@ on("get", async ({ key }, form) => {
   return `${size(bytes.length)}${text === null ? ", shown as base64" : ""}${expiry}`;
 });
 
+/** The text of the form as it was stored last. */
+let put = "";
+
 on("put", async ({ key, value, expiry }) => {
   const until = expiry.value === "" ? {} : { expires_in_ms: Number(expiry.value) * 1000 };
-  await pairs.write(key.value, pairs.bytesOf(value.value), until, {});
-  return `Stored ${JSON.stringify(key.value)}.`;
+  const text = value.value;
+  const replaced = await guarded.put(key.value, pairs.bytesOf(text), until);
+  if (replaced === undefined) {
+    return "Nothing was stored.";
+  }
+  put = text;
+  return `Stored ${quoted(key.value)}. ${replaced === null ? "It is a new key." : `It had ${guarded.described(replaced)}.`}`;
 });
 
-on("delete", async ({ key }) => {
-  await pairs.remove(key.value, {});
-  return `Deleted ${JSON.stringify(key.value)}.`;
+protect(() => {
+  const text = find("put").elements.value.value;
+  return text === "" || text === put ? null : "the value under Forms, Put";
 });
+
+on("delete", async ({ key }) =>
+  (await guarded.remove(key.value) ? `Deleted ${quoted(key.value)}.` : "Nothing was deleted."));

@@ -25,7 +25,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// Name, content type and text of a file.
 type Asset = (&'static str, &'static str, &'static str);
 
-const ASSETS: [Asset; 16] = [
+const ASSETS: [Asset; 24] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -34,6 +34,14 @@ const ASSETS: [Asset; 16] = [
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("main.js", SCRIPT, include_str!("main.js")),
     ("page.js", SCRIPT, include_str!("page.js")),
+    ("question.js", SCRIPT, include_str!("question.js")),
+    ("work.js", SCRIPT, include_str!("work.js")),
+    ("guarded.js", SCRIPT, include_str!("guarded.js")),
+    ("conflict.js", SCRIPT, include_str!("conflict.js")),
+    ("namespaces.js", SCRIPT, include_str!("namespaces.js")),
+    ("danger.js", SCRIPT, include_str!("danger.js")),
+    ("replies.js", SCRIPT, include_str!("replies.js")),
+    ("log.js", SCRIPT, include_str!("log.js")),
     ("chart.js", SCRIPT, include_str!("chart.js")),
     ("overview.js", SCRIPT, include_str!("overview.js")),
     ("donut.js", SCRIPT, include_str!("donut.js")),

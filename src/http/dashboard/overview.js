@@ -2,14 +2,13 @@
 
 import { Chart } from "./chart.js";
 import { donut } from "./donut.js";
-import { ask, bytes, count, duration, find, make, microseconds, rate } from "./page.js";
+import { isOld, namespaces, showAge } from "./namespaces.js";
+import { bytes, clock, count, duration, find, make, microseconds, rate } from "./page.js";
 
 const OPERATIONS_SHOWN = 50;
 const COMMANDS_SHOWN = 4;
 const NAMESPACES_SHOWN = 8;
 const NAMESPACES_EVERY_MS = 5000;
-
-const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 const CARDS = [
   ["Keys", (figures) => (figures.keys === null ? "loading" : count(figures.keys))],
@@ -36,7 +35,17 @@ function busiest(byCommand) {
   return others > 0 ? { ...shown, others } : shown;
 }
 
+/** Time at which the person has paused the figures; null while they go on. */
+let pausedAt = null;
+/** The latest figures of the disk, and when they came. */
+let disk;
+let diskAt = null;
+
 export function showFigures(figures) {
+  [disk, diskAt] = [figures.disk, Date.now()];
+  if (pausedAt !== null) {
+    return;
+  }
   for (const { shown, show } of cards) {
     shown.textContent = show(figures);
   }
@@ -44,12 +53,27 @@ export function showFigures(figures) {
   latency.add({ p50: figures.p50_us, p99: figures.p99_us });
   hits.add({ hits: figures.hit_ratio });
   memory.add({ resident: figures.memory_bytes, data: figures.data_bytes });
-  showDisk(figures.disk);
+  showDisk(true);
 }
 
-function showDisk(disk) {
+/** A second without figures: the charts have a gap there, and the state of the disk is not known. */
+export function showNoFigures() {
+  if (pausedAt === null && diskAt !== null) {
+    for (const chart of [requests, latency, hits, memory]) {
+      chart.add({});
+    }
+    showDisk(false);
+  }
+}
+
+function stateOf(isLive) {
+  const state = disk.fault === null ? "well" : `changes are refused: ${disk.fault}`;
+  return isLive ? ["State", state, disk.fault !== null] : ["State", `unknown; at ${clock(diskAt)} it was: ${state}`, true];
+}
+
+function showDisk(isLive) {
   const rows = disk === null ? [["State", "loading the data"]] : [
-    ["State", disk.fault === null ? "well" : `changes are refused: ${disk.fault}`, disk.fault !== null],
+    stateOf(isLive),
     ["Durability", disk.durability],
     ["Journal", bytes(disk.journal_bytes)],
     ["Not yet synced", `${disk.unsynced_seconds.toFixed(1)} s`, disk.durability === "everysec" && disk.unsynced_seconds > 1],
@@ -63,8 +87,11 @@ function showDisk(disk) {
 }
 
 export function showOperations({ operations, skipped }) {
+  if (pausedAt !== null) {
+    return;
+  }
   const rows = operations.slice(-OPERATIONS_SHOWN).reverse().map((operation) => make("tr", {},
-    make("td", { class: "nowrap" }, TIME.format(operation.time_ms)),
+    make("td", { class: "nowrap" }, clock(operation.time_ms)),
     make("td", {}, operation.command),
     make("td", { class: "value" }, operation.key ?? ""),
     make("td", operation.status === "OK" ? {} : { class: "bad" }, operation.status),
@@ -85,13 +112,16 @@ export function showSkipped(events) {
 const explorerAt = (prefix) => `#explorer?prefix=${encodeURIComponent(prefix)}`;
 
 let lastDrawn = "";
+let countedAt = null;
 
-async function showNamespaces() {
-  if (document.hidden || find("overview").hidden) {
+async function showNamespaces(isNew = false) {
+  if (document.hidden || find("overview").hidden || pausedAt !== null) {
     return;
   }
   try {
-    const { answer } = await ask(`/api/v1/namespaces?limit=${NAMESPACES_SHOWN}`);
+    const answer = await namespaces("", NAMESPACES_SHOWN, isNew);
+    countedAt = answer.countedAt;
+    showAge(find("namespaces-age"), countedAt);
     const shown = answer.namespaces;
     // Redrawn only if it has changed, so that a link keeps the keyboard focus.
     const drawn = JSON.stringify([shown, answer.others]);
@@ -112,14 +142,32 @@ async function showNamespaces() {
       find("namespaces").append(make("li", { class: "note" }, "There are no keys yet. ", make("a", { href: "#data" }, "Seed or import some.")));
     }
   } catch (error) {
-    lastDrawn = "";
+    [lastDrawn, countedAt] = ["", null];
+    showAge(find("namespaces-age"), countedAt);
     find("donut").replaceChildren();
     find("namespaces").replaceChildren(make("li", { class: "note" }, error.message));
   }
 }
 
-export function open() {
+/** Shows the namespaces, counted anew if the server's count is old: nobody may have asked for one in a long time. */
+export async function open() {
+  await showNamespaces();
+  if (countedAt !== null && isOld(countedAt)) {
+    await showNamespaces(true);
+  }
+}
+
+function pause() {
+  pausedAt = pausedAt === null ? Date.now() : null;
+  find("pause").textContent = pausedAt === null ? "Pause" : "Resume";
+  find("paused").textContent = pausedAt === null ? "" : `Paused: what is shown is as it was at ${clock(pausedAt)}.`;
   showNamespaces();
 }
 
-setInterval(showNamespaces, NAMESPACES_EVERY_MS);
+find("pause").addEventListener("click", pause);
+addEventListener("visibilitychange", () => {
+  if (!document.hidden) {
+    open();
+  }
+});
+setInterval(() => showNamespaces(), NAMESPACES_EVERY_MS);

@@ -1,4 +1,4 @@
-// Elements, questions, requests, and numbers as people read them. What comes from the store is only ever text: nothing here takes HTML.
+// Elements, requests, and numbers and texts as people read them. What comes from the store is only ever text: nothing here takes HTML.
 
 export const find = (id) => document.getElementById(id);
 
@@ -22,6 +22,18 @@ const COUNT = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 export const count = (number) => COUNT.format(number);
+
+/** A number of things whose plural has an s. */
+export const counted = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+
+/** Characters of a key or a value that are shown within a sentence. */
+const SHOWN_CHARACTERS = 80;
+
+/** A key or a value, or its beginning, within a sentence. */
+export function shown(text) {
+  const characters = [...text.slice(0, 2 * SHOWN_CHARACTERS)];
+  return characters.length > SHOWN_CHARACTERS ? `${JSON.stringify(characters.slice(0, SHOWN_CHARACTERS).join(""))}…` : JSON.stringify(text);
+}
 
 export function rate(number) {
   return number >= 1e6 ? `${SHORT.format(number / 1e6)} M` : number >= 1e4 ? `${SHORT.format(number / 1e3)} k` : SHORT.format(number);
@@ -53,7 +65,17 @@ export function duration(seconds) {
   return shown.join(" ") || "0 s";
 }
 
-/** Sends a request to the API; returns its answer, or throws an error whose message is a sentence. */
+/** The time that has passed since a moment, given in milliseconds since 1970. */
+export const ago = (moment) => `${duration(Math.max(0, (Date.now() - moment) / 1000))} ago`;
+
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+
+export const clock = (moment) => CLOCK.format(moment);
+
+/**
+ * Sends a request to the API. Returns its answer, its ETag, and the server's time in milliseconds since 1970; throws an error whose
+ * message is a sentence.
+ */
 export async function ask(path, options) {
   let response;
   try {
@@ -71,26 +93,5 @@ export async function ask(path, options) {
     error.status = response.status;
     throw error;
   }
-  return { answer, etag: response.headers.get("etag") };
-}
-
-/** Asks for confirmation; a word, if given, has to be typed. */
-export function question(text, action, word = null) {
-  const dialog = find("question");
-  const fields = dialog.querySelector("form").elements;
-  find("question-text").textContent = text;
-  find("question-word").hidden = word === null;
-  find("question-word").querySelector("b").textContent = word ?? "";
-  fields.word.value = "";
-  fields.yes.textContent = action;
-  const check = () => {
-    fields.yes.disabled = word !== null && fields.word.value !== word;
-  };
-  fields.word.oninput = check;
-  check();
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "yes");
-  });
+  return { answer, etag: response.headers.get("etag"), at: Date.parse(response.headers.get("date") ?? "") };
 }

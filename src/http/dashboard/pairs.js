@@ -15,10 +15,10 @@ export function toBase64(bytes) {
 
 export const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-/** Decodes UTF-8; null for other bytes. */
-export function textOf(bytes) {
+/** Decodes UTF-8; null for other bytes. `isCut`: the last character may be incomplete. */
+export function textOf(bytes, isCut = false) {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
   } catch {
     return null;
   }
@@ -33,13 +33,37 @@ function valueOf(bytes) {
 
 /** Reads a pair: the bytes of its value, its ETag and its expiry. */
 export async function read(key) {
-  const { answer, etag } = await ask(path(key));
+  // The ETag is that of the value: a response that the browser has kept may have another expiry.
+  const { answer, etag } = await ask(path(key), { cache: "no-store" });
   const { value, expires_at: expiresAt } = answer;
   return {
     bytes: typeof value === "string" ? bytesOf(value) : fromBase64(value.$base64),
     etag,
     expiresAt: expiresAt === null ? null : new Date(expiresAt),
   };
+}
+
+/** Reads a pair; null if there is none. */
+export async function find(key) {
+  try {
+    return await read(key);
+  } catch (error) {
+    if (error.status === 404) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** Returns those of these keys that exist. */
+export async function existing(keys) {
+  const exist = await Promise.all(keys.map((key) => etagOf(key).then(() => true, (error) => {
+    if (error.status === 404) {
+      return false;
+    }
+    throw error;
+  })));
+  return keys.filter((_, place) => exist[place]);
 }
 
 /** Returns the ETag alone, of a value too long to be read. */

@@ -52,10 +52,12 @@ await browse(async (browser) => {
     await page.dispatchEvent(target, "dragover", { dataTransfer: transfer });
     await page.dispatchEvent(target, "drop", { dataTransfer: transfer });
   };
+  const yes = () => page.click("#question [name=yes]");
   await drop("pairs.json", Buffer.from(JSON.stringify(whole)), "#drop");
   await reads(page, "#imported", "11 pairs of pairs.json are stored.");
   assert.equal((await get("session:7")).expires_at, "2100-01-01T00:00:00.000Z");
   await drop("broken.json", Buffer.from('{"a": "1",\n"b": }'), "#drop");
+  await yes();
   await reads(page, "#imported", /the file cannot be read: line 2, column 6: expected a value, found `}`; correct it and import it again; pairs that were stored before: 1/);
   await drop("elsewhere.json", Buffer.from('{"elsewhere": "1"}'), "#export");
   assert.equal((await ask("/get/elsewhere")).status, 404);
@@ -71,6 +73,7 @@ await browse(async (browser) => {
   ]) {
     await ask("/api/v1/keys?prefix=drop:", { method: "DELETE" });
     await drop(name, bytes, "#drop");
+    await yes();
     await reads(page, "#imported", text);
     assert.equal((await ask("/api/v1/count?prefix=drop:")).body.keys, 2);
     assert.deepEqual((await get("drop:2")).value, { $base64: "AP8=" });
@@ -85,6 +88,7 @@ await browse(async (browser) => {
     ["long.json", Buffer.concat([Buffer.from('{"cut:1": "1" "'), Buffer.alloc(8 << 20, 0x20)]), /line 1, column 15: expected `,` or `}`.* stored before: 1$/],
   ]) {
     await drop(name, bytes, "#drop");
+    await yes();
     await reads(page, "#imported", text);
     assert.equal(await page.getAttribute("#imported", "class"), "note bad");
   }
@@ -92,9 +96,11 @@ await browse(async (browser) => {
   await ask("/api/v1/keys?prefix=cut:", { method: "DELETE" });
   await page.check("#all-or-nothing");
   await drop("cut.csv", Buffer.from('key,value\ncut:1,1\ncut:2,"2'), "#drop");
+  await yes();
   await reads(page, "#imported", /line 3, column 7: .* stored before: 0$/);
   assert.equal((await ask("/api/v1/count?prefix=cut:")).body.keys, 0);
   await drop("whole.csv", Buffer.from("key,value\ncut:1,1\n"), "#drop");
+  await yes();
   await reads(page, "#imported", "1 pair of whole.csv is stored.");
   await page.uncheck("#all-or-nothing");
   await ask("/api/v1/keys?prefix=cut:", { method: "DELETE" });
@@ -104,6 +110,7 @@ await browse(async (browser) => {
   const cities = await readFile(`${folder}/cities.json`);
   await writeFile(`${folder}/cities.json.gz`, gzipSync(cities));
   await page.setInputFiles("#file", `${folder}/cities.json.gz`);
+  await yes();
   await reads(page, "#imported", "222,583 pairs of cities.json.gz are stored.");
   assert.equal((await ask("/api/v1/count?prefix=city:")).body.keys, 222_583);
 

@@ -30,6 +30,7 @@ await browse(async (browser) => {
 
   await page.fill("#delete [name=key]", "short");
   await page.click("#delete button");
+  await page.click("#question [name=yes]");
   await reads(page, "#delete .note", 'Deleted "short".');
   await page.click("#delete button");
   await reads(page, "#delete .note", 'There is no key "short".');
@@ -42,5 +43,6 @@ await browse(async (browser) => {
   await page.click("#get button");
   await reads(page, "#get .note", "17 B");
   await page.click("#delete button");
+  await page.click("#question [name=yes]");
   await reads(page, "#delete .note", 'Deleted "..".');
 });

@@ -29,6 +29,12 @@ fn folder() -> PathBuf {
     folder
 }
 
+/// Sends a signal to a server, which stays a process.
+fn signaled(server: TestServer, signal: &str) -> Machine {
+    server.send_signal(signal);
+    Machine::On(server)
+}
+
 /// Plays a script.
 fn play(script: &str) {
     play_on(script, TestServer::start);
@@ -65,6 +71,8 @@ fn play_on(script: &str, server: impl FnOnce() -> TestServer) {
             ("kill", Machine::On(server)) => Machine::Off(server.kill()),
             ("start", Machine::Off(stopped)) => Machine::On(start(stopped)),
             ("restart", Machine::On(server)) => Machine::On(start(server.kill())),
+            ("freeze", Machine::On(server)) => signaled(server, "STOP"),
+            ("thaw", Machine::On(server)) => signaled(server, "CONT"),
             (other, _) => panic!("{script} says {other}"),
         });
         // It may have failed meanwhile, which its status says.
@@ -108,6 +116,26 @@ fn files_go_in_and_out_and_all_keys_are_deleted_after_a_word() {
     let text = format!("{{{}}}", pairs.collect::<Vec<_>>().join(","));
     fs::write(folder().join("cities.json"), text).expect("room on the disk");
     play("data");
+}
+
+#[test]
+fn whatever_deletes_or_overwrites_asks_first_and_says_what_would_be_lost() {
+    play("losses");
+}
+
+#[test]
+fn an_edit_is_not_lost_without_a_question_and_of_two_versions_both_are_seen() {
+    play("edits");
+}
+
+#[test]
+fn a_long_reply_is_shown_in_part_and_can_be_stopped() {
+    play("long");
+}
+
+#[test]
+fn what_is_old_says_so_or_is_read_again() {
+    play("stale");
 }
 
 #[test]

@@ -1,14 +1,19 @@
 // One session of a person in Chromium: `SCRIPT.mjs MODULES CHROMIUM ADDRESS FOLDER`.
 // Whatever the page does not do in silence (a fault, a warning of the browser's, a native dialog, a request to another server) ends it
-// with an error. A script prints `restart` and waits for a line: the server is started again on the same ports meanwhile.
+// with an error; the browser's own question before a page goes is counted, and answered by staying. A script prints `restart` and waits for
+// a line: the server is started again on the same ports meanwhile.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 const [modules, executablePath, address, folder] = process.argv.slice(2);
-const { chromium } = createRequire(`${modules}/`)("playwright-core");
+const require = createRequire(`${modules}/`);
+const { chromium } = require("playwright-core");
 
-export { address, assert, folder };
+export { address, assert, folder, require };
+
+/** How often the browser has asked whether to leave a page. */
+export const leaving = { asked: 0 };
 
 const faults = [];
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -44,7 +49,11 @@ export async function open(browser, screen, options = {}) {
   });
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("dialog", (dialog) => {
-    faults.push(`a dialog: ${dialog.message()}`);
+    if (dialog.type() === "beforeunload") {
+      leaving.asked += 1;
+    } else {
+      faults.push(`a dialog: ${dialog.message()}`);
+    }
     dialog.dismiss();
   });
   page.on("request", (request) => {

@@ -24,7 +24,35 @@ await browse(async (browser) => {
   await page.goto(`${address}/#explorer`);
   await reads(page, "#pairs", /bank/);
   assert.equal(await page.evaluate(() => document.cookie), "");
+
+  // The session ends while something is edited: the edit waits for its user.
+  await page.locator("#pairs button", { hasText: "bank" }).click();
+  await page.fill("#editor [name=value]", "mine");
+  await context.clearCookies();
+  await page.click("#editor button[name=save]");
+  await page.waitForSelector("#sign-in[open]");
+  await reads(page, "#sign-in .note", 'The session has ended. Sign in as ann to keep the edit of "bank".');
+  for (let time = 0; time < 4; time += 1) {
+    await page.keyboard.press("Escape");
+  }
+  assert.ok(await page.isVisible("#sign-in"));
+  assert.equal(await page.inputValue("#sign-in input[name=user]"), "ann");
+  await signIn(page, "ann", "type-a");
+  await page.waitForSelector("#sign-in", { state: "hidden" });
+  assert.equal(await page.inputValue("#editor [name=value]"), "mine");
+  await page.click("#editor button[name=save]");
+  await page.waitForSelector("#editor", { state: "hidden" });
+  await reads(page, "#found", 'Saved "bank".');
+
+  // Signing out asks as well.
+  await page.goto(`${address}/#forms`);
+  await page.fill("#put textarea", "typed");
   await page.click("#sign-out");
+  await reads(page, "#question-text", "Not saved: the value under Forms, Put.");
+  await page.click("#question [name=no]");
+  assert.equal(await page.inputValue("#put textarea"), "typed");
+  await page.click("#sign-out");
+  await page.click("#question [name=yes]");
   await page.waitForSelector("#sign-in[open]");
   await signIn(page, "shop", "wool");
   await reads(page, "#user span", "shop");
