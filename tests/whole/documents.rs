@@ -8,12 +8,14 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::http::Http;
 use crate::support::server::{Stopped, TestServer, is_skipped};
 
 const README: &str = include_str!("../../README.md");
 const CLIENT: &str = include_str!("../../docs/client.md");
 const HTTP: &str = include_str!("../../docs/http.md");
 const OPERATING: &str = include_str!("../../docs/operating.md");
+const BENCHMARKS: &str = include_str!("../../docs/benchmarks.md");
 const RELEASE: &str = include_str!("../../docs/release.md");
 
 /// Programs that the documents use.
@@ -113,6 +115,14 @@ fn the_session_of_the_readme_is_true() {
     assert_eq!(played, 5);
 }
 
+/// Leaves of a line what does not depend on the time and the port.
+fn fixed(line: &str) -> String {
+    let line = line.trim_start_matches(|it: char| !it.is_whitespace() && !line.starts_with('p'));
+    line.replace(|it: char| it.is_ascii_digit(), "")
+        .trim()
+        .to_owned()
+}
+
 #[test]
 fn a_start_prints_what_the_readme_shows() {
     let shown = block_after(README, "prints its log and where it listens:");
@@ -121,14 +131,6 @@ fn a_start_prints_what_the_readme_shows() {
     let said = log
         .lines()
         .chain(server.announced().iter().map(String::as_str));
-    /// Leaves of a line what does not depend on the time and the port.
-    fn fixed(line: &str) -> String {
-        let line =
-            line.trim_start_matches(|it: char| !it.is_whitespace() && !line.starts_with('p'));
-        line.replace(|it: char| it.is_ascii_digit(), "")
-            .trim()
-            .to_owned()
-    }
     let shown: Vec<_> = shown.into_iter().map(fixed).collect();
     assert_eq!(said.map(fixed).collect::<Vec<_>>(), shown);
 }
@@ -234,6 +236,45 @@ fn the_requests_that_the_document_of_http_shows_are_accepted() {
     assert_eq!(played, 6);
     assert_eq!(reader.server.client().ask("GET user:1"), "VALUE \"Ann\"");
     assert_eq!(reader.server.client().ask("GET session:7"), "VALUE \"Ada\"");
+}
+
+#[test]
+fn the_document_of_http_names_every_endpoint() {
+    let server = TestServer::start();
+    let document = Http::connect(&server).ask("GET /openapi.json").json();
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.len() > 25, "{}", paths.len());
+    for path in paths.keys() {
+        assert!(
+            HTTP.contains(path.as_str()),
+            "docs/http.md does not name {path}"
+        );
+    }
+}
+
+/// Goal: the numbers of README.md are those of docs/benchmarks.md.
+#[test]
+fn the_numbers_of_the_readme_are_those_of_the_benchmarks() {
+    let rows = README
+        .lines()
+        .skip_while(|line| *line != "| | PyKV | Redis |");
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let known = BENCHMARKS.split(|it: char| !it.is_ascii_digit() && it != '.');
+    let known: Vec<_> = known.collect();
+    let mut numbers = 0;
+    for row in rows {
+        for cell in row
+            .split('|')
+            .skip(2)
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+        {
+            let number = cell.split(' ').next().unwrap_or_default();
+            assert!(known.contains(&number), "{number} of {row}");
+            numbers += 1;
+        }
+    }
+    assert_eq!(numbers, 12);
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl PageSource {
             }
         }
         // Every request advances at least once. Few pairs are searched at a time while many match, so that few are searched in vain.
-        let mut last = self.cursor;
+        let mut reached = self.cursor;
         let mut least = self.limit.min(PAIRS_AT_A_TIME);
         while let Some(position) = next
             && (position == self.cursor
@@ -182,11 +182,11 @@ impl PageSource {
             for entry in page {
                 let at = engine.cursor_of(&entry);
                 // Pairs of one cursor, which are very rare, stay on one page.
-                if entries.len() >= self.limit && at > last {
+                if entries.len() >= self.limit && at > reached {
                     next = Some(at);
                     break;
                 }
-                last = at;
+                reached = at;
                 if !self.may_see(&entry) {
                     continue;
                 }
