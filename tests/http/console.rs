@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use serde_json::Value;
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket, client};
 
@@ -109,6 +110,36 @@ fn quit_and_a_stop_end_it_and_who_goes_is_no_client_any_more() {
     assert_eq!(lines(&mut console, 1), ["PONG"]);
     server.stop();
     while console.read().is_ok() {}
+}
+
+#[test]
+fn the_list_of_commands_says_what_each_destroys_and_which_receive() {
+    let server = TestServer::start();
+    let list = Http::connect(&server).ask("GET /api/v1/commands").json();
+    let list = list.as_array().expect("a list");
+    let named = |is_wanted: &dyn Fn(&Value) -> bool| -> Vec<&str> {
+        let found = list.iter().filter(|row| is_wanted(row));
+        found.filter_map(|row| row["name"].as_str()).collect()
+    };
+    for (what, names) in [
+        ("all", &["CLEAR", "FLUSHDB", "FLUSHALL"][..]),
+        ("prefix", &["DELPREFIX"]),
+        ("keys", &["DEL", "UNLINK"]),
+        ("server", &["SHUTDOWN"]),
+    ] {
+        assert_eq!(named(&|row| row["destroys"] == what), names, "{what}");
+    }
+    assert_eq!(named(&|row| !row["destroys"].is_null()).len(), 7);
+    for (name, subcommand) in [("ACL", "DELUSER"), ("CLIENT", "KILL"), ("TOKEN", "DEL")] {
+        let is_row = |row: &Value| {
+            row["name"] == name && row["destructive_subcommands"] == serde_json::json!([subcommand])
+        };
+        assert_eq!(named(&is_row), [name]);
+    }
+    assert_eq!(
+        named(&|row| row["receives"] == true),
+        ["SUBSCRIBE", "PSUBSCRIBE", "FOLLOW", "MONITOR"]
+    );
 }
 
 #[test]

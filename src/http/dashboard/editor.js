@@ -317,6 +317,13 @@ fields.view.addEventListener("change", () => {
   }
 });
 fields.copy.addEventListener("click", copy);
+dialog.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.isComposing) {
+    event.preventDefault();
+    leave();
+  }
+});
+// The same, by another way than the key.
 dialog.addEventListener("cancel", (event) => {
   if (event.cancelable) {
     event.preventDefault();
@@ -324,7 +331,7 @@ dialog.addEventListener("cancel", (event) => {
   }
 });
 dialog.addEventListener("close", () => {
-  // A browser closes a dialog at the second Escape, whatever the page says.
+  // A browser closes a dialog when it is asked to for the second time, whatever the page says of the first.
   if (isOpen) {
     dialog.showModal();
     leave();

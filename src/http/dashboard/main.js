@@ -51,12 +51,16 @@ function setTheme(theme) {
   find("theme").value = theme;
 }
 
-function connect() {
+function say(text, style) {
   const state = find("connection");
-  const say = (text, style) => {
+  // A screen reader says again what is set again.
+  if (state.textContent !== text) {
     state.textContent = text;
     state.className = style;
-  };
+  }
+}
+
+function connect() {
   const events = new EventSource("/api/v1/live");
   events.addEventListener("open", () => {
     [isConnected, figuresAt] = [true, figuresAt ?? Date.now()];
@@ -67,7 +71,7 @@ function connect() {
     say("not connected; trying again", "off");
     // An EventSource does not reconnect after an HTTP error.
     if (events.readyState === EventSource.CLOSED) {
-      reconnect(say);
+      reconnect();
     }
   });
   events.addEventListener("figures", (event) => {
@@ -84,6 +88,9 @@ function showStaleness() {
   const isOld = figuresAt !== null && (!isConnected || age > OLD_MS);
   document.documentElement.classList.toggle("stale", isOld);
   find("stale").hidden = !isOld;
+  if (isConnected) {
+    say(isOld ? "no answer" : "connected", isOld ? "off" : "on");
+  }
   if (isOld) {
     find("stale-since").textContent = clock(figuresAt);
     find("stale-age").textContent = duration(age / 1000);
@@ -92,7 +99,7 @@ function showStaleness() {
 }
 
 /** Connects again later, unless the user may not see the figures. */
-async function reconnect(say) {
+async function reconnect() {
   try {
     await ask("/api/v1/stats");
   } catch (error) {
@@ -112,8 +119,7 @@ async function begin() {
       return;
     }
   } catch (error) {
-    find("connection").textContent = error.message;
-    find("connection").className = "off";
+    say(error.message, "off");
     setTimeout(begin, 2000);
     return;
   }

@@ -83,8 +83,10 @@ await browse(async (browser) => {
   await page.waitForSelector("#stale:not([hidden])");
   await reads(page, "#stale", /^No figures from the server since \d\d:\d\d:\d\d: what is shown is older\.\s+It is \d+ s old\.$/);
   await reads(page, "#disk", /^Stateunknown; at \d\d:\d\d:\d\d it was: well/);
+  await reads(page, "#connection.off", "no answer");
   await told("thaw");
   await page.waitForSelector("#stale", { state: "hidden" });
+  await reads(page, "#connection.on", "connected");
   await reads(page, "#disk", "Statewell");
   // It is gone.
   await told("kill");
