@@ -40,8 +40,8 @@ const UNREADABLE: &str =
 /// Description of 400 for a request with a body.
 const UNREADABLE_BODY: &str = "The body is not JSON or has not arrived whole, a condition cannot be read, or the path may have had \
      another key before it was normalized.";
-/// Description of `If-Match`.
-const IF_MATCH: &str = "Only if the value has one of these ETags; `*`: only if there is one.";
+/// Description of `If-Match`. Neither has an example, which a page to try the request would send.
+const IF_MATCH: &str = "Only if the value has one of these ETags, such as `\"9b71d224...\"`; `*`: only if there is one.";
 /// Description of `If-None-Match`.
 const IF_NONE_MATCH: &str =
     "Only if the value has none of these ETags; `*`: only if there is none.";
@@ -58,9 +58,8 @@ pub fn methods() -> MethodRouter<Arc<Service>> {
     params(
         ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
-        ("If-None-Match" = Option<String>, Header, description = "304 if the value still has one of these ETags.",
-            example = "\"9b71d224...\""),
-        ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
+        ("If-None-Match" = Option<String>, Header, description = "304 if the value still has one of these ETags."),
+        ("If-Match" = Option<String>, Header, description = IF_MATCH)),
     responses(
         (status = 200, description = "The pair.", body = PairWithExpiry,
             headers(("ETag" = String, description = "The ETag of the value."))),
@@ -111,8 +110,8 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
     params(
         ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
-        ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\""),
-        ("If-None-Match" = Option<String>, Header, description = IF_NONE_MATCH, example = "*")),
+        ("If-Match" = Option<String>, Header, description = IF_MATCH),
+        ("If-None-Match" = Option<String>, Header, description = IF_NONE_MATCH)),
     request_body(content = NewValue<'static>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored in the place of another value, and as safe as the server's `--durability` says.",
@@ -186,7 +185,7 @@ pub async fn put(
     params(
         ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
-        ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
+        ("If-Match" = Option<String>, Header, description = IF_MATCH)),
     request_body(content = NewExpiry, content_type = "application/json"),
     responses(
         (status = 200, description = "Set, and as safe as the server's `--durability` says.", body = PairExpiry),
@@ -220,7 +219,7 @@ pub async fn patch(
     params(
         ("key" = String, Path, description = IN_PATH,
             example = "session:7"),
-        ("If-Match" = Option<String>, Header, description = IF_MATCH, example = "\"9b71d224...\"")),
+        ("If-Match" = Option<String>, Header, description = IF_MATCH)),
     responses(
         (status = 204, description = "Deleted."),
         (status = 400, description = UNREADABLE, body = Problem, content_type = "application/problem+json"),
