@@ -332,7 +332,7 @@ dialog.addEventListener("cancel", (event) => {
 });
 dialog.addEventListener("close", () => {
   // A browser closes a dialog when it is asked to for the second time, whatever the page says of the first.
-  if (isOpen) {
+  if (isOpen && !dialog.open) {
     dialog.showModal();
     leave();
   }

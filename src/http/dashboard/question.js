@@ -7,11 +7,16 @@ import { ask, count, counted, find, shown } from "./page.js";
 const dialog = find("question");
 const fields = dialog.querySelector("form").elements;
 
+/** Gives the answer to the question that is asked, or was asked last. */
+let answer = () => {};
+
 /** Asks; a word, if given, has to be typed. `stay` names the answer that loses nothing. */
 export function question(text, action, { word = null, title = "Are you sure?", stay = "Cancel" } = {}) {
   if (dialog.open) {
     return Promise.resolve(false);
   }
+  // The event that the dialog has been closed comes later, and may be on its way.
+  answer();
   find("question-title").textContent = title;
   find("question-text").textContent = text;
   find("question-word").hidden = word === null;
@@ -27,9 +32,15 @@ export function question(text, action, { word = null, title = "Are you sure?", s
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+    answer = () => resolve(dialog.returnValue === "yes");
   });
 }
+
+dialog.addEventListener("close", () => {
+  if (!dialog.open) {
+    answer();
+  }
+});
 
 /** Returns how many keys there are with a prefix; null if the user may not count them. */
 export async function countOf(prefix) {

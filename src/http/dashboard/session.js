@@ -25,7 +25,11 @@ export function signIn() {
     }
   };
   dialog.oncancel = (event) => event.preventDefault();
-  dialog.onclose = () => dialog.showModal();
+  dialog.onclose = () => {
+    if (!dialog.open) {
+      dialog.showModal();
+    }
+  };
   if (owner !== null) {
     form.elements.user.value = owner;
     note.textContent = unsaved().length === 0 ? "The session has ended."
