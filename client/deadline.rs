@@ -102,7 +102,7 @@ mod tests {
         let late = within(limit, || thread::sleep(Duration::from_secs(60)));
         assert_eq!(late, Err(GivenUp::Late));
         assert!(began.elapsed() < Duration::from_secs(30));
-        assert_eq!(within(limit, || 7), Ok(7));
+        assert_eq!(within(Some(Duration::from_secs(60)), || 7), Ok(7));
         assert_eq!(within(None, || 7), Ok(7));
     }
 

@@ -2,8 +2,9 @@
 //!
 //! In: the name of a command, or nothing. Out: its row of the table, or the lines of a HELP reply.
 
-use pykv::command::{COMMANDS, Command, Dialects};
+use pykv::command::{COMMANDS, Command, Dialects, Flag, Scope};
 use pykv::protocol::Dialect;
+use pykv::protocol::line::{self, quote};
 
 use crate::reply::Line;
 
@@ -11,6 +12,25 @@ use crate::reply::Line;
 const DISTANCES_MAX: [usize; 2] = [1, 2];
 /// The characters from which on a word is long.
 const LONG: usize = 8;
+
+/// The tools, in the order of the command line, with their usage.
+pub const TOOLS: [(&str, &str); 13] = [
+    ("import", "<file>"),
+    ("export", "<file>"),
+    ("diff", "<file>"),
+    ("scan", "[<prefix>]"),
+    ("bigkeys", "[<prefix>]"),
+    ("namespaces", "[<prefix>]"),
+    ("top", ""),
+    ("stat", ""),
+    ("latency", ""),
+    ("monitor", ""),
+    ("watch", "[<prefix>]"),
+    ("health", ""),
+    ("bench", ""),
+];
+/// The characters that mean something else than themselves in a pattern.
+const PATTERN: [char; 3] = ['*', '?', '['];
 
 /// Returns the commands of the line dialect.
 pub fn commands() -> impl Iterator<Item = &'static Command> {
@@ -40,17 +60,72 @@ pub fn lines(topic: Option<&str>) -> Vec<Line> {
     lines
 }
 
-/// Returns the name of a command that a typo may stand for.
+/// Returns the name of a command or tool that a word stands for, which is none: a typo, or the name of a tool where there are only commands.
 pub fn nearest(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_uppercase();
-    let names = commands().map(|command| command.name);
+    let tools = TOOLS.iter().map(|(name, _)| *name);
+    let names = commands().map(|command| command.name).chain(tools);
+    let distance_to = |name: &str| strsim::damerau_levenshtein(&typed, &name.to_ascii_uppercase());
     let (distance, name) = names
-        .map(|name| (strsim::damerau_levenshtein(&typed, name), name))
+        .map(|name| (distance_to(name), name))
         .min_by_key(|(distance, _)| *distance)?;
     let is_long = typed.chars().count() >= LONG;
-    (1..=DISTANCES_MAX[usize::from(is_long)])
-        .contains(&distance)
-        .then_some(name)
+    (distance <= DISTANCES_MAX[usize::from(is_long)]).then_some(name)
+}
+
+/// Returns whether a name is that of a tool, and of no command.
+pub fn is_only_tool(name: &str) -> bool {
+    TOOLS.iter().any(|(tool, _)| *tool == name) && command(name).is_none()
+}
+
+/// Returns what to say where a tool finds nothing with a prefix that looks like a pattern. Of `*` alone
+/// nothing is said: a tool that is given no prefix does the same as was meant, and its help says so.
+pub fn prefix_hint(prefix: &str) -> Option<String> {
+    let is_pattern = prefix.contains(PATTERN) && !prefix.trim_matches('*').is_empty();
+    is_pattern.then(|| explain(prefix))
+}
+
+fn explain(prefix: &str) -> String {
+    let plain = prefix.trim_end_matches('*');
+    let shown = quote(prefix);
+    if plain.contains(PATTERN) {
+        format!(
+            "Nothing begins with {shown}: that is a prefix here, and no pattern. Patterns are for SCAN: SCAN 0 MATCH {shown} COUNT 10000"
+        )
+    } else {
+        format!(
+            "Nothing begins with {shown}: that is a prefix here, and no pattern. Leave the * out"
+        )
+    }
+}
+
+/// Returns what to say where a request that has a prefix finds nothing: the request that would.
+pub fn request_hint(request: &str) -> Option<String> {
+    let request = line::parse(request.as_bytes()).ok()??;
+    let command = command(std::str::from_utf8(request.verb).ok()?)?;
+    let Scope::Prefix(place) = command.scope else {
+        return None;
+    };
+    let arguments = request.arguments(None).ok()?;
+    let prefix = std::str::from_utf8(arguments.get(place)?).ok()?;
+    let hint = prefix.contains(PATTERN).then(|| explain(prefix))?;
+    let plain = prefix.trim_end_matches('*');
+    Some(if plain.contains(PATTERN) {
+        hint
+    } else if plain.is_empty() && command.has(Flag::Dangerous) {
+        format!("{hint}; CLEAR deletes every key")
+    } else {
+        let example = format!(
+            "{} {}",
+            command.name,
+            if plain.is_empty() {
+                "".into()
+            } else {
+                quote(plain)
+            }
+        );
+        format!("{hint}: {}", example.trim_end())
+    })
 }
 
 #[cfg(test)]
@@ -64,11 +139,43 @@ mod tests {
             ("ge", Some("GET")),
             ("delprefx", Some("DELPREFIX")),
             ("EXPIER", Some("EXPIRE")),
+            ("improt", Some("import")),
+            ("tpo", Some("top")),
+            ("import", Some("import")),
             ("NOSUCH", None),
             ("frobnicate", None),
             ("", None),
         ] {
             assert_eq!(nearest(typed), name, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_looks_like_a_pattern_is_explained() {
+        for (request, end) in [
+            ("KEYS user:*", Some("Leave the * out: KEYS user:")),
+            ("all \"a b*\"", Some("Leave the * out: ALL \"a b\"")),
+            ("COUNT *", Some("Leave the * out: COUNT")),
+            (
+                "DELPREFIX user:* DRYRUN",
+                Some("Leave the * out: DELPREFIX user:"),
+            ),
+            (
+                "DELPREFIX *",
+                Some("Leave the * out; CLEAR deletes every key"),
+            ),
+            ("KEYS user:?", Some("SCAN 0 MATCH user:? COUNT 10000")),
+            ("KEYS *:name*", Some("SCAN 0 MATCH *:name* COUNT 10000")),
+            ("KEYS user:", None),
+            ("GET user:*", None),
+            ("SCAN 0 MATCH user:*", None),
+        ] {
+            let hint = request_hint(request);
+            let is_expected = match (&hint, end) {
+                (Some(hint), Some(end)) => hint.ends_with(end),
+                (hint, end) => hint.is_none() && end.is_none(),
+            };
+            assert!(is_expected, "{request}: {hint:?}");
         }
     }
 

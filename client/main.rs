@@ -10,6 +10,7 @@
 //! ```text
 //! main                            flags -> a task; its outcome -> the exit status
 //! prompt                          lines with history, completion and hints
+//! tool                            the tools, by name
 //! bench bulk live pipe tools      one task each, from its flags to its output
 //! render                          replies -> tables, plain rows, JSON or CSV
 //! confirm known_keys request      confirmation, keys for completion, requests with their commands
@@ -50,6 +51,7 @@ mod stream;
 mod style;
 mod terminal;
 mod tls;
+mod tool;
 mod tools;
 mod units;
 
@@ -63,22 +65,16 @@ use clap_complete::Shell;
 use pykv::model::VALUE_BYTES_MAX;
 use pykv::protocol::line::{LINE_BYTES_MAX, quote};
 
-use crate::bench::Load;
 use crate::confirm::{Confirmation, confirm};
 use crate::connection::Connection;
 use crate::error::{ClientError, Outcome, report};
 use crate::format::FormatFlags;
-use crate::live::rows::{Rows, interval};
-use crate::live::watch::{self, Watch};
-use crate::live::{health, latency, stat, top};
+use crate::live::rows::interval;
 use crate::render::Renderer;
 use crate::request::Request;
 use crate::settings::{Server, seconds};
 use crate::terminal::tell;
-use crate::tools::diff::{self, Diff};
-use crate::tools::export::{self, Export};
-use crate::tools::import::{self, Import};
-use crate::tools::keyspace::{self, KeyRange};
+use crate::tool::Tool;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -164,36 +160,8 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Import the pairs of a file (JSON, JSON lines, CSV) or of another server
-    #[command(alias = "IMPORT")]
-    Import(Import),
-    /// Export the pairs to a file (JSON, JSON lines, CSV) or to another server
-    #[command(alias = "EXPORT")]
-    Export(Export),
-    /// Compare two servers, or a server and a file
-    Diff(Diff),
-    /// List keys, unsorted
-    #[command(name = "scan")]
-    Scan(KeyRange),
-    /// List the longest values
-    Bigkeys(KeyRange),
-    /// List namespaces with their keys and bytes
-    Namespaces(KeyRange),
-    /// Show a live screen of the server
-    Top,
-    /// Print one row of statistics per interval
-    Stat(Rows),
-    /// Print one row of PING latencies per interval
-    Latency(Rows),
-    /// Print every request that the server executes
-    Monitor,
-    /// Print changes of keys as they happen
-    Watch(Watch),
-    /// Check the health of the server; the exit status says the result
-    Health,
-    /// Measure throughput and latency of a server, also of Redis; stores keys with the prefix `bench:`
-    #[command(alias = "BENCH")]
-    Bench(Load),
+    #[command(flatten)]
+    Tool(Tool),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -267,29 +235,11 @@ fn run(flags: &Flags) -> Result<Outcome, ClientError> {
     }
     let address = flags.server.address()?;
     let open = || Connection::open(&address);
-    if !matches!(&flags.task, None | Some(Task::Request(_) | Task::Bench(_))) {
-        interrupt::catch();
-    }
     match &flags.task {
         None if flags.pipe => bulk::run(&mut open()?, io::stdin()),
         None if io::stdin().is_terminal() => prompt::run(&address, renderer, flags.force),
         None => pipe::run(&mut open()?, io::stdin(), &mut renderer),
-        Some(Task::Import(options)) => import::run(&address, options),
-        Some(Task::Export(options)) => export::run(&address, options),
-        Some(Task::Diff(options)) => diff::run(&address, options),
-        Some(Task::Scan(options)) => keyspace::scan(&address, options, format),
-        Some(Task::Bigkeys(options)) => keyspace::bigkeys(&address, options, format),
-        Some(Task::Namespaces(options)) => keyspace::namespaces(&address, options, format),
-        Some(Task::Top) => top::run(&address, interval(flags.interval)),
-        Some(Task::Stat(rows)) => stat::run(&mut open()?, rows, interval(flags.interval), format),
-        Some(Task::Latency(rows)) => latency::run(&mut open()?, rows, interval(flags.interval)),
-        Some(Task::Monitor) => match renderer.answer(&mut open()?, &Request::line("MONITOR")) {
-            Err(error) if error.is_interrupt() => Ok(Outcome::Done),
-            ended => ended,
-        },
-        Some(Task::Watch(options)) => watch::run(&mut open()?, options),
-        Some(Task::Health) => health::run(&mut open()?, format),
-        Some(Task::Bench(load)) => bench::run(&address, load, flags.format.json),
+        Some(Task::Tool(tool)) => tool.run(&address, format, interval(flags.interval)),
         Some(Task::Request(words)) => ask(flags, &mut renderer, &mut open()?, words),
         Some(Task::Completions { .. } | Task::Man) => unreachable!("handled before"),
     }

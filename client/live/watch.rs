@@ -14,7 +14,7 @@ use crate::connection::{Connection, Patience};
 use crate::error::{ClientError, Outcome};
 use crate::reply::Line;
 use crate::style::{Kind, paint};
-use crate::terminal::visible;
+use crate::terminal::{tell, visible};
 
 /// What stands before the base64 of bytes that are no text.
 const BASE64_WORD: &str = "base64 ";
@@ -32,6 +32,12 @@ pub struct Watch {
 /// # Errors
 /// [`ClientError::Refused`] if the server refuses; `File` if the output fails; as [`Connection::next_line`].
 pub fn run(connection: &mut Connection, options: &Watch) -> Result<Outcome, ClientError> {
+    if options.prefix.ends_with('*') {
+        let prefix = &options.prefix;
+        tell(&format!(
+            "{prefix} is a prefix here, and no pattern: without the * it has more keys."
+        ));
+    }
     connection.send(format!("FOLLOW {}", quote(&options.prefix)).as_bytes())?;
     // That it follows is due; a change comes when somebody makes one.
     let mut patience = Patience::Limited;

@@ -52,7 +52,9 @@ impl LineCompleter {
         let candidates = match (verb.as_deref(), before.len()) {
             (None, _) => names(typed, all()),
             (Some("help"), 1) => names(typed, commands().map(|(name, _)| (name, ""))),
-            (Some("import" | "export"), _) => return self.files.complete(line, cursor, context),
+            (Some("import" | "export" | "diff"), _) => {
+                return self.files.complete(line, cursor, context);
+            }
             (Some(verb), place) => match help::command(verb) {
                 Some(command) if command.completes_key_at(place - 1) => self.keys(typed),
                 command => options(typed, command),

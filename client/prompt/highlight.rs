@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pykv::command::Command;
 
-use super::names::{LOCAL, all, begins_with};
+use super::names::{all, begins_with, local};
 use super::words::{Word, words};
 use crate::help;
 use crate::style::{Kind, paint};
@@ -16,10 +16,7 @@ pub fn highlight(line: &str) -> String {
         return line.to_owned();
     };
     let command = help::command(verb.text);
-    let is_local = || {
-        let mut names = LOCAL.iter();
-        names.any(|(name, _)| name.eq_ignore_ascii_case(verb.text))
-    };
+    let is_local = || local().any(|(name, _)| name.eq_ignore_ascii_case(verb.text));
     let is_begun =
         || verb.range.end == line.len() && all().any(|(name, _)| begins_with(name, verb.text));
     let is_known = command.is_some() || is_local() || is_begun();

@@ -12,23 +12,26 @@ mod names;
 mod words;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::editor::{Input, LineEditor};
 use self::multiline::requests;
-use self::names::LOCAL;
+use self::names::{is_tool, local};
+use self::words::words;
 use crate::address::Address;
 use crate::confirm::{Confirmation, confirm};
 use crate::connection::Connection;
 use crate::error::{ClientError, Outcome, report};
+use crate::help::TOOLS;
 use crate::interrupt;
 use crate::known_keys::KnownKeys;
+use crate::live::rows::interval;
 use crate::render::Renderer;
 use crate::request::Request;
 use crate::terminal::tell;
-use crate::tools::export::{self, Export};
-use crate::tools::import::{self, Import};
+use crate::tool::Tool;
 use crate::units::counted;
 
 /// The time that a server has to answer QUIT.
@@ -54,6 +57,7 @@ pub fn run<W: Write>(
         connection: None,
         was_connected: false,
         in_transaction: false,
+        has_explained_watch: false,
     };
     if let Err(error) = prompt.connect() {
         report(&error);
@@ -79,6 +83,7 @@ struct Prompt<W: Write> {
     was_connected: bool,
     /// True if requests are queued until EXEC.
     in_transaction: bool,
+    has_explained_watch: bool,
 }
 
 impl<W: Write> Prompt<W> {
@@ -170,9 +175,15 @@ impl<W: Write> Prompt<W> {
             "import" | "export" if rest.is_empty() => Err(ClientError::Usage(format!(
                 "{verb} needs a file: {verb} <file>"
             ))),
-            // On connections of their own: one that fails halfway would leave replies that nobody reads.
-            "import" => import::run(&self.address, &Import::of(expand_home(rest))),
-            "export" => export::run(&self.address, &Export::to(expand_home(rest))),
+            name if is_tool(name) => self.run_tool(&tool_words(name, rest)),
+            // As on the command line.
+            "pykv-cli" if !rest.is_empty() => {
+                let (verb, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+                match TOOLS.iter().any(|(name, _)| *name == verb) {
+                    true => self.run_tool(&tool_words(verb, rest.trim())),
+                    false => self.execute(&format!("{verb} {rest}")),
+                }
+            }
             // In other shells this word clears the screen.
             "clear" if verb != "CLEAR" => {
                 let advice = "CLEAR deletes every key: write it in capitals to do so. Ctrl-L clears the screen";
@@ -182,8 +193,8 @@ impl<W: Write> Prompt<W> {
                 let topic = Some(rest).filter(|topic| !topic.is_empty());
                 let outcome = self.renderer.help(topic)?;
                 if topic.is_none() {
-                    let local = LOCAL.map(|(name, usage)| format!("{name} {usage}"));
-                    let local = local.map(|command| command.trim_end().to_owned());
+                    let local = local().map(|(name, usage)| format!("{name} {usage}"));
+                    let local: Vec<_> = local.map(|name| name.trim_end().to_owned()).collect();
                     tell(&format!("At this prompt also: {}.", local.join(", ")));
                 }
                 Ok(outcome)
@@ -195,7 +206,33 @@ impl<W: Write> Prompt<W> {
                 tell(&format!("How long an answer takes {state} told."));
                 Ok(Outcome::Done)
             }
-            _ => self.ask(line, &verb.to_ascii_uppercase()),
+            _ => {
+                let outcome = self.ask(line, &verb.to_ascii_uppercase())?;
+                self.explain_watch(verb, rest, outcome);
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Says once that `watch` is a command of the server here, where the tool of this name may have been meant.
+    fn explain_watch(&mut self, verb: &str, rest: &str, outcome: Outcome) {
+        if verb == "watch" && outcome == Outcome::Done && !self.has_explained_watch {
+            self.has_explained_watch = true;
+            tell(&format!(
+                "WATCH guards keys for the next MULTI. To see changes as they happen: pykv-cli watch {rest}"
+            ));
+        }
+    }
+
+    /// Runs a tool, on connections of its own.
+    fn run_tool(&mut self, words: &[String]) -> Result<Outcome, ClientError> {
+        match Tool::parse(words) {
+            Ok(tool) => tool.run(&self.address, self.renderer.format(), interval(0.0)),
+            Err(error) => {
+                // Of its own help and of its errors, clap knows the form.
+                let _ = error.print();
+                Ok(Outcome::Refused)
+            }
         }
     }
 
@@ -225,6 +262,24 @@ impl<W: Write> Prompt<W> {
             connection.line_until(Instant::now() + FAREWELL);
         }
     }
+}
+
+/// Returns the words of a tool. A file may have blanks in its name.
+fn tool_words(name: &str, rest: &str) -> Vec<String> {
+    let is_file = Path::new(&expand_home(rest)).exists();
+    let words = words(rest).map(|word| {
+        let unquoted = serde_json::from_str(word.text);
+        unquoted.unwrap_or_else(|_| word.text.to_owned())
+    });
+    let words: Vec<String> = if is_file {
+        vec![rest.to_owned()]
+    } else {
+        words.collect()
+    };
+    let words = words.into_iter().map(|word| expand_home(&word));
+    std::iter::once(name.to_ascii_lowercase())
+        .chain(words)
+        .collect()
 }
 
 /// Returns a file name with the home folder in the place of `~`.

@@ -1,23 +1,30 @@
-//! The names that can be typed at the prompt: the commands of the table, and those of the prompt itself.
+//! The names that can be typed at the prompt: the commands of the table, the tools, and those of the prompt itself.
 
-use crate::help;
+use crate::help::{self, TOOLS};
 
 /// The prompt's own commands, with their usage.
-pub const LOCAL: [(&str, &str); 4] = [
-    ("import", "<file>"),
-    ("export", "<file>"),
-    ("timing", ""),
-    ("exit", ""),
-];
+const LOCAL: [(&str, &str); 2] = [("timing", ""), ("exit", "")];
 
 /// Returns the commands of the table, with their usage.
 pub fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
     help::commands().map(|command| (command.name, command.usage))
 }
 
+/// Returns the names that no command of the table has: those of the tools, and those of the prompt.
+pub fn local() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let tools = TOOLS.into_iter().filter(|(name, _)| is_tool(name));
+    tools.chain(LOCAL)
+}
+
+/// Returns whether a word names a tool, and no command of the server.
+pub fn is_tool(name: &str) -> bool {
+    let mut tools = TOOLS.iter();
+    tools.any(|(tool, _)| tool.eq_ignore_ascii_case(name)) && help::command(name).is_none()
+}
+
 /// Returns all names, with their usage.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    commands().chain(LOCAL)
+    commands().chain(local())
 }
 
 /// Returns whether a name begins with what was typed, in any case.

@@ -30,6 +30,7 @@ use crate::terminal::{tell, tell_error};
 
 pub use self::csv::row as csv_row;
 pub use self::plain::text as plain_text;
+pub use self::table::cut;
 
 /// Shows replies.
 pub struct Renderer<W: Write> {
@@ -47,6 +48,8 @@ pub struct Renderer<W: Write> {
     screen: Screen,
     document: Document,
     rows: Rows,
+    /// True if the latest reply has found nothing.
+    is_empty: bool,
 }
 
 impl<W: Write> Renderer<W> {
@@ -63,6 +66,7 @@ impl<W: Write> Renderer<W> {
             screen: Screen::default(),
             document: Document::default(),
             rows: Rows::default(),
+            is_empty: false,
         }
     }
 
@@ -75,6 +79,7 @@ impl<W: Write> Renderer<W> {
         connection: &mut Connection,
         request: &Request,
     ) -> Result<Outcome, ClientError> {
+        let sent = request;
         let Some(pending) = PendingRequest::to(request) else {
             return Ok(Outcome::Done);
         };
@@ -89,6 +94,11 @@ impl<W: Write> Renderer<W> {
         let outcome = self.reply(connection, request);
         let took = began.elapsed();
         self.out.end().map_err(ClientError::output)?;
+        if let (Request::Line(line), true, Ok(Outcome::Done)) = (sent, self.is_empty, &outcome)
+            && let Some(hint) = help::request_hint(line)
+        {
+            tell(&hint);
+        }
         if self.is_timed {
             tell(&format!("({:.3} ms)", took.as_secs_f64() * 1e3));
         }
@@ -118,6 +128,11 @@ impl<W: Write> Renderer<W> {
             .and_then(|()| self.out.end())
             .map_err(ClientError::output)?;
         Ok(Outcome::Done)
+    }
+
+    /// Returns the form of the output.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// Returns whether the output is JSON.
@@ -164,6 +179,7 @@ impl<W: Write> Renderer<W> {
                 }
             };
             let is_outermost = self.nesting.0.is_empty();
+            self.is_empty = matches!(line, Line::End(0) | Line::Count(0));
             outcome = outcome.max(match line {
                 Line::Error(..) => Outcome::Refused,
                 Line::NotFound if is_outermost && self.format == Format::Raw => Outcome::NotFound,
@@ -262,7 +278,11 @@ impl<W: Write> Renderer<W> {
         }
         let place = line.map(|line| format!("line {line}: "));
         let suggestion = request.suggestion.filter(|_| code == "UNKNOWN");
-        let suggestion = suggestion.map(|name| format!("; did you mean {name}?"));
+        let suggestion = suggestion.map(|name| match (request.place, help::is_only_tool(name)) {
+            // A script has requests, and no tools.
+            (Some(_), true) => format!("; did you mean the tool, pykv-cli {name}?"),
+            _ => format!("; did you mean {name}?"),
+        });
         let (place, suggestion) = (place.unwrap_or_default(), suggestion.unwrap_or_default());
         tell_error(&format!("Error: {place}{code} {message}{suggestion}"));
     }

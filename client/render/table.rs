@@ -133,7 +133,7 @@ impl Table {
 }
 
 /// Returns text as a cell of at most so many columns, with an ellipsis where it is cut off. It reads no more than it shows.
-fn cut(text: &str, columns: usize) -> String {
+pub fn cut(text: &str, columns: usize) -> String {
     let mut out = String::new();
     let mut taken = 0;
     for character in text.chars() {

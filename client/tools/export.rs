@@ -20,6 +20,7 @@ use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
+use crate::help::prefix_hint;
 use crate::progress::progress_bar;
 use crate::terminal::tell;
 use crate::units::counted;
@@ -28,7 +29,7 @@ use crate::units::counted;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// The arguments of `export`.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct Export {
     /// File, gzipped if its name ends in .gz; `-` for standard output; or URL of a server, redis://host:port [default: -]
     #[arg(value_name = "FILE|URL")]
@@ -53,16 +54,6 @@ pub struct Export {
     /// Read everything, but write nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-impl Export {
-    /// Returns the export of everything to a target.
-    pub fn to(target: String) -> Self {
-        Self {
-            target: Some(target),
-            ..Self::default()
-        }
-    }
 }
 
 /// Returns the parser of `--format`, which knows its values for help and completion.
@@ -107,7 +98,12 @@ pub fn run(address: &Address, options: &Export) -> Result<Outcome, ClientError> 
         _ if options.dry_run => exporter.walk(None, |_| Ok(()))?,
         None => {
             let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout());
-            exporter.write(out, "standard output")?;
+            let (_, count) = exporter.write(out, "standard output")?;
+            if count == 0
+                && let Some(hint) = prefix_hint(&options.prefix)
+            {
+                tell(&hint);
+            }
             return Ok(report_left_out(&exporter.source));
         }
         Some(url) if is_url(url) => exporter.send(url)?,
@@ -123,6 +119,11 @@ pub fn run(address: &Address, options: &Export) -> Result<Outcome, ClientError> 
     let place = target.map_or("standard output", |target| {
         target.rsplit('@').next().unwrap_or(target)
     });
+    if count == 0
+        && let Some(hint) = prefix_hint(&options.prefix)
+    {
+        tell(&hint);
+    }
     let (pairs, seconds) = (counted(count, "pair"), began.elapsed().as_secs_f64());
     tell(&format!("{verb} {pairs} to {place} in {seconds:.1} s"));
     Ok(report_left_out(&exporter.source))

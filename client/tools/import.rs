@@ -22,6 +22,7 @@ use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
+use crate::help::prefix_hint;
 use crate::interrupt::{INTERRUPT_INTERVAL, is_interrupted};
 use crate::progress::progress_bar;
 use crate::terminal::tell;
@@ -45,7 +46,7 @@ Formats, told by the content, each gzipped or not:
 A broken file stops the import: exit status 1, with the line, the pairs stored before it, and the way to go on.";
 
 /// The arguments of `import`.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = FORMATS)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -83,16 +84,6 @@ pub struct Import {
     /// Skip pairs of the file, to resume an import that reported this number
     #[arg(long, value_name = "PAIRS", default_value_t = 0)]
     from: u64,
-}
-
-impl Import {
-    /// Returns the import of everything from a source.
-    pub fn of(source: String) -> Self {
-        Self {
-            source,
-            ..Self::default()
-        }
-    }
 }
 
 /// Pairs that are sent together.
@@ -219,6 +210,11 @@ pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> 
     } else {
         "imported"
     };
+    if tally.stored == 0
+        && let Some(hint) = prefix_hint(&options.prefix)
+    {
+        tell(&hint);
+    }
     let seconds = began.elapsed().as_secs_f64();
     tell(&format!("{verb} {pairs} in {seconds:.1} s{notes}"));
     Ok(Outcome::done_if(tally.refused + summary.left_out == 0))

@@ -13,6 +13,7 @@ use super::store::Store;
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
 use crate::format::Format;
+use crate::help::prefix_hint;
 use crate::render::{csv_row, plain_text};
 use crate::style::{Kind, paint};
 use crate::terminal::{tell, visible};
@@ -99,7 +100,12 @@ impl Report {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Outcome, ClientError> {
+    fn finish(mut self, options: &KeyRange) -> Result<Outcome, ClientError> {
+        if self.count == 0
+            && let Some(hint) = prefix_hint(&options.prefix)
+        {
+            tell(&hint);
+        }
         if self.format == Format::Json {
             let end = if self.count == 0 { "[]" } else { "]" };
             writeln!(self.out, "{end}").map_err(ClientError::output)?;
@@ -123,7 +129,7 @@ pub fn scan(address: &Address, options: &KeyRange, format: Format) -> Result<Out
     walk(address, options, false, &mut |key, _| {
         rows.row(&key, &[], |key| paint(key, Kind::Key))
     })?;
-    rows.finish()
+    rows.finish(options)
 }
 
 /// Lists the longest values.
@@ -159,7 +165,7 @@ pub fn bigkeys(
             grouped(mean)
         ));
     }
-    rows.finish()
+    rows.finish(options)
 }
 
 /// Lists namespaces with their keys and bytes, the largest first, with bars.
@@ -208,7 +214,7 @@ pub fn namespaces(
             grouped(all.1)
         ));
     }
-    rows.finish()
+    rows.finish(options)
 }
 
 /// Returns a bar, to the eighth of a column.

@@ -107,17 +107,8 @@ fn top_shows_a_server_on_one_screen_of_any_size_and_finds_it_again() {
     top.type_and_see("p", "paused");
     top.type_and_see("p", "7 keys");
     // Another size.
-    let tty = fs::read_to_string(state.path().join("tty")).expect("the name of the terminal");
+    resize(&top, &state, 40, 132);
     let screen = Arc::clone(&top.screen);
-    screen
-        .lock()
-        .expect("no panic before")
-        .screen_mut()
-        .set_size(40, 132);
-    let resized = Command::new("stty")
-        .args(["-F", tty.trim(), "rows", "40", "columns", "132"])
-        .status();
-    assert!(resized.expect("stty runs").success());
     wait_until("the screen is filled", || {
         let screen = screen.lock().expect("no panic before");
         let lines: Vec<String> = screen.screen().rows(0, 132).collect();
@@ -139,4 +130,99 @@ fn top_shows_a_server_on_one_screen_of_any_size_and_finds_it_again() {
         ended.err.contains("stat tells the same row by row"),
         "{ended:?}"
     );
+}
+
+/// Changes the size of the window, as somebody who draws at its corner.
+fn resize(top: &Prompt, state: &TempDir, rows: u16, columns: u16) {
+    let tty = fs::read_to_string(state.path().join("tty")).expect("the name of the terminal");
+    let mut screen = top.screen.lock().expect("no panic before");
+    screen.screen_mut().set_size(rows, columns);
+    drop(screen);
+    let [rows, columns] = [rows, columns].map(|count| count.to_string());
+    let resized = Command::new("stty")
+        .args(["-F", tty.trim(), "rows", &rows, "columns", &columns])
+        .status();
+    assert!(resized.expect("stty runs").success());
+}
+
+#[test]
+fn top_fits_every_window_or_says_what_size_it_needs() {
+    if is_skipped("script") {
+        return;
+    }
+    let server = TestServer::start();
+    let long = "k".repeat(300);
+    assert_eq!(server.client().ask(&format!("PUT {long} 1")), "OK");
+    let state = TempDir::new().expect("a folder for a test");
+    let environment = [("NO_COLOR", "1")];
+    let mut top = Prompt::open_with(server.addr(), state.path(), "-i 0.2 top", &environment);
+    top.type_and_see("", "1 keys");
+    let of_all = [
+        "requests/s",
+        "PING p50 p99 ms",
+        "memory",
+        "hits",
+        "busiest commands",
+        "busiest keys, sampled",
+        "clients ",
+        "age s",
+        "persistence",
+        "durability     everysec",
+        "? keys",
+    ];
+    let of_one = [
+        "requests/s",
+        "PING p99 ms",
+        "memory",
+        "hits",
+        "busiest commands",
+        "total│",
+        "persistence",
+        "durability     everysec",
+        "? keys",
+    ];
+    let see_all = |top: &mut Prompt, rows: u16, columns: u16, shown: &[&str]| {
+        resize(top, &state, rows, columns);
+        for text in shown {
+            top.type_and_see("", text);
+        }
+    };
+    see_all(&mut top, 24, 80, &of_all);
+    see_all(&mut top, 24, 40, &of_one);
+    top.type_and_see("\t", "about/s│");
+    top.type_and_see("\t", "age s│");
+    top.type_and_see("?", "Shift-Tab, left previous table");
+    top.type_and_see("?", "age s│");
+    top.type_and_see("\t", "total│");
+    see_all(&mut top, 20, 40, &of_one);
+    for (rows, columns) in [(19, 80), (24, 39), (5, 20)] {
+        resize(&top, &state, rows, columns);
+        wait_until("it says what it needs", || {
+            let screen = top.screen.lock().expect("no panic before");
+            let text = screen.screen().contents().replace('\n', " ");
+            text.contains(&format!("has {columns} columns and {rows} rows"))
+                && text.contains("top needs 40 columns and 20 rows")
+        });
+    }
+    see_all(&mut top, 21, 200, &of_one);
+    see_all(&mut top, 30, 120, &of_all);
+    see_all(&mut top, 50, 200, &of_all);
+    top.type_until("q", "");
+    assert!(top.child.wait().expect("script ends").success());
+}
+
+#[test]
+fn top_can_be_left_while_the_server_is_silent() {
+    if is_skipped("script") {
+        return;
+    }
+    let server = TestServer::start();
+    let state = TempDir::new().expect("a folder for a test");
+    let environment = [("NO_COLOR", "1")];
+    let mut top = Prompt::open_with(server.addr(), state.path(), "-i 0.2 top", &environment);
+    top.type_and_see("", "busiest commands");
+    server.send_signal("STOP");
+    top.type_and_see("", "not connected; trying again");
+    top.type_until("q", "");
+    assert!(top.child.wait().expect("script ends").success());
 }

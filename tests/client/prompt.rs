@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::support::client::Prompt;
-use crate::support::server::{TestServer, is_skipped};
+use crate::support::server::{TestServer, is_skipped, wait_until};
 
 const COLOUR: [(&str, &str); 1] = [("CLICOLOR_FORCE", "1")];
 
@@ -203,4 +203,52 @@ fn a_long_answer_is_shown_a_screen_at_a_time() {
     // What fits is not paged.
     prompt.type_until("KEYS key5\r", "11 keys\r\n");
     prompt.type_until("PING\r", "PONG\r\n");
+}
+
+#[test]
+fn the_tools_of_the_command_line_are_at_the_prompt_and_typos_find_them() {
+    if is_skipped("script") {
+        return;
+    }
+    let server = TestServer::start();
+    let mut client = server.client();
+    for line in ["PUT user:1 Ada", "PUT user:2 Bob"] {
+        assert_eq!(client.ask(line), "OK");
+    }
+    let state = TempDir::new().expect("a folder for a test");
+    let environment = [("NO_COLOR", "1"), ("PAGER", "cat")];
+    let mut prompt = Prompt::open_with(server.addr(), state.path(), "", &environment);
+    prompt.wait_for("> ");
+    prompt.type_until("health\r", "ok\r\n");
+    prompt.type_until("stat -n 1\r", "requests/s");
+    prompt.type_until("bigkeys user:\r", "user:1\r\n");
+    prompt.type_until("stat --hlp\r", "a similar argument exists: '--help'");
+    let file = state.path().join("two words.csv");
+    prompt.type_until(
+        &format!("export {:?} --prefix user:2\r", file.display()),
+        "exported 1 pair to",
+    );
+    let text = fs::read_to_string(&file).expect("the exported file");
+    assert!(text.contains("user:2,Bob"), "{text}");
+    prompt.type_until(
+        &format!("import {}\r", file.display()),
+        "imported 1 pair in",
+    );
+    for (typo, name) in [("improt x", "import"), ("tpo", "top"), ("GTE a", "GET")] {
+        prompt.type_until(&format!("{typo}\r"), &format!("did you mean {name}?"));
+    }
+    // Names that the server has as well are its commands here.
+    prompt.type_until("watch user:\r", "OK\r\n");
+    prompt.wait_for("To see changes as they happen: pykv-cli watch user:");
+    prompt.type_until("pykv-cli watch user:\r", "");
+    wait_until("it follows", || server.stat("command_follow") == 1);
+    assert_eq!(client.ask("PUT user:3 Cid"), "OK");
+    prompt.wait_for("user:3  Cid");
+    prompt.type_until("\x03", "> ");
+    prompt.type_until("pykv-cli GET user:1\r", "Ada\r\n");
+    prompt.type_until("KEYS user:*\r", "Leave the * out: KEYS user:\r\n");
+    prompt.type_until(
+        "HELP\r",
+        "At this prompt also: import <file>, export <file>, diff <file>, bigkeys",
+    );
 }

@@ -302,3 +302,73 @@ fn completions_and_the_manual_come_from_the_definitions() {
         "{manual}"
     );
 }
+
+#[test]
+fn a_prefix_that_looks_like_a_pattern_is_explained_where_it_finds_nothing() {
+    let server = TestServer::start();
+    let mut wire = server.client();
+    assert_eq!(wire.ask("PUT user:1 Ada"), "OK");
+    let hint = "Nothing begins with user:*: that is a prefix here, and no pattern. Leave the * out";
+    for (words, out, more) in [
+        (&["KEYS", "user:*"][..], "", ": KEYS user:"),
+        (&["ALL", "user:*"], "", ": ALL user:"),
+        (&["--json", "ALL", "user:*"], "{}\n", ": ALL user:"),
+        (&["COUNT", "user:*"], "0\n", ": COUNT user:"),
+        (&["NAMESPACES", "user:*"], "", ": NAMESPACES user:"),
+        (
+            &["--force", "DELPREFIX", "user:*"],
+            "0\n",
+            ": DELPREFIX user:",
+        ),
+        (&["scan", "user:*"], "", ""),
+        (&["bigkeys", "user:*"], "", ""),
+        (&["namespaces", "user:*"], "", ""),
+        (&["export", "--prefix", "user:*"], "{}\n", ""),
+    ] {
+        let ended = run(server.addr(), words);
+        assert_eq!(
+            (ended.status, &*ended.out),
+            (0, out),
+            "{words:?}: {ended:?}"
+        );
+        assert_eq!(ended.err, format!("{hint}{more}\n"), "{words:?}");
+    }
+    let ended = run(server.addr(), &["KEYS", "user:?"]);
+    assert!(
+        ended.err.ends_with("SCAN 0 MATCH user:? COUNT 10000\n"),
+        "{ended:?}"
+    );
+    // Where it finds something, it is a prefix like any other.
+    assert_eq!(wire.ask("PUT user:*x 1"), "OK");
+    assert_eq!(run(server.addr(), &["KEYS", "user:*"]), done("user:*x\n"));
+    assert_eq!(run(server.addr(), &["KEYS", "nobody"]), done(""));
+}
+
+#[test]
+fn a_misspelt_name_finds_the_command_or_the_tool() {
+    let server = TestServer::start();
+    for (word, name) in [
+        ("GTE", "GET"),
+        ("improt", "import"),
+        ("exprot", "export"),
+        ("STAT", "stat"),
+        ("helth", "health"),
+    ] {
+        let ended = run(server.addr(), &[word, "x"]);
+        let expected = format!("; did you mean {name}?\n");
+        assert!(
+            ended.status == 1 && ended.err.ends_with(&expected),
+            "{ended:?}"
+        );
+    }
+    // In a script there are requests, and no tools.
+    let ended = pipe(&mut client(server.addr()), "GTE a\nimprot x\nimport x\n");
+    let lines: Vec<&str> = ended.err.lines().collect();
+    assert!(lines[0].ends_with("; did you mean GET?"), "{ended:?}");
+    for line in &lines[1..3] {
+        assert!(
+            line.ends_with("; did you mean the tool, pykv-cli import?"),
+            "{ended:?}"
+        );
+    }
+}

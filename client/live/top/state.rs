@@ -5,17 +5,21 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::key_sample;
 use crate::address::Address;
 use crate::connection::Connection;
+use crate::deadline;
 use crate::error::{ClientError, in_words};
 use crate::live::figures::{Figures, rounded};
 use crate::live::latency::PingTimes;
 use crate::reply::{Datum, Line};
 
+/// The longest time that the server has to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The points that a chart keeps.
 const POINTS_MAX: usize = 240;
 /// The PINGs of each measurement.
@@ -64,14 +68,17 @@ pub struct State {
     pub filter: String,
     pub is_filtering: bool,
     pub is_paused: bool,
+    /// True if the keys are explained.
+    pub is_helping: bool,
     /// True if the busiest keys are not sampled.
     pub skips_keys: bool,
 }
 
 impl State {
-    /// Connects.
+    /// Connects. The keyboard waits for the server meanwhile, and so for no longer than [`ANSWER_MAX`].
     pub fn connect(&mut self, address: &Address) -> Result<(), ClientError> {
-        self.connection = Some(Connection::open(address)?);
+        let limit = deadline::limit().map_or(ANSWER_MAX, |limit| limit.min(ANSWER_MAX));
+        self.connection = Some(Connection::open_within(address, limit)?);
         Ok(())
     }
 
@@ -136,6 +143,9 @@ impl State {
         if is_control && key.code == KeyCode::Char('c') {
             return false;
         }
+        if std::mem::take(&mut self.is_helping) {
+            return true;
+        }
         if self.is_filtering {
             match key.code {
                 KeyCode::Enter => self.is_filtering = false,
@@ -153,6 +163,7 @@ impl State {
             KeyCode::Char('q') | KeyCode::Esc => return false,
             KeyCode::Tab | KeyCode::Right => self.select_next(1),
             KeyCode::BackTab | KeyCode::Left => self.select_next(TABS.len() - 1),
+            KeyCode::Char('?') => self.is_helping = true,
             KeyCode::Char('s') => self.by_name = !self.by_name,
             KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
             KeyCode::Char('k') => {
@@ -237,6 +248,10 @@ mod tests {
         }
         assert_eq!(order(&state), ["ab", "b"]);
         state.press(KeyCode::Esc.into());
+        // Any key closes the explanation of the keys, and does nothing else.
+        state.press(KeyCode::Char('?').into());
+        assert!(state.is_helping && state.press(KeyCode::Char('q').into()));
+        assert!(!state.is_helping);
         // The filter applies to the selected table.
         state.press(KeyCode::Tab.into());
         assert_eq!(state.selected, Tab::Keys);
