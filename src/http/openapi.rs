@@ -15,6 +15,7 @@ use super::api::{condition, keys};
 use super::descriptions::{NO_PARAMETERS, NOT_SIGNED_IN, OVERLOADED, REFUSED};
 use super::input::KEY_PATH;
 use super::listener::HttpClient;
+use super::ops::health;
 use super::problem::is_of_api;
 use super::sessions::Sessions;
 use super::{compat, schemas, sign_in};
@@ -158,7 +159,9 @@ fn add_responses(path: &str, responses: &mut Value) {
     ];
     let responses = responses.as_object_mut().expect("each has responses");
     for (status, description) in added {
-        if status == "422" && !is_of_api {
+        // That the server runs is told to every client.
+        let is_never = path == health::__path_live::path();
+        if (status == "422" && !is_of_api) || (status == "503" && is_never) {
             continue;
         }
         responses.entry(status).or_insert_with(
