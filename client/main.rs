@@ -105,7 +105,8 @@ request is cut: that request is not sent (a last line without a line feed only i
 Everything after the name of a command is data, even if it begins with `-`. `pykv-cli HELP` lists the commands.
 
 Exit status: 0 success (`Key not found` included), 1 error reply, broken file of an import, a difference (diff) or a reason (health),
-2 server not reachable, wrong usage or an input of requests that is cut, 3 no such key, with --raw, 130 Ctrl-C.";
+2 server not reachable or silent, wrong usage, an output that cannot be written or an input of requests that is cut, 3 no such key, with
+--raw, 130 Ctrl-C.";
 
 /// A terminal client of `PyKV`.
 #[derive(Debug, Parser)]

@@ -124,6 +124,8 @@ fn append(editor: &mut Editor<LineHelper, DefaultHistory>, file: &Path) -> rusty
 
 /// Returns whether a line may hold a password: that of a command, even a mistyped one, or in a URL.
 fn is_secret(line: &str) -> bool {
+    let line = line.trim_start();
+    let line = line.strip_prefix("pykv-cli ").unwrap_or(line);
     let verb = line.split_whitespace().next().unwrap_or_default();
     let nearest = || help::nearest(verb).and_then(help::command);
     let command = help::command(verb).or_else(nearest);
@@ -220,6 +222,9 @@ mod tests {
             ("HELLO 3 AUTH default x", true),
             ("import redis://:x@host", true),
             ("import redis://host", false),
+            ("pykv-cli AUTH default x", true),
+            ("pykv-cli diff pykv://:x@host", true),
+            ("pykv-cli GET a", false),
             ("PUT mail redis://ann@host", false),
             ("GET a", false),
             ("GTE a", false),

@@ -74,6 +74,7 @@ pub fn run<W: Write>(
     Ok(Outcome::Done)
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Prompt<W: Write> {
     address: Address,
     renderer: Renderer<W>,
@@ -83,6 +84,7 @@ struct Prompt<W: Write> {
     was_connected: bool,
     /// True if requests are queued until EXEC.
     in_transaction: bool,
+    /// True if it has been said what `watch` is here.
     has_explained_watch: bool,
 }
 
@@ -179,9 +181,10 @@ impl<W: Write> Prompt<W> {
             // As on the command line.
             "pykv-cli" if !rest.is_empty() => {
                 let (verb, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-                match TOOLS.iter().any(|(name, _)| *name == verb) {
-                    true => self.run_tool(&tool_words(verb, rest.trim())),
-                    false => self.execute(&format!("{verb} {rest}")),
+                if TOOLS.iter().any(|(name, _)| *name == verb) {
+                    self.run_tool(&tool_words(verb, rest.trim()))
+                } else {
+                    self.execute(&format!("{verb} {rest}"))
                 }
             }
             // In other shells this word clears the screen.

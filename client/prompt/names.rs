@@ -3,7 +3,7 @@
 use crate::help::{self, TOOLS};
 
 /// The prompt's own commands, with their usage.
-const LOCAL: [(&str, &str); 2] = [("timing", ""), ("exit", "")];
+const LOCAL: [(&str, &str); 3] = [("pykv-cli", "<tool>"), ("timing", ""), ("exit", "")];
 
 /// Returns the commands of the table, with their usage.
 pub fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {

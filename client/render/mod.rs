@@ -33,6 +33,7 @@ pub use self::plain::text as plain_text;
 pub use self::table::cut;
 
 /// Shows replies.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Renderer<W: Write> {
     out: Paged<W>,
     format: Format,

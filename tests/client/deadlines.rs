@@ -184,19 +184,17 @@ fn the_limit_is_one_of_silence_and_not_of_the_whole_answer() {
 #[test]
 fn who_waits_for_messages_waits_for_any_time() {
     let server = TestServer::start();
-    let mut started = 0;
-    for words in [
+    for (started, words) in (1..).zip([
         &["watch", "user:"][..],
         &["FOLLOW", "user:"],
         &["MONITOR"],
         &["monitor"],
-    ] {
+    ]) {
         let mut child = client(server.addr())
             .args(["--timeout", "0.2"])
             .args(words)
             .spawn()
             .expect("the client starts");
-        started += 1;
         wait_until("it receives", || {
             server.stat("command_follow") + server.stat("command_monitor") == started
         });
