@@ -199,7 +199,7 @@ fn a_monitor_and_the_slow_log_show_requests_on_permitted_keys_only() {
     // It may not use ECHO.
     while rows
         .last()
-        .is_none_or(|row| !row.starts_with("ERR DENIED "))
+        .is_none_or(|row: &String| !row.starts_with("ERR DENIED "))
     {
         rows.push(shop.reply());
     }
