@@ -26,7 +26,12 @@ const HEADER: [&str; 8] = [
     "unsynced",
 ];
 
-/// Prints one row of statistics per interval.
+/// The width of each column, the blanks before it included: all fit 80 columns.
+const WIDTHS: [usize; 8] = [12, 11, 8, 12, 7, 10, 10, 10];
+/// The columns by importance, the least first: those that a narrow terminal has no room for.
+const BY_IMPORTANCE: [usize; 8] = [7, 6, 5, 2, 4, 1, 0, 3];
+
+/// Prints one row of statistics per interval. A terminal shows the columns that fit.
 ///
 /// # Errors
 /// [`ClientError::File`] if the output fails; as [`Figures::ask`].
@@ -36,6 +41,12 @@ pub fn run(
     interval: Duration,
     format: Format,
 ) -> Result<Outcome, ClientError> {
+    let columns = if format == Format::People {
+        usize::from(console::Term::stdout().size().1)
+    } else {
+        usize::MAX
+    };
+    let shown = shown_in(columns);
     let mut before = Figures::ask(connection)?;
     for number in rows.numbers() {
         if !interrupt::sleep(interval) {
@@ -46,9 +57,9 @@ pub fn run(
             print(&document(&now, &before).to_string())?;
         } else {
             if number % HEADER_EVERY == 0 {
-                print(&row(&HEADER.map(str::to_owned)))?;
+                print(&row(&HEADER.map(str::to_owned), &shown))?;
             }
-            print(&row(&cells(&now, &before)))?;
+            print(&row(&cells(&now, &before), &shown))?;
         }
         before = now;
     }
@@ -84,10 +95,40 @@ fn cells(now: &Figures, before: &Figures) -> [String; 8] {
     ]
 }
 
-fn row(cells: &[String; 8]) -> String {
-    cells.iter().map(|cell| format!("{cell:>12}")).collect()
+/// Returns the places of the columns that fit.
+fn shown_in(columns: usize) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..HEADER.len()).collect();
+    for least in BY_IMPORTANCE {
+        let taken: usize = shown.iter().map(|place| WIDTHS[*place]).sum();
+        if taken <= columns {
+            break;
+        }
+        shown.retain(|place| *place != least);
+    }
+    shown
+}
+
+fn row(cells: &[String; 8], shown: &[usize]) -> String {
+    let cells = shown.iter().map(|place| (&cells[*place], WIDTHS[*place]));
+    cells
+        .map(|(cell, width)| format!("{cell:>width$}"))
+        .collect()
 }
 
 fn print(line: &str) -> Result<(), ClientError> {
     writeln!(io::stdout(), "{line}").map_err(ClientError::output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_shows_the_columns_that_fit() {
+        let names = |columns| shown_in(columns).into_iter().map(|place| HEADER[place]);
+        assert_eq!(names(80).count(), 8);
+        let narrow: Vec<_> = names(40).collect();
+        assert_eq!(narrow, ["keys", "memory", "requests/s"]);
+        assert_eq!(names(usize::MAX).count(), 8);
+    }
 }

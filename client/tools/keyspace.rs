@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::error::{ClientError, Outcome};
 use crate::format::Format;
 use crate::help::prefix_hint;
-use crate::render::{csv_row, plain_text};
+use crate::render::{csv_row, cut, plain_text};
 use crate::style::{Kind, paint};
 use crate::terminal::{tell, visible};
 use crate::units::grouped;
@@ -194,17 +194,25 @@ pub fn namespaces(
     let most = sorted.first().map_or(1, |(_, (_, bytes))| (*bytes).max(1));
     let widest = sorted.iter().map(|(name, _)| name.chars().count()).max();
     let width = widest.unwrap_or(0).clamp(6, 30);
+    let widest = |number: &dyn Fn(&(u64, u64)) -> u64| {
+        let numbers = sorted
+            .iter()
+            .map(|(_, counts)| grouped(number(counts)).len());
+        numbers.max().unwrap_or(0)
+    };
+    let (keys_width, bytes_width) = (widest(&|(keys, _)| *keys), widest(&|(_, bytes)| *bytes));
+    // The bar has what the numbers leave.
+    let taken = width + keys_width + bytes_width + "   keys   bytes  ".len();
+    let columns = usize::from(console::Term::stdout().size().1);
+    let most_columns = columns.saturating_sub(taken).min(BAR_COLUMNS);
     let mut rows = Report::new(format, &["namespace", "keys", "bytes"]);
     for (name, (keys, bytes)) in &sorted {
         let name = if name.is_empty() { "(none)" } else { name };
         rows.row(name, &[*keys, *bytes], |name| {
-            let name = paint(&format!("{name:width$}"), Kind::Key);
-            let bar = bar(*bytes, most);
-            format!(
-                "{name}  {:>13} keys  {:>15} bytes  {bar}",
-                grouped(*keys),
-                grouped(*bytes)
-            )
+            let name = paint(&format!("{:width$}", cut(name, width)), Kind::Key);
+            let bar = bar(*bytes, most, most_columns);
+            let (keys, bytes) = (grouped(*keys), grouped(*bytes));
+            format!("{name}  {keys:>keys_width$} keys  {bytes:>bytes_width$} bytes  {bar}")
         })?;
     }
     if rows.has_summary() {
@@ -218,9 +226,12 @@ pub fn namespaces(
 }
 
 /// Returns a bar, to the eighth of a column.
-fn bar(part: u64, most: u64) -> String {
+fn bar(part: u64, most: u64, columns: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = u128::from(part) * (8 * BAR_COLUMNS as u128) / u128::from(most);
-    let eighths = usize::try_from(eighths).unwrap_or(8 * BAR_COLUMNS).max(1);
+    if columns == 0 {
+        return String::new();
+    }
+    let eighths = u128::from(part) * (8 * columns as u128) / u128::from(most);
+    let eighths = usize::try_from(eighths).unwrap_or(8 * columns).max(1);
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
