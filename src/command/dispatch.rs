@@ -71,7 +71,7 @@ impl Dispatcher<'_> {
                 match permission::check(self.service, self.session, row, arguments) {
                     Err(error) => Err(self.session.note_refusal(Some(row.1), error)),
                     Ok(()) => {
-                        let verb = batch.verb(request);
+                        let verb = batch.verb(request, row.1);
                         let queued = self.session.queue(row, (verb, arguments), replies);
                         queued.map(|()| Outcome::Done)
                     }
@@ -86,7 +86,7 @@ impl Dispatcher<'_> {
                     replies,
                     command,
                     place,
-                    verb: batch.verb(request),
+                    verb: batch.verb(request, command),
                     handlers: &HANDLERS,
                     dialect,
                     transaction: None,
@@ -163,7 +163,7 @@ impl Dispatcher<'_> {
             words.push(Cow::Owned(more.into_bytes()));
         }
         let client = self.session.client.as_deref();
-        let row = (command, batch.verb(first));
+        let row = (command, batch.verb(first, command));
         observation::note_slow(self.service, client, row, &words, took);
     }
 
@@ -197,7 +197,7 @@ impl Dispatcher<'_> {
                 Ok(TransactionRequest {
                     place,
                     command,
-                    verb: batch.verb(request),
+                    verb: batch.verb(request, command),
                     arguments: Cow::Borrowed(arguments),
                 })
             })

@@ -19,9 +19,11 @@ use crate::spare::Spare;
 pub struct Prepared {
     /// Place of its command in the table, if there is such a command.
     place: Option<u16>,
-    /// Range of its arguments among the words of the batch; the verb stands before them.
+    /// Range of its arguments among the words of the batch.
     start: u32,
     end: u32,
+    /// True if its verb stands before the arguments: in RESP. On a line it is left out, as hardly anybody looks at it.
+    has_verb: bool,
     /// Access to its key, if it can share the locks of a batch.
     role: Option<BatchRole>,
     /// The error that it is answered with. Boxed, as it is rare and would triple the size of a request.
@@ -101,20 +103,19 @@ impl<'a> RequestBatch<'a> {
     #[must_use]
     #[inline(always)]
     pub fn prepare(&mut self, request: &Request<'a>) -> Prepared {
-        self.words.push(Cow::Borrowed(request.verb));
         let start = self.words.len();
         let Some(place) = self.place_of(request.verb, Dialect::Line) else {
             let verb = String::from_utf8_lossy(request.verb);
             let verb: String = verb.chars().take(40).collect();
             let message = format!("there is no command '{verb}'; HELP lists them");
             let error = ErrorReply::new(ErrorCode::Unknown, message);
-            return self.prepared(None, start, Some(error));
+            return self.prepared(None, start, false, Some(error));
         };
         let command = self.commands[usize::from(place)];
         let split = request.split_into(command.rest_at, &mut self.words);
         let error = split.err();
         let error = error.or_else(|| self.check_arity(command, start, Dialect::Line));
-        self.prepared(Some(place), start, error)
+        self.prepared(Some(place), start, false, error)
     }
 
     /// Prepares a request of Redis, whose words, the verb first, `read` appends to those of the batch; `None` if it has no words.
@@ -138,7 +139,7 @@ impl<'a> RequestBatch<'a> {
             }
             None => Some(unknown_to_redis(&self.words[verb_at], &self.words[start..])),
         };
-        (read, Some(self.prepared(place, start, error)))
+        (read, Some(self.prepared(place, start, true, error)))
     }
 
     #[inline]
@@ -172,13 +173,20 @@ impl<'a> RequestBatch<'a> {
     }
 
     #[inline(always)]
-    fn prepared(&self, place: Option<u16>, start: usize, error: Option<ErrorReply>) -> Prepared {
+    fn prepared(
+        &self,
+        place: Option<u16>,
+        start: usize,
+        has_verb: bool,
+        error: Option<ErrorReply>,
+    ) -> Prepared {
         let narrow = |place: usize| u32::try_from(place).expect("a batch has fewer words");
         let command = place.map(|place| self.commands[usize::from(place)]);
         let command = command.filter(|_| error.is_none());
         Prepared {
             role: command.and_then(|command| role_of(command, &self.words[start..])),
             place,
+            has_verb,
             start: narrow(start),
             end: narrow(self.words.len()),
             error: error.map(Box::new),
@@ -199,10 +207,14 @@ impl<'a> RequestBatch<'a> {
         &self.words[request.start as usize..request.end as usize]
     }
 
-    /// Returns the verb of a request, as it was sent.
+    /// Returns the verb of a request for a command: in RESP as it was sent, of a line the command's name.
     #[inline(always)]
-    pub(super) fn verb(&self, request: &Prepared) -> &[u8] {
-        &self.words[request.start as usize - 1]
+    pub(super) fn verb(&self, request: &Prepared, command: &Command) -> &[u8] {
+        if request.has_verb {
+            &self.words[request.start as usize - 1]
+        } else {
+            command.name.as_bytes()
+        }
     }
 
     /// Returns true if a request publishes a message.

@@ -53,12 +53,14 @@ impl Tally {
         self.lap = Some(Instant::now());
     }
 
-    /// Ends a lap. Returns its duration: the time since the lap before it, or since the start of the batch.
+    /// Ends a lap. Returns its duration: the time since the lap before it, or since the start of the batch; 0 if it is not timed.
     #[inline(always)]
     pub fn lap(&mut self) -> Duration {
+        let Some(since) = self.since else {
+            return Duration::ZERO;
+        };
         let now = Instant::now();
-        let before = self.lap.replace(now).or(self.since);
-        before.map_or(Duration::ZERO, |before| now - before)
+        now - self.lap.replace(now).unwrap_or(since)
     }
 
     /// Returns true if the last lap ended longer than that after the start of the batch.

@@ -202,6 +202,9 @@ impl Pipeline<'_> {
         self.dispatcher.tally.requests += 1;
         let stats = &self.dispatcher.service.stats;
         stats.count_errors(refusal.error.redis_prefix(), 1);
+        if foreign::is_replication(refusal) {
+            self.output.dialect = Dialect::Resp2;
+        }
         self.output.reply(Reply::Error(&refusal.error));
         if foreign::is_tls(refusal) {
             note_tls_on_plain_port();

@@ -132,11 +132,7 @@ impl RequestBuffer {
                         }
                     },
                     Frame::TooLong(refusal) => (Err(refusal), waiting.len()),
-                    Frame::Line(line, taken) => {
-                        let request = prepare_line(&mut batch, line);
-                        is_resp = request.as_ref().is_err_and(foreign::is_replication);
-                        (request, taken)
-                    }
+                    Frame::Line(line, taken) => (prepare_line(&mut batch, line), taken),
                 }
             };
             self.seen = 0;

@@ -278,18 +278,18 @@ fn the_slow_log_has_every_command_as_it_was_sent() {
     assert_eq!(
         seen,
         [
-            "Put a 1",
-            "get a",
-            "incr a",
-            "ping",
-            "del a b",
+            "PUT a 1",
+            "GET a",
+            "INCR a",
+            "PING",
+            "DEL a b",
             "ECHO end",
             "PUT c 1",
             "TTL c",
             "EXISTS c",
             "MULTI",
-            "strlen c",
-            "append c 2",
+            "STRLEN c",
+            "APPEND c 2",
             "EXEC",
         ]
     );
