@@ -139,7 +139,7 @@ impl Dispatcher<'_> {
         requests: impl Iterator<Item = &'r Prepared>,
     ) {
         let took = self.tally.lap();
-        if Slowlog::is_slow(&self.service.setup, took) {
+        if let Some(took) = took.filter(|took| Slowlog::is_slow(&self.service.setup, *took)) {
             self.note_slow(batch, requests.collect(), took);
         }
     }
@@ -265,8 +265,11 @@ impl Dispatcher<'_> {
         self.tally.requests += 1;
         let row = batch.row(request);
         let mut id = 0;
-        if let Some((place, _)) = row {
-            id = self.service.commands.id_of(place, batch.arguments(request));
+        if let Some((place, command)) = row {
+            id = place;
+            if !command.subcommands.is_empty() {
+                id = self.service.commands.id_of(place, batch.arguments(request));
+            }
             self.tally.command(id);
         }
         let (place, command) = match (&request.error, row) {

@@ -53,14 +53,13 @@ impl Tally {
         self.lap = Some(Instant::now());
     }
 
-    /// Ends a lap. Returns its duration: the time since the lap before it, or since the start of the batch; 0 if it is not timed.
+    /// Ends a lap. Returns its duration: the time since the lap before it, or since the start of the batch; `None` if that is not
+    /// timed.
     #[inline(always)]
-    pub fn lap(&mut self) -> Duration {
-        let Some(since) = self.since else {
-            return Duration::ZERO;
-        };
+    pub fn lap(&mut self) -> Option<Duration> {
+        let since = self.since?;
         let now = Instant::now();
-        now - self.lap.replace(now).unwrap_or(since)
+        Some(now - self.lap.replace(now).unwrap_or(since))
     }
 
     /// Returns true if the last lap ended longer than that after the start of the batch.

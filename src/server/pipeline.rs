@@ -198,6 +198,8 @@ impl Pipeline<'_> {
         }
     }
 
+    // Apart, so that the way of a request is short.
+    #[cold]
     fn refuse(&mut self, refusal: &Refusal) -> Option<PipelineStop> {
         self.dispatcher.tally.requests += 1;
         let stats = &self.dispatcher.service.stats;
