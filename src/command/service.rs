@@ -103,7 +103,7 @@ impl Service {
         Counts::of(&self.stats, self.commands, expired, traffic)
     }
 
-    /// Reads all counters since the start, or since [`Service::reset_counts`].
+    /// Reads all counters since the start, or since the last CONFIG RESETSTAT.
     #[must_use]
     pub fn counts_since_reset(&self) -> Counts {
         let counts = self.counts();
