@@ -192,6 +192,8 @@ fn clients_have_names_are_listed_and_can_be_ended() {
 fn a_client_is_described_with_the_fields_of_redis() {
     let server = TestServer::start();
     let mut bob = server.client();
+    // So that his is the first of the list.
+    assert_eq!(bob.ask("PING"), "PONG");
     let mut ann = server.client();
     ann.send_bytes(b"MULTI\nPUT a 1\n");
     assert_eq!((ann.reply(), ann.reply()), ("OK".into(), "QUEUED".into()));
