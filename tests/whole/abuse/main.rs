@@ -5,7 +5,8 @@
 //! again; one more, which asks for little, measures each of its own replies.
 //!
 //! In: flags. Out: a table, and status 1 if a row is over a limit. By itself each row is played once with few data, and the limits
-//! are generous: a quadratic program breaks them by far. With `--full` there is more of everything, and no limit.
+//! are generous: a quadratic program breaks them by far, each time. A row of requests that is over a limit is played once more, as a virtual
+//! machine may have to fetch the memory that it was idle with, or its disk to write what others left. With `--full` there is more of everything, and no limit.
 
 mod half_sent;
 mod measure;
@@ -63,9 +64,9 @@ fn main() -> ExitCode {
     );
     let mut failed = 0;
     for row in ROWS.iter().filter(|row| row.name.contains(&flags.row)) {
-        let measured = measure(row, size);
         let name = format!("{}: {}", row.name, row.sends);
-        failed += usize::from(!report(&name, &measured, size, u64::MAX));
+        let passes = || report(&name, &measure(row, size), size, u64::MAX);
+        failed += usize::from(!(passes() || passes()));
     }
     let budget_bytes = match size {
         Size::Full => BUDGET_BYTES,
@@ -73,8 +74,8 @@ fn main() -> ExitCode {
     };
     let half_sent = HALF_SENT.iter();
     for row in half_sent.filter(|row| row.name.contains(&flags.row)) {
-        let measured = measure_half_sent(row, size, budget_bytes);
         let peak_bytes_max = budget_bytes + PEAK_SLACK_BYTES;
+        let measured = measure_half_sent(row, size, budget_bytes);
         failed += usize::from(!report(row.name, &measured, size, peak_bytes_max));
     }
     if failed > 0 {
