@@ -11,9 +11,20 @@ use crate::style::{Kind, paint};
 
 /// Returns a line in colours.
 pub fn highlight(line: &str) -> String {
+    let (mut out, mut end) = (String::new(), 0);
+    for (part, kind) in coloured(line) {
+        out += &line[end..part.start];
+        out += &paint(&line[part.clone()], kind);
+        end = part.end;
+    }
+    out + &line[end..]
+}
+
+/// Returns the parts of a line that have a colour, in their order, each with its kind.
+fn coloured(line: &str) -> Vec<(Range<usize>, Kind)> {
     let mut typed = words(line);
     let Some(verb) = typed.next() else {
-        return line.to_owned();
+        return Vec::new();
     };
     let command = help::command(verb.text);
     let is_local = || local().any(|(name, _)| name.eq_ignore_ascii_case(verb.text));
@@ -21,14 +32,9 @@ pub fn highlight(line: &str) -> String {
         || verb.range.end == line.len() && all().any(|(name, _)| begins_with(name, verb.text));
     let is_known = command.is_some() || is_local() || is_begun();
     let kind = if is_known { Kind::Key } else { Kind::Error };
-    let mut out = format!("{}{}", &line[..verb.range.start], paint(verb.text, kind));
-    let mut end = verb.range.end;
-    for wrong in command.map_or_else(Vec::new, |command| mistakes(command, line, typed)) {
-        out += &line[end..wrong.start];
-        out += &paint(&line[wrong.clone()], Kind::Error);
-        end = wrong.end;
-    }
-    out + &line[end..]
+    let wrong = command.map_or_else(Vec::new, |command| mistakes(command, line, typed));
+    let wrong = wrong.into_iter().map(|part| (part, Kind::Error));
+    [(verb.range, kind)].into_iter().chain(wrong).collect()
 }
 
 /// Returns the parts of a line that are wrong: arguments that must be numbers and are not, and all that the command does not take.
@@ -62,7 +68,6 @@ mod tests {
 
     #[test]
     fn mistakes_are_red_before_the_line_is_sent() {
-        console::set_colors_enabled(true);
         for (line, red) in [
             ("GET a", ""),
             ("ge", ""),
@@ -80,12 +85,10 @@ mod tests {
             ("CLIENT LIST", ""),
             ("export x", ""),
         ] {
-            let shown = highlight(line);
-            let found = shown.split("\x1b[31m").nth(1).unwrap_or_default();
-            let found = found.split("\x1b[0m").next().unwrap_or_default();
-            assert_eq!(found, red, "{line}");
-            assert_eq!(console::strip_ansi_codes(&shown), line);
+            let mut parts = coloured(line).into_iter();
+            let wrong = parts.find(|(_, kind)| *kind == Kind::Error);
+            assert_eq!(wrong.map_or("", |(part, _)| &line[part]), red, "{line}");
+            assert_eq!(console::strip_ansi_codes(&highlight(line)), line);
         }
-        console::set_colors_enabled(false);
     }
 }
