@@ -89,7 +89,7 @@ await browse(async (browser) => {
   await send("MGET long a long");
   await page.waitForFunction(() => document.querySelectorAll("#log section:last-child .answer").length === 4);
   await isResponsive(page);
-  assert.equal(await page.isVisible("#stop"), false);
+  await page.waitForSelector("#stop", { state: "hidden" });
 
   // What does not end is stopped, by the button or by Escape, and the next line opens another connection.
   await send("MONITOR");

@@ -9,6 +9,12 @@ const no = async (page) => {
   await page.waitForSelector("#question", { state: "hidden" });
 };
 
+/** Says no to the question about a line of the console, and waits until the line is given back: the next one takes its place. */
+const notSent = async (page) => {
+  await no(page);
+  await reads(page, "#hint", "Not sent.");
+};
+
 /** Waits for a question. */
 async function question(page, text) {
   await page.waitForSelector("#question[open]");
@@ -21,8 +27,7 @@ async function asked(page, line, text) {
   await page.press("#prompt input", "Enter");
   await question(page, text);
   // Nothing is sent after a no, and the line is there for another try.
-  await no(page);
-  await reads(page, "#hint", "Not sent.");
+  await notSent(page);
   assert.equal(await page.inputValue("#prompt input"), line);
   await page.press("#prompt input", "Enter");
   await page.waitForSelector("#question[open]");
@@ -54,11 +59,11 @@ await browse(async (browser) => {
   await put("c", "1");
   await put("d", "1");
   await asked(page, "UNLINK d c", 'Delete 2 keys: "d", "c"?');
-  await no(page);
+  await notSent(page);
   for (const verb of ["CLEAR", "flushall", "FLUSHDB ASYNC"]) {
     await asked(page, verb, "Delete every key? There are 2. They cannot be brought back.");
     assert.equal(await page.isDisabled("#question [name=yes]"), true);
-    await no(page);
+    await notSent(page);
   }
   assert.equal(await keys(), 2);
   await page.fill("#prompt input", "CLEAR");
@@ -83,16 +88,16 @@ await browse(async (browser) => {
   await yes(page);
   await reads(page, "#log section:last-child", "COUNT 1");
   await asked(page, "token del prometheus", 'Send TOKEN DEL for "prometheus"? This cannot be undone.');
-  await no(page);
+  await notSent(page);
   await asked(page, "CLIENT KILL TYPE normal", 'Send CLIENT KILL for "TYPE", "normal"?');
-  await no(page);
+  await notSent(page);
   await asked(page, "SHUTDOWN NOSAVE", "Stop the server, for everybody?");
   assert.equal(await page.isDisabled("#question [name=yes]"), true);
-  await no(page);
+  await notSent(page);
   // In a transaction, too: it would be executed without another word.
   await unasked(page, "MULTI", "OK");
   await asked(page, "CLEAR", "Delete every key? There is 1.");
-  await no(page);
+  await notSent(page);
   await unasked(page, "DISCARD", "OK");
 
   // Forms.

@@ -41,7 +41,7 @@ export async function browse(act) {
 /** A page of the dashboard, connected. */
 export async function open(browser, screen, options = {}) {
   const page = await browser.newPage(options);
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type()) && !EXPECTED.test(message.text())) {
       faults.push(message.text());
