@@ -151,6 +151,7 @@ await browse(async (browser) => {
   page = await open(browser, "explorer", { viewport: { width: 1280, height: 900 } });
   await page.fill("#search [name=prefix]", "empty:");
   await page.press("#search [name=prefix]", "Enter");
+  await page.waitForFunction(() => document.querySelectorAll("#pairs .key").length === 1);
   await reads(page, "#pairs", "(empty)");
   assert((await page.locator("#pairs .key").first().boundingBox()).width > 250);
   await page.fill("#search [name=prefix]", "");
