@@ -7,14 +7,13 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use memchr::memchr_iter;
+use pykv::codec::bom::BOM;
 use pykv::protocol::line::{self, Frame};
 use pykv::protocol::resp;
 
 use crate::error::ClientError;
 use crate::place::Place;
 
-/// A byte order mark, which some editors put before UTF-8.
-const BOM: &[u8] = "\u{feff}".as_bytes();
 /// The bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -174,7 +173,7 @@ impl<R: Read> Input<R> {
             }
         };
         self.buffer.truncate(filled + *count.as_ref().unwrap_or(&0));
-        if self.place.byte == 0 && self.buffer.starts_with(BOM) {
+        if self.place.byte == 0 && self.buffer.starts_with(BOM.as_bytes()) {
             self.at = BOM.len();
             self.place.byte = BOM.len() as u64;
         }

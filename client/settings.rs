@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use pykv::codec::bom::BOM;
 use serde::Deserialize;
 
 use crate::address::Address;
@@ -152,7 +153,7 @@ fn url_of(name: &str) -> Result<String, ClientError> {
     let file = file().ok_or_else(|| ClientError::Usage("there is no home folder".to_owned()))?;
     let shown = file.display().to_string();
     let text = fs::read(&file).map_err(ClientError::file("read", &shown))?;
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+    let text = text.strip_prefix(BOM.as_bytes()).unwrap_or(&text);
     // The message of serde_json may quote the file, and with it a password.
     let place = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());

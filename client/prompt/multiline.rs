@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use pykv::codec::bom::BOM;
 use pykv::protocol::line::quote;
 
 use super::names::arguments_of;
@@ -20,7 +21,7 @@ pub fn requests(text: &str) -> Vec<String> {
     let mut requests = Vec::new();
     let mut begun = String::new();
     // A text that is pasted may begin as its file does.
-    for line in text.trim_start_matches('\u{feff}').lines() {
+    for line in text.trim_start_matches(BOM).lines() {
         if begun.is_empty() && line.trim().is_empty() {
             continue;
         }

@@ -2,5 +2,6 @@
 //!
 //! In: keys and values, or the bytes of a file. Out: the other. Nothing here knows who reads or writes.
 
+pub mod bom;
 pub mod json;
 pub mod pair_file;

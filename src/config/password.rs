@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::codec::bom::BOM;
+
 /// Variable with the password itself.
 const VARIABLE: &str = "PYKV_PASSWORD";
 
@@ -33,8 +35,7 @@ pub(super) fn read(file: Option<PathBuf>) -> Result<Option<String>, PasswordErro
         (Some(path), None) => {
             let text = std::fs::read_to_string(&path);
             let text = text.map_err(|error| PasswordError::Unreadable(path.clone(), error))?;
-            // Some editors put a byte order mark before UTF-8.
-            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let text = text.strip_prefix(BOM).unwrap_or(&text);
             let line = text.lines().next().unwrap_or_default().to_owned();
             (line, path.display().to_string())
         }

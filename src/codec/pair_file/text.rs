@@ -9,9 +9,10 @@ use flate2::read::MultiGzDecoder;
 
 use super::fault::{Fault, TextError};
 use super::meter::Meter;
+use crate::codec::bom::BOM;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
-const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// Bytes of text that are kept at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -77,7 +78,7 @@ impl<'r> Text<'r> {
             meter,
         };
         while text.head().len() < BOM.len() && text.grow_head()? {}
-        if text.head().starts_with(BOM) {
+        if text.head().starts_with(BOM.as_bytes()) {
             text.head.set_position(BOM.len() as u64);
         }
         Ok(text)

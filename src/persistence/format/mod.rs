@@ -17,4 +17,4 @@ pub use journal::{
 pub use line::{Line, ParsedChange, Payload, read_line};
 pub use line_reader::LineReader;
 pub use record::Records;
-pub use snapshot::{BOM, LINE_BYTES_MAX, SNAPSHOT_NAME, provisional_path, write_snapshot};
+pub use snapshot::{LINE_BYTES_MAX, SNAPSHOT_NAME, provisional_path, write_snapshot};

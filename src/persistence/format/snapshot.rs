@@ -40,9 +40,6 @@ pub fn provisional_path(path: &Path) -> PathBuf {
 /// The longest line in bytes: the longest key and value, each byte of which may be escaped as six.
 pub const LINE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) + 1024;
 
-/// A byte order mark, which some editors put before UTF-8.
-pub const BOM: &[u8] = "\u{feff}".as_bytes();
-
 /// Bytes handed to the system at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 

@@ -13,10 +13,11 @@ use super::chunks::{Chunk, Chunks, Decision, read_on_all_cores};
 use super::error::SnapshotError;
 use super::progress::{CountedReader, Progress};
 use super::sink::{Batch, Load, apply};
+use crate::codec::bom::BOM;
 use crate::codec::json;
 use crate::model::{Key, Value};
 use crate::persistence::disk::{File, FileReader, Files, Stat, read_full};
-use crate::persistence::format::{BOM, Checksummed, LINE_BYTES_MAX, SnapshotFingerprint};
+use crate::persistence::format::{Checksummed, LINE_BYTES_MAX, SnapshotFingerprint};
 
 /// Bytes read at a time where one thread reads.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -96,7 +97,7 @@ fn read_any_layout<R: Read>(
 
 /// Skips a byte order mark.
 fn skip_bom<R: Read>(reader: &mut BufReader<R>) -> io::Result<()> {
-    if reader.fill_buf()?.starts_with(BOM) {
+    if reader.fill_buf()?.starts_with(BOM.as_bytes()) {
         reader.consume(BOM.len());
     }
     Ok(())
@@ -174,7 +175,7 @@ fn read_lines(
 
 /// Returns true if nothing follows the opening brace on its line. A file that is one long line would fill the memory.
 fn opens_on_a_line_of_its_own(head: &[u8]) -> bool {
-    let mut bytes = head.strip_prefix(BOM).unwrap_or(head).iter();
+    let mut bytes = head.strip_prefix(BOM.as_bytes()).unwrap_or(head).iter();
     let mut next = || bytes.find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
     next() == Some(&b'{') && next() == Some(&b'\n')
 }
@@ -191,7 +192,10 @@ fn read_chunk(chunk: &Chunk, batch: &mut dyn Batch<'_>) -> SnapshotChunk {
         crc,
     };
     let text = match chunk.offset {
-        0 => chunk.bytes.strip_prefix(BOM).unwrap_or(&chunk.bytes),
+        0 => chunk
+            .bytes
+            .strip_prefix(BOM.as_bytes())
+            .unwrap_or(&chunk.bytes),
         _ => &chunk.bytes,
     };
     let mut position = None;
@@ -278,7 +282,7 @@ pub fn salvage_snapshot(
         if (&mut reader).take(limit).read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        let text = trim(line.strip_prefix(BOM).unwrap_or(&line));
+        let text = trim(line.strip_prefix(BOM.as_bytes()).unwrap_or(&line));
         let indent = line.len() - line.trim_ascii_start().len();
         let is_inside = open_at.is_some_and(|at| indent > at);
         if !is_inside {
