@@ -388,9 +388,9 @@ impl Connection {
         loop {
             self.input.release_memory()?;
             let held = self.input.memory_bytes();
+            let buffers = &self.client.buffers;
+            buffers.partial.store(self.input.waiting().len(), Relaxed);
             if held != self.charge.bytes() {
-                let buffers = &self.client.buffers;
-                buffers.partial.store(self.input.waiting().len(), Relaxed);
                 buffers.input.store(held, Relaxed);
                 if let Err(error) = self.charge.set(held) {
                     return Ok(Input::Refused(error.into()));

@@ -226,6 +226,10 @@ fn a_client_is_described_with_the_fields_of_redis() {
         ("0", "0", "r")
     );
     assert_eq!(of_ann["cmd"], "put");
+    ann.send_bytes(b"Ada");
+    wait_until("more of it has arrived", || {
+        fields_of(&bob.ask("CLIENT LIST"), 1)["qbuf"] == "12"
+    });
     let of_bob = fields_of(&bob.ask("CLIENT INFO"), 0);
     assert_eq!((&*of_bob["cmd"], &*of_bob["flags"]), ("client|info", "N"));
     let redis = "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs rbp obl \
