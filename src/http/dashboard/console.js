@@ -20,12 +20,14 @@ let latest = null;
 /** The request that made the connection a receiver, if one did. */
 let received = null;
 
+const isRunning = () => pending.length > 0 || received !== null;
+
 /** Shows what goes on, and how to stop it. */
 function showState() {
   const [first] = pending;
   const running = first === undefined ? received?.text : `${first.text}: ${first.exchange.soFar} so far`;
-  find("stop").hidden = running === undefined;
-  find("running").textContent = running === undefined ? "" : `Running: ${running}`;
+  find("stop").hidden = !isRunning();
+  find("running").textContent = isRunning() ? `Running: ${running}` : "";
 }
 
 function take(answer) {
@@ -90,7 +92,8 @@ function end(reason) {
 }
 
 function stop() {
-  if (!find("stop").hidden) {
+  // Not by what is shown, which may be older: a connection with a transaction would be closed for nothing.
+  if (isRunning()) {
     end("Stopped: the connection has been closed, and with it a transaction; the next line opens another one.");
     line.focus();
   }
@@ -223,7 +226,7 @@ find("prompt").addEventListener("submit", submit);
 find("stop").addEventListener("click", stop);
 // Often enough for a person; what has come by then is counted, not drawn.
 setInterval(() => {
-  if (pending.length > 0 || received !== null || !find("stop").hidden) {
+  if (isRunning() || !find("stop").hidden) {
     showState();
   }
 }, 200);

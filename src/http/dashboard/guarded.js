@@ -44,7 +44,6 @@ async function retried(change) {
 
 /** Stores a value. Returns what it has replaced, null for nothing; undefined if nothing was stored. */
 export async function put(key, bytes, expiry) {
-  let there = null;
   try {
     await pairs.write(key, bytes, expiry, { "If-None-Match": "*" });
     return null;
@@ -54,7 +53,7 @@ export async function put(key, bytes, expiry) {
     }
   }
   return retried(async () => {
-    there = await stored(key);
+    const there = await stored(key);
     if (there !== null && !await question(`Overwrite ${shown(key)}? It has ${described(there)}, and cannot be brought back.`, "Overwrite")) {
       return undefined;
     }
