@@ -84,18 +84,15 @@ impl<'a> Call<'a, '_> {
         }
         self.reports_change = self.command.is_write();
         let handler = self.handlers[self.place];
-        if !observation::is_observed(self.service, self.command) {
-            let answer = handler(self, arguments);
-            if self.service.clients.is_monitored() {
-                self.show(arguments);
-            }
-            return answer;
-        }
-        let started = Instant::now();
+        let is_observed = observation::is_observed(self.service, self.command);
+        let started = is_observed.then(Instant::now);
         let mut answer = handler(self, arguments);
         if self.service.clients.is_monitored() {
             self.show(arguments);
         }
+        let Some(started) = started else {
+            return answer;
+        };
         let visible = self.session.visible(arguments);
         let client = self.session.client.as_ref();
         let row = (self.command, self.verb);

@@ -267,6 +267,7 @@ impl Dispatcher<'_> {
         let mut id = 0;
         if let Some((place, command)) = row {
             id = place;
+            // Most commands have none, and their arguments are not looked at.
             if !command.subcommands.is_empty() {
                 id = self.service.commands.id_of(place, batch.arguments(request));
             }
