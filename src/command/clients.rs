@@ -407,9 +407,7 @@ impl Clients {
             sent: self.sent_before.load(Relaxed),
         };
         for client in all.values() {
-            let Traffic { received, sent } = client.buffers.traffic();
-            sum.received += received;
-            sum.sent += sent;
+            sum += client.buffers.traffic();
         }
         sum
     }

@@ -124,13 +124,7 @@ impl Counts {
             expired: self.expired.saturating_sub(earlier.expired),
             connections: self.connections.saturating_sub(earlier.connections),
             connections_refused: self.connections_refused - earlier.connections_refused,
-            traffic: Traffic {
-                received: self
-                    .traffic
-                    .received
-                    .saturating_sub(earlier.traffic.received),
-                sent: self.traffic.sent.saturating_sub(earlier.traffic.sent),
-            },
+            traffic: self.traffic.since(earlier.traffic),
             errors: errors.collect(),
             commands: usage(&self.commands, &earlier.commands),
             parts: usage(&self.parts, &earlier.parts),

@@ -32,6 +32,9 @@ enum ParameterValues {
     BufferLimits,
 }
 
+/// Whole numbers of 32 bits that are not negative.
+const NATURAL: ParameterValues = Number(0..=2_147_483_647);
+
 /// Every parameter without effect, in alphabetical order.
 pub static WITHOUT_EFFECT: &[Parameter] = &[
     Parameter::new("active-expire-effort", "1", Number(1..=10)),
@@ -41,11 +44,7 @@ pub static WITHOUT_EFFECT: &[Parameter] = &[
     Parameter::new("aof-rewrite-incremental-fsync", "yes", Switch),
     Parameter::new("aof-use-rdb-preamble", "yes", Switch),
     Parameter::new("auto-aof-rewrite-min-size", "67108864", Bytes),
-    Parameter::new(
-        "auto-aof-rewrite-percentage",
-        "100",
-        Number(0..=2_147_483_647),
-    ),
+    Parameter::new("auto-aof-rewrite-percentage", "100", NATURAL),
     Parameter::new(
         "client-output-buffer-limit",
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
@@ -53,24 +52,20 @@ pub static WITHOUT_EFFECT: &[Parameter] = &[
     ),
     Parameter::new("client-query-buffer-limit", "1073741824", Bytes),
     Parameter::new("dynamic-hz", "yes", Switch),
-    Parameter::new(
-        "hash-max-listpack-entries",
-        "512",
-        Number(0..=2_147_483_647),
-    ),
-    Parameter::new("hash-max-listpack-value", "64", Number(0..=2_147_483_647)),
-    Parameter::new("hll-sparse-max-bytes", "3000", Number(0..=2_147_483_647)),
-    Parameter::new("hz", "10", Number(0..=2_147_483_647)),
+    Parameter::new("hash-max-listpack-entries", "512", NATURAL),
+    Parameter::new("hash-max-listpack-value", "64", NATURAL),
+    Parameter::new("hll-sparse-max-bytes", "3000", NATURAL),
+    Parameter::new("hz", "10", NATURAL),
     Parameter::new("jemalloc-bg-thread", "yes", Switch),
-    Parameter::new("latency-monitor-threshold", "0", Number(0..=2_147_483_647)),
+    Parameter::new("latency-monitor-threshold", "0", NATURAL),
     Parameter::new("lazyfree-lazy-eviction", "no", Switch),
     Parameter::new("lazyfree-lazy-expire", "no", Switch),
     Parameter::new("lazyfree-lazy-server-del", "no", Switch),
     Parameter::new("lazyfree-lazy-user-del", "no", Switch),
     Parameter::new("lazyfree-lazy-user-flush", "no", Switch),
-    Parameter::new("lfu-decay-time", "1", Number(0..=2_147_483_647)),
-    Parameter::new("lfu-log-factor", "10", Number(0..=2_147_483_647)),
-    Parameter::new("list-compress-depth", "0", Number(0..=2_147_483_647)),
+    Parameter::new("lfu-decay-time", "1", NATURAL),
+    Parameter::new("lfu-log-factor", "10", NATURAL),
+    Parameter::new("list-compress-depth", "0", NATURAL),
     Parameter::new(
         "list-max-listpack-size",
         "-2",
@@ -81,11 +76,11 @@ pub static WITHOUT_EFFECT: &[Parameter] = &[
         "notice",
         Word(&["debug", "verbose", "notice", "warning"]),
     ),
-    Parameter::new("lua-time-limit", "5000", Number(0..=2_147_483_647)),
+    Parameter::new("lua-time-limit", "5000", NATURAL),
     Parameter::new("maxmemory-eviction-tenacity", "10", Number(0..=100)),
     Parameter::new("maxmemory-samples", "5", Number(1..=64)),
-    Parameter::new("min-replicas-max-lag", "10", Number(0..=2_147_483_647)),
-    Parameter::new("min-replicas-to-write", "0", Number(0..=2_147_483_647)),
+    Parameter::new("min-replicas-max-lag", "10", NATURAL),
+    Parameter::new("min-replicas-to-write", "0", NATURAL),
     Parameter::new("no-appendfsync-on-rewrite", "no", Switch),
     Parameter::new("rdb-save-incremental-fsync", "yes", Switch),
     Parameter::new("rdbchecksum", "yes", Switch),
@@ -93,26 +88,18 @@ pub static WITHOUT_EFFECT: &[Parameter] = &[
     Parameter::new("repl-backlog-size", "1048576", Bytes),
     Parameter::new("repl-disable-tcp-nodelay", "no", Switch),
     Parameter::new("repl-diskless-sync", "yes", Switch),
-    Parameter::new("repl-timeout", "60", Number(0..=2_147_483_647)),
-    Parameter::new("replica-priority", "100", Number(0..=2_147_483_647)),
+    Parameter::new("repl-timeout", "60", NATURAL),
+    Parameter::new("replica-priority", "100", NATURAL),
     Parameter::new("replica-read-only", "yes", Switch),
     Parameter::new("replica-serve-stale-data", "yes", Switch),
-    Parameter::new("set-max-intset-entries", "512", Number(0..=2_147_483_647)),
+    Parameter::new("set-max-intset-entries", "512", NATURAL),
     Parameter::new("set-proc-title", "yes", Switch),
     Parameter::new("stream-node-max-bytes", "4096", Bytes),
-    Parameter::new("stream-node-max-entries", "100", Number(0..=2_147_483_647)),
-    Parameter::new("tcp-keepalive", "300", Number(0..=2_147_483_647)),
-    Parameter::new(
-        "tracking-table-max-keys",
-        "1000000",
-        Number(0..=2_147_483_647),
-    ),
-    Parameter::new(
-        "zset-max-listpack-entries",
-        "128",
-        Number(0..=2_147_483_647),
-    ),
-    Parameter::new("zset-max-listpack-value", "64", Number(0..=2_147_483_647)),
+    Parameter::new("stream-node-max-entries", "100", NATURAL),
+    Parameter::new("tcp-keepalive", "300", NATURAL),
+    Parameter::new("tracking-table-max-keys", "1000000", NATURAL),
+    Parameter::new("zset-max-listpack-entries", "128", NATURAL),
+    Parameter::new("zset-max-listpack-value", "64", NATURAL),
 ];
 
 impl Parameter {

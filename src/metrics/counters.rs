@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::iter::repeat_with;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -197,6 +198,24 @@ pub struct Traffic {
     pub sent: u64,
 }
 
+impl Traffic {
+    /// Returns the traffic since an earlier time.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(earlier.received),
+            sent: self.sent.saturating_sub(earlier.sent),
+        }
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+}
+
 /// Rates over the last five seconds, per second.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
@@ -346,11 +365,12 @@ impl Stats {
             clippy::cast_precision_loss,
             reason = "a rate needs no more than 53 bits"
         )]
-        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        let rate = |count: u64| count as f64 / seconds;
+        let Traffic { received, sent } = traffic.since(first.traffic);
         Rates {
-            requests: rate(self.requests(), first.requests),
-            received: rate(traffic.received, first.traffic.received),
-            sent: rate(traffic.sent, first.traffic.sent),
+            requests: rate(self.requests().saturating_sub(first.requests)),
+            received: rate(received),
+            sent: rate(sent),
         }
     }
 
