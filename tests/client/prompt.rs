@@ -9,12 +9,6 @@ use crate::support::server::{TestServer, is_skipped, wait_until};
 
 const COLOUR: [(&str, &str); 1] = [("CLICOLOR_FORCE", "1")];
 
-fn opened(server: &TestServer, state: &TempDir) -> Prompt {
-    let prompt = Prompt::open(server.addr(), state.path());
-    prompt.wait_for(&format!("{}> ", server.addr()));
-    prompt
-}
-
 #[test]
 fn what_is_wrong_is_red_while_it_is_typed_and_types_are_told_apart() {
     if is_skipped("script") {
@@ -55,7 +49,7 @@ fn keys_are_completed_from_the_server_and_lines_from_the_history() {
         assert_eq!(client.ask(line), "OK");
     }
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     prompt.type_until("GET us\t", "user:101:");
     prompt.type_until("n\t\r", "Ada\r\n");
     prompt.type_until("GET a\t", "\"a b\"");
@@ -76,7 +70,7 @@ fn json_may_have_several_lines_and_stays_as_it_was_typed() {
     }
     let server = TestServer::start();
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     prompt.type_until("PUT j {\r\"a\": \"}\",\r\"b\": [\r1]}\r", "OK\r\n");
     assert_eq!(
         server.client().ask("GET j"),
@@ -98,7 +92,7 @@ fn what_deletes_much_is_asked_about_with_the_count() {
         assert_eq!(client.ask(line), "OK");
     }
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     let question = "DELPREFIX deletes every key with this prefix: 2 keys. Type yes to go on: ";
     prompt.type_until("DELPREFIX user:\r", question);
     prompt.type_until("no\r", "Nothing was done.");
@@ -125,7 +119,7 @@ fn nothing_secret_is_kept_and_an_answer_is_timed_on_request() {
     }
     let server = TestServer::start();
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     prompt.type_until("AUTH default hunter2\r", "OK\r\n");
     // Pasted as well, behind something that is not secret.
     prompt.type_until("\x1b[200~PING\nAUTH default hunter3\x1b[201~\r", "OK\r\n");
@@ -163,7 +157,7 @@ fn ctrl_c_clears_the_line_or_ends_what_goes_on() {
     }
     let server = TestServer::start();
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     prompt.type_until("PUT a 1\x03PING\r", "PONG\r\n");
     assert_eq!(server.client().ask("COUNT"), "COUNT 0");
     prompt.type_until("FOLLOW user:\r", "FOLLOWING");

@@ -8,11 +8,8 @@ use crate::support::server::{TestServer, is_skipped};
 /// What the terminal is sent once a line is entered, before it is executed: pastes are no longer marked.
 const ENTERED: &str = "\x1b[?2004l";
 
-fn opened(server: &TestServer, state: &TempDir) -> Prompt {
-    let prompt = Prompt::open(server.addr(), state.path());
-    prompt.wait_for(&format!("{}> ", server.addr()));
-    prompt
-}
+/// What CLEAR asks of a server with one key.
+const QUESTION: &str = "CLEAR deletes every key: 1 key. Type yes to go on: ";
 
 #[test]
 fn lines_that_arrive_in_one_piece_are_all_executed_in_their_order() {
@@ -21,7 +18,7 @@ fn lines_that_arrive_in_one_piece_are_all_executed_in_their_order() {
     }
     let server = TestServer::start();
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     prompt.type_until("PUT a 1\rAPPEND a 2\rGET a\r", "12\r\n");
     // More than one read of the terminal, and a line that is not complete yet.
     let lines: String = (0..200).map(|n| format!("APPEND b {}\r", n % 10)).collect();
@@ -38,7 +35,7 @@ fn what_is_typed_while_a_command_runs_is_executed_after_it() {
     }
     let server = TestServer::start();
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     server.send_signal("STOP");
     prompt.type_until("PUT a 1\r", ENTERED);
     // The terminal shows what nobody reads yet.
@@ -55,15 +52,14 @@ fn a_question_is_answered_by_what_is_typed_after_it_and_by_nothing_before() {
     let server = TestServer::start();
     assert_eq!(server.client().ask("PUT a 1"), "OK");
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
-    let question = "CLEAR deletes every key: 1 key. Type yes to go on: ";
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     // In one piece with the command: the lines wait until the question is answered.
-    prompt.type_until("CLEAR\ryes\rGET a\r", question);
+    prompt.type_until("CLEAR\ryes\rGET a\r", QUESTION);
     prompt.type_until("no\r", "Nothing was done.");
     prompt.wait_for("there is no command 'yes'");
     prompt.wait_for("\r\n1\r\n");
     // Pasted, with what terminals put around that.
-    prompt.type_until("\x1b[200~CLEAR\nyes\nGET a\x1b[201~\r", question);
+    prompt.type_until("\x1b[200~CLEAR\nyes\nGET a\x1b[201~\r", QUESTION);
     prompt.type_until("no\r", "Nothing was done.");
     prompt.wait_for("there is no command 'yes'");
     prompt.wait_for("1\r\n");
@@ -77,7 +73,7 @@ fn a_question_is_answered_by_what_is_typed_after_it_and_by_nothing_before() {
     );
     prompt.wait_for("there is no command 'yes'");
     assert_eq!(server.client().ask("GET a"), "VALUE \"1\"");
-    prompt.type_until("CLEAR\r", question);
+    prompt.type_until("CLEAR\r", QUESTION);
     prompt.type_until("yes\rGET a\r", "OK\r\n");
     prompt.wait_for("Key not found");
 }
@@ -90,16 +86,15 @@ fn ctrl_c_at_a_question_does_nothing_and_says_so() {
     let server = TestServer::start();
     assert_eq!(server.client().ask("PUT a 1"), "OK");
     let state = TempDir::new().expect("a folder for a test");
-    let mut prompt = opened(&server, &state);
-    let question = "CLEAR deletes every key: 1 key. Type yes to go on: ";
+    let mut prompt = Prompt::ready(server.addr(), state.path());
     let said = "Error: interrupted at the question; nothing was done\r\n";
-    prompt.type_until("CLEAR\r", question);
+    prompt.type_until("CLEAR\r", QUESTION);
     prompt.type_until("\x03", said);
-    prompt.type_until("\x1b[200~CLEAR\nPING\x1b[201~\r", question);
+    prompt.type_until("\x1b[200~CLEAR\nPING\x1b[201~\r", QUESTION);
     prompt.type_until("\x03", said);
     prompt.wait_for("Not sent, as this one failed: 1 request after it.");
     prompt.type_until("GET a\r", "1\r\n");
-    for (arguments, question) in [("CLEAR", question), ("--askpass PING", "Password for ")] {
+    for (arguments, question) in [("CLEAR", QUESTION), ("--askpass PING", "Password for ")] {
         let mut once =
             Prompt::open_with(server.addr(), state.path(), arguments, &[("NO_COLOR", "1")]);
         once.wait_for(question);

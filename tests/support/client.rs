@@ -117,6 +117,13 @@ impl Prompt {
         Self::open_with(addr, state, "", &[("NO_COLOR", "1")])
     }
 
+    /// The client, once it shows its prompt.
+    pub fn ready(addr: SocketAddr, state: &Path) -> Self {
+        let prompt = Self::open(addr, state);
+        prompt.wait_for(&format!("{addr}> "));
+        prompt
+    }
+
     /// The client with such arguments and such an environment.
     pub fn open_with(
         addr: SocketAddr,
