@@ -16,7 +16,7 @@ use crate::interrupt::{INTERRUPT_INTERVAL, is_interrupted};
 use crate::reply::{Datum, Line};
 use crate::stream::{OpenError, Outgoing, Stream, is_timeout};
 
-/// How long nothing may arrive while a reply is due.
+/// Longest silence of the server while a reply is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// As long as the limit says.

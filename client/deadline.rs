@@ -81,7 +81,7 @@ pub fn within<T: Send + 'static>(
         let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
         match done.recv_timeout(left.unwrap_or(INTERRUPT_INTERVAL).min(INTERRUPT_INTERVAL)) {
             Ok(result) => return Ok(result),
-            Err(RecvTimeoutError::Disconnected) => panic!("the thread that connects has panicked"),
+            Err(RecvTimeoutError::Disconnected) => panic!("the work has panicked on its thread"),
             Err(RecvTimeoutError::Timeout) if is_interrupted() => return Err(GivenUp::Interrupted),
             Err(RecvTimeoutError::Timeout) if left.is_some_and(|left| left.is_zero()) => {
                 return Err(GivenUp::Late);
