@@ -7,6 +7,7 @@ use pykv::protocol::Dialect;
 use pykv::protocol::line::{self, quote};
 
 use crate::reply::Line;
+use crate::terminal::tell;
 
 /// The edits by which a typo may differ from the name that was meant: of short words, and of long ones.
 const DISTANCES_MAX: [usize; 2] = [1, 2];
@@ -73,16 +74,18 @@ pub fn nearest(typed: &str) -> Option<&'static str> {
     (distance <= DISTANCES_MAX[usize::from(is_long)]).then_some(name)
 }
 
-/// Returns whether a name is that of a tool, and of no command.
+/// Returns whether a word names a tool, and no command of the server.
 pub fn is_only_tool(name: &str) -> bool {
-    TOOLS.iter().any(|(tool, _)| *tool == name) && command(name).is_none()
+    let mut tools = TOOLS.iter();
+    tools.any(|(tool, _)| tool.eq_ignore_ascii_case(name)) && command(name).is_none()
 }
 
-/// Returns what to say where a tool finds nothing with a prefix that looks like a pattern. Of `*` alone
-/// nothing is said: a tool that is given no prefix does the same as was meant, and its help says so.
-pub fn prefix_hint(prefix: &str) -> Option<String> {
-    let is_pattern = prefix.contains(PATTERN) && !prefix.trim_matches('*').is_empty();
-    is_pattern.then(|| explain(prefix))
+/// Explains the prefix of a tool that has found so many pairs, if these are none and it looks like a pattern. Of `*` alone nothing is
+/// said: a tool that is given no prefix does the same as was meant, and its help says so.
+pub fn explain_prefix(found: u64, prefix: &str) {
+    if found == 0 && prefix.contains(PATTERN) && !prefix.trim_matches('*').is_empty() {
+        tell(&explain(prefix));
+    }
 }
 
 fn explain(prefix: &str) -> String {

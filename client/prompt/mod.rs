@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 
 use self::editor::{Input, LineEditor};
 use self::multiline::requests;
-use self::names::{is_tool, local};
+use self::names::local;
 use self::words::words;
 use crate::address::Address;
 use crate::confirm::{Confirmation, confirm};
 use crate::connection::Connection;
 use crate::error::{ClientError, Outcome, report};
-use crate::help::TOOLS;
+use crate::help::{TOOLS, is_only_tool};
 use crate::interrupt;
 use crate::known_keys::KnownKeys;
 use crate::live::rows::interval;
@@ -177,7 +177,7 @@ impl<W: Write> Prompt<W> {
             "import" | "export" if rest.is_empty() => Err(ClientError::Usage(format!(
                 "{verb} needs a file: {verb} <file>"
             ))),
-            name if is_tool(name) => self.run_tool(&tool_words(name, rest)),
+            name if is_only_tool(name) => self.run_tool(&tool_words(name, rest)),
             // As on the command line.
             "pykv-cli" if !rest.is_empty() => {
                 let (verb, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));

@@ -12,14 +12,10 @@ pub fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// Returns the names that no command of the table has: those of the tools, and those of the prompt.
 pub fn local() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let tools = TOOLS.into_iter().filter(|(name, _)| is_tool(name));
+    let tools = TOOLS
+        .into_iter()
+        .filter(|(name, _)| help::is_only_tool(name));
     tools.chain(LOCAL)
-}
-
-/// Returns whether a word names a tool, and no command of the server.
-pub fn is_tool(name: &str) -> bool {
-    let mut tools = TOOLS.iter();
-    tools.any(|(tool, _)| tool.eq_ignore_ascii_case(name)) && help::command(name).is_none()
 }
 
 /// Returns all names, with their usage.

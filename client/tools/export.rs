@@ -20,7 +20,7 @@ use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
-use crate::help::prefix_hint;
+use crate::help::explain_prefix;
 use crate::progress::progress_bar;
 use crate::terminal::tell;
 use crate::units::counted;
@@ -99,11 +99,7 @@ pub fn run(address: &Address, options: &Export) -> Result<Outcome, ClientError> 
         None => {
             let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout());
             let (_, count) = exporter.write(out, "standard output")?;
-            if count == 0
-                && let Some(hint) = prefix_hint(&options.prefix)
-            {
-                tell(&hint);
-            }
+            explain_prefix(count, &options.prefix);
             return Ok(report_left_out(&exporter.source));
         }
         Some(url) if is_url(url) => exporter.send(url)?,
@@ -119,11 +115,7 @@ pub fn run(address: &Address, options: &Export) -> Result<Outcome, ClientError> 
     let place = target.map_or("standard output", |target| {
         target.rsplit('@').next().unwrap_or(target)
     });
-    if count == 0
-        && let Some(hint) = prefix_hint(&options.prefix)
-    {
-        tell(&hint);
-    }
+    explain_prefix(count, &options.prefix);
     let (pairs, seconds) = (counted(count, "pair"), began.elapsed().as_secs_f64());
     tell(&format!("{verb} {pairs} to {place} in {seconds:.1} s"));
     Ok(report_left_out(&exporter.source))

@@ -22,7 +22,7 @@ use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
-use crate::help::prefix_hint;
+use crate::help::explain_prefix;
 use crate::interrupt::{INTERRUPT_INTERVAL, is_interrupted};
 use crate::progress::progress_bar;
 use crate::terminal::tell;
@@ -210,11 +210,7 @@ pub fn run(address: &Address, options: &Import) -> Result<Outcome, ClientError> 
     } else {
         "imported"
     };
-    if tally.stored == 0
-        && let Some(hint) = prefix_hint(&options.prefix)
-    {
-        tell(&hint);
-    }
+    explain_prefix(tally.stored, &options.prefix);
     let seconds = began.elapsed().as_secs_f64();
     tell(&format!("{verb} {pairs} in {seconds:.1} s{notes}"));
     Ok(Outcome::done_if(tally.refused + summary.left_out == 0))

@@ -13,7 +13,7 @@ use super::store::Store;
 use crate::address::Address;
 use crate::error::{ClientError, Outcome};
 use crate::format::Format;
-use crate::help::prefix_hint;
+use crate::help::explain_prefix;
 use crate::render::{csv_row, cut, plain_text};
 use crate::style::{Kind, paint};
 use crate::terminal::{tell, visible};
@@ -101,11 +101,7 @@ impl Report {
     }
 
     fn finish(mut self, options: &KeyRange) -> Result<Outcome, ClientError> {
-        if self.count == 0
-            && let Some(hint) = prefix_hint(&options.prefix)
-        {
-            tell(&hint);
-        }
+        explain_prefix(self.count, &options.prefix);
         if self.format == Format::Json {
             let end = if self.count == 0 { "[]" } else { "]" };
             writeln!(self.out, "{end}").map_err(ClientError::output)?;
