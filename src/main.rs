@@ -41,7 +41,7 @@ const LAST_SAVES_MAX: usize = 3;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();

@@ -74,7 +74,10 @@ impl<B: Buffer> Spare<B> {
     #[must_use]
     #[inline(always)]
     pub fn take(of_thread: &'static LocalKey<Self>) -> B {
-        of_thread.with(|spare| spare.last.take().unwrap_or_else(|| spare.take_other()))
+        // `try_with` is inlined where `with`, which panics in a thread that is ending, is not.
+        let kept =
+            of_thread.try_with(|spare| spare.last.take().unwrap_or_else(|| spare.take_other()));
+        kept.unwrap_or_default()
     }
 
     /// Keeps the memory of a buffer for the next one.
@@ -82,7 +85,8 @@ impl<B: Buffer> Spare<B> {
     pub fn keep(of_thread: &'static LocalKey<Self>, mut buffer: B) {
         if (1..=SPARE_BYTES_MAX).contains(&buffer.memory_bytes()) {
             buffer.clear();
-            of_thread.with(|spare| {
+            // A thread that is ending keeps none.
+            let _ = of_thread.try_with(|spare| {
                 if let Some(before) = spare.last.replace(Some(buffer)) {
                     spare.keep_other(before);
                 }

@@ -23,7 +23,7 @@ use pykv::persistence::Durability;
 use requests::{Caller, PIPELINE, Request, batch, resp_get, resp_set, served};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const KEYS: usize = 1_000_000;
 const DURATION: Duration = Duration::from_secs(2);

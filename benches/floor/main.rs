@@ -30,7 +30,7 @@ use load::{KEYS, Load, Operation};
 use subjects::{KINDS, Subject};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Anything that ends the run.
 type Failure = Box<dyn Error + Send + Sync>;

@@ -19,7 +19,7 @@ use requests::{
 };
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const KEYS: usize = 10_000;
 const FEW_BATCHES: usize = 100;

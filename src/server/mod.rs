@@ -37,8 +37,6 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(7);
 const CUT_OFF_WAIT: Duration = Duration::from_secs(1);
 /// Maximum number of clients in the system's queue, accepted by it but not by the server.
 const BACKLOG: usize = 1024;
-/// Size of an allocation that is large enough to reach the allocator's arenas; its memory is never touched.
-const ALLOCATOR_NUDGE_BYTES: usize = 1 << 20;
 /// Pause after a failed accept, as when the process has no free file descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -232,9 +230,6 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
                     }
                     engine.use_huge_pages();
                 }
-                // The allocator returns freed memory to the system only during allocations: without this one, a server that
-                // becomes idle after some long values would keep their memory for ever.
-                drop(std::hint::black_box(Vec::<u8>::with_capacity(ALLOCATOR_NUDGE_BYTES)));
             }
             () = shutdown.cancelled() => return,
         }

@@ -165,7 +165,7 @@ pub static FIGURES: &[FigureSpec] = &[
     // Used memory is what is resident.
     FigureSpec::redis("Memory", "mem_fragmentation_ratio", |_| text("1.00")),
     FigureSpec::redis("Memory", "mem_fragmentation_bytes", |_| text(0)),
-    FigureSpec::redis("Memory", "mem_allocator", |_| text("mimalloc")),
+    FigureSpec::redis("Memory", "mem_allocator", |_| text("jemalloc")),
     FigureSpec::redis("Memory", "active_defrag_running", |_| text(0)),
     FigureSpec::redis("Memory", "lazyfree_pending_objects", |_| text(0)),
     // Clients and their requests.
