@@ -30,6 +30,10 @@ const NUMBER_BYTES_MAX: usize = 64 << 10;
 const WHOLE_WORDS_MAX: usize = 16;
 /// Maximum number of digits of a number that [`read_whole`] parses.
 const SHORT_DIGITS_MAX: usize = 6;
+const _: () = assert!(
+    1_000_000 <= VALUE_BYTES_MAX && WHOLE_WORDS_MAX * 1_000_100 <= REQUEST_BYTES_MAX,
+    "numbers of six digits are within the limits"
+);
 
 /// The first request of a buffer.
 #[derive(Debug)]
@@ -142,22 +146,17 @@ impl Reader {
 fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
     let first = words.len();
     let read = |words: &mut Words<'a>| {
-        let (count, mut at) = short_number(buffer, 1)?;
+        let (count, mut rest) = short_number(buffer.get(1..)?)?;
         if count > WHOLE_WORDS_MAX {
             return None;
         }
         for _ in 0..count {
-            if buffer.get(at) != Some(&b'$') {
-                return None;
-            }
-            let (length, start) = short_number(buffer, at + 1)?;
-            at = start + length + 2;
-            if length > VALUE_BYTES_MAX || at > REQUEST_BYTES_MAX || buffer.len() < at {
-                return None;
-            }
-            words.push(Cow::Borrowed(&buffer[start..start + length]));
+            let (length, from_word) = short_number(rest.strip_prefix(b"$")?)?;
+            let (word, from_end) = from_word.split_at_checked(length)?;
+            rest = from_end.get(2..)?;
+            words.push(Cow::Borrowed(word));
         }
-        Some(at)
+        Some(buffer.len() - rest.len())
     };
     let taken = read(words);
     if taken.is_none() {
@@ -166,26 +165,29 @@ fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
     taken
 }
 
-/// Parses a line with a number of a few digits. Returns the number and the offset of the next line.
+/// Parses a line with a number of a few digits, mostly one or two. Returns the number and what follows the line.
 #[inline(always)]
-fn short_number(buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-    let line = buffer.get(start..)?;
-    let (mut number, mut digits) = (0, 0);
-    loop {
-        let digit = line.get(digits)?.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        if digits == SHORT_DIGITS_MAX {
-            return None;
-        }
-        number = 10 * number + usize::from(digit);
-        digits += 1;
-    }
+fn short_number(line: &[u8]) -> Option<(usize, &[u8])> {
     // Redis does not accept leading zeros.
-    let is_plain = digits == 1 || (digits > 1 && line[0] != b'0');
-    let is_ended = line[digits] == b'\r' && line.len() > digits + 1;
-    (is_plain && is_ended).then_some((number, start + digits + 2))
+    match line {
+        [one @ b'0'..=b'9', b'\r', _, rest @ ..] => Some((usize::from(one - b'0'), rest)),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _, rest @ ..] => {
+            Some((10 * usize::from(ten - b'0') + usize::from(one - b'0'), rest))
+        }
+        [b'1'..=b'9', ..] => {
+            let digits = line.iter().take(SHORT_DIGITS_MAX);
+            let digits = digits.take_while(|byte| byte.is_ascii_digit()).count();
+            let (digits, rest) = line.split_at(digits);
+            let number = digits
+                .iter()
+                .fold(0, |number, digit| 10 * number + usize::from(digit - b'0'));
+            let [b'\r', _, rest @ ..] = rest else {
+                return None;
+            };
+            Some((number, rest))
+        }
+        _ => None,
+    }
 }
 
 /// Parses the line at `start`, if it is complete. Returns the number, `None` if it is not one, and the offset of the next line.
@@ -340,9 +342,19 @@ pub fn value_opening(out: &mut Vec<u8>, bytes: usize) {
 
 #[inline(always)]
 fn write_number(out: &mut Vec<u8>, kind: u8, number: u64) {
-    out.push(kind);
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    // Most have one digit or two: to append what has a known length takes no call.
+    match u8::try_from(number) {
+        Ok(one @ 0..=9) => out.extend_from_slice(&[kind, b'0' + one, b'\r', b'\n']),
+        Ok(two @ 10..=99) => {
+            let (ten, one) = (b'0' + two / 10, b'0' + two % 10);
+            out.extend_from_slice(&[kind, ten, one, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(kind);
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
