@@ -453,6 +453,7 @@ impl Clients {
 
     /// Returns true if any client uses MONITOR.
     #[must_use]
+    #[inline(always)]
     pub fn is_monitored(&self) -> bool {
         self.monitor_count.load(Relaxed) > 0
     }

@@ -269,6 +269,7 @@ impl Session {
 
     /// Returns the version of RESP of its requests and replies in RESP.
     #[must_use]
+    #[inline(always)]
     pub fn resp(&self) -> Dialect {
         let client = self.client.as_ref();
         if client.is_some_and(|client| client.resp.load(Relaxed) == 3) {

@@ -8,6 +8,7 @@ pub struct Barrier(pub(super) u64);
 
 impl Barrier {
     /// Includes another change that was made or seen.
+    #[inline(always)]
     pub fn raise(&mut self, other: Self) {
         self.0 = self.0.max(other.0);
     }

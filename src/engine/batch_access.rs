@@ -68,19 +68,20 @@ impl<'e> LockedBatch<'e> {
         is_writing: bool,
     ) -> Self {
         let table = &data.table;
-        let slots = keys.map(|key| {
+        let mut slots = SmallVec::new();
+        for key in keys {
             let hash = table.hash(key);
             let shard = Table::shard_of(hash);
             table.prefetch_shard(shard);
-            Slot {
+            slots.push(Slot {
                 hash,
                 shard,
                 guard: 0,
-            }
-        });
+            });
+        }
         let mut batch = Self {
             data,
-            slots: slots.collect(),
+            slots,
             guards: SmallVec::new(),
             barrier: Barrier::default(),
             growth: Growth::default(),
@@ -89,8 +90,9 @@ impl<'e> LockedBatch<'e> {
             old: SmallVec::new(),
         };
         batch.lock(is_writing);
-        for slot in &batch.slots {
-            prefetch_entry(batch.guards[slot.guard].shard(), slot.hash);
+        let guards = &*batch.guards;
+        for slot in &*batch.slots {
+            prefetch_entry(guards[slot.guard].shard(), slot.hash);
         }
         batch
     }
@@ -103,19 +105,21 @@ impl<'e> LockedBatch<'e> {
     )]
     #[inline(always)]
     fn lock(&mut self, is_writing: bool) {
+        let table = &self.data.table;
+        let slots = &mut *self.slots;
         // Shard and request in one number each: numbers are sorted without branches.
-        let numbered = self.slots.iter().map(|slot| slot.shard).enumerate();
+        let numbered = slots.iter().map(|slot| slot.shard).enumerate();
         let mut order: SmallVec<[u32; LOCKED_BATCH_REQUESTS_MAX]> = numbered
             .map(|(request, shard)| (shard * LOCKED_BATCH_REQUESTS_MAX + request) as u32)
             .collect();
         order.sort_unstable();
         let mut locked = None;
-        for shard_and_request in order {
-            let shard = shard_and_request as usize / LOCKED_BATCH_REQUESTS_MAX;
-            let request = shard_and_request as usize % LOCKED_BATCH_REQUESTS_MAX;
+        for shard_and_request in &*order {
+            let shard_and_request = *shard_and_request as usize;
+            let shard = shard_and_request / LOCKED_BATCH_REQUESTS_MAX;
+            let request = shard_and_request % LOCKED_BATCH_REQUESTS_MAX;
             if locked != Some(shard) {
                 locked = Some(shard);
-                let table = &self.data.table;
                 let (guard, last_change) = if is_writing {
                     let (shard, last_change) = table.write_shard(shard);
                     (Guard::Write(shard), last_change)
@@ -126,10 +130,9 @@ impl<'e> LockedBatch<'e> {
                 self.guards.push(guard);
                 self.barrier.raise(Barrier(last_change));
             }
-            let guard = self.guards.len() - 1;
-            let slot = &mut self.slots[request];
-            slot.guard = guard;
-            prefetch_bucket(self.guards[guard].shard(), slot.hash);
+            let (guards, slot) = (&*self.guards, &mut slots[request]);
+            slot.guard = guards.len() - 1;
+            prefetch_bucket(guards[slot.guard].shard(), slot.hash);
         }
     }
 

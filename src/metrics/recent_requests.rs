@@ -46,6 +46,7 @@ pub struct RecentRequests {
 impl RecentRequests {
     /// Returns true while there are watchers.
     #[must_use]
+    #[inline(always)]
     pub fn is_watched(&self) -> bool {
         self.watchers.load(Relaxed) > 0
     }

@@ -221,6 +221,7 @@ impl Entry {
     }
 
     /// Prefetches the first two cache lines, which hold the head and mostly the key.
+    #[inline(always)]
     pub fn prefetch(&self) {
         let start = self.0.as_ptr().cast::<u8>();
         prefetch(start);
@@ -355,6 +356,7 @@ const GROUP_PLACES: usize = 16;
 const NEAR_PLACES: usize = 6;
 
 /// Prefetches the bucket of a shard in which a look-up of this hash begins, and its control byte.
+#[inline(always)]
 pub fn prefetch_bucket(shard: &Shard, hash: u64) {
     #[expect(
         clippy::cast_possible_truncation,
@@ -381,6 +383,7 @@ pub fn prefetch_entry(shard: &Shard, hash: u64) {
 }
 
 /// Prefetches a cache line. Any address will do, a dangling one too: it is a hint, and does nothing then.
+#[inline(always)]
 pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint to the processor, which neither reads nor faults.

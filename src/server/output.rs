@@ -58,6 +58,7 @@ impl Output {
     }
 
     /// Reserves memory for that many more bytes.
+    #[inline(always)]
     pub fn reserve(&mut self, bytes: usize) {
         if self.bytes.capacity() == 0 {
             self.bytes = Spare::take(&SPARE);
@@ -124,6 +125,7 @@ impl Output {
     }
 
     /// Releases the memory of the empty buffer.
+    #[inline(always)]
     pub fn release_memory(&mut self) {
         Spare::keep(&SPARE, std::mem::take(&mut self.bytes));
     }

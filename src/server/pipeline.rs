@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::output::Output;
 use super::request_buffer::BufferedRequest;
 use crate::command::{
-    BatchRole, Dispatcher, Executed, Outcome, Replies as _, RequestBatch, Service, Stream,
+    BatchRole, Dispatcher, Executed, Outcome, Prepared, Replies as _, RequestBatch, Service, Stream,
 };
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Reply, foreign};
@@ -124,15 +124,13 @@ impl Pipeline<'_> {
     /// Reads the clock after requests that were executed together.
     #[inline(always)]
     fn end_lap(&mut self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) {
-        let prepared = requests.iter().flat_map(|buffered| &buffered.request);
-        self.dispatcher.end_lap(batch, prepared);
+        self.dispatcher.end_lap(batch, prepared(requests));
     }
 
     /// Prefetches the pairs of the requests that cannot share locks; a locked batch prefetches its own.
     #[inline(always)]
     fn prefetch(&self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) {
-        let prepared = requests.iter().flat_map(|buffered| &buffered.request);
-        let alone = prepared.filter(|request| request.role().is_none());
+        let alone = prepared(requests).filter(|request| request.role().is_none());
         let mut keys = alone.flat_map(|request| batch.keys(request)).peekable();
         if keys.peek().is_some() {
             self.dispatcher.service.prefetch(keys);
@@ -215,6 +213,13 @@ impl Pipeline<'_> {
     }
 }
 
+/// Returns those that are requests.
+#[inline(always)]
+fn prepared(requests: &[BufferedRequest]) -> impl Iterator<Item = &Prepared> {
+    let prepared = requests.iter().map(|buffered| buffered.request.as_ref());
+    prepared.filter_map(Result::ok)
+}
+
 /// Locks the shards of several requests, if the data is loaded.
 #[inline(always)]
 fn lock<'s>(
@@ -226,7 +231,9 @@ fn lock<'s>(
     if requests.len() < 2 {
         return None;
     }
-    let prepared = requests.iter().flat_map(|buffered| &buffered.request);
-    let keys = prepared.map(|request| batch.key(request));
+    let keys = requests.iter().map(|buffered| {
+        let request = buffered.request.as_ref();
+        batch.key(request.expect("what is no request shares no locks"))
+    });
     Some(service.engine().ok()?.lock_batch(keys, is_writing))
 }

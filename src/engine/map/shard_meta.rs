@@ -128,6 +128,7 @@ impl ShardMetas {
     }
 
     /// Returns the number of the last change of a shard: a read under its lock has seen that one.
+    #[inline(always)]
     pub(super) fn last_change(&self, shard: usize) -> u64 {
         self.shards[shard].last_change.load(Relaxed)
     }

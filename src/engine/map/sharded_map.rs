@@ -122,12 +122,14 @@ impl Table {
 
     /// Returns the index of the shard of the key with this hash.
     #[must_use]
+    #[inline(always)]
     pub fn shard_of(hash: u64) -> usize {
         shard_of(hash)
     }
 
     /// Shows the entry of a key, if there is one, under the lock of its shard. Returns also the number of the shard's last
     /// change.
+    #[inline(always)]
     pub fn read<R>(&self, key: Key<'_>, show: impl FnOnce(&Entry) -> R) -> (Option<R>, u64) {
         let hash = self.hash(key.as_bytes());
         let (shard, last_change) = self.read_shard(Self::shard_of(hash));
@@ -172,18 +174,26 @@ impl Table {
     }
 
     /// Locks a shard for reading. Returns also the number of its last change.
+    #[inline(always)]
     pub fn read_shard(&self, index: usize) -> (RwLockReadGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[index];
-        let shard = spin_lock(|| lock.try_read(), || !lock.is_locked_exclusive());
-        let shard = shard.unwrap_or_else(|| tokio::task::block_in_place(|| lock.read()));
+        let shard = lock.try_read().unwrap_or_else(|| {
+            wait_for_lock(
+                || lock.try_read(),
+                || !lock.is_locked_exclusive(),
+                || lock.read(),
+            )
+        });
         (shard, self.metas.last_change(index))
     }
 
     /// Locks a shard for writing. Returns also the number of its last change.
+    #[inline(always)]
     pub fn write_shard(&self, index: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
         let lock = &self.map.shards()[index];
-        let shard = spin_lock(|| lock.try_write(), || !lock.is_locked());
-        let shard = shard.unwrap_or_else(|| tokio::task::block_in_place(|| lock.write()));
+        let shard = lock.try_write().unwrap_or_else(|| {
+            wait_for_lock(|| lock.try_write(), || !lock.is_locked(), || lock.write())
+        });
         (shard, self.metas.last_change(index))
     }
 
@@ -292,18 +302,20 @@ fn len(entry: &Entry) -> i64 {
     i64::try_from(entry.data_bytes()).expect("no pair has 2^63 bytes")
 }
 
-/// Takes a lock if it is free soon: it is mostly released within a microsecond or two, while to sleep until then, and to be woken,
+/// Takes a lock that others have. It is looked at for a while: it is mostly released within a microsecond or two, while to sleep until then, and to be woken,
 /// takes ten. Who has to sleep leaves the runtime to another thread: a change of a long value, or of many keys, holds its locks for
 /// long, and must delay those alone who need them. But it is the last way: with one thread more than there are cores, holders are
 /// interrupted, so that others have to sleep, too.
-#[inline(always)]
-fn spin_lock<T>(try_lock: impl Fn() -> Option<T>, may_be_free: impl Fn() -> bool) -> Option<T> {
+// Apart, so that to take a free lock is inlined.
+#[cold]
+fn wait_for_lock<T>(
+    try_lock: impl Fn() -> Option<T>,
+    may_be_free: impl Fn() -> bool,
+    lock: impl FnOnce() -> T,
+) -> T {
     const LOOKS: usize = 200;
     const YIELDS: usize = 100;
-    if let Some(locked) = try_lock() {
-        return Some(locked);
-    }
-    (0..LOOKS + YIELDS).find_map(|look| {
+    let soon = (0..LOOKS + YIELDS).find_map(|look| {
         if look < LOOKS {
             std::hint::spin_loop();
         } else {
@@ -312,10 +324,12 @@ fn spin_lock<T>(try_lock: impl Fn() -> Option<T>, may_be_free: impl Fn() -> bool
         }
         // A look leaves the cache line where it is, so that the holder releases the lock sooner.
         may_be_free().then(&try_lock).flatten()
-    })
+    });
+    soon.unwrap_or_else(|| tokio::task::block_in_place(lock))
 }
 
 /// Returns the entry of a key in a shard.
+#[inline(always)]
 pub fn find<'s>(shard: &'s Shard, hash: u64, key: &[u8]) -> Option<&'s Entry> {
     let found = shard.get(hash, |(entry, _)| {
         entry.prefetch();

@@ -14,6 +14,7 @@ const SHARDS_LOG2: u32 = 12;
 const CHOOSING_BITS: u32 = 28;
 
 /// Returns the index of the shard of the key with this hash.
+#[inline(always)]
 pub(super) fn shard_of(hash: u64) -> usize {
     // The highest seven bits are left out: within a shard they tell the entries apart. With x the share of the range below the
     // bits that choose, the index is at (4x - x²) / 3 of all.
