@@ -18,6 +18,8 @@ mod latency;
 mod load;
 #[path = "../common/processor.rs"]
 mod processor;
+#[path = "../common/redis_flags.rs"]
+mod redis_flags;
 mod servers;
 #[path = "../common/spawn.rs"]
 mod spawn;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::redis_flags::REDIS_EVERYSEC;
 use crate::{Failure, processor, spawn};
 
 /// How often a server that loads is asked whether it has.
@@ -67,7 +68,7 @@ impl Server {
                 command.arg("redis-server");
                 let flags: &[&str] = match kept {
                     Kept::Nowhere => &["--appendonly", "no", "--maxclients", "12000"],
-                    Kept::EverySecond => spawn::REDIS_EVERYSEC,
+                    Kept::EverySecond => REDIS_EVERYSEC,
                 };
                 spawn::redis(&mut command, folder.path(), flags)?
             }

@@ -9,16 +9,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::Failure;
 
-/// How Redis keeps changes within a second, and never shortens its journal: no work of its own gets into what is measured.
-pub const REDIS_EVERYSEC: &[&str] = &[
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "everysec",
-    "--auto-aof-rewrite-percentage",
-    "0",
-];
-
 /// A started server; its standard output is kept open, as one that writes to it must not fail.
 pub type Spawned = (Child, SocketAddr, Option<BufReader<ChildStdout>>);
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::load::{Outcome, Plan};
+use crate::redis_flags::REDIS_EVERYSEC;
 use crate::spawn::{self, Spawned};
 use crate::wire::Dialect;
 use crate::{Failure, Settings};
@@ -111,7 +112,7 @@ fn spawn_pykv(command: &mut Command, folder: &Path, journal: Journal) -> Result<
 fn spawn_redis(command: &mut Command, folder: &Path, journal: Journal) -> Result<Spawned, Failure> {
     let flags: &[&str] = match journal {
         Journal::Always => &["--appendonly", "yes", "--appendfsync", "always"],
-        Journal::EverySecond => spawn::REDIS_EVERYSEC,
+        Journal::EverySecond => REDIS_EVERYSEC,
         Journal::None => &["--appendonly", "no"],
     };
     spawn::redis(command, folder, flags)

@@ -17,6 +17,8 @@ mod load;
 mod minimal;
 #[path = "../common/processor.rs"]
 mod processor;
+#[path = "../common/redis_flags.rs"]
+mod redis_flags;
 #[path = "../common/spawn.rs"]
 mod spawn;
 mod subjects;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::load::{Load, Operation, Protocol};
+use crate::redis_flags::REDIS_EVERYSEC;
 use crate::{Failure, processor, spawn};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +123,7 @@ impl Subject {
             }
             Kind::RedisEverySecond => {
                 command.args(kind.program());
-                spawn::redis(&mut command, folder.path(), spawn::REDIS_EVERYSEC)?
+                spawn::redis(&mut command, folder.path(), REDIS_EVERYSEC)?
             }
             Kind::Memcached => memcached(&mut command)?,
         };
