@@ -3,7 +3,8 @@
 use std::net::TcpStream;
 
 use crate::Failure;
-use crate::load::{KEYS, Scale, fill, ours};
+use crate::load::{Scale, fill, ours};
+use crate::redis_benchmark::KEYS;
 use crate::servers::{BOTH, Kept, Kind, Server};
 
 /// Bytes of a key and a value.

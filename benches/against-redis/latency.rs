@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use crate::Failure;
-use crate::load::{KEYS, Scale, fill, ours};
+use crate::load::{Scale, fill, ours};
+use crate::redis_benchmark::KEYS;
 use crate::servers::{BOTH, Kept, Kind, Server};
 
 pub fn run(scale: Scale) -> Result<(), Failure> {

@@ -18,6 +18,8 @@ mod latency;
 mod load;
 #[path = "../common/processor.rs"]
 mod processor;
+#[path = "../common/redis_benchmark.rs"]
+mod redis_benchmark;
 #[path = "../common/redis_flags.rs"]
 mod redis_flags;
 mod servers;

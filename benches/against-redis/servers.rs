@@ -1,6 +1,6 @@
 //! The two servers: started on core 0, watched, asked what they hold.
 //!
-//! In: which one, and how it keeps changes. Out: its processor time, its memory, its answers. Promises: a server is killed
+//! In: which one, and how it keeps changes. Out: its process, its memory, its answers. Promises: a server is killed
 //! when it is dropped, and its folder goes with it.
 
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::redis_flags::REDIS_EVERYSEC;
-use crate::{Failure, processor, spawn};
+use crate::{Failure, spawn};
 
 /// How often a server that loads is asked whether it has.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
@@ -115,9 +115,9 @@ impl Server {
         Self::start_in(kind, kept, folder)
     }
 
-    /// Seconds of a processor that it has used, user and system.
-    pub fn cpu_seconds(&self) -> Result<(f64, f64), Failure> {
-        processor::seconds(self.child.id())
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Bytes of memory that it holds, and the most that it ever did.

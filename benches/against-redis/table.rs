@@ -1,7 +1,8 @@
 //! The table: processor time of a request, Redis's divided by ours; and our two dialects beside each other.
 
 use crate::Failure;
-use crate::load::{KEYS, Load, Measured, Scale, fill, median, ours, redis_benchmark};
+use crate::load::{Scale, fill, ours, redis_benchmark};
+use crate::redis_benchmark::{KEYS, Load, Measured, median};
 use crate::servers::{BOTH, Kept, Kind, Server};
 
 /// The pipelines, and how many requests take some seconds with each.

@@ -1,7 +1,8 @@
 //! Long values: how many go through in a second.
 
 use crate::Failure;
-use crate::load::{Load, Scale, median, redis_benchmark};
+use crate::load::{Scale, redis_benchmark};
+use crate::redis_benchmark::{Load, median};
 use crate::servers::{BOTH, Kept, Server};
 
 pub fn run(scale: Scale) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! What a cache keeps, and what keeping it costs: PyKV with a cap beside redis-server, in one run.
 //!
 //!     cargo bench --bench eviction -- trace FILE N.. [--first K] [--rate R] [--sizes]
+//!     cargo bench --bench eviction -- [cost] [--quick]
 //!
 //! In: the built `pykv-server`, and `redis-server` in PATH. Out: plain tables on standard output. Promises: both servers are
 //! asked by the same program; an answer other than the one that is due ends the run with a message and status 1. No process
@@ -10,8 +11,13 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod caps;
+mod cost;
 mod optimum;
 mod peers;
+#[path = "../common/processor.rs"]
+mod processor;
+#[path = "../common/redis_benchmark.rs"]
+mod redis_benchmark;
 #[path = "../common/spawn.rs"]
 mod spawn;
 mod trace;
@@ -32,6 +38,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
+    /// One round in place of three, of a tenth of the requests: to see whether it works.
+    #[arg(long, global = true)]
+    quick: bool,
     /// Cargo says this to a benchmark that it runs as one.
     #[arg(long, hide = true, global = true)]
     bench: bool,
@@ -41,6 +50,22 @@ struct Arguments {
 enum Part {
     /// Hit ratios for a recorded trace, both servers with room for as many entries.
     Trace(trace::Arguments),
+    /// Processor time, throughput and latency of each policy.
+    Cost,
+}
+
+/// How thorough a run is.
+#[derive(Clone, Copy)]
+struct Scale {
+    rounds: usize,
+    divisor: u64,
+}
+
+impl Scale {
+    /// So many requests of a full run.
+    fn of(self, requests: u64) -> u64 {
+        requests / self.divisor
+    }
 }
 
 fn main() -> ExitCode {
@@ -50,7 +75,7 @@ fn main() -> ExitCode {
         println!("eviction: nothing is measured but by `cargo bench --bench eviction`");
         return ExitCode::SUCCESS;
     }
-    match run(arguments.part) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("eviction: {error}");
@@ -59,9 +84,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(part: Option<Part>) -> Result<(), Failure> {
-    match part {
-        Some(Part::Trace(arguments)) => trace::run(&arguments),
-        None => Ok(()),
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let scale = Scale {
+        rounds: if arguments.quick { 1 } else { 3 },
+        divisor: if arguments.quick { 10 } else { 1 },
+    };
+    match &arguments.part {
+        Some(Part::Trace(arguments)) => trace::run(arguments),
+        // Without a name, all that need no trace.
+        Some(Part::Cost) | None => cost::run(scale),
     }
 }

@@ -1,6 +1,6 @@
 //! The two servers: started on core 0 without persistence, with a cap or without, and asked for their figures.
 //!
-//! In: which one, and its cap. Out: a connection, figures of INFO. Promises: a server is killed when it is
+//! In: which one, and its cap. Out: a connection, figures of INFO, its process. Promises: a server is killed when it is
 //! dropped, and its folder goes with it.
 
 use std::io::BufReader;
@@ -36,18 +36,29 @@ impl Kind {
         }
     }
 
-    /// Returns the policies by which it evicts any key.
-    pub fn allkeys_policies(self) -> &'static [&'static str] {
-        let all = &[
+    /// Returns its policies.
+    pub fn policies(self) -> &'static [&'static str] {
+        const POLICIES: [&str; 9] = [
+            "noeviction",
+            "volatile-lru",
+            "volatile-lfu",
+            "volatile-random",
+            "volatile-ttl",
             "allkeys-lru",
             "allkeys-lfu",
             "allkeys-random",
             "allkeys-smart",
         ];
         match self {
-            Self::Redis => &all[..3],
-            Self::Pykv => all,
+            // The last is PyKV's own.
+            Self::Redis => &POLICIES[..8],
+            Self::Pykv => &POLICIES,
         }
+    }
+
+    /// Returns the policies by which it evicts any key.
+    pub fn allkeys_policies(self) -> &'static [&'static str] {
+        &self.policies()[5..]
     }
 }
 
@@ -61,6 +72,7 @@ pub struct Cap {
 /// A running server, and a connection to it.
 pub struct Peer {
     pub kind: Kind,
+    pub address: SocketAddr,
     pub connection: Connection,
     child: Child,
     /// Kept open: a server that writes to it must not fail.
@@ -96,6 +108,7 @@ impl Peer {
         };
         Ok(Self {
             kind,
+            address,
             connection: connect(address)?,
             child,
             _stdout: stdout,
@@ -103,10 +116,20 @@ impl Peer {
         })
     }
 
+    /// Returns the number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Changes what it may hold.
     pub fn set_cap(&mut self, cap: Cap) -> Result<(), Failure> {
         self.configure("maxmemory-policy", cap.policy)?;
         self.configure("maxmemory", &cap.bytes.to_string())
+    }
+
+    /// Lets it hold all that the machine does.
+    pub fn remove_cap(&mut self) -> Result<(), Failure> {
+        self.configure("maxmemory", "0")
     }
 
     fn configure(&mut self, name: &str, value: &str) -> Result<(), Failure> {
