@@ -1,7 +1,7 @@
 //! What a cache keeps, and what keeping it costs: PyKV with a cap beside redis-server, in one run.
 //!
 //!     cargo bench --bench eviction -- trace FILE N.. [--first K] [--rate R] [--sizes]
-//!     cargo bench --bench eviction -- [cost] [--quick]
+//!     cargo bench --bench eviction -- [cost|scan] [--quick]
 //!
 //! In: the built `pykv-server`, and `redis-server` in PATH. Out: plain tables on standard output. Promises: both servers are
 //! asked by the same program; an answer other than the one that is due ends the run with a message and status 1. No process
@@ -18,11 +18,13 @@ mod peers;
 mod processor;
 #[path = "../common/redis_benchmark.rs"]
 mod redis_benchmark;
+mod scan;
 #[path = "../common/spawn.rs"]
 mod spawn;
 mod trace;
 mod trace_file;
 mod traffic;
+mod zipf;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -52,6 +54,8 @@ enum Part {
     Trace(trace::Arguments),
     /// Processor time, throughput and latency of each policy.
     Cost,
+    /// Hit ratios while all keys are read now and then.
+    Scan,
 }
 
 /// How thorough a run is.
@@ -91,7 +95,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     match &arguments.part {
         Some(Part::Trace(arguments)) => trace::run(arguments),
-        // Without a name, all that need no trace.
-        Some(Part::Cost) | None => cost::run(scale),
+        Some(Part::Cost) => cost::run(scale),
+        Some(Part::Scan) => scan::run(scale),
+        // All that need no trace.
+        None => {
+            cost::run(scale)?;
+            scan::run(scale)
+        }
     }
 }
