@@ -1,7 +1,7 @@
 //! What a cache keeps, and what keeping it costs: PyKV with a cap beside redis-server, in one run.
 //!
 //!     cargo bench --bench eviction -- trace FILE N.. [--first K] [--rate R] [--sizes]
-//!     cargo bench --bench eviction -- [cost|scan] [--quick]
+//!     cargo bench --bench eviction -- [cost|scan|day] [--quick]
 //!
 //! In: the built `pykv-server`, and `redis-server` in PATH. Out: plain tables on standard output. Promises: both servers are
 //! asked by the same program; an answer other than the one that is due ends the run with a message and status 1. No process
@@ -12,6 +12,8 @@
 
 mod caps;
 mod cost;
+mod day;
+mod model;
 mod optimum;
 mod peers;
 #[path = "../common/processor.rs"]
@@ -21,6 +23,7 @@ mod redis_benchmark;
 mod scan;
 #[path = "../common/spawn.rs"]
 mod spawn;
+mod subject;
 mod trace;
 mod trace_file;
 mod traffic;
@@ -56,6 +59,8 @@ enum Part {
     Cost,
     /// Hit ratios while all keys are read now and then.
     Scan,
+    /// A day of a cache with restarts and crashes, and whether anything is lost.
+    Day,
 }
 
 /// How thorough a run is.
@@ -97,10 +102,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(Part::Trace(arguments)) => trace::run(arguments),
         Some(Part::Cost) => cost::run(scale),
         Some(Part::Scan) => scan::run(scale),
+        Some(Part::Day) => day::run(scale),
         // All that need no trace.
         None => {
             cost::run(scale)?;
-            scan::run(scale)
+            scan::run(scale)?;
+            day::run(scale)
         }
     }
 }
