@@ -16,6 +16,8 @@
 mod growth;
 mod latency;
 mod load;
+#[path = "../common/process_memory.rs"]
+mod process_memory;
 #[path = "../common/processor.rs"]
 mod processor;
 #[path = "../common/redis_benchmark.rs"]

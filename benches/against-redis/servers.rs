@@ -3,7 +3,6 @@
 //! In: which one, and how it keeps changes. Out: its process, its memory, its answers. Promises: a server is killed
 //! when it is dropped, and its folder goes with it.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command};
@@ -12,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::redis_flags::REDIS_EVERYSEC;
-use crate::{Failure, spawn};
+use crate::{Failure, process_memory, spawn};
 
 /// How often a server that loads is asked whether it has.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
@@ -122,14 +121,7 @@ impl Server {
 
     /// Bytes of memory that it holds, and the most that it ever did.
     pub fn memory(&self) -> Result<(u64, u64), Failure> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let figure = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-            number
-                .map(|kilobytes| kilobytes << 10)
-                .ok_or("no such figure")
-        };
+        let figure = |line| process_memory::bytes(self.child.id(), line);
         Ok((figure("VmRSS:")?, figure("VmHWM:")?))
     }
 

@@ -27,6 +27,8 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 mod load;
+#[path = "../common/process_memory.rs"]
+mod process_memory;
 #[path = "../common/redis_flags.rs"]
 mod redis_flags;
 mod report;

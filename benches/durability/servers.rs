@@ -16,7 +16,7 @@ use crate::load::{Outcome, Plan};
 use crate::redis_flags::REDIS_EVERYSEC;
 use crate::spawn::{self, Spawned};
 use crate::wire::Dialect;
-use crate::{Failure, Settings};
+use crate::{Failure, Settings, process_memory};
 
 /// How often a server that loads or saves is asked whether it has done so.
 const ASK_INTERVAL: Duration = Duration::from_millis(5);
@@ -216,11 +216,7 @@ impl Server {
 
     /// Bytes of memory that the server holds, without a child.
     pub fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        number.unwrap_or_default() * 1024
+        process_memory::bytes(self.child.id(), "VmRSS:").unwrap_or_default()
     }
 
     /// Ends the server in order.

@@ -29,22 +29,18 @@ pub fn find(
     entries: u64,
     value_bytes: &[usize],
 ) -> Result<Fitting, Failure> {
-    let mut filler = Filler {
-        caller: Caller::new(Peer::start(kind, None)?),
-        value_bytes,
-        stored: 0,
-    };
-    let empty = filler.caller.peer.figure("used_memory")?;
+    let mut filler = Filler::new(Peer::start(kind, None)?, value_bytes);
+    let empty = filler.peer().figure("used_memory")?;
     filler.fill(entries)?;
-    let mut bytes = filler.caller.peer.figure("used_memory")?;
+    let mut bytes = filler.peer().figure("used_memory")?;
     let entry_bytes = bytes.saturating_sub(empty) / entries;
     let mut best: Option<Fitting> = None;
     for _ in 0..TRIES {
         let cap = Cap { bytes, policy };
-        filler.caller.peer.set_cap(cap)?;
+        filler.peer().set_cap(cap)?;
         // Also where the cap was raised, more come than fit.
         filler.fill(2 * entries)?;
-        let stayed = filler.caller.peer.keys()?;
+        let stayed = filler.peer().keys()?;
         if best.is_none_or(|best| stayed.abs_diff(entries) < best.entries.abs_diff(entries)) {
             best = Some(Fitting {
                 cap,
@@ -71,14 +67,32 @@ pub fn find(
 }
 
 /// Stores keys that were never stored before.
-struct Filler<'a> {
+pub struct Filler<'a> {
     caller: Caller,
     value_bytes: &'a [usize],
     stored: usize,
 }
 
-impl Filler<'_> {
-    fn fill(&mut self, entries: u64) -> Result<(), Failure> {
+impl<'a> Filler<'a> {
+    /// Takes a server, and the sizes of values, which are used in turn.
+    pub fn new(peer: Peer, value_bytes: &'a [usize]) -> Self {
+        Self {
+            caller: Caller::new(peer),
+            value_bytes,
+            stored: 0,
+        }
+    }
+
+    /// Returns the server.
+    pub fn peer(&mut self) -> &mut Peer {
+        &mut self.caller.peer
+    }
+
+    /// Stores so many keys.
+    ///
+    /// # Errors
+    /// If the server does not.
+    pub fn fill(&mut self, entries: u64) -> Result<(), Failure> {
         let mut queued = 0;
         for _ in 0..entries {
             let value_bytes = self.value_bytes[self.stored % self.value_bytes.len()];

@@ -1,6 +1,7 @@
 //! What a cache keeps, and what keeping it costs: PyKV with a cap beside redis-server, in one run.
 //!
 //!     cargo bench --bench eviction -- trace FILE N.. [--first K] [--rate R] [--sizes]
+//!     cargo bench --bench eviction -- same-memory FILE N [--first K]
 //!     cargo bench --bench eviction -- [cost|scan|day] [--quick]
 //!
 //! In: the built `pykv-server`, and `redis-server` in PATH. Out: plain tables on standard output. Promises: both servers are
@@ -16,10 +17,13 @@ mod day;
 mod model;
 mod optimum;
 mod peers;
+#[path = "../common/process_memory.rs"]
+mod process_memory;
 #[path = "../common/processor.rs"]
 mod processor;
 #[path = "../common/redis_benchmark.rs"]
 mod redis_benchmark;
+mod same_memory;
 mod scan;
 #[path = "../common/spawn.rs"]
 mod spawn;
@@ -55,6 +59,8 @@ struct Arguments {
 enum Part {
     /// Hit ratios for a recorded trace, both servers with room for as many entries.
     Trace(trace::Arguments),
+    /// Hit ratios for a recorded trace, both servers of the same resident memory.
+    SameMemory(same_memory::Arguments),
     /// Processor time, throughput and latency of each policy.
     Cost,
     /// Hit ratios while all keys are read now and then.
@@ -100,6 +106,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     match &arguments.part {
         Some(Part::Trace(arguments)) => trace::run(arguments),
+        Some(Part::SameMemory(arguments)) => same_memory::run(arguments),
         Some(Part::Cost) => cost::run(scale),
         Some(Part::Scan) => scan::run(scale),
         Some(Part::Day) => day::run(scale),

@@ -3,7 +3,6 @@
 //! In: a folder, how changes are kept. Out: a connection, and the most memory that any of the processes held. Promise: a server is
 //! killed when it is dropped.
 
-use std::fs;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command};
@@ -13,7 +12,7 @@ use std::time::Duration;
 use redis::Connection;
 
 use crate::peers::{Cap, connect};
-use crate::{Failure, spawn};
+use crate::{Failure, process_memory, spawn};
 
 /// Bytes for clients, the least that PyKV takes.
 pub const CLIENT_BYTES: u64 = 8 << 20;
@@ -79,11 +78,8 @@ pub struct Watch {
 impl Watch {
     /// Returns what the server holds now.
     pub fn bytes(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.process.load(Relaxed));
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        number.unwrap_or_default() << 10
+        // It may just have ended.
+        process_memory::bytes(self.process.load(Relaxed), "VmRSS:").unwrap_or_default()
     }
 
     /// Looks again and again, until it is over.
