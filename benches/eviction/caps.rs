@@ -1,6 +1,6 @@
 //! The cap at which a given number of entries fits.
 //!
-//! In: a server and a policy, a number of entries, the sizes of their values. Out: the cap, and how many entries stayed under it.
+//! In: a server and a policy, a number of entries, the bytes of each of their values. Out: the cap, and how many entries stayed under it.
 //! Promise: those are as many as were asked for, but for half a percent, or the run ends.
 
 use crate::Failure;
@@ -19,7 +19,7 @@ pub struct Fitting {
     pub entries: u64,
 }
 
-/// Finds a cap by filling a server; sizes of values are taken in turn.
+/// Finds a cap by filling a server.
 ///
 /// # Errors
 /// If there is none, or the server fails.
@@ -27,7 +27,7 @@ pub fn find(
     kind: Kind,
     policy: &'static str,
     entries: u64,
-    value_bytes: &[usize],
+    value_bytes: usize,
 ) -> Result<Fitting, Failure> {
     let mut filler = Filler::new(Peer::start(kind, None)?, value_bytes);
     let empty = filler.peer().figure("used_memory")?;
@@ -67,15 +67,15 @@ pub fn find(
 }
 
 /// Stores keys that were never stored before.
-pub struct Filler<'a> {
+pub struct Filler {
     caller: Caller,
-    value_bytes: &'a [usize],
+    value_bytes: usize,
     stored: usize,
 }
 
-impl<'a> Filler<'a> {
-    /// Takes a server, and the sizes of values, which are used in turn.
-    pub fn new(peer: Peer, value_bytes: &'a [usize]) -> Self {
+impl Filler {
+    /// Takes a server, and the bytes of each value.
+    pub fn new(peer: Peer, value_bytes: usize) -> Self {
         Self {
             caller: Caller::new(peer),
             value_bytes,
@@ -95,15 +95,14 @@ impl<'a> Filler<'a> {
     pub fn fill(&mut self, entries: u64) -> Result<(), Failure> {
         let mut queued = 0;
         for _ in 0..entries {
-            let value_bytes = self.value_bytes[self.stored % self.value_bytes.len()];
             // As long as the keys of most traces.
             let key = format!("{:05}", self.stored);
             self.caller.store(LookUp {
                 key: &key,
-                value_bytes,
+                value_bytes: self.value_bytes,
             });
             self.stored += 1;
-            queued += value_bytes;
+            queued += self.value_bytes;
             if queued > MESSAGE_BYTES {
                 self.caller.flush()?;
                 queued = 0;

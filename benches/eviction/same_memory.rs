@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         for policy in kind.allkeys_policies() {
             let outcome = match kind {
                 Kind::Redis => {
-                    let found = caps::find(kind, policy, fitting, &[VALUE_BYTES])?;
+                    let found = caps::find(kind, policy, fitting, VALUE_BYTES)?;
                     replay(kind, found.cap, &trace, &keys)?
                 }
                 Kind::Pykv => replay_within(target, fitting, policy, &trace, &keys)?,
@@ -114,7 +114,7 @@ fn replay_within(
         policy,
     };
     for _ in 0..TRIES {
-        let mut filler = Filler::new(Peer::start(Kind::Pykv, Some(cap))?, &[VALUE_BYTES]);
+        let mut filler = Filler::new(Peer::start(Kind::Pykv, Some(cap))?, VALUE_BYTES);
         // More than fit in as much memory, whichever server holds them.
         filler.fill(4 * fitting)?;
         let reached = resident(filler.peer())?;

@@ -46,7 +46,7 @@ pub fn run(scale: Scale) -> Result<(), Failure> {
     );
     let mut callers = Vec::new();
     for (kind, policy) in POLICIES {
-        let fitting = caps::find(kind, policy, scale.of(FITTING), &[VALUE_BYTES])?;
+        let fitting = caps::find(kind, policy, scale.of(FITTING), VALUE_BYTES)?;
         callers.push(Caller::new(Peer::start(kind, Some(fitting.cap))?));
     }
     print!("| seconds |");

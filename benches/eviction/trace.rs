@@ -1,7 +1,7 @@
 //! Part `trace`: hit ratios of every policy for a recorded trace, beside those of exact LRU and of the optimum.
 //!
 //! In: a trace, a number of entries. Out: a table in percent. Promises: every server gets the same requests in step, under a cap
-//! at which that many entries fit in it; the entries that it holds at the end are shown.
+//! at which that many entries of the mean size fit in it; the entries that it holds at the end are shown.
 
 use std::path::PathBuf;
 
@@ -71,13 +71,14 @@ fn compare(trace: &Trace, entries: u64, arguments: &Arguments) -> Result<(), Fai
     let percent = |hits: usize| 100.0 * hits as f64 / requests as f64;
     let stay = fitting as f64 * requests as f64 / (requests - lru) as f64;
     let rate = arguments.rate.unwrap_or((stay / STAY_S).min(RATE_MAX));
-    introduce(entries, &value_bytes, stay, rate);
+    let mean_bytes = value_bytes.iter().sum::<usize>() / keys;
+    introduce(entries, mean_bytes, stay, rate);
 
     let mut callers = Vec::new();
     let mut fittings = Vec::new();
     for kind in BOTH {
         for policy in kind.allkeys_policies() {
-            let found = caps::find(kind, policy, entries, &value_bytes)?;
+            let found = caps::find(kind, policy, entries, mean_bytes)?;
             callers.push(Caller::new(Peer::start(kind, Some(found.cap))?));
             fittings.push(found);
         }
@@ -114,10 +115,9 @@ fn compare(trace: &Trace, entries: u64, arguments: &Arguments) -> Result<(), Fai
     Ok(())
 }
 
-fn introduce(entries: u64, value_bytes: &[usize], stay: f64, rate: f64) {
-    let bytes = value_bytes.iter().sum::<usize>() / value_bytes.len();
+fn introduce(entries: u64, mean_bytes: usize, stay: f64, rate: f64) {
     println!(
-        "\nN = {entries} entries with values of {bytes} bytes; exact LRU keeps an unused one for {stay:.0} requests"
+        "\nN = {entries} entries with values of {mean_bytes} bytes; exact LRU keeps an unused one for {stay:.0} requests"
     );
     if rate > 0.0 {
         println!(
