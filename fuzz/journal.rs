@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
 ///
 /// ```text
 /// = journal-1.jsonl                               the lines that follow are of this file; it is the one at the beginning
-/// {"journal":3,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
+/// {"journal":4,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
 /// {"put":"name","value":"Ada","seq":~             `~` is the number of the next record
 /// {"saved":@,"seq":~                              `@` is what store.json looks like
 /// !anything                                       a line as it stands, without the first character
@@ -261,8 +261,13 @@ fn take<'a>(members: &mut Vec<(String, &'a RawValue)>, name: &str) -> Option<&'a
     reason = "no change, and one that cannot be read, are two things"
 )]
 fn read_change(mut members: Vec<(String, &RawValue)>) -> Option<Option<Change>> {
-    let [put, value, del, clear] =
-        ["put", "value", "del", "clear"].map(|name| take(&mut members, name));
+    let [put, value, del, reason, clear] =
+        ["put", "value", "del", "reason", "clear"].map(|name| take(&mut members, name));
+    // Evicted or deleted, the keys are gone.
+    let reason = reason.map(|reason| serde_json::from_str::<String>(reason.get()));
+    if reason.is_some_and(|reason| del.is_none() || reason.ok().as_deref() != Some("evicted")) {
+        return None;
+    }
     if !members.is_empty() {
         return None;
     }

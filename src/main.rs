@@ -24,7 +24,7 @@ use pykv::command::{COMMANDS, Service, Users};
 use pykv::config::{
     Action, BoundEndpoints, Config, Endpoint, LogFormat, PeerAddress, Setup, TextEndpoint,
 };
-use pykv::engine::Engine;
+use pykv::engine::{Engine, MemoryCap};
 use pykv::error::{error_chain, without_numbers};
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Options, Progress};
@@ -168,7 +168,11 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let mut serving = pin!(server.run(shutdown.clone(), http));
     let loading = supervisor.during(
         || format!("loading: {progress}"),
-        load(config.store(), Arc::clone(&progress)),
+        load(
+            config.store(),
+            Arc::clone(&service.setup.memory_cap),
+            Arc::clone(&progress),
+        ),
     );
     let loaded = tokio::select! {
         loaded = loading => Some(loaded?),
@@ -224,10 +228,14 @@ fn check_exposure(
 }
 
 /// Loads the data on a blocking thread, and logs the progress once a second.
-async fn load(options: Options, progress: Arc<Progress>) -> Result<Arc<Engine>, Box<dyn Error>> {
+async fn load(
+    options: Options,
+    cap: Arc<MemoryCap>,
+    progress: Arc<Progress>,
+) -> Result<Arc<Engine>, Box<dyn Error>> {
     let started = Instant::now();
     let told = Arc::clone(&progress);
-    let mut loading = tokio::task::spawn_blocking(move || Engine::open(&options, &told));
+    let mut loading = tokio::task::spawn_blocking(move || Engine::open(&options, cap, &told));
     let mut seconds = interval_at(started + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
     loop {
         tokio::select! {

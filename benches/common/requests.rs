@@ -111,7 +111,7 @@ pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
         sync_interval: SYNC_INTERVAL,
     };
     let progress = Arc::new(Progress::new());
-    let engine = Engine::open(&options, &progress).expect("an empty folder");
+    let engine = Engine::open(&options, Arc::default(), &progress).expect("an empty folder");
     let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
     let text = BoundEndpoints::default();
     let setup = Setup::new(config, text, false, None, 1, CancellationToken::new());

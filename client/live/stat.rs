@@ -15,7 +15,7 @@ use crate::units::{bytes, grouped};
 
 /// The rows between two headers.
 const HEADER_EVERY: u64 = 20;
-const HEADER: [&str; 8] = [
+const HEADER: [&str; 9] = [
     "keys",
     "memory",
     "clients",
@@ -24,12 +24,13 @@ const HEADER: [&str; 8] = [
     "errors/s",
     "journal",
     "unsynced",
+    "evicted/s",
 ];
 
-/// The width of each column, the blanks before it included: all fit 80 columns.
-const WIDTHS: [usize; 8] = [12, 11, 8, 12, 7, 10, 10, 10];
+/// The width of each column, the blanks before it included: all but the last fit 80 columns.
+const WIDTHS: [usize; 9] = [12, 11, 8, 12, 7, 10, 10, 10, 11];
 /// The columns by importance, the least first: those that a narrow terminal has no room for.
-const BY_IMPORTANCE: [usize; 8] = [7, 6, 5, 2, 4, 1, 0, 3];
+const BY_IMPORTANCE: [usize; 9] = [8, 7, 6, 5, 2, 4, 1, 0, 3];
 
 /// Prints one row of statistics per interval. A terminal shows the columns that fit.
 ///
@@ -70,16 +71,19 @@ fn document(now: &Figures, before: &Figures) -> serde_json::Value {
     serde_json::json!({
         "keys": now.count("keys"),
         "memory_bytes": now.count("memory_bytes"),
+        "used_memory_bytes": now.count("used_memory_bytes"),
+        "max_memory_bytes": now.count("max_memory_bytes"),
         "clients": now.count("connections"),
         "requests_per_second": now.rate("requests_total", before),
         "hit_ratio": now.hit_ratio(before),
         "errors_per_second": now.rate("errors", before),
         "journal_bytes": now.count("journal_bytes"),
         "unsynced_seconds": now.number("unsynced_seconds"),
+        "evicted_per_second": now.rate("evicted", before),
     })
 }
 
-fn cells(now: &Figures, before: &Figures) -> [String; 8] {
+fn cells(now: &Figures, before: &Figures) -> [String; 9] {
     let none = || "-".to_owned();
     let hits = now.hit_ratio(before);
     let unsynced = now.number("unsynced_seconds");
@@ -92,6 +96,7 @@ fn cells(now: &Figures, before: &Figures) -> [String; 8] {
         grouped(rounded(now.rate("errors", before))),
         bytes(now.count("journal_bytes")),
         unsynced.map_or_else(none, |seconds| format!("{seconds:.1} s")),
+        grouped(rounded(now.rate("evicted", before))),
     ]
 }
 
@@ -108,7 +113,7 @@ fn shown_in(columns: usize) -> Vec<usize> {
     shown
 }
 
-fn row(cells: &[String; 8], shown: &[usize]) -> String {
+fn row(cells: &[String; 9], shown: &[usize]) -> String {
     let cells = shown.iter().map(|place| (&cells[*place], WIDTHS[*place]));
     cells
         .map(|(cell, width)| format!("{cell:>width$}"))
@@ -129,6 +134,6 @@ mod tests {
         assert_eq!(names(80).count(), 8);
         let narrow: Vec<_> = names(40).collect();
         assert_eq!(narrow, ["keys", "memory", "requests/s"]);
-        assert_eq!(names(usize::MAX).count(), 8);
+        assert_eq!(names(usize::MAX).count(), 9);
     }
 }

@@ -11,14 +11,14 @@ use super::clients::Client;
 use super::long_work;
 use super::observation::{self, Observed, Status};
 use super::permission;
-use super::refusals::bad_argument;
+use super::refusals::{bad_argument, full_for_redis};
 use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::Session;
 pub(super) use super::spec::Arguments;
 use super::spec::{Command, Flag};
 use super::stream::{Source, Stream};
-use crate::engine::{Barrier, Engine, LockedBatch, ReadOutcome, WriteTransaction};
+use crate::engine::{Barrier, Engine, EngineError, LockedBatch, ReadOutcome, WriteTransaction};
 use crate::metrics::counters::Tally;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
@@ -68,7 +68,14 @@ pub(super) struct Call<'a, 'e> {
     pub reports_change: bool,
     /// True if the command is refused for what the data is: the same holds for that error.
     pub is_refused_by_data: bool,
+    /// Bytes that room was made for under the cap on memory; [`ROOM_UNCHECKED`] for a command that may use memory as it needs it.
+    pub granted_room_bytes: u64,
+    /// Bytes that its changes need beyond the cap, if these are more; else 0.
+    pub missing_room_bytes: u64,
 }
+
+/// Value of [`Call::granted_room_bytes`] where nobody asks.
+pub(super) const ROOM_UNCHECKED: u64 = u64::MAX;
 
 impl<'a> Call<'a, '_> {
     /// Checks, executes and observes the command.
@@ -86,7 +93,12 @@ impl<'a> Call<'a, '_> {
         let handler = self.handlers[self.place];
         let is_observed = observation::is_observed(self.service, self.command);
         let started = is_observed.then(Instant::now);
-        let mut answer = handler(self, arguments);
+        let mut answer = if self.command.has(Flag::GrowsMemory) && self.is_within_cap() {
+            let room_bytes = self.command.room_bytes(arguments);
+            self.within_cap(room_bytes, |call| handler(call, arguments))
+        } else {
+            handler(self, arguments)
+        };
         if self.service.clients.is_monitored() {
             self.show(arguments);
         }
@@ -110,6 +122,70 @@ impl<'a> Call<'a, '_> {
         let (client, took) = (client.map(|client| &**client), started.elapsed());
         observation::note(self.service, client, row, visible, status, took);
         answer
+    }
+
+    /// Returns true if the command has to make room for what it stores: there is a cap on memory, and nobody has made room for a whole
+    /// batch or transaction.
+    pub fn is_within_cap(&self) -> bool {
+        self.service.memory_cap().is_set() && self.locked.is_none() && self.transaction.is_none()
+    }
+
+    /// Executes requests once there is room for so many bytes, which is what their arguments tell; and again, if they turn out to need
+    /// more, as SETRANGE may.
+    ///
+    /// # Errors
+    /// `FULL`, if no room can be made; those of the requests.
+    #[cold]
+    pub fn within_cap<R>(
+        &mut self,
+        room_bytes: u64,
+        execute: impl Fn(&mut Self) -> Result<R, ErrorReply>,
+    ) -> Result<R, ErrorReply> {
+        self.make_room(room_bytes)?;
+        self.granted_room_bytes = room_bytes;
+        let result = execute(self);
+        self.granted_room_bytes = ROOM_UNCHECKED;
+        let missing = std::mem::take(&mut self.missing_room_bytes);
+        if missing == 0 {
+            return result;
+        }
+        self.make_room(missing)?;
+        execute(self)
+    }
+
+    /// Checks that the changes of a transaction keep to the cap on memory, or to the room that was made for them.
+    ///
+    /// # Errors
+    /// `FULL`, which nobody sees: [`Self::within_cap`] makes room and executes them again.
+    pub fn check_room(&mut self, transaction: &WriteTransaction<'_>) -> Result<(), ErrorReply> {
+        if self.granted_room_bytes < ROOM_UNCHECKED {
+            let missing = transaction.missing_room_bytes();
+            if missing > self.granted_room_bytes {
+                self.missing_room_bytes = missing;
+                return Err(full_for_redis());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for so many bytes under the cap on memory.
+    ///
+    /// # Errors
+    /// `FULL`, if there is none; `DISK` while the disk refuses changes.
+    pub fn make_room(&self, bytes: u64) -> Result<(), ErrorReply> {
+        let engine = self.engine()?;
+        let work = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let made = long_work::execute(work, || engine.make_room(bytes));
+        made.map_err(|error| match error {
+            EngineError::Full { .. } if self.dialect.is_resp() => full_for_redis(),
+            error => error.into(),
+        })
+    }
+
+    /// Returns true if reads of the command are uses of the pairs, by which evictions go.
+    fn is_use(&self) -> bool {
+        let is_look = self.command.has(Flag::Looks) || self.session.is_no_touch;
+        !is_look || self.command.has(Flag::Touches)
     }
 
     /// Shows the request to MONITOR: after what it has executed itself, as EXEC does, and apart, as it is rare.
@@ -178,11 +254,13 @@ impl<'a> Call<'a, '_> {
         key: Key<'_>,
         mut show: impl FnMut(&mut Self, Value<'_>),
     ) -> Result<ReadOutcome, ErrorReply> {
+        // Every command that reads a value uses it.
+        let is_use = !self.session.is_no_touch;
         if let Some((locked, place)) = self.locked.take() {
             // Taken out meanwhile, as `show` borrows the whole call.
             let read = locked
                 .as_ref()
-                .map(|locked| locked.read(place, key, |value| show(self, value)));
+                .map(|locked| locked.read(place, key, is_use, |value| show(self, value)));
             self.locked = Some((locked, place));
             if let Some(read) = read {
                 return Ok(read);
@@ -192,11 +270,12 @@ impl<'a> Call<'a, '_> {
             let mut barrier = *self.barrier;
             let read = self
                 .engine()?
-                .read(key, &mut barrier, |value| show(self, value));
+                .read(key, is_use, &mut barrier, |value| show(self, value));
             self.barrier.raise(barrier);
             return Ok(read);
         };
         // The reply is written under the locks of the transaction, so a long value is copied, too.
+        transaction.set_use(is_use);
         let entry = transaction.get(key);
         Ok(match entry {
             Some(entry) => {
@@ -214,7 +293,8 @@ impl<'a> Call<'a, '_> {
     pub fn read_all(&mut self, keys: &[Key<'_>]) -> Result<Vec<Option<Entry>>, ErrorReply> {
         if self.transaction.is_none() && keys.len() > TRANSACTION_READS_MAX {
             self.release_locks();
-            return Ok(self.engine()?.read_all(keys, self.barrier));
+            let is_use = self.is_use();
+            return Ok(self.engine()?.read_all(keys, is_use, self.barrier));
         }
         self.change(keys, |transaction| {
             Ok(keys.iter().map(|key| transaction.get(*key)).collect())
@@ -246,8 +326,10 @@ impl<'a> Call<'a, '_> {
         keys: &[Key<'_>],
         decide: impl FnOnce(&mut WriteTransaction<'_>) -> Result<R, ErrorReply>,
     ) -> Result<R, ErrorReply> {
+        let is_use = self.is_use();
         if let Some(transaction) = &mut self.transaction {
             let savepoint = transaction.savepoint();
+            transaction.set_use(is_use);
             let found = decide(transaction);
             if found.is_err() {
                 transaction.roll_back_to(savepoint);
@@ -257,10 +339,12 @@ impl<'a> Call<'a, '_> {
         }
         self.release_locks();
         let mut transaction = self.engine()?.begin(keys);
+        transaction.set_use(is_use);
         // The reply depends on what was read even if nothing changes.
         self.barrier.raise(transaction.seen());
         let found = decide(&mut transaction)
             .inspect_err(|_| self.is_refused_by_data = self.reports_change)?;
+        self.check_room(&transaction)?;
         long_work::execute(transaction.changed_bytes(), || {
             transaction.commit(self.barrier)
         })?;

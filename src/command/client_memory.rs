@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub struct Account {
     shared_bytes: AtomicUsize,
     /// Size of the replaced entries that it holds, at the last count.
     replaced_bytes: AtomicUsize,
+    /// True if it is not ended for the memory that it holds: CLIENT NO-EVICT.
+    is_protected: AtomicBool,
     /// Notified when it is ended, for tasks beside the one that serves the client.
     ended: Notify,
     /// Signals to the task that serves the client.
@@ -147,6 +149,7 @@ impl ClientMemory {
             charged_bytes: AtomicUsize::default(),
             shared_bytes: AtomicUsize::default(),
             replaced_bytes: AtomicUsize::default(),
+            is_protected: AtomicBool::default(),
             ended: Notify::new(),
             signals: Signals::default(),
         });
@@ -254,18 +257,18 @@ impl ClientMemory {
     /// Ends the largest accounts until what the others hold is within the budget. Returns false if the largest is `asking`, which is
     /// not ended.
     fn make_room(&self, asking: Option<&Account>) -> bool {
+        let is_asking = |account: &Account| asking.is_some_and(|asking| asking.id == account.id);
         let mut living: Vec<(usize, Arc<Account>)> = Vec::new();
         // The memory of ended accounts is about to be free.
         let mut total = self.bytes();
         for account in self.accounts() {
             if account.is_ended() {
                 total = total.saturating_sub(account.bytes());
-            } else {
+            } else if is_asking(&account) || !account.is_protected() {
                 living.push((account.bytes(), account));
             }
         }
         // Of accounts of the same size, the one that asks is the last.
-        let is_asking = |account: &Account| asking.is_some_and(|asking| asking.id == account.id);
         living.sort_unstable_by_key(|(bytes, account)| (*bytes, !is_asking(account)));
         while total > self.limit_bytes {
             let Some((bytes, account)) = living.pop() else {
@@ -309,6 +312,17 @@ impl Account {
         self.charged_bytes.load(Relaxed)
             + self.shared_bytes.load(Relaxed)
             + self.replaced_bytes.load(Relaxed)
+    }
+
+    /// Protects the account from being ended for the memory that it holds, or no longer. What it asks for itself may still be refused.
+    pub fn protect(&self, is_protected: bool) {
+        self.is_protected.store(is_protected, Relaxed);
+    }
+
+    /// Returns true if it is protected.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.is_protected.load(Relaxed)
     }
 
     /// Returns the budget that it is part of.

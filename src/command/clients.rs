@@ -100,6 +100,8 @@ pub struct Client {
     pub(super) is_waiting: AtomicBool,
     /// True if it uses MONITOR.
     pub(super) is_monitor: AtomicBool,
+    /// True after CLIENT NO-TOUCH ON.
+    pub(super) is_no_touch: AtomicBool,
     /// Bytes of its connection.
     pub buffers: Buffers,
     /// Numbers of subscribed channels and patterns.
@@ -313,6 +315,7 @@ impl Clients {
             queued_bytes: AtomicUsize::default(),
             is_waiting: AtomicBool::default(),
             is_monitor: AtomicBool::default(),
+            is_no_touch: AtomicBool::default(),
             buffers: Buffers::default(),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
             resp: AtomicUsize::new(2),

@@ -21,6 +21,8 @@ pub struct Counts {
     pub misses: u64,
     /// Keys that have expired.
     pub expired: u64,
+    /// Pairs that were evicted.
+    pub evicted: u64,
     /// Clients that have connected to the text port.
     pub connections: u64,
     /// Connections that were refused, as there were too many.
@@ -82,15 +84,21 @@ impl Usage {
 }
 
 impl Counts {
-    /// Reads the counters of requests and connections; the number of expired keys and the traffic are counted elsewhere.
+    /// Reads the counters of requests and connections; the numbers of expired and of evicted pairs and the traffic are counted elsewhere.
     #[must_use]
-    pub fn of(stats: &Stats, commands: &CommandList, expired: u64, traffic: Traffic) -> Self {
+    pub fn of(
+        stats: &Stats,
+        commands: &CommandList,
+        (expired, evicted): (u64, u64),
+        traffic: Traffic,
+    ) -> Self {
         let (by_command, parts) = usage(stats, commands);
         Self {
             requests: stats.requests(),
             hits: stats.hits(),
             misses: stats.misses(),
             expired,
+            evicted,
             connections: stats.connections_total(),
             connections_refused: stats.connections_refused(),
             traffic,
@@ -122,6 +130,7 @@ impl Counts {
             hits: self.hits.saturating_sub(earlier.hits),
             misses: self.misses.saturating_sub(earlier.misses),
             expired: self.expired.saturating_sub(earlier.expired),
+            evicted: self.evicted.saturating_sub(earlier.evicted),
             connections: self.connections.saturating_sub(earlier.connections),
             connections_refused: self.connections_refused - earlier.connections_refused,
             traffic: self.traffic.since(earlier.traffic),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::call::{Call, Outcome};
+use super::call::{Call, Outcome, ROOM_UNCHECKED};
 use super::data::transaction::{self, TransactionRequest};
 use super::observation::{self, Status};
 use super::permission;
@@ -94,6 +94,8 @@ impl Dispatcher<'_> {
                     status,
                     reports_change,
                     is_refused_by_data,
+                    granted_room_bytes: ROOM_UNCHECKED,
+                    missing_room_bytes: 0,
                 };
                 let answer = call.perform(arguments);
                 is_executed = true;
@@ -194,6 +196,8 @@ impl Dispatcher<'_> {
                 let arguments = batch.arguments(request);
                 let (place, command) = self.admit(dialect, batch, request)?;
                 check_transactional(command)?;
+                // Before room is made for them.
+                permission::check(self.service, self.session, (place, command), arguments)?;
                 Ok(TransactionRequest {
                     place,
                     command,
@@ -221,6 +225,8 @@ impl Dispatcher<'_> {
             status: Status::Ok,
             reports_change: false,
             is_refused_by_data: false,
+            granted_room_bytes: ROOM_UNCHECKED,
+            missing_room_bytes: 0,
         };
         let done =
             admitted.and_then(|requests| transaction::execute(&mut call, &requests, is_too_long));

@@ -117,7 +117,7 @@ impl Pushes {
     fn may_see(&self, change: &OwnedChange) -> bool {
         let key = match change {
             OwnedChange::Put(entry) => entry.key_bytes(),
-            OwnedChange::Delete(key) => key.as_bytes(),
+            OwnedChange::Delete(key) | OwnedChange::Evict(key) => key.as_bytes(),
             OwnedChange::Clear => return true,
         };
         self.filter
@@ -142,6 +142,7 @@ impl Source for Pushes {
                     entry.expires_at(),
                 ),
                 OwnedChange::Delete(key) => Changed::Delete(key),
+                OwnedChange::Evict(key) => Changed::Evict(key),
                 OwnedChange::Clear => Changed::Clear,
             };
             pull.replies.reply(Reply::Change(revision, changed));

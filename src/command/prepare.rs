@@ -230,6 +230,15 @@ impl<'a> RequestBatch<'a> {
         self.words.len()
     }
 
+    /// Returns the bytes of memory that a request may need for what it stores.
+    #[must_use]
+    pub fn room_bytes(&self, request: &Prepared) -> u64 {
+        let row = self.row(request);
+        row.map_or(0, |(_, command)| {
+            command.room_bytes(self.arguments(request))
+        })
+    }
+
     /// Returns the keys of a request.
     pub fn keys(&self, request: &Prepared) -> impl Iterator<Item = &[u8]> {
         let row = self.row(request).filter(|_| request.error.is_none());

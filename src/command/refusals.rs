@@ -14,6 +14,7 @@ impl From<EngineError> for ErrorReply {
     fn from(error: EngineError) -> Self {
         let code = match error {
             EngineError::Disk(_) => ErrorCode::Disk,
+            EngineError::Full { .. } => ErrorCode::Full,
             EngineError::TooLarge { .. } => ErrorCode::TooLarge,
         };
         Self::new(code, error.to_string())
@@ -24,6 +25,12 @@ impl From<DiskFault> for ErrorReply {
     fn from(fault: DiskFault) -> Self {
         EngineError::from(fault).into()
     }
+}
+
+/// Returns the error for a change that needs memory beyond the cap, in Redis's words.
+pub(super) fn full_for_redis() -> ErrorReply {
+    let message = "command not allowed when used memory > 'maxmemory'.";
+    ErrorReply::new(ErrorCode::Full, message)
 }
 
 /// Returns the error for a wrong number of arguments, `given`.

@@ -17,7 +17,7 @@ use super::long_work::Turns;
 use super::lookup::CommandList;
 use super::slow_requests::Slowlog;
 use crate::config::{ByteCount, Setup};
-use crate::engine::{Barrier, Engine, Progress};
+use crate::engine::{Barrier, Engine, MemoryCap, Progress};
 use crate::metrics::counters::Stats;
 use crate::metrics::recent_requests::RecentRequests;
 use crate::model::now_ms;
@@ -98,9 +98,10 @@ impl Service {
     /// Reads all counters since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let expired = self.engine.get().map_or(0, |engine| engine.expired());
+        let engine = self.engine.get();
+        let gone = engine.map_or((0, 0), |engine| (engine.expired(), engine.evicted()));
         let traffic = self.clients.traffic();
-        Counts::of(&self.stats, self.commands, expired, traffic)
+        Counts::of(&self.stats, self.commands, gone, traffic)
     }
 
     /// Reads all counters since the start, or since the last CONFIG RESETSTAT.
@@ -170,6 +171,22 @@ impl Service {
                 ),
             )
         })
+    }
+
+    /// Returns the cap on the memory of the data.
+    #[must_use]
+    #[inline(always)]
+    pub fn memory_cap(&self) -> &MemoryCap {
+        &self.setup.memory_cap
+    }
+
+    /// Makes room for requests that are executed together and store so many bytes. Returns whether there is: if not, each of them asks
+    /// for its own.
+    #[must_use]
+    #[cold]
+    pub fn make_room(&self, bytes: u64) -> bool {
+        let engine = self.engine.get();
+        engine.is_none_or(|engine| engine.make_room(bytes).is_ok())
     }
 
     /// Returns true if anybody who reaches the server from another machine may use it without signing in.

@@ -62,6 +62,8 @@ pub struct Session {
     pub visible_arguments: Option<usize>,
     /// True if other tasks have run since its last requests arrived; see `Pipeline::lets_others_subscribe`.
     pub has_let_others_run: bool,
+    /// True if its reads are no uses of the pairs: CLIENT NO-TOUCH.
+    pub(super) is_no_touch: bool,
     /// True if pushes are sent in the line dialect: the client subscribed in it.
     pub(super) pushes_lines: bool,
 }
@@ -153,6 +155,7 @@ impl Session {
             following: Following::default(),
             visible_arguments: None,
             has_let_others_run: false,
+            is_no_touch: false,
             pushes_lines: false,
         }
     }

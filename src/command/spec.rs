@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::usage;
+use crate::model::entry::allocated_bytes;
 use crate::protocol::Dialect;
 
 /// Class of a command, by which it is permitted or refused.
@@ -74,8 +75,12 @@ pub enum Flag {
     Receives,
     /// Visits the data part by part and sends its reply meanwhile: neither its length nor its duration is bounded.
     Streams,
-    /// May add pairs or lengthen a value.
+    /// May add pairs or lengthen a value: makes room first if there is a cap on memory.
     GrowsMemory,
+    /// Looks at pairs without a use of them, by which evictions go.
+    Looks,
+    /// Uses pairs even for a client that has said CLIENT NO-TOUCH.
+    Touches,
     /// Deletes many keys or stops the server: an interactive client asks for confirmation.
     Dangerous,
     /// May have a password among its arguments, which no history and no log may keep.
@@ -370,6 +375,23 @@ impl Command {
         let name = arguments.first()?.as_ref();
         let mut subcommands = self.subcommands.iter();
         subcommands.position(|one| name.eq_ignore_ascii_case(one.name.as_bytes()))
+    }
+
+    /// Returns the bytes of memory that a request may need for what it stores, as far as its arguments tell.
+    pub(super) fn room_bytes<W: AsRef<[u8]>>(&self, arguments: &[W]) -> u64 {
+        /// Head, record of use, expiry and its place in the index, and the place in the hash table.
+        const PAIR_BYTES: usize = 64;
+        if !self.has(Flag::GrowsMemory) {
+            return 0;
+        }
+        let bytes: usize = arguments.iter().map(|word| word.as_ref().len()).sum();
+        let room = if self.takes_pairs() {
+            // The allocator rounds up to a quarter at most.
+            bytes + bytes / 4 + PAIR_BYTES * arguments.len() / 2
+        } else {
+            allocated_bytes(bytes + PAIR_BYTES)
+        };
+        room as u64
     }
 
     /// Returns true if the command is refused until the data is loaded.

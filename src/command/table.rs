@@ -9,7 +9,8 @@ use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, tr
 use super::lookup::CommandList;
 use super::row::Row;
 use super::server::{
-    acl, admin, auth, backup, client, command_docs, config, info, replication, slowlog, stats,
+    acl, admin, auth, backup, client, command_docs, config, info, memory, replication, slowlog,
+    stats,
 };
 
 /// Families of commands, in the order of the chapters of protocol.md.
@@ -28,6 +29,7 @@ static FAMILIES: &[&[Row]] = &[
     acl::ROWS,
     backup::ROWS,
     admin::ROWS,
+    memory::ROWS,
     stats::ROWS,
     info::ROWS,
     command_docs::ROWS,

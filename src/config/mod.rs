@@ -29,7 +29,9 @@ use clap::{
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::{Eviction, MemoryCap};
 use crate::error::{error_chain, without_numbers};
+use crate::metrics::process::resident_bytes;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 use crate::stdout::ignore_closed;
@@ -39,7 +41,7 @@ pub use addresses::{
     Address, BoundEndpoints, Endpoint, HttpEndpoint, PeerAddress, Place, Scheme, TextEndpoint,
 };
 pub use password::PasswordError;
-pub use values::{ByteCount, HostNames, LogFormat, host_name};
+pub use values::{ByteCount, HostNames, LogFormat, MaxMemory, host_name};
 pub use without_effect::{Parameter, WITHOUT_EFFECT, byte_count};
 
 /// Specification of a setting.
@@ -96,6 +98,15 @@ pub enum Shown {
     Ignored(fn(&Setup) -> String),
     /// A number that can be set while the server runs.
     Settable(fn(&Setup) -> &AtomicI64),
+    /// A value that can be set while the server runs, as a number that stands for it.
+    Written {
+        /// Returns the value as text.
+        text: fn(&Setup) -> String,
+        /// Parses a text; the error is a reason.
+        parse: fn(&str) -> Result<u64, String>,
+        /// Sets what was parsed.
+        store: fn(&Setup, u64),
+    },
 }
 
 /// The setting that names the configuration file.
@@ -319,6 +330,54 @@ pub static SETTINGS: &[Setting] = &[
         )],
     },
     Setting {
+        name: "max-memory",
+        flag: Some(Flag {
+            value_name: "SIZE|off",
+            alias: None,
+            variable: "PYKV_MAX_MEMORY",
+        }),
+        default: "off",
+        values: Values::Parsed(|| value_parser!(MaxMemory).into()),
+        help: "Cap on the memory of the data: pairs, tables and indexes. Bytes, or with kb, mb or gb, or a percentage of the machine's \
+               memory or of the container's limit; off is none. Where there is no room, --eviction says what happens",
+        config: &[(
+            "maxmemory",
+            Shown::Written {
+                text: |setup| setup.memory_cap.bytes().to_string(),
+                parse: |text| text.parse().map(|MaxMemory(bytes)| bytes),
+                store: |setup, bytes| setup.memory_cap.set_bytes(bytes),
+            },
+        )],
+    },
+    Setting {
+        name: "eviction",
+        flag: Some(Flag {
+            value_name: "POLICY",
+            alias: None,
+            variable: "PYKV_EVICTION",
+        }),
+        default: "noeviction",
+        values: Values::Parsed(|| value_parser!(Eviction).into()),
+        help: "Choice of the pairs that are evicted where --max-memory leaves no room for a new one",
+        config: &[(
+            "maxmemory-policy",
+            Shown::Written {
+                text: |setup| setup.memory_cap.eviction().name().to_owned(),
+                parse: |text| {
+                    let policy = Eviction::of_name(text).ok_or_else(|| {
+                        let names = Eviction::ALL.map(Eviction::name).join(", ");
+                        format!("argument must be one of the following: {names}")
+                    });
+                    policy.map(|policy| policy as u64)
+                },
+                store: |setup, policy| {
+                    let policy = usize::try_from(policy).unwrap_or(0);
+                    setup.memory_cap.set_eviction(Eviction::ALL[policy]);
+                },
+            },
+        )],
+    },
+    Setting {
         name: "log-format",
         flag: Some(Flag {
             value_name: "FORMAT",
@@ -382,22 +441,6 @@ pub static SETTINGS: &[Setting] = &[
         values: Values::Constant,
         help: "Number of databases",
         config: &[("databases", Shown::Default)],
-    },
-    Setting {
-        name: "maxmemory",
-        flag: None,
-        default: "0",
-        values: Values::Constant,
-        help: "Memory limit in bytes; 0 is none",
-        config: &[("maxmemory", Shown::Default)],
-    },
-    Setting {
-        name: "maxmemory-policy",
-        flag: None,
-        default: "noeviction",
-        values: Values::Constant,
-        help: "Choice of the keys that a memory limit evicts",
-        config: &[("maxmemory-policy", Shown::Default)],
     },
     Setting {
         name: "timeout",
@@ -464,6 +507,7 @@ impl Shown {
             Self::Default => setting.default.to_owned(),
             Self::Fixed(get) | Self::Ignored(get) => get(setup),
             Self::Settable(at) => at(setup).load(Relaxed).to_string(),
+            Self::Written { text, .. } => text(setup),
         }
     }
 }
@@ -803,6 +847,8 @@ pub struct Setup {
     pub slowlog_threshold_us: AtomicI64,
     /// Maximum number of requests in the slow log.
     pub slowlog_len_max: AtomicI64,
+    /// Cap on the memory of the data.
+    pub memory_cap: Arc<MemoryCap>,
     /// Values of parameters without effect that have been set.
     pub without_effect: Mutex<BTreeMap<&'static str, String>>,
     /// Token whose cancellation stops the server.
@@ -825,7 +871,13 @@ impl Setup {
             let default = setting.and_then(|setting| setting.default.parse().ok());
             AtomicI64::new(default.expect("a test reads the default of every number"))
         };
+        let MaxMemory(cap_bytes) = config.get("max-memory");
+        let ByteCount(clients_bytes) = config.get("client-memory");
+        let eviction = config.get("eviction");
+        let program_bytes = resident_bytes().unwrap_or(0);
+        let memory_cap = MemoryCap::new(cap_bytes, eviction, clients_bytes as u64, program_bytes);
         Self {
+            memory_cap: Arc::new(memory_cap),
             config,
             text,
             is_reachable,

@@ -2,8 +2,12 @@
 //!
 //! In: texts, from flags, variables and the configuration file. Out: sizes, names of hosts, a durability; or why a text is none.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::without_effect::byte_count;
+use crate::engine::Eviction;
 use crate::metrics::process::system_memory_bytes;
 use crate::persistence::Durability;
 
@@ -45,20 +49,90 @@ impl FromStr for ByteCount {
     }
 }
 
-/// Files with the memory limit of a container: of version 2 and 1 of Linux's control groups.
-const CONTAINER_LIMITS: [&str; 2] = [
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-];
-
-/// Returns the memory of the machine in bytes, or the limit of the container if that is lower.
+/// Returns the memory of the machine in bytes, or the limit of the container or the service if that is lower.
 fn memory_bytes() -> usize {
-    let machine = system_memory_bytes();
-    let limits = CONTAINER_LIMITS
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
-    let memory = limits.chain([machine]).min().unwrap_or(0);
-    usize::try_from(memory).unwrap_or(usize::MAX)
+    let memory = control_group_limits().chain([system_memory_bytes()]).min();
+    usize::try_from(memory.unwrap_or(0)).unwrap_or(usize::MAX)
+}
+
+/// Returns the memory limits of the control groups of this process, from its own up to that of all: version 2 has them all below one
+/// folder, version 1 below that of the memory alone.
+/// Source: cgroups(7).
+fn control_group_limits() -> impl Iterator<Item = u64> {
+    const ROOTS: [(&str, &str); 2] = [
+        ("/sys/fs/cgroup", "memory.max"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    ];
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // `0::/path` of version 2, `5:memory:/path` of version 1.
+    let paths = groups.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_memory = controllers.is_empty() || controllers.split(',').any(|it| it == "memory");
+        is_memory.then(|| PathBuf::from(path.trim_start_matches('/')))
+    });
+    let own: Vec<PathBuf> = paths.collect();
+    let above = own
+        .into_iter()
+        .flat_map(|path| path.ancestors().map(PathBuf::from).collect::<Vec<_>>());
+    let groups: BTreeSet<PathBuf> = above.chain([PathBuf::new()]).collect();
+    groups.into_iter().flat_map(|group| {
+        ROOTS.into_iter().filter_map(move |(root, file)| {
+            let limit = std::fs::read_to_string(Path::new(root).join(&group).join(file));
+            limit.ok()?.trim().parse().ok()
+        })
+    })
+}
+
+/// The cap on the memory of the data in bytes, such as `2gb` or `60%`; 0 for `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxMemory(pub u64);
+
+impl FromStr for MaxMemory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self(0));
+        }
+        let bytes = match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent = percent.parse::<u64>().ok();
+                let percent = percent.filter(|percent| (1..=100).contains(percent));
+                percent.map(|percent| memory_bytes() as u64 / 100 * percent)
+            }
+            None => byte_count(text),
+        };
+        let bytes = bytes
+            .ok_or("it is no number of bytes, such as 1073741824, 512mb, 2gb or 60%, nor `off`")?;
+        Ok(Self(bytes))
+    }
+}
+
+impl clap::ValueEnum for Eviction {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::NoEviction => {
+                "None: changes that need memory are refused (FULL), reads and deletes go on"
+            }
+            Self::AllKeysLru => "The pair that was not used for the longest time, of a sample",
+            Self::AllKeysLfu => "The pair that is used least often, of a sample",
+            Self::AllKeysRandom => "Any pair",
+            Self::VolatileLru => "As allkeys-lru, among the pairs that expire",
+            Self::VolatileLfu => "As allkeys-lfu, among the pairs that expire",
+            Self::VolatileRandom => "Any pair that expires",
+            Self::VolatileTtl => "The pair that expires soonest",
+            Self::AllKeysSmart => {
+                "The pair that is needed least: a new one has to be used again soon, so that a scan through all keys does not take \
+                 the place of those that are in use. The best for most caches"
+            }
+        };
+        Some(clap::builder::PossibleValue::new(self.name()).help(help))
+    }
 }
 
 /// Names of this server in URLs, in the form of [`host_name`].

@@ -136,13 +136,24 @@ impl<'e> LockedBatch<'e> {
         }
     }
 
-    /// Shows the value of the key of this request, unless it is long.
+    /// Shows the value of the key of this request, unless it is long. It is a use of the pair, or a look that does not count.
     #[inline(always)]
-    pub fn read(&self, request: usize, key: Key<'_>, show: impl FnOnce(Value<'_>)) -> ReadOutcome {
+    pub fn read(
+        &self,
+        request: usize,
+        key: Key<'_>,
+        is_use: bool,
+        show: impl FnOnce(Value<'_>),
+    ) -> ReadOutcome {
         let slot = self.slots[request];
         let shard = self.guards[slot.guard].shard();
-        find(shard, slot.hash, key.as_bytes())
-            .map_or(ReadOutcome::Missing, |entry| show_value(entry, show))
+        let Some(entry) = find(shard, slot.hash, key.as_bytes()) else {
+            return ReadOutcome::Missing;
+        };
+        if is_use {
+            self.data.table.note_use(entry);
+        }
+        show_value(entry, show)
     }
 
     /// Puts a value under the key of this request. Returns whether the key is new.

@@ -10,6 +10,16 @@ pub enum EngineError {
     /// The disk takes no changes.
     #[error(transparent)]
     Disk(#[from] DiskFault),
+    /// There is no room under the cap on memory, and none can be made.
+    #[error(
+        "the data may take {cap} bytes of memory (--max-memory), and {bytes} more cannot be freed; nothing was changed"
+    )]
+    Full {
+        /// The bytes that are needed.
+        bytes: u64,
+        /// The cap.
+        cap: u64,
+    },
     /// The changes of a transaction do not fit into one record, which may have [`RECORD_BYTES_MAX`] bytes.
     #[error(
         "these changes together take at least {bytes} bytes as one record, and may take {RECORD_BYTES_MAX}; nothing was changed"

@@ -3,18 +3,28 @@
 //! In: batches of changes. Out: the filled map. Promises: no two threads change the same shard at one time, and each shard is
 //! locked, and its part of the memory visited, once per batch.
 
+use std::sync::Arc;
+
 use super::map::{LoadedChange, SHARDS, Table};
+use super::memory_cap::MemoryCap;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::persistence::{Batch, Load, Work};
 
 /// The map, as far as it has been loaded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Loading {
     table: Table,
 }
 
 impl Loading {
+    /// Begins with an empty map, under a cap on its memory.
+    pub(super) fn new(cap: Arc<MemoryCap>) -> Self {
+        Self {
+            table: Table::new(cap),
+        }
+    }
+
     pub(super) fn end(self) -> Table {
         self.table
     }
@@ -35,6 +45,11 @@ impl Load for Loading {
 
     fn pairs(&self) -> u64 {
         self.table.keys()
+    }
+
+    fn memory_bytes_max(&self) -> Option<u64> {
+        let cap = self.table.cap();
+        cap.is_set().then(|| cap.bytes())
     }
 }
 
@@ -60,7 +75,7 @@ impl ShardedBatch<'_> {
 
 impl<'a> Batch<'a> for ShardedBatch<'a> {
     fn put(&mut self, key: Key<'_>, value: Value<'_>) {
-        self.push(key, Entry::new(key, value), false);
+        self.push(key, self.table.entry(key, value), false);
     }
 
     fn delete(&mut self, key: Key<'_>) {

@@ -9,10 +9,12 @@ mod barrier;
 mod batch_access;
 mod data;
 mod error;
+mod eviction;
 mod expiry;
 mod huge_pages;
 mod load;
 mod map;
+mod memory_cap;
 mod missing_key_watch;
 mod read;
 mod scan;
@@ -27,7 +29,8 @@ use std::time::Duration;
 pub use barrier::Barrier;
 pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 pub use error::EngineError;
-pub use map::Cursor;
+pub use map::{Cursor, Use};
+pub use memory_cap::{Eviction, MemoryCap};
 pub use missing_key_watch::MissingKeyWatch;
 pub use read::{COPIED_BYTES_MAX, ReadOutcome};
 pub use scan::Scan;
@@ -41,6 +44,7 @@ use crate::persistence::{
 };
 pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
 use data::Data;
+use eviction::Evictor;
 use expiry::Expiry;
 use huge_pages::HugePages;
 use load::Loading;
@@ -55,18 +59,23 @@ pub const DELETE_CHUNK_KEYS: usize = 1000;
 pub struct Engine {
     data: Arc<Data>,
     expiry: Expiry,
+    evictor: Evictor,
     snapshotter: Snapshotter,
     huge_pages: HugePages,
 }
 
 impl Engine {
-    /// Opens a data folder and loads what it holds; `progress` is updated on the way.
+    /// Opens a data folder and loads what it holds, under a cap on its memory; `progress` is updated on the way.
     ///
     /// # Errors
     /// [`StoreError`], if the folder cannot be used, is in use, or is damaged: nothing has been changed then. Also if
     /// `--durability off` asks for a save first, and that fails.
-    pub fn open(options: &Options, progress: &Progress) -> Result<Arc<Self>, StoreError> {
-        Self::open_on(Arc::new(System), options, progress)
+    pub fn open(
+        options: &Options,
+        cap: Arc<MemoryCap>,
+        progress: &Progress,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_on(Arc::new(System), options, cap, progress)
     }
 
     /// Opens a data folder as `open` does, on any disk.
@@ -76,13 +85,15 @@ impl Engine {
     pub fn open_on(
         files: Arc<dyn Files>,
         options: &Options,
+        cap: Arc<MemoryCap>,
         progress: &Progress,
     ) -> Result<Arc<Self>, StoreError> {
-        let loading = Loading::default();
+        let loading = Loading::new(cap);
         let store = Store::open(files, options, &loading, progress)?;
         let engine = Arc::new(Self {
             data: data_of(loading, store),
             expiry: Expiry::default(),
+            evictor: Evictor::default(),
             snapshotter: Snapshotter::new(),
             huge_pages: HugePages::default(),
         });
@@ -91,7 +102,8 @@ impl Engine {
         if options.durability == Durability::Off && store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
             snapshotter::save_at_full_speed(&engine.data).map_err(StoreError::FirstSave)?;
-        } else if store.needs_save() {
+        } else if store.needs_save() || engine.data.table.dropped() > 0 {
+            // What was dropped must not come back.
             // If it fails, the snapshotter tries again while reads are served.
             let _ = snapshotter::save_at_full_speed(&engine.data);
         }
@@ -107,7 +119,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder cannot be read or is in use.
     pub fn check(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Inspection), StoreError> {
-        let loading = Loading::default();
+        let loading = Loading::new(Arc::default());
         let inspection = Store::check(files, path, &loading)?;
         Ok((loading.pairs(), inspection))
     }
@@ -118,7 +130,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder cannot be read or is in use, or if what could be read cannot be saved.
     pub fn repair(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Salvaged), StoreError> {
-        let loading = Loading::default();
+        let loading = Loading::new(Arc::default());
         let options = Options {
             data: path.to_owned(),
             durability: Durability::Always,
@@ -145,14 +157,22 @@ impl Engine {
         self.data.table.prefetch_shard_of(key);
     }
 
-    /// Shows the value of a key, unless it is long, and raises `seen` to the change that this shows.
+    /// Shows the value of a key, unless it is long, and raises `seen` to the change that this shows. It is a use of the pair, or a look
+    /// that does not count.
     pub fn read(
         &self,
         key: Key<'_>,
+        is_use: bool,
         seen: &mut Barrier,
         show: impl FnOnce(Value<'_>),
     ) -> ReadOutcome {
-        let (read, last_change) = self.data.table.read(key, |entry| show_value(entry, show));
+        let table = &self.data.table;
+        let (read, last_change) = table.read(key, |entry| {
+            if is_use {
+                table.note_use(entry);
+            }
+            show_value(entry, show)
+        });
         seen.raise(Barrier(last_change));
         read.unwrap_or(ReadOutcome::Missing)
     }
@@ -167,7 +187,7 @@ impl Engine {
         LockedBatch::new(&self.data, keys, is_writing)
     }
 
-    /// Begins a transaction on these keys. Others wait for them until it ends.
+    /// Begins a transaction on these keys, whose reads are uses of the pairs or do not count. Others wait for them until it ends.
     #[must_use]
     pub fn begin(&self, keys: &[Key<'_>]) -> WriteTransaction<'_> {
         WriteTransaction::new(&self.data, LockedShards::lock(&self.data.table, keys))
@@ -205,6 +225,67 @@ impl Engine {
         made.raise(Barrier(change));
         // The old entry is freed here, after the lock is released.
         Ok(replaced.is_new())
+    }
+
+    /// Makes a pair that a transaction puts later.
+    #[must_use]
+    pub fn entry(&self, key: Key<'_>, value: Value<'_>) -> Entry {
+        self.data.table.entry(key, value)
+    }
+
+    /// Returns true if there is a cap on the memory of the data: a change that needs memory has to make room first.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_capped(&self) -> bool {
+        self.data.table.cap().is_set()
+    }
+
+    /// Makes room for so many bytes under the cap, by evictions if the policy has any. No lock may be held.
+    ///
+    /// # Errors
+    /// [`EngineError::Full`], if there is none; [`EngineError::Disk`], while the disk takes no changes.
+    pub fn make_room(&self, bytes: u64) -> Result<(), EngineError> {
+        self.evictor.make_room(&self.data, &self.expiry, bytes)
+    }
+
+    /// Holds the data to the cap: looks at the resident memory of the process, without what it holds for clients, and evicts some pairs
+    /// if there are too many. Returns whether there may still be. After a change of the policy, it begins to make the records of use anew,
+    /// on a thread of their own. To be called every few milliseconds.
+    pub fn hold_cap(&self, resident_bytes: u64) -> bool {
+        let cap = self.data.table.cap();
+        self.data.table.note_time();
+        if cap.begin_renewal() {
+            let data = Arc::clone(&self.data);
+            std::thread::spawn(move || data.table.renew_uses());
+        }
+        cap.note_resident(resident_bytes, self.memory_bytes());
+        self.evictor.reduce(&self.data, &self.expiry)
+    }
+
+    /// Returns the bytes that the data takes in memory, as they are compared with the cap.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.data.table.memory_bytes()
+    }
+
+    /// Returns the number of pairs that were evicted since the start, those included that were while the data was loaded.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.data.table.dropped() + self.evictor.evicted()
+    }
+
+    /// Returns true while pairs are moved together in memory, as the process holds more than the cap allows; and the number of those
+    /// that were since the start.
+    #[must_use]
+    pub fn compaction(&self) -> (bool, u64) {
+        let table = &self.data.table;
+        (table.cap().is_compacting(), table.moved())
+    }
+
+    /// Returns what is known of the uses of an entry; `None` without a cap on memory, or if the entry is older than that.
+    #[must_use]
+    pub fn use_of(&self, entry: &Entry) -> Option<Use> {
+        self.data.table.use_of(entry)
     }
 
     /// Returns the number of keys, without those that have expired.
@@ -273,8 +354,19 @@ impl Engine {
 
     /// Returns the pairs of many keys, all at one moment. Others read meanwhile, whom a transaction would keep waiting.
     #[must_use]
-    pub fn read_all(&self, keys: &[Key<'_>], seen: &mut Barrier) -> Vec<Option<Entry>> {
-        scan::read_all(&self.data.table, keys, seen)
+    pub fn read_all(
+        &self,
+        keys: &[Key<'_>],
+        is_use: bool,
+        seen: &mut Barrier,
+    ) -> Vec<Option<Entry>> {
+        let table = &self.data.table;
+        let entries = scan::read_all(table, keys, seen);
+        if is_use {
+            let found = entries.iter().flatten();
+            found.for_each(|entry| table.note_use(entry));
+        }
+        entries
     }
 
     /// Returns a random pair, or `None` if there is none. It reads one shard, and more only where that holds none.

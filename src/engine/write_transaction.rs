@@ -32,6 +32,8 @@ pub struct WriteTransaction<'a> {
     steps: SmallVec<[Step; 1]>,
     /// The bytes of keys and values that the steps hold: a lower bound of their record's length.
     bytes: usize,
+    /// True if a read is a use of the pair.
+    is_use: bool,
 }
 
 /// A point of a transaction to which it can be rolled back.
@@ -47,7 +49,22 @@ impl<'a> WriteTransaction<'a> {
             locked,
             steps: SmallVec::new(),
             bytes: 0,
+            is_use: true,
         }
+    }
+
+    /// Says whether the reads that follow are uses of the pairs, or looks that do not count.
+    pub fn set_use(&mut self, is_use: bool) {
+        self.is_use = is_use;
+    }
+
+    /// Returns the bytes by which the changes so far make the data larger, if there is no room for them under the cap; else 0.
+    #[must_use]
+    pub fn missing_room_bytes(&self) -> u64 {
+        let table = &self.data.table;
+        let grown = u64::try_from(self.locked.grown_bytes()).unwrap_or(0);
+        let fits = table.memory_bytes() + grown <= table.cap().limit();
+        if fits { 0 } else { grown }
     }
 
     /// Returns the latest change that a look at the locked keys shows.
@@ -58,7 +75,13 @@ impl<'a> WriteTransaction<'a> {
 
     /// Returns the entry of a key, with the changes of this transaction.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
-        self.locked.get(key).filter(|entry| !has_expired(entry))
+        let found = self.locked.get(key).filter(|entry| !has_expired(entry));
+        if self.is_use
+            && let Some(entry) = &found
+        {
+            self.data.table.note_use(entry);
+        }
+        found
     }
 
     /// Watches a key that this transaction has found missing.
@@ -69,7 +92,7 @@ impl<'a> WriteTransaction<'a> {
 
     /// Puts a value under a key. Returns whether the key is new.
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> bool {
-        self.put_entry(Entry::new(key, value))
+        self.put_entry(self.data.table.entry(key, value))
     }
 
     /// Puts a new entry in the place of that of its key. Returns whether the key is new.

@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! bytes  0..4   reference count
-//!        4..8   length of the key; its highest bit: the pair expires
+//!        4..8   length of the key; its highest bit: the pair expires; the next: it has a record of use
 //!        8..12  length of the value
 //!       12..    [expiry, Unix time in ms, 8 bytes, little-endian] key value
+//!               [record of use, 4 bytes, aligned: only where the memory of the data has a cap]
 //! ```
 //!
 //! Gain, measured: with a safe `ThinArc`, whose head is twice as long, an entry with a key of 16 bytes and a value of 64 takes 112
@@ -21,22 +22,33 @@ use std::ffi::{CStr, c_char};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 
 use dashmap::SharedValue;
 use hashbrown::raw::RawTable;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use nix::libc;
+use tikv_jemalloc_sys::{
+    MALLOCX_TCACHE_NONE, mallctl, mallctlbymib, mallctlnametomib, mallocx, sdallocx,
+};
 
 use crate::model::{Key, UnixMs, Value};
 
 /// Marks, in the length of the key, that eight bytes with its expiry stand before it.
 const EXPIRES: u32 = 1 << 31;
 const EXPIRY_BYTES: usize = size_of::<UnixMs>();
+/// Marks, in the length of the key, that a record of use stands behind the value.
+const HAS_USE: u32 = 1 << 30;
+const KEY_LENGTH: u32 = HAS_USE - 1;
 /// The most holders. So many can only be a fault, and before the count wraps to 0 and frees an entry in use, the process aborts.
 const HOLDERS_MAX: u32 = 1 << 31;
 const CACHE_LINE_BYTES: usize = 64;
+
+/// Part of the places of a slab that are free, from which on it is sparse.
+const SPARSE_PARTS: usize = 16;
 
 /// Options of jemalloc, the allocator of the programs. One arena: what one thread frees another one can use, so that the memory that
 /// is resident follows the data, whoever removes it. What is free for a second goes back to the system, by a thread of the
@@ -75,21 +87,33 @@ unsafe impl Send for Entry {}
 unsafe impl Sync for Entry {}
 
 impl Entry {
-    /// Copies a pair into one allocation.
+    /// Copies a pair into one allocation, without a record of use.
     #[must_use]
     pub fn new(key: Key<'_>, value: Value<'_>) -> Self {
+        Self::with_use(key, value, None)
+    }
+
+    /// Copies a pair into one allocation, with this record of use, if any.
+    #[must_use]
+    pub fn with_use(key: Key<'_>, value: Value<'_>, used: Option<u32>) -> Self {
         let (key, expires_at) = (key.as_bytes(), value.expires_at());
         let length =
             |bytes: &[u8]| u32::try_from(bytes.len()).expect("the limits of a pair fit 31 bits");
         let head = Head {
             holders: AtomicU32::new(1),
-            key_bytes: length(key) | expires_at.map_or(0, |_| EXPIRES),
+            key_bytes: length(key)
+                | expires_at.map_or(0, |_| EXPIRES)
+                | used.map_or(0, |_| HAS_USE),
             value_bytes: length(value.bytes()),
         };
         let expiry = expires_at.map(UnixMs::to_le_bytes);
         let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry);
-        let layout = layout(expiry.len() + key.len() + value.bytes().len());
-        // SAFETY: the layout has room for the head and the three parts, one after the other; nobody else knows the place.
+        let layout = layout(
+            expiry.len() + key.len() + value.bytes().len(),
+            used.is_some(),
+        );
+        // SAFETY: the layout has room for the head and the three parts, one after the other, and for the record where `use_at`
+        // says; nobody else knows the place.
         #[allow(unsafe_code)]
         #[expect(
             clippy::cast_ptr_alignment,
@@ -105,7 +129,11 @@ impl Entry {
                 ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
                 at = at.add(part.len());
             }
-            Self(place)
+            let entry = Self(place);
+            if let Some(used) = used {
+                entry.use_at().write(AtomicU32::new(used));
+            }
+            entry
         }
     }
 
@@ -136,7 +164,28 @@ impl Entry {
     }
 
     fn value_start(&self) -> usize {
-        self.key_start() + (self.head().key_bytes & !EXPIRES) as usize
+        self.key_start() + (self.head().key_bytes & KEY_LENGTH) as usize
+    }
+
+    /// Returns the place of the record of use, which is there if the head says so.
+    fn use_at(&self) -> *mut AtomicU32 {
+        let end = size_of::<Head>() + self.bytes().len();
+        let at = end.next_multiple_of(align_of::<AtomicU32>());
+        self.0.as_ptr().cast::<u8>().wrapping_add(at).cast()
+    }
+
+    /// Returns the record of use, if the pair has one.
+    #[must_use]
+    #[inline(always)]
+    pub fn use_record(&self) -> Option<&AtomicU32> {
+        if self.head().key_bytes & HAS_USE == 0 {
+            return None;
+        }
+        // SAFETY: the head says that the record is there; `new` wrote it, and it is only changed as an atomic.
+        #[allow(unsafe_code)]
+        unsafe {
+            Some(&*self.use_at())
+        }
     }
 
     /// Returns the bytes of the key, which are UTF-8.
@@ -233,7 +282,14 @@ impl Entry {
     pub fn memory_bytes(&self) -> usize {
         // A pointer and a byte of the hash; and an eighth of the buckets stays free.
         const BUCKET_BYTES: usize = 10;
-        size_of::<Head>() + self.bytes().len() + BUCKET_BYTES
+        self.allocated_bytes() + BUCKET_BYTES
+    }
+
+    /// Returns the bytes that the allocator takes for the allocation.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        let has_use = self.head().key_bytes & HAS_USE != 0;
+        allocated_bytes(layout(self.bytes().len(), has_use).size())
     }
 
     /// Returns the bytes of key and value together.
@@ -243,12 +299,174 @@ impl Entry {
     }
 }
 
-/// Returns the layout of an entry with so many bytes behind its head.
-fn layout(bytes: usize) -> Layout {
-    let whole = Layout::new::<Head>().extend(
-        Layout::array::<u8>(bytes).expect("the limits of a pair are far below those of memory"),
-    );
-    whole.expect("the same").0
+/// What jemalloc tells of the slab of an allocation: a span of memory with places of one size.
+#[repr(C)]
+struct SlabUse {
+    /// The slab from which the next place of this size is taken.
+    next_slab: usize,
+    free_places: usize,
+    places: usize,
+    bytes: usize,
+    free_of_size: usize,
+    of_size: usize,
+}
+
+impl Entry {
+    /// Asks the allocator for the slab; `None` if another allocator is in use.
+    /// Source: `inspect_extent_util_stats_verbose_t` of jemalloc's inspect.h.
+    fn slab_use(&self) -> Option<SlabUse> {
+        const QUERY: &CStr = c"experimental.utilization.query";
+        static MIB: OnceLock<Option<[usize; 3]>> = OnceLock::new();
+        let mib = MIB.get_or_init(|| {
+            let (mut mib, mut parts) = ([0; 3], 3);
+            // SAFETY: the name ends with NUL, and the array has as many places as is said.
+            #[allow(unsafe_code)]
+            let failed =
+                unsafe { mallctlnametomib(QUERY.as_ptr(), mib.as_mut_ptr(), &raw mut parts) };
+            (failed == 0 && is_jemalloc_in_use()).then_some(mib)
+        });
+        let mut mib = (*mib)?;
+        let mut found = SlabUse {
+            next_slab: 0,
+            free_places: 0,
+            places: 0,
+            bytes: 0,
+            free_of_size: 0,
+            of_size: 0,
+        };
+        let (mut bytes, mut place) = (size_of::<SlabUse>(), self.0.as_ptr());
+        // SAFETY: both buffers are as long as is said, and in the form that the query has; the entry was allocated by jemalloc, whose head of
+        // the slab is read alone.
+        #[allow(unsafe_code)]
+        let failed = unsafe {
+            mallctlbymib(
+                mib.as_mut_ptr(),
+                mib.len(),
+                (&raw mut found).cast(),
+                &raw mut bytes,
+                (&raw mut place).cast(),
+                size_of_val(&place),
+            )
+        };
+        (failed == 0 && found.places > 0).then_some(found)
+    }
+
+    /// Returns a copy in another slab if that of the entry is sparse, so that it is given back once it is empty. So many holders may know
+    /// the entry; with others, it stays where it is. The copy is taken past the cache of the thread, which may hold places of sparse
+    /// slabs.
+    #[must_use]
+    pub fn moved_from_sparse_slab(&self, holders: usize) -> Option<Self> {
+        let slab = self.slab_use()?;
+        let is_next = (slab.next_slab..slab.next_slab + slab.bytes).contains(&self.address());
+        let is_sparse = slab.free_places * SPARSE_PARTS >= slab.places;
+        if is_next || !is_sparse || self.holders() != holders {
+            return None;
+        }
+        let has_use = self.head().key_bytes & HAS_USE != 0;
+        let layout = layout(self.bytes().len(), has_use);
+        // SAFETY: the place has room for the whole entry, and nobody else knows it; the allocator is the one of the entry, as it has told of
+        // its slab. Head, expiry, key and value of the entry only change while it has one holder; its record is read as an atomic.
+        #[allow(unsafe_code)]
+        unsafe {
+            let place = NonNull::new(mallocx(layout.size(), MALLOCX_TCACHE_NONE).cast::<Head>())?;
+            let (from, to) = (self.0.as_ptr().cast::<u8>(), place.as_ptr().cast::<u8>());
+            let Head {
+                key_bytes,
+                value_bytes,
+                ..
+            } = *self.head();
+            place.write(Head {
+                holders: AtomicU32::new(1),
+                key_bytes,
+                value_bytes,
+            });
+            let head_bytes = size_of::<Head>();
+            ptr::copy_nonoverlapping(from.add(head_bytes), to.add(head_bytes), self.bytes().len());
+            let copy = Self(place);
+            if let Some(record) = self.use_record() {
+                let record = record.load(Ordering::Relaxed);
+                copy.use_at().write(AtomicU32::new(record));
+            }
+            Some(copy)
+        }
+    }
+
+    /// Frees the entry past the cache of the thread, if nobody else holds it: the next allocation would take its place from there, and the
+    /// slab would never be empty.
+    pub fn leave_slab(self) {
+        if self.holders() != 1 || self.slab_use().is_none() {
+            return;
+        }
+        // The reads of all other holders come before it is freed.
+        fence(Ordering::Acquire);
+        let has_use = self.head().key_bytes & HAS_USE != 0;
+        let (layout, this) = (layout(self.bytes().len(), has_use), ManuallyDrop::new(self));
+        // SAFETY: it was allocated with this layout by this allocator, which knows its slab, and the only holder is not used any more.
+        #[allow(unsafe_code)]
+        unsafe {
+            sdallocx(this.0.as_ptr().cast(), layout.size(), MALLOCX_TCACHE_NONE);
+        }
+    }
+}
+
+/// Returns true if memory is allocated by jemalloc: a program of another kind, such as a test, may have another allocator.
+fn is_jemalloc_in_use() -> bool {
+    const ALLOCATED: &CStr = c"thread.allocated";
+    let allocated = || {
+        let (mut bytes, mut length) = (0_u64, size_of::<u64>());
+        // SAFETY: the name ends with NUL, and the buffer is as long as is said.
+        #[allow(unsafe_code)]
+        let failed = unsafe {
+            let none = ptr::null_mut();
+            mallctl(
+                ALLOCATED.as_ptr(),
+                (&raw mut bytes).cast(),
+                &raw mut length,
+                none,
+                0,
+            )
+        };
+        (failed == 0).then_some(bytes)
+    };
+    let before = allocated();
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 12)));
+    before < allocated()
+}
+
+/// Gives back what the allocator's cache of this thread holds: each place in it keeps a slab.
+pub fn flush_thread_cache() {
+    const FLUSH: &CStr = c"thread.tcache.flush";
+    let none = ptr::null_mut();
+    // SAFETY: the name ends with NUL, and the call takes and gives nothing. Of another allocator in use it changes nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        mallctl(FLUSH.as_ptr(), none, ptr::null_mut(), none, 0);
+    }
+}
+
+/// Returns the layout of an entry with so many bytes between its head and the record of use, if it has one.
+fn layout(bytes: usize, has_use: bool) -> Layout {
+    let mut size = size_of::<Head>() + bytes;
+    if has_use {
+        size = size.next_multiple_of(align_of::<AtomicU32>()) + size_of::<AtomicU32>();
+    }
+    let layout = Layout::from_size_align(size, align_of::<Head>());
+    layout.expect("the limits of a pair are far below those of memory")
+}
+
+/// Returns the bytes that the allocator takes for so many: it has sixteens up to 128, and from there on four sizes in each doubling.
+/// Source: <https://jemalloc.net/jemalloc.3.html#size_classes>.
+#[must_use]
+pub fn allocated_bytes(bytes: usize) -> usize {
+    const STEP: usize = 16;
+    const STEPS_LOG2: u32 = 3;
+    let step = if bytes <= STEP << STEPS_LOG2 {
+        STEP
+    } else {
+        // The half of the power of two that is not below it, in four parts.
+        1 << ((bytes - 1).ilog2() - 2)
+    };
+    bytes.next_multiple_of(step)
 }
 
 impl Clone for Entry {
@@ -269,7 +487,8 @@ impl Drop for Entry {
         }
         // The reads of all other holders come before it is freed.
         fence(Ordering::Acquire);
-        let layout = layout(self.bytes().len());
+        let has_use = self.head().key_bytes & HAS_USE != 0;
+        let layout = layout(self.bytes().len(), has_use);
         // SAFETY: the last holder is gone; the place was allocated with this layout.
         #[allow(unsafe_code)]
         unsafe {
@@ -331,22 +550,41 @@ pub fn entries_of(shard: &Shard) -> impl Iterator<Item = &Entry> {
     })
 }
 
+/// Returns the entry at a place of a shard, if there is one; the places are counted from 0, and are as many as the shard's buckets.
+#[must_use]
+pub fn entry_at(shard: &Shard, place: usize) -> Option<&Entry> {
+    if place >= shard.buckets() {
+        return None;
+    }
+    // SAFETY: the place is below the number of buckets, and a bucket is looked at only where it is full; the table is borrowed.
+    #[allow(unsafe_code)]
+    unsafe {
+        shard
+            .is_bucket_full(place)
+            .then(|| &shard.bucket(place).as_ref().0)
+    }
+}
+
+/// Returns the entries of a shard whose hashes may be this one, of which the shard looks at the lower bits, as many as tell its places
+/// apart, and the upper seven. Others may be among them.
+pub fn entries_of_hash(shard: &Shard, hash: u64) -> impl Iterator<Item = &Entry> {
+    // SAFETY: the table outlives the iterator, which borrows it, and nobody changes it meanwhile.
+    #[allow(unsafe_code)]
+    let buckets = unsafe { shard.iter_hash(hash) };
+    buckets.map(|bucket| {
+        // SAFETY: the iterator yields full places of the table, which is still borrowed.
+        #[allow(unsafe_code)]
+        let (entry, _) = unsafe { bucket.as_ref() };
+        entry
+    })
+}
+
 /// Returns the entries of a shard whose hashes may have these lower bits, as many as tell its places apart. Others may be among
 /// them.
 pub fn entries_at(shard: &Shard, lower_bits: u64) -> impl Iterator<Item = &Entry> {
-    // hashbrown looks up an entry by the lower bits of its hash, which say where to begin, and the upper seven.
     const UPPER_BITS: u32 = 7;
     (0..1 << UPPER_BITS).flat_map(move |upper_bits: u64| {
-        let hash = upper_bits << (u64::BITS - UPPER_BITS) | lower_bits;
-        // SAFETY: the table outlives the iterator, which borrows it, and nobody changes it meanwhile.
-        #[allow(unsafe_code)]
-        let buckets = unsafe { shard.iter_hash(hash) };
-        buckets.map(|bucket| {
-            // SAFETY: the iterator yields full places of the table, which is still borrowed.
-            #[allow(unsafe_code)]
-            let (entry, _) = unsafe { bucket.as_ref() };
-            entry
-        })
+        entries_of_hash(shard, upper_bits << (u64::BITS - UPPER_BITS) | lower_bits)
     })
 }
 

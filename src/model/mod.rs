@@ -128,6 +128,8 @@ pub enum Change<'a> {
     Put(Key<'a>, Value<'a>),
     /// These keys are gone: one request, one record, however many keys.
     Delete(&'a [Key<'a>]),
+    /// These keys are gone, as the memory of the data has a cap.
+    Evict(&'a [Key<'a>]),
     /// Every key is gone.
     Clear,
     /// These changes, in this order, all or none. A group holds no groups.

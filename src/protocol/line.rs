@@ -395,6 +395,10 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>) {
             }
         }
         Changed::Delete(key) => write_key(out, " DEL ", key),
+        Changed::Evict(key) => {
+            write_key(out, " DEL ", key);
+            out.extend_from_slice(b" \"evicted\"");
+        }
         Changed::Clear => out.extend_from_slice(b" CLEAR"),
     }
 }

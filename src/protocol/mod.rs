@@ -250,6 +250,8 @@ pub enum Changed<'a> {
     Put(&'a str, &'a [u8], Option<UnixMs>),
     /// The key was deleted.
     Delete(&'a str),
+    /// The key was evicted, as the memory of the data has a cap.
+    Evict(&'a str),
     /// All keys were deleted.
     Clear,
 }

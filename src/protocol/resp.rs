@@ -30,10 +30,6 @@ const NUMBER_BYTES_MAX: usize = 64 << 10;
 const WHOLE_WORDS_MAX: usize = 16;
 /// Maximum number of digits of a number that [`read_whole`] parses.
 const SHORT_DIGITS_MAX: usize = 6;
-const _: () = assert!(
-    1_000_000 <= VALUE_BYTES_MAX && WHOLE_WORDS_MAX * 1_000_100 <= REQUEST_BYTES_MAX,
-    "numbers of six digits are within the limits"
-);
 
 /// The first request of a buffer.
 #[derive(Debug)]
@@ -152,11 +148,15 @@ fn read_whole<'a>(buffer: &'a [u8], words: &mut Words<'a>) -> Option<usize> {
         }
         for _ in 0..count {
             let (length, from_word) = short_number(rest.strip_prefix(b"$")?)?;
+            if length > VALUE_BYTES_MAX {
+                return None;
+            }
             let (word, from_end) = from_word.split_at_checked(length)?;
             rest = from_end.get(2..)?;
             words.push(Cow::Borrowed(word));
         }
-        Some(buffer.len() - rest.len())
+        let bytes = buffer.len() - rest.len();
+        (bytes <= REQUEST_BYTES_MAX).then_some(bytes)
     };
     let taken = read(words);
     if taken.is_none() {
@@ -299,6 +299,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
 fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3: bool) {
     let words = match changed {
         Changed::Put(..) => 6,
+        Changed::Evict(_) => 5,
         Changed::Delete(_) => 4,
         Changed::Clear => 3,
     };
@@ -318,6 +319,11 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3
         Changed::Delete(key) => {
             write_value(out, b"del");
             write_value(out, key.as_bytes());
+        }
+        Changed::Evict(key) => {
+            write_value(out, b"del");
+            write_value(out, key.as_bytes());
+            write_value(out, b"evicted");
         }
         Changed::Clear => write_value(out, b"clear"),
     }

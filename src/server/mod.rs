@@ -12,7 +12,7 @@ pub mod request_buffer;
 pub mod transport;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ pub use connection::UNAUTHENTICATED_BYTES_MAX;
 
 use crate::command::{Identity, Reserved, Service};
 use crate::config::Scheme;
+use crate::metrics::process::resident_bytes;
 use connection::Peer;
 use listener::{Accepted, Listeners, Socket};
 use transport::Transport;
@@ -70,6 +71,7 @@ impl Server {
     ) {
         let connections = self.service.connections.clone();
         connections.spawn(tick(Arc::clone(&self.service), shutdown.clone()));
+        connections.spawn(hold_cap(Arc::clone(&self.service), shutdown.clone()));
         connections.spawn(watch_memory(Arc::clone(&self.service), shutdown.clone()));
         if let Some(tls) = self.service.setup.tls.clone() {
             let shutdown = shutdown.clone();
@@ -200,6 +202,36 @@ impl Acceptor {
             self.service.clients.kill_all();
             // Tasks of the text port end at their next await; a task of HTTP may not.
             let _ = tokio::time::timeout(CUT_OFF_WAIT, self.connections.wait()).await;
+        }
+    }
+}
+
+/// Interval of the looks at resident memory while there is a cap on the memory of the data, and of the looks whether there is one.
+const CAP_INTERVAL: Duration = Duration::from_millis(10);
+const NO_CAP_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for which one look evicts: a quarter of a core is taken at most.
+const CAP_WORK_MAX: Duration = Duration::from_micros(2_500);
+
+/// Holds the data to the cap on its memory, if there is one.
+async fn hold_cap(service: Arc<Service>, shutdown: CancellationToken) {
+    loop {
+        let is_set = service.memory_cap().is_set();
+        if is_set && let Ok(engine) = service.engine() {
+            let clients_bytes = service.client_memory.bytes() as u64;
+            let started = Instant::now();
+            while let Some(resident) = resident_bytes()
+                && engine.hold_cap(resident.saturating_sub(clients_bytes))
+                && started.elapsed() < CAP_WORK_MAX
+            {}
+        }
+        let interval = if is_set {
+            CAP_INTERVAL
+        } else {
+            NO_CAP_INTERVAL
+        };
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = shutdown.cancelled() => return,
         }
     }
 }

@@ -84,6 +84,12 @@ impl Pipeline<'_> {
                 let done = requests[..place].last().map_or(0, |last| last.end);
                 return Some((done, PipelineStop::Full));
             }
+            // Without room for all, each asks for its own.
+            let count = if is_writing && !self.has_room(&requests[place..place + count], batch) {
+                1
+            } else {
+                count
+            };
             let requests = &requests[place..place + count.max(1)];
             let mut locked = lock(service, requests, batch, is_writing);
             let stopped = requests.iter().enumerate().find_map(|(place, buffered)| {
@@ -153,6 +159,17 @@ impl Pipeline<'_> {
                 Some(role)
             });
         (roles.count(), is_writing)
+    }
+
+    /// Makes room for what some requests store, if there is a cap on memory. Returns false if there is none.
+    #[inline(always)]
+    fn has_room(&self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) -> bool {
+        let service = self.dispatcher.service;
+        if !service.memory_cap().is_set() {
+            return true;
+        }
+        let prepared = requests.iter().flat_map(|buffered| &buffered.request);
+        service.make_room(prepared.map(|request| batch.room_bytes(request)).sum())
     }
 
     /// Executes one request. Returns the reason if no further one may be executed for now.

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::task::Poll;
@@ -76,6 +77,7 @@ fn shown(revision: u64, change: &OwnedChange) -> String {
             }
         }
         OwnedChange::Delete(key) => write!(shown, "del {key}").expect("memory"),
+        OwnedChange::Evict(key) => write!(shown, "evict {key}").expect("memory"),
         OwnedChange::Clear => shown.push_str("clear"),
     }
     shown
@@ -87,7 +89,7 @@ fn apply(change: &OwnedChange, pairs: &mut Pairs) {
             let value = entry.value_bytes().to_vec();
             pairs.insert(entry.key().as_str().to_owned(), value);
         }
-        OwnedChange::Delete(key) => drop(pairs.remove(key)),
+        OwnedChange::Delete(key) | OwnedChange::Evict(key) => drop(pairs.remove(key)),
         OwnedChange::Clear => pairs.clear(),
     }
 }
@@ -389,7 +391,7 @@ fn what_was_kept_for_followers_goes_with_the_last_of_them() {
         data: folder.path().to_owned(),
         ..options(Durability::EverySecond)
     };
-    let engine = Engine::open(&options, &Progress::new()).expect("a start");
+    let engine = Engine::open(&options, Arc::default(), &Progress::new()).expect("a start");
     let change_and_save = || {
         make(&engine, &[put("a", "1")]);
         save(&engine);

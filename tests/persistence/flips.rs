@@ -51,7 +51,12 @@ impl Sample {
             sync_interval: Duration::from_secs(3_600),
             ..options(durability)
         };
-        let engine = Engine::open_on(Arc::clone(&disk) as _, &options, &Progress::new());
+        let engine = Engine::open_on(
+            Arc::clone(&disk) as _,
+            &options,
+            Arc::default(),
+            &Progress::new(),
+        );
         let engine = engine.expect("a start");
         for (key, value) in [
             ("alpha", &b"one \"quoted\""[..]),

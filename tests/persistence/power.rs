@@ -60,6 +60,7 @@ pub fn open(disk: &Arc<SimulatedDisk>, durability: Durability) -> Result<Arc<Eng
     Engine::open_on(
         Arc::clone(disk) as _,
         &options(durability),
+        Arc::default(),
         &Progress::new(),
     )
 }

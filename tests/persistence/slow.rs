@@ -3,6 +3,7 @@
 //! Method: the unmodified server runs under strace, which makes a call of the system take seconds; when syncs begin is seen
 //! on a simulated disk.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pykv::engine::{Barrier, Engine};
@@ -165,7 +166,12 @@ fn four_mebibytes_of_changes_are_synced_before_their_time() {
         sync_interval: Duration::from_secs(3_600),
         ..options(Durability::EverySecond)
     };
-    let engine = Engine::open_on(SimulatedDisk::new() as _, &options, &Progress::new());
+    let engine = Engine::open_on(
+        SimulatedDisk::new() as _,
+        &options,
+        Arc::default(),
+        &Progress::new(),
+    );
     let engine = engine.expect("a start");
     let put_mebibytes = |count: usize| {
         let value = vec![b'v'; 1 << 20];

@@ -130,6 +130,12 @@ fn a_journal_of_the_second_format_is_read_and_gone_on_with_in_a_new_one() {
 }
 
 #[test]
+fn a_journal_of_the_third_format_is_read_and_gone_on_with_in_a_new_one() {
+    let fixture = include_str!("fixtures/journal-1-format-3.jsonl");
+    assert_is_gone_on_with_in_a_new_one(fixture, 6);
+}
+
+#[test]
 fn a_doubt_outlives_a_kill_and_is_saved_away_before_changes_are_taken() {
     if is_skipped("strace") {
         return;

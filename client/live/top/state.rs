@@ -47,7 +47,7 @@ pub type History = VecDeque<u64>;
 )]
 pub struct State {
     connection: Option<Connection>,
-    before: Option<Figures>,
+    pub before: Option<Figures>,
     pub now: Option<Figures>,
     pub requests: History,
     pub pings_us: History,

@@ -196,6 +196,32 @@ fn charts_of(state: &State) -> [Chart<'_>; 4] {
         most,
     };
     let one = |title: &str, now: String| [format!("{title} {now}"), format!("{title} {now}")];
+    let hits = last(&state.hits, |percent| format!("{percent} %"));
+    let memory = last(&state.memory, bytes);
+    let now = state.now.as_ref();
+    let now = now.filter(|now| now.count("max_memory_bytes") > 0);
+    let (memory, hits) = if let Some(now) = now {
+        let rate = state
+            .before
+            .as_ref()
+            .map_or(0.0, |before| now.rate("evicted", before));
+        let (used, cap) = (
+            now.count("used_memory_bytes"),
+            now.count("max_memory_bytes"),
+        );
+        (
+            [
+                format!("memory {memory}: data {} of {}", bytes(used), bytes(cap)),
+                format!("data {} of {}", bytes(used), bytes(cap)),
+            ],
+            [
+                format!("hits {hits}  evicted/s {}", grouped(rounded(rate))),
+                format!("hits {hits}"),
+            ],
+        )
+    } else {
+        (one("memory", memory), one("hits", hits))
+    };
     [
         chart(
             one("requests/s", last(&state.requests, grouped)),
@@ -210,16 +236,8 @@ fn charts_of(state: &State) -> [Chart<'_>; 4] {
             &state.pings_us,
             None,
         ),
-        chart(
-            one("memory", last(&state.memory, bytes)),
-            &state.memory,
-            None,
-        ),
-        chart(
-            one("hits", last(&state.hits, |percent| format!("{percent} %"))),
-            &state.hits,
-            Some(100),
-        ),
+        chart(memory, &state.memory, None),
+        chart(hits, &state.hits, Some(100)),
     ]
 }
 

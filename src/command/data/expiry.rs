@@ -10,7 +10,7 @@ use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadOnly, ReadWrite, Update};
-use crate::command::spec::{ANY, KeySpec};
+use crate::command::spec::{ANY, Flag, KeySpec};
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, now_ms};
 use crate::protocol::{ErrorReply, Reply};
@@ -63,6 +63,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     ),
     Row::read("TTL", "<key>", 1..=1, ttl)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .flags(&[Flag::Looks])
         .example("TTL name")
         .summary(
             "Return the seconds until a key expires; -1 if it does not, -2 if there is no \
@@ -70,6 +71,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::read("PTTL", "<key>", 1..=1, pttl)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .flags(&[Flag::Looks])
         .example("PTTL name")
         .summary(
             "Return the milliseconds until a key expires; -1 if it does not, -2 if there is \
@@ -77,6 +79,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::read("EXPIRETIME", "<key>", 1..=1, expiretime)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .flags(&[Flag::Looks])
         .example("EXPIRETIME name")
         .summary(
             "Return when a key expires, in seconds since 1970; -1 if it does not, -2 if \
@@ -84,6 +87,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .flags(&[Flag::Looks])
         .example("PEXPIRETIME name")
         .summary(
             "Return when a key expires, in milliseconds since 1970; -1 if it does not, -2 \

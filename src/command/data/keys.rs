@@ -39,7 +39,8 @@ pub(in crate::command) const ROWS: &[Row] = &[
         exists,
     )
     .on_keys(&[KeySpec::all(&[ReadOnly])])
-    .example("EXISTS c")
+    .flags(&[Flag::Looks])
+        .example("EXISTS c")
     .summary("Count the given keys that exist."),
     Row::read(
         "TOUCH",
@@ -48,10 +49,12 @@ pub(in crate::command) const ROWS: &[Row] = &[
         exists,
     )
     .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .flags(&[Flag::Touches])
     .example("TOUCH a b")
-    .summary("The same as EXISTS; the time of the last access is not recorded."),
+    .summary("Count the given keys that exist, as a use of them: under a cap on memory, they are evicted later."),
     Row::read("TYPE", "<key>", 1..=1, type_of)
         .on_keys(&[KeySpec::at(0, &[ReadOnly])])
+        .flags(&[Flag::Looks])
         .example("TYPE a")
         .summary("Return the type of a value: \"string\", or \"none\" if there is no such key."),
     Row::write("RENAME", "<key> <new key>", 2..=2, rename)

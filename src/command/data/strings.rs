@@ -399,10 +399,9 @@ fn put_all(
     let pairs: Vec<(Key<'_>, Value<'_>)> = pairs.collect::<Result<_, ErrorReply>>()?;
     let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
     // They may be a million, so all that can be done before the locks are taken is.
-    let entries: Vec<Entry> = pairs
-        .iter()
-        .map(|(key, value)| Entry::new(*key, *value))
-        .collect();
+    let engine = call.engine()?;
+    let entries = pairs.iter().map(|(key, value)| engine.entry(*key, *value));
+    let entries: Vec<Entry> = entries.collect();
     call.change(&keys, |transaction| {
         if only_if_missing && keys.iter().any(|key| transaction.get(*key).is_some()) {
             return Ok(false);

@@ -9,14 +9,14 @@ use std::borrow::Cow;
 
 use std::sync::Arc;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
+use crate::command::call::{Answer, Arguments, Call, Outcome, ROOM_UNCHECKED, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::long_work;
 use crate::command::observation::{self, Status};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, Transaction};
-use crate::command::spec::{Command, Flag, Group, KeyFlag, KeySpec, Scope};
+use crate::command::spec::{Access, Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::command::watched_keys::{KeyState, WatchedKeys};
 use crate::engine::{Engine, WriteTransaction};
 use crate::model::Key;
@@ -47,7 +47,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .group(Group::Transactions)
     .on_keys(&[KeySpec::all(&[KeyFlag::ReadOnly])])
-    .flags(&[Flag::ImmediateInMulti])
+    .flags(&[Flag::Looks, Flag::ImmediateInMulti])
     .example("WATCH stock")
     .summary("Watch keys: the next EXEC does nothing if one of them changes before."),
     Row::connection("UNWATCH", "", 0..=0, unwatch)
@@ -155,7 +155,46 @@ fn execute_queued(
 ) -> Answer {
     let requests = transaction.requests.iter().map(TransactionRequest::from);
     let requests: Vec<TransactionRequest<'_>> = requests.collect();
-    let mut locks = lock(call.engine()?, &requests, watched.keys());
+    let executed = within_cap(call, &requests, |call| {
+        execute_watched(call, &requests, watched)
+    });
+    executed.map_err(|error| {
+        if error.code != ErrorCode::Full || !call.dialect.is_resp() {
+            return error;
+        }
+        let message = format!("Transaction discarded because of: OOM {}", error.message);
+        ErrorReply::new(ErrorCode::Full, message).with_prefix("EXECABORT")
+    })
+}
+
+/// Executes requests once there is room for what they store, if there is a cap on memory.
+fn within_cap<R>(
+    call: &mut Call<'_, '_>,
+    requests: &[TransactionRequest<'_>],
+    execute: impl Fn(&mut Call<'_, '_>) -> Result<R, ErrorReply>,
+) -> Result<R, ErrorReply> {
+    let rooms = requests.iter();
+    let rooms = rooms.map(|one| one.command.room_bytes(&one.arguments));
+    let room_bytes = rooms.sum();
+    if room_bytes == 0 || !call.is_within_cap() {
+        return execute(call);
+    }
+    // What others have seen, such as a message, cannot be taken back: such a transaction is executed once, whatever it needs.
+    let acts_on_data = |access| matches!(access, Access::Read | Access::Write);
+    if requests.iter().any(|one| !acts_on_data(one.command.access)) {
+        call.make_room(room_bytes)?;
+        return execute(call);
+    }
+    call.within_cap(room_bytes, execute)
+}
+
+/// Executes queued requests, unless a watched key has changed.
+fn execute_watched(
+    call: &mut Call<'_, '_>,
+    requests: &[TransactionRequest<'_>],
+    watched: &WatchedKeys,
+) -> Answer {
+    let mut locks = lock(call.engine()?, requests, watched.keys());
     call.barrier.raise(locks.seen());
     let has_changed = watched.have_changed(|key| {
         let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
@@ -168,7 +207,7 @@ fn execute_queued(
     let start = call.replies.bytes();
     call.replies.reply(Reply::Array(requests.len()));
     let long_reply = |bytes| long_reply(bytes - start);
-    let outcome = execute_under(&mut locks, call, &requests, &long_reply, OnError::Continue);
+    let outcome = execute_under(&mut locks, call, requests, &long_reply, OnError::Continue);
     finish(call, locks, start, outcome)
 }
 
@@ -205,12 +244,14 @@ pub(in crate::command) fn execute(
 ) -> Result<(), ErrorReply> {
     let engine = call.engine()?;
     long_work::execute(REQUEST_WORK_BYTES * requests.len(), || {
-        let mut locks = lock(engine, requests, std::iter::empty());
-        call.barrier.raise(locks.seen());
-        let start = call.replies.bytes();
-        let is_too_long = |bytes| is_too_long(bytes - start);
-        let outcome = execute_under(&mut locks, call, requests, &is_too_long, OnError::Stop);
-        finish(call, locks, start, outcome).map(drop)
+        within_cap(call, requests, |call| {
+            let mut locks = lock(engine, requests, std::iter::empty());
+            call.barrier.raise(locks.seen());
+            let start = call.replies.bytes();
+            let is_too_long = |bytes| is_too_long(bytes - start);
+            let outcome = execute_under(&mut locks, call, requests, &is_too_long, OnError::Stop);
+            finish(call, locks, start, outcome).map(drop)
+        })
     })
 }
 
@@ -271,6 +312,8 @@ fn execute_under(
             status: Status::Ok,
             reports_change: false,
             is_refused_by_data: false,
+            granted_room_bytes: ROOM_UNCHECKED,
+            missing_room_bytes: 0,
         };
         let answer = inner.perform(&request.arguments);
         let is_refused_by_data = inner.is_refused_by_data;
@@ -308,6 +351,7 @@ fn finish(
     outcome: Answer,
 ) -> Answer {
     let outcome = outcome.and_then(|outcome| {
+        call.check_room(&locks)?;
         locks.commit(call.barrier)?;
         Ok(outcome)
     });

@@ -1,4 +1,4 @@
-//! Administration: saves, memory use, the clock, the shutdown.
+//! Administration: saves, the clock, the shutdown.
 //!
 //! In: requests. Out: statuses and numbers. Promise: none of these commands loses data.
 
@@ -16,12 +16,9 @@ use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::signals::Signal;
-use crate::command::spec::{ANY, Access, Flag, Group, KeyFlag, KeySpec, Scope, Subcommand};
+use crate::command::spec::{ANY, Flag, Group, Scope};
 use crate::command::stream::{Pull, Pulled, Source, Stream};
-use crate::command::subcommands::other_subcommand;
-use crate::model::entry::Entry;
-use crate::model::{Key, now_ms};
-use crate::protocol::resp::whole_number;
+use crate::model::now_ms;
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -39,27 +36,6 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .flags(&[Flag::LoadingOk])
         .example("LASTSAVE")
         .summary("Return when store.json was last written, in seconds since 1970."),
-    Row::read(
-        "MEMORY",
-        "USAGE <key> [SAMPLES <number>] | DOCTOR",
-        1..=ANY,
-        memory,
-    )
-    .group(Group::Server)
-    .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
-    .subcommands(&MEMORY_SUBCOMMANDS)
-    .example("MEMORY USAGE name")
-    .summary("Count the bytes that a pair takes in memory."),
-    Row::read(
-        "OBJECT",
-        "ENCODING <key> | REFCOUNT <key> | IDLETIME <key> | FREQ <key>",
-        1..=ANY,
-        object,
-    )
-    .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
-    .subcommands(&OBJECT_SUBCOMMANDS)
-    .example("OBJECT ENCODING age")
-    .summary("Return how Redis would store a value."),
     Row::connection("TIME", "", 0..=0, time)
         .group(Group::Server)
         .flags(&[Flag::LoadingOk])
@@ -81,44 +57,6 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous, Flag::Slow])
     .example("SHUTDOWN ABORT")
     .summary("Stop the server: it answers the requests it has received, saves, and exits."),
-];
-
-const MEMORY_SUBCOMMANDS: [Subcommand; 3] = [
-    Subcommand::new(
-        "USAGE",
-        Access::Read,
-        "Count the bytes that a pair takes in memory.",
-    ),
-    Subcommand::new(
-        "DOCTOR",
-        Access::Connection,
-        "Say where memory use is shown.",
-    ),
-    Subcommand::HELP,
-];
-
-const OBJECT_SUBCOMMANDS: [Subcommand; 5] = [
-    Subcommand::new(
-        "ENCODING",
-        Access::Read,
-        "Return how Redis would store a value.",
-    ),
-    Subcommand::new(
-        "REFCOUNT",
-        Access::Read,
-        "Return 1, as no two keys share a value.",
-    ),
-    Subcommand::new(
-        "IDLETIME",
-        Access::Read,
-        "Known to Redis clients; refused, as access times are not kept.",
-    ),
-    Subcommand::new(
-        "FREQ",
-        Access::Read,
-        "Known to Redis clients; refused, as accesses are not counted.",
-    ),
-    Subcommand::HELP,
 ];
 
 fn save(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
@@ -157,69 +95,6 @@ fn bgsave(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn lastsave(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.done(Reply::Count(call.service.last_save_seconds()))
-}
-
-/// Returns the pair of a key.
-///
-/// # Errors
-/// `TOO_LARGE` or `TEXT` if it is not a valid key, `BUSY` while the data is being loaded.
-fn entry_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Entry>, ErrorReply> {
-    let key = Key::parse(key)?;
-    call.change(&[key], |transaction| Ok(transaction.get(key)))
-}
-
-fn memory(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    match (&*words[0].to_ascii_uppercase(), &words[1..]) {
-        (b"USAGE", [key, options @ ..]) => {
-            match options {
-                [] => {}
-                [word, samples] if word.eq_ignore_ascii_case(b"SAMPLES") => {
-                    number_of(samples)?;
-                }
-                _ => return Err(call.syntax_error()),
-            }
-            match entry_of(call, key)? {
-                Some(entry) => call.done(Reply::Count(entry.memory_bytes() as u64)),
-                None => call.done(Reply::NotFound),
-            }
-        }
-        (b"DOCTOR", []) => call.done(Reply::Text(
-            "INFO memory tells how much there is; MEMORY USAGE what a pair takes of it.",
-        )),
-        _ => other_subcommand(call, words),
-    }
-}
-
-fn object(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let (word @ (b"ENCODING" | b"REFCOUNT" | b"IDLETIME" | b"FREQ"), [key]) =
-        (&*words[0].to_ascii_uppercase(), &words[1..])
-    else {
-        return other_subcommand(call, words);
-    };
-    let Some(entry) = entry_of(call, key)? else {
-        return call.done(Reply::NotFound);
-    };
-    match word {
-        b"ENCODING" => call.done(Reply::Value(encoding_of(entry.value_bytes()))),
-        b"REFCOUNT" => call.done(Reply::Count(1)),
-        b"IDLETIME" => Err(bad_argument("it is not kept when a key was last looked at")),
-        _ => Err(bad_argument(
-            "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-             switching between policies at runtime LRU and LFU data will take some time to adjust.",
-        )),
-    }
-}
-
-/// Returns the encoding in which Redis would store a value.
-fn encoding_of(value: &[u8]) -> &'static [u8] {
-    const EMBEDDED_BYTES_MAX: usize = 44;
-    if whole_number(value).is_some() {
-        b"int"
-    } else if value.len() <= EMBEDDED_BYTES_MAX {
-        b"embstr"
-    } else {
-        b"raw"
-    }
 }
 
 fn time(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {

@@ -67,12 +67,12 @@ const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
         Subcommand::new(
             "NO-EVICT",
             Admin,
-            "Known to Redis clients; changes nothing.",
+            "Keep this connection, whatever memory it holds, when clients are disconnected for that.",
         ),
         Subcommand::new(
             "NO-TOUCH",
             Connection,
-            "Known to Redis clients; changes nothing.",
+            "Let the reads of this connection be no uses of the pairs, by which evictions go.",
         ),
         Subcommand::HELP,
     ]
@@ -120,8 +120,16 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         (b"LIST", filters) => list(call, filters),
         (b"KILL", [address]) => kill_address(call, address),
         (b"KILL", filters) if !filters.is_empty() => kill(call, &client, filters),
-        (b"NO-EVICT" | b"NO-TOUCH", [word]) if is_switch(word) => call.done(Reply::Ok),
-        (b"NO-EVICT" | b"NO-TOUCH", [_]) => Err(call.syntax_error()),
+        (name @ (b"NO-EVICT" | b"NO-TOUCH"), [word]) => {
+            let is_on = switch_of(word).ok_or_else(|| call.syntax_error())?;
+            if name == b"NO-EVICT" {
+                client.account.protect(is_on);
+            } else {
+                call.session.is_no_touch = is_on;
+                client.is_no_touch.store(is_on, Relaxed);
+            }
+            call.done(Reply::Ok)
+        }
         _ => other_subcommand(call, words),
     }
 }
@@ -130,8 +138,12 @@ pub(super) fn bad_name() -> ErrorReply {
     bad_argument("Client names cannot contain spaces, newlines or special characters.")
 }
 
-fn is_switch(word: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(b"ON") || word.eq_ignore_ascii_case(b"OFF")
+fn switch_of(word: &[u8]) -> Option<bool> {
+    match &*word.to_ascii_uppercase() {
+        b"ON" => Some(true),
+        b"OFF" => Some(false),
+        _ => None,
+    }
 }
 
 /// Maximum length of a name in bytes: it is kept in memory.
@@ -156,6 +168,8 @@ fn describe(service: &Service, client: &Client) -> String {
         (queued >= 0, 'x'),
         (client.is_blocked(), 'b'),
         (matches!(client.address, PeerAddress::Unix(_)), 'U'),
+        (client.account.is_protected(), 'e'),
+        (client.is_no_touch.load(Relaxed), 'T'),
     ];
     let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
     let mut flags: String = flags.map(|(_, letter)| letter).collect();
@@ -318,6 +332,8 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.session.unsubscribe_all(&call.service.channels);
     call.service.clients.end_monitoring(client.id);
     client.clear_outbox();
+    client.is_no_touch.store(false, Relaxed);
+    client.account.protect(false);
     *client.names_mut() = crate::command::clients::Names::default();
     let allows_anonymous = call.session.identity.allows_anonymous();
     let identity = Identity::anonymous(&call.service.users, allows_anonymous);

@@ -92,6 +92,7 @@ enum Known {
 /// A checked change of CONFIG SET.
 enum Change<'a> {
     Number(&'a AtomicI64, i64),
+    Written(fn(&Setup, u64), u64),
     WithoutEffect(&'static str, String),
     /// The value is in force, or ignored.
     None,
@@ -128,6 +129,7 @@ impl Known {
                 let value = value.ok_or("argument couldn't be parsed into an integer")?;
                 Ok(Change::Number(at(setup), value))
             }
+            (Shown::Written { parse, store, .. }, _) => Ok(Change::Written(*store, parse(&text)?)),
             (Shown::Ignored(_), _) if is_list_of_pairs(&text) => Ok(Change::None),
             (Shown::Ignored(_), _) => Err("Invalid save parameters".to_owned()),
             _ if is_same(&shown.text(setting, setup), &text) => Ok(Change::None),
@@ -210,6 +212,7 @@ fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
     for change in changes {
         match change {
             Change::Number(place, value) => place.store(value, Relaxed),
+            Change::Written(store, value) => store(setup, value),
             Change::WithoutEffect(name, value) => {
                 without_effect(setup).insert(name, value);
             }

@@ -3,9 +3,11 @@
 //! In: the changes of one shard, many at a time, from several threads that have different shards. Out: nothing; the map
 //! holds them. Promise: a shard is locked once for all its changes of a call.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::sharded_map::{Growth, Table};
 use super::sharding::{SHARDS, expected_keys};
-use crate::model::entry::{Entry, prefetch_entry};
+use crate::model::entry::{Entry, Shard, entries_of, prefetch_entry};
 
 /// A change that is read back from disk.
 #[derive(Debug)]
@@ -35,13 +37,33 @@ impl Table {
         } in changes
         {
             if is_delete {
-                self.remove(index, &mut shard, hash, entry.key_bytes(), &mut growth);
+                let removed = self.remove(index, &mut shard, hash, entry.key_bytes(), &mut growth);
+                if let Some(removed) = removed.filter(|_| self.cap.is_set()) {
+                    // Its place is filled before a new slab is begun.
+                    removed.leave_slab();
+                }
             } else {
                 self.insert(index, &mut shard, hash, entry, &mut growth);
             }
         }
+        if self.cap.is_set() {
+            self.drop_excess(index, &mut shard, &mut growth);
+        }
         drop(shard);
         self.grow(growth);
+    }
+
+    /// Removes as much from a shard as it has grown by, while there is more than fits in memory. It is recorded nowhere, as no journal is
+    /// open yet: the cap itself is kept once all is read.
+    fn drop_excess(&self, index: usize, shard: &mut Shard, growth: &mut Growth) {
+        while growth.allocated_bytes > 0 && self.memory_bytes() > self.cap.load_limit() {
+            let Some(entry) = entries_of(shard).next().cloned() else {
+                return;
+            };
+            let hash = self.hash(entry.key_bytes());
+            self.remove(index, shard, hash, entry.key_bytes(), growth);
+            self.dropped.fetch_add(1, Relaxed);
+        }
     }
 
     /// Removes every entry of one shard.
@@ -50,6 +72,7 @@ impl Table {
         let (mut locked, _) = self.write_shard(shard);
         let expiring = self.metas.take_expiring(shard);
         let removed = std::mem::take(&mut *locked);
+        growth.resize(removed.buckets(), locked.buckets());
         drop(locked);
         for (entry, _) in removed {
             growth.subtract(&entry);
@@ -58,12 +81,20 @@ impl Table {
         drop(expiring);
     }
 
-    /// Makes room for so many keys. Growing step by step, each shard would hash every key again and again.
+    /// Makes room for so many keys. Growing step by step, each shard would hash every key again and again. Under a cap they do: not all
+    /// may stay.
     pub fn reserve(&self, keys: usize) {
+        if self.cap.is_set() {
+            return;
+        }
+        let mut growth = Growth::default();
         for index in 0..SHARDS {
             let (mut shard, _) = self.write_shard(index);
             let room = expected_keys(keys, index).saturating_sub(shard.len());
+            let places = shard.buckets();
             shard.reserve(room + room / 8, |(entry, _)| self.hash(entry.key_bytes()));
+            growth.resize(places, shard.buckets());
         }
+        self.grow(growth);
     }
 }

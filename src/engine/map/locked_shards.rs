@@ -122,6 +122,12 @@ impl<'a> LockedShards<'a> {
         self.table.keys().wrapping_add_signed(self.growth.keys)
     }
 
+    /// Returns the bytes of memory by which the changes that were made here have made the data larger.
+    #[must_use]
+    pub fn grown_bytes(&self) -> i64 {
+        self.growth.allocated_bytes
+    }
+
     /// Returns the entry of a key.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
         let (hash, _, at) = self.look_up(key.as_bytes());
@@ -149,7 +155,7 @@ impl<'a> LockedShards<'a> {
         let filled = self
             .shards
             .iter_mut()
-            .filter(|(_, shard)| !shard.is_empty());
+            .filter(|(_, shard)| shard.buckets() > 1);
         let shards = filled.map(|(index, shard)| RemovedShard {
             index: *index,
             entries: std::mem::take(&mut **shard),
@@ -159,9 +165,10 @@ impl<'a> LockedShards<'a> {
         let size = Growth {
             keys: self.keys().cast_signed(),
             data_bytes: self.table.data_bytes().cast_signed() + self.growth.data_bytes,
+            allocated_bytes: self.table.allocated_bytes().cast_signed()
+                + self.growth.allocated_bytes,
         };
-        self.growth.keys -= size.keys;
-        self.growth.data_bytes -= size.data_bytes;
+        self.growth.subtract_all(&size);
         RemovedEntries { shards, size }
     }
 
@@ -174,11 +181,12 @@ impl<'a> LockedShards<'a> {
         } in removed.shards
         {
             // All are locked, so that each stands at its index.
-            *self.shards[index].1 = entries;
+            let shard = &mut *self.shards[index].1;
+            self.growth.resize(shard.buckets(), 1);
+            *shard = entries;
             self.table.metas.put_back_expiring(index, expiring);
         }
-        self.growth.keys += removed.size.keys;
-        self.growth.data_bytes += removed.size.data_bytes;
+        self.growth.add_all(&removed.size);
     }
 }
 
@@ -197,6 +205,8 @@ pub struct RemovedEntries {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::Value;
 
@@ -209,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_was_all_removed_can_be_put_back() {
-        let table = Table::new();
+        let table = Table::new(Arc::default());
         let (a, b) = (entry("a"), entry("b"));
         let mut locked = LockedShards::lock(&table, &[a.key(), b.key()]);
         locked.insert(a.clone());

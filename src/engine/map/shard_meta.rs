@@ -10,12 +10,20 @@ use std::iter::repeat_with;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use smallvec::SmallVec;
+
 use super::sharding::SHARDS;
 use crate::model::entry::{Entry, prefetch};
 use crate::model::{Key, UnixMs, Value};
 
 /// The most expired entries that are returned at once: they are deleted as one change, under the lock of their shard.
 const EXPIRED_ENTRIES_MAX: usize = 256;
+
+/// Number of pairs of a sample: as good as Redis's default of 5 for each victim, as three of a sample are evicted.
+pub(super) const SAMPLE_PAIRS: usize = 16;
+
+/// Some pairs.
+pub(in crate::engine) type Sample = SmallVec<[Entry; SAMPLE_PAIRS]>;
 
 /// Stands for the next expiry of a shard where nothing expires.
 const NEVER: UnixMs = UnixMs::MAX;
@@ -142,6 +150,12 @@ impl ShardMetas {
         self.expiring.load(Relaxed)
     }
 
+    /// Returns the bytes of the index: of each entry in it, a time and a pointer, in nodes that are two thirds full.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        const ENTRY_BYTES: u64 = 26;
+        self.expiring() * ENTRY_BYTES
+    }
+
     /// Puts one entry of a shard in the place of another in the index, where they expire.
     pub(super) fn replace(&self, shard: usize, old: Option<&Entry>, new: Option<&Entry>) {
         let expires =
@@ -212,6 +226,35 @@ impl ShardMetas {
             .take(EXPIRED_ENTRIES_MAX)
             .map(|(_, entry)| entry.clone())
             .collect()
+    }
+
+    /// Appends entries of a shard that expire, from a random time on and round to it, at most so many.
+    pub(super) fn sample_expiring(&self, shard: usize, most: usize, sample: &mut Sample) {
+        if self.next_expiry[shard].load(Relaxed) == NEVER {
+            return;
+        }
+        let expiring = self.shards[shard].expiring();
+        let entries = &expiring.entries;
+        let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
+            return;
+        };
+        let from = (fastrand::u64(*first..=*last), self.first.clone());
+        let found = entries.range(from.clone()..).chain(entries.range(..from));
+        sample.extend(found.take(most).map(|(_, entry)| entry.clone()));
+    }
+
+    /// Returns the shard with the entry that expires soonest of all.
+    pub(super) fn soonest_shard(&self) -> Option<usize> {
+        let times = self.next_expiry.iter().map(|time| time.load(Relaxed));
+        let (shard, time) = times.enumerate().min_by_key(|(_, time)| *time)?;
+        (time != NEVER).then_some(shard)
+    }
+
+    /// Appends the entries of a shard that expire soonest, at most so many.
+    pub(super) fn first_expiring(&self, shard: usize, most: usize, soonest: &mut Sample) {
+        let expiring = self.shards[shard].expiring();
+        let first = expiring.entries.iter().take(most);
+        soonest.extend(first.map(|(_, entry)| entry.clone()));
     }
 
     /// Returns the number of entries of a shard that have expired and are not deleted yet. It locks the index if there are any.

@@ -6,6 +6,7 @@
 //! The shards are used directly (`raw-api`) for what the methods of `DashMap` cannot do: several keys under their locks at
 //! once, every key under all locks at once, a scan that holds no lock between shards, and prefetching.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
@@ -13,10 +14,20 @@ use smallvec::SmallVec;
 
 use super::shard_meta::ShardMetas;
 use super::sharding::{SHARDS, shard_of};
+use super::smart::{self, Smart};
+use super::uses::{self, Use};
+use crate::engine::memory_cap::{Eviction, MemoryCap};
 use crate::engine::missing_key_watch::MissingKeys;
 use crate::engine::read::has_expired;
-use crate::model::entry::{Entry, Shard, prefetch, prefetch_bucket, prefetch_entry};
+use crate::model::entry::{
+    Entry, Shard, allocated_bytes, prefetch, prefetch_bucket, prefetch_entry,
+};
 use crate::model::{Key, UnixMs, Value, now_ms};
+
+/// Number of places for each entry from which on a hash table is sparse, while there is a cap on memory, and of places from which on
+/// that is looked at.
+const SHRUNK_PLACES_PER_ENTRY: usize = 4;
+const SHRUNK_PLACES_MIN: usize = 64;
 
 /// Maximum number of keys prefetched at once: more would evict each other from the first-level cache.
 pub(super) const PREFETCH_KEYS_MAX: usize = 128;
@@ -51,19 +62,21 @@ pub struct Table {
     pub(super) metas: ShardMetas,
     keys: AtomicU64,
     data_bytes: AtomicU64,
+    /// Bytes that the allocator takes for the entries and the hash tables.
+    allocated_bytes: AtomicU64,
+    /// Number of pairs that were removed while the data was loaded, as there were too many.
+    pub(super) dropped: AtomicU64,
+    /// Number of entries that were moved out of sparse slabs.
+    pub(super) moved: AtomicU64,
     missing_keys: MissingKeys,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self::new()
-    }
+    pub(super) cap: Arc<MemoryCap>,
+    pub(super) smart: Smart,
 }
 
 impl Table {
-    /// Makes an empty table.
+    /// Makes an empty table, whose pairs have records of use while there is a cap on memory.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(cap: Arc<MemoryCap>) -> Self {
         let map = DashMap::with_capacity_and_hasher_and_shard_amount(
             0,
             ahash::RandomState::new(),
@@ -74,7 +87,12 @@ impl Table {
             metas: ShardMetas::new(),
             keys: AtomicU64::new(0),
             data_bytes: AtomicU64::new(0),
+            allocated_bytes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             missing_keys: MissingKeys::default(),
+            cap,
+            smart: Smart::default(),
         }
     }
 
@@ -106,6 +124,37 @@ impl Table {
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         self.data_bytes.load(Relaxed)
+    }
+
+    /// Returns the cap on its memory.
+    #[must_use]
+    pub fn cap(&self) -> &MemoryCap {
+        &self.cap
+    }
+
+    /// Returns the bytes that the allocator takes for the entries and the hash tables.
+    pub(super) fn allocated_bytes(&self) -> u64 {
+        self.allocated_bytes.load(Relaxed)
+    }
+
+    /// Returns the bytes that are compared with the cap on memory: entries, hash tables, the index of what expires, what the policy of
+    /// eviction keeps, and the memory of the program before there is any data.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let data = self.allocated_bytes() + self.metas.memory_bytes() + self.smart.bytes();
+        data + self.cap.program_bytes()
+    }
+
+    /// Returns the number of pairs that were removed while the data was loaded, as there were too many.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Returns the number of entries that were moved out of sparse slabs.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
     }
 
     /// Returns the keys that were looked for in vain, and that transactions depend on.
@@ -187,6 +236,11 @@ impl Table {
         (shard, self.metas.last_change(index))
     }
 
+    /// Locks a shard for reading, if nobody has to be waited for.
+    pub(super) fn try_read_shard(&self, index: usize) -> Option<RwLockReadGuard<'_, Shard>> {
+        self.map.shards()[index].try_read()
+    }
+
     /// Locks a shard for writing. Returns also the number of its last change.
     #[inline(always)]
     pub fn write_shard(&self, index: usize) -> (RwLockWriteGuard<'_, Shard>, u64) {
@@ -214,6 +268,59 @@ impl Table {
         self.metas.expired_entries(index, now)
     }
 
+    /// Notes a use of an entry now, if there is a cap on memory.
+    #[inline(always)]
+    pub fn note_use(&self, entry: &Entry) {
+        if let Some(record) = entry.use_record() {
+            uses::note_use(&self.cap, &self.smart, record);
+        }
+    }
+
+    /// Returns what is known of the uses of an entry; `None` without a cap on memory, or if the entry is older than that.
+    #[must_use]
+    pub fn use_of(&self, entry: &Entry) -> Option<Use> {
+        let record = entry.use_record()?.load(Relaxed);
+        Some(uses::use_of(&self.cap, &self.smart, record))
+    }
+
+    /// Makes an entry, with room for a record of use if there is a cap on memory: it is written when the entry is inserted.
+    #[must_use]
+    pub fn entry(&self, key: Key<'_>, value: Value<'_>) -> Entry {
+        Entry::with_use(key, value, self.cap.is_set().then_some(0))
+    }
+
+    /// Writes the record of use of an entry that is inserted, in the place of an old one, if any.
+    #[cold]
+    fn begin_use(&self, hash: u64, old: Option<&Entry>, entry: &Entry) {
+        let Some(record) = entry.use_record() else {
+            return;
+        };
+        if let Some(old) = old.and_then(Entry::use_record) {
+            record.store(old.load(Relaxed), Relaxed);
+            uses::note_use(&self.cap, &self.smart, record);
+        } else {
+            let begun = match self.cap.eviction() {
+                Eviction::AllKeysSmart if old.is_none() => self.begin_smart(hash),
+                _ => self.unused_record(),
+            };
+            record.store(begun, Relaxed);
+        }
+    }
+
+    /// Returns the record of a pair of which no use is known.
+    pub(super) fn unused_record(&self) -> u32 {
+        match self.cap.eviction() {
+            Eviction::AllKeysSmart => smart::unused(self.smart.clock.tick()),
+            _ => uses::new_record(&self.cap),
+        }
+    }
+
+    /// Notes the time, by which uses are told apart.
+    pub fn note_time(&self) {
+        self.cap.note_time();
+        self.smart.note_time(&self.cap);
+    }
+
     /// Puts an entry in the place of that of its key, in its locked shard. Returns the old one.
     pub(super) fn insert(
         &self,
@@ -223,25 +330,33 @@ impl Table {
         entry: Entry,
         growth: &mut Growth,
     ) -> Option<Entry> {
-        growth.data_bytes += len(&entry);
+        growth.add(&entry);
         let new = entry.expires_at().map(|_| entry.clone());
+        let has_record = entry.use_record().is_some();
         let old = if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
             if old.expires_at().is_some() {
                 // It may have expired: then a look-up has been told that the key is missing.
                 self.missing_keys.set_appeared(entry.key());
             }
+            if has_record {
+                self.begin_use(hash, Some(old), &entry);
+            }
             Some(std::mem::replace(old, entry))
         } else {
             self.missing_keys.set_appeared(entry.key());
+            if has_record {
+                self.begin_use(hash, None, &entry);
+            }
+            let places = shard.buckets();
             shard.insert(hash, (entry, SharedValue::new(())), |(entry, _)| {
                 self.hash(entry.key_bytes())
             });
+            growth.resize(places, shard.buckets());
             None
         };
         self.metas.replace(index, old.as_ref(), new.as_ref());
-        match &old {
-            Some(old) => growth.data_bytes -= len(old),
-            None => growth.keys += 1,
+        if let Some(old) = &old {
+            growth.subtract(old);
         }
         old
     }
@@ -259,12 +374,15 @@ impl Table {
             entry.prefetch();
             entry.key_bytes() == key.as_bytes()
         };
+        // A pair from before the cap gets a record of use.
         if let Some((old, _)) = shard.get_mut(hash, has_key)
+            && (old.use_record().is_some() || !self.cap.is_set())
             && old.overwrite(value)
         {
+            self.note_use(old);
             return Replaced::InPlace;
         }
-        match self.insert(index, shard, hash, Entry::new(key, value), growth) {
+        match self.insert(index, shard, hash, self.entry(key, value), growth) {
             Some(old) => Replaced::Entry(old),
             None => Replaced::Nothing,
         }
@@ -282,7 +400,20 @@ impl Table {
         let (entry, _) = shard.remove_entry(hash, |(entry, _)| entry.key_bytes() == key)?;
         self.metas.replace(index, Some(&entry), None);
         growth.subtract(&entry);
+        if self.cap.is_set() {
+            self.shrink(shard, growth);
+        }
         Some(entry)
+    }
+
+    /// Gives back the memory of a hash table that has become sparse.
+    #[cold]
+    fn shrink(&self, shard: &mut Shard, growth: &mut Growth) {
+        let places = shard.buckets();
+        if places >= SHRUNK_PLACES_MIN && shard.len() * SHRUNK_PLACES_PER_ENTRY < places {
+            shard.shrink_to(2 * shard.len(), |(entry, _)| self.hash(entry.key_bytes()));
+            growth.resize(places, shard.buckets());
+        }
     }
 
     /// Adds keys and bytes that have come, and subtracts those that have gone.
@@ -294,6 +425,10 @@ impl Table {
         if growth.data_bytes != 0 {
             self.data_bytes
                 .fetch_add(growth.data_bytes.cast_unsigned(), Relaxed);
+        }
+        if growth.allocated_bytes != 0 {
+            self.allocated_bytes
+                .fetch_add(growth.allocated_bytes.cast_unsigned(), Relaxed);
         }
     }
 }
@@ -338,20 +473,61 @@ pub fn find<'s>(shard: &'s Shard, hash: u64, key: &[u8]) -> Option<&'s Entry> {
     found.map(|(entry, _)| entry)
 }
 
-/// The keys, and the bytes of keys and values, that some changes have added. They are added to the counts of the table at
-/// once, when the locks are released: its counters are shared by all cores.
+/// The keys, the bytes of keys and values, and the bytes of memory, that some changes have added. They are added to the counts of the
+/// table at once, when the locks are released: its counters are shared by all cores.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Growth {
     pub(super) keys: i64,
     pub(super) data_bytes: i64,
+    pub(super) allocated_bytes: i64,
 }
 
 impl Growth {
+    /// Adds an entry that has come.
+    fn add(&mut self, entry: &Entry) {
+        self.keys += 1;
+        self.data_bytes += len(entry);
+        self.allocated_bytes += entry.allocated_bytes().cast_signed() as i64;
+    }
+
     /// Subtracts an entry that has gone.
     pub(super) fn subtract(&mut self, entry: &Entry) {
         self.keys -= 1;
         self.data_bytes -= len(entry);
+        self.allocated_bytes -= entry.allocated_bytes().cast_signed() as i64;
     }
+
+    /// Adds what other changes have added.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.keys += other.keys;
+        self.data_bytes += other.data_bytes;
+        self.allocated_bytes += other.allocated_bytes;
+    }
+
+    /// Subtracts what other changes have added.
+    pub(super) fn subtract_all(&mut self, other: &Self) {
+        self.keys -= other.keys;
+        self.data_bytes -= other.data_bytes;
+        self.allocated_bytes -= other.allocated_bytes;
+    }
+
+    /// Adds what a hash table has grown by, from so many places to so many.
+    pub(super) fn resize(&mut self, from: usize, to: usize) {
+        if from != to {
+            self.allocated_bytes += table_bytes(to) - table_bytes(from);
+        }
+    }
+}
+
+/// Returns the bytes that the allocator takes for a hash table with so many places: a pointer and a control byte for each, and a group
+/// of control bytes behind them. The smallest, of one place, is not allocated.
+pub(super) fn table_bytes(places: usize) -> i64 {
+    const GROUP_BYTES: usize = 16;
+    if places <= 1 {
+        return 0;
+    }
+    let bytes = places * (size_of::<Entry>() + 1) + GROUP_BYTES;
+    allocated_bytes(bytes).cast_signed() as i64
 }
 
 #[cfg(test)]
@@ -360,7 +536,7 @@ mod tests {
 
     #[test]
     fn a_put_tells_a_new_key_from_one_that_was_there() {
-        let table = Table::new();
+        let table = Table::new(Arc::default());
         let key = Key::parse(b"a").expect("a key");
         let (hash, mut growth) = (table.hash(key.as_bytes()), Growth::default());
         let index = Table::shard_of(hash);

@@ -159,13 +159,14 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use super::super::locked_shards::LockedShards;
     use super::*;
     use crate::model::Value;
 
     fn table_of(keys: usize) -> Table {
-        let table = Table::new();
+        let table = Table::new(Arc::default());
         for number in 0..keys {
             let key = format!("key:{number}");
             let key = Key::parse(key.as_bytes()).expect("a key");
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_entry_of_a_shard_that_has_not_expired_can_be_the_random_one_and_no_other() {
-        let table = Table::new();
+        let table = Table::new(Arc::default());
         for number in 0..20_000 {
             let key = format!("key:{number}");
             let key = Key::parse(key.as_bytes()).expect("a key");

@@ -10,12 +10,17 @@ const COMMANDS_SHOWN = 4;
 const NAMESPACES_SHOWN = 8;
 const NAMESPACES_EVERY_MS = 5000;
 
+const hasCap = (figures) => figures.max_memory_bytes > 0 && figures.used_memory_bytes !== null;
+
+/** Cards; one whose figure is null is hidden. */
 const CARDS = [
   ["Keys", (figures) => (figures.keys === null ? "loading" : count(figures.keys))],
   ["Memory", (figures) => (figures.memory_bytes === null ? "unknown" : bytes(figures.memory_bytes))],
   ["Uptime", (figures) => duration(figures.uptime_seconds)],
   ["Requests a second", (figures) => rate(figures.requests_per_second)],
   ["Clients", (figures) => count(figures.connections)],
+  ["Data under its cap", (figures) => (hasCap(figures) ? `${bytes(figures.used_memory_bytes)} of ${bytes(figures.max_memory_bytes)}` : null)],
+  ["Evicted a second", (figures) => (hasCap(figures) ? rate(figures.evicted_per_second) : null)],
 ];
 
 const cards = CARDS.map(([title, show]) => ({ shown: make("dd", {}, "–"), title, show }));
@@ -47,12 +52,15 @@ export function showFigures(figures) {
     return;
   }
   for (const { shown, show } of cards) {
-    shown.textContent = show(figures);
+    const text = show(figures);
+    shown.textContent = text;
+    shown.parentElement.hidden = text === null;
   }
   requests.add(figures.requests_per_second > 0 ? busiest(figures.by_command) : { all: 0 });
   latency.add({ p50: figures.p50_us, p99: figures.p99_us });
   hits.add({ hits: figures.hit_ratio });
-  memory.add({ resident: figures.memory_bytes, data: figures.data_bytes });
+  const cap = hasCap(figures) ? { cap: figures.max_memory_bytes } : {};
+  memory.add({ resident: figures.memory_bytes, data: figures.data_bytes, ...cap });
   showDisk(true);
 }
 

@@ -26,6 +26,8 @@ pub enum OwnedChange {
     Put(Entry),
     /// The key is gone.
     Delete(String),
+    /// The key was evicted.
+    Evict(String),
     /// Every key is gone.
     Clear,
 }
@@ -169,9 +171,12 @@ fn to_owned_changes(
             }
         }
         ParsedChange::Delete(keys) => {
-            for key in keys.into_iter().filter(|key| key.starts_with(prefix)) {
-                give(OwnedChange::Delete(key));
-            }
+            let keys = keys.into_iter().filter(|key| key.starts_with(prefix));
+            keys.map(OwnedChange::Delete).for_each(give);
+        }
+        ParsedChange::Evict(keys) => {
+            let keys = keys.into_iter().filter(|key| key.starts_with(prefix));
+            keys.map(OwnedChange::Evict).for_each(give);
         }
         ParsedChange::Clear => give(OwnedChange::Clear),
     }

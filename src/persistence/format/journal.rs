@@ -1,14 +1,15 @@
 //! The journal's format: every change, in the order in which it was made, one JSON object per line.
 //!
-//! # Format, version 3: the file `journal-N.jsonl`
+//! # Format, version 4: the file `journal-N.jsonl`
 //!
 //! ```text
-//! {"journal":3,"number":7,"first_seq":41,"crc":"9ae0daaf"}            the header: version, N, number of the first record
+//! {"journal":4,"number":7,"first_seq":41,"crc":"84f86906"}            the header: version, N, number of the first record
 //! {"put":"name","value":"Ada","seq":41,"crc":"1c291ca3"}              the key now has this value (form of `codec::json`)
 //! {"del":["name","user:1"],"seq":42,"crc":"0f3cb1d2"}                 these keys are gone: one request, one record
 //! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
 //! {"group":[{"put":"a","value":"1"},{"del":["b"]}],"seq":44,"crc":".."}  these changes, in this order, all or none
-//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":45,"crc":".."}  store.json was written with this fingerprint
+//! {"del":["b"],"reason":"evicted","seq":45,"crc":"b7f8d493"}          the same, as the memory of the data has a cap
+//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":46,"crc":".."}  store.json was written with this fingerprint
 //! {"synced":43,"crc":"5d0fe1a7"}                                      a mark: up to record 43 all was on disk by now
 //! ```
 //!
@@ -29,7 +30,7 @@
 //!   with one exception: a disk may write what was not synced in any order, so a power cut can leave sectors of zeros, which
 //!   no line ever holds, before whole lines. It is a torn tail unless a later mark says that the place was on disk.
 //!
-//! Version 1 had no marks, and version 2 no groups; both are read as this one is, and not appended to.
+//! Version 1 had no marks, version 2 no groups, and version 3 no reasons; all are read as this one is, and not appended to.
 //!
 //! To change the format: raise the version, keep the old reader, add a file to `tests/persistence/fixtures/`.
 //!
@@ -42,7 +43,7 @@ use serde::Deserialize;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The version of the format that is written.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// The highest number of a journal or a record: far above what any server reaches, exact in every JSON reader, and low enough
 /// that arithmetic on it cannot overflow.

@@ -39,6 +39,8 @@ pub enum ParsedChange<'a> {
     Put(Cow<'a, str>, json::Loaded<'a>),
     /// These keys are gone.
     Delete(Vec<String>),
+    /// These keys were evicted.
+    Evict(Vec<String>),
     /// Every key is gone.
     Clear,
 }
@@ -52,6 +54,8 @@ struct LineFields<'a> {
     #[serde(borrow)]
     value: Option<&'a RawValue>,
     del: Option<Vec<String>>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
     clear: Option<bool>,
     #[serde(borrow)]
     group: Option<Vec<&'a RawValue>>,
@@ -71,6 +75,8 @@ struct ChangeFields<'a> {
     #[serde(borrow)]
     value: Option<&'a RawValue>,
     del: Option<Vec<String>>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
     clear: Option<bool>,
 }
 
@@ -103,6 +109,7 @@ fn read_fields(line: &[u8]) -> Option<Line<'_>> {
         put,
         value,
         del,
+        reason,
         clear,
         group,
         saved,
@@ -114,6 +121,7 @@ fn read_fields(line: &[u8]) -> Option<Line<'_>> {
         put,
         value,
         del,
+        reason,
         clear,
     };
     let recorded = match (group, saved, synced) {
@@ -145,18 +153,21 @@ impl<'a> ChangeFields<'a> {
                 put: None,
                 value: None,
                 del: None,
+                reason: None,
                 clear: None
             }
         )
     }
 
     fn read(self) -> Option<ParsedChange<'a>> {
-        match (self.put, self.value, self.del, self.clear) {
-            (Some(key), Some(value), None, None) => {
+        let reason = self.reason.as_deref();
+        match (self.put, self.value, self.del, reason, self.clear) {
+            (Some(key), Some(value), None, None, None) => {
                 Some(ParsedChange::Put(key, json::read_value(value.get()).ok()?))
             }
-            (None, None, Some(keys), None) => Some(ParsedChange::Delete(keys)),
-            (None, None, None, Some(true)) => Some(ParsedChange::Clear),
+            (None, None, Some(keys), None, None) => Some(ParsedChange::Delete(keys)),
+            (None, None, Some(keys), Some("evicted"), None) => Some(ParsedChange::Evict(keys)),
+            (None, None, None, None, Some(true)) => Some(ParsedChange::Clear),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, write_crc};
 use crate::codec::json;
-use crate::model::Change;
+use crate::model::{Change, Key};
 use crate::spare::Spare;
 
 /// A record from this length on, in bytes, is moved to an empty buffer rather than copied.
@@ -144,7 +144,9 @@ fn bytes_expected(change: &Change<'_>) -> usize {
     AROUND
         + match change {
             Change::Put(key, value) => key.as_bytes().len() + value.bytes().len(),
-            Change::Delete(keys) => keys.iter().map(|key| key.as_bytes().len() + 3).sum(),
+            Change::Delete(keys) | Change::Evict(keys) => {
+                keys.iter().map(|key| key.as_bytes().len() + 3).sum()
+            }
             Change::Clear => 0,
             Change::Group(changes) => changes.iter().map(bytes_expected).sum(),
         }
@@ -166,26 +168,32 @@ fn write_change(out: &mut Vec<u8>, change: &Change<'_>) {
             out.extend_from_slice(b",\"value\":");
             json::write_stored_value(out, *value);
         }
-        Change::Delete(keys) => {
-            out.extend_from_slice(b"{\"del\":[");
-            for (place, key) in keys.iter().enumerate() {
-                if place > 0 {
-                    out.push(b',');
-                }
-                json::write_string(out, key.as_str());
-            }
-            out.push(b']');
+        Change::Delete(keys) => write_deleted(out, keys),
+        Change::Evict(keys) => {
+            write_deleted(out, keys);
+            out.extend_from_slice(b",\"reason\":\"evicted\"");
         }
         Change::Clear => out.extend_from_slice(b"{\"clear\":true"),
         Change::Group(_) => unreachable!("a group holds no groups"),
     }
 }
 
+fn write_deleted(out: &mut Vec<u8>, keys: &[Key<'_>]) {
+    out.extend_from_slice(b"{\"del\":[");
+    for (place, key) in keys.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        json::write_string(out, key.as_str());
+    }
+    out.push(b']');
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::journal::{NUMBER_MAX, write_header, write_mark};
     use super::*;
-    use crate::model::{Key, Value};
+    use crate::model::Value;
 
     #[test]
     fn lines_look_as_the_format_says() {
@@ -206,14 +214,16 @@ mod tests {
             Change::Clear,
         ]))
         .finish(44, &mut out);
+        Records::of(&Change::Evict(&[key])).finish(45, &mut out);
         write_mark(43, &mut out);
         // The checksums were computed with Python's zlib.crc32.
         let expected = concat!(
-            "{\"journal\":3,\"number\":7,\"first_seq\":41,\"crc\":\"562d2f80\"}\n",
+            "{\"journal\":4,\"number\":7,\"first_seq\":41,\"crc\":\"84f86906\"}\n",
             "{\"put\":\"name\",\"value\":\"Ada\",\"seq\":41,\"crc\":\"a1659ea4\"}\n",
             "{\"del\":[\"name\",\"user:1\"],\"seq\":42,\"crc\":\"94e52f37\"}\n",
             "{\"clear\":true,\"seq\":43,\"crc\":\"fee1443e\"}\n",
             "{\"group\":[{\"put\":\"name\",\"value\":\"Ada\"},{\"del\":[\"name\"]},{\"clear\":true}],\"seq\":44,\"crc\":\"3cd4f8e4\"}\n",
+            "{\"del\":[\"name\"],\"reason\":\"evicted\",\"seq\":45,\"crc\":\"cc9d8af7\"}\n",
             "{\"synced\":43,\"crc\":\"dd0aa011\"}\n",
         );
         assert_eq!(String::from_utf8(out).expect("text"), expected);

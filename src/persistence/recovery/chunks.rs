@@ -18,6 +18,11 @@ use crate::persistence::disk::{File, read_full};
 /// Bytes of a chunk: enough work for a thread, and little memory. (A fuzzer's files are short, and must be divided, too.)
 const CHUNK_BYTES: usize = if cfg!(fuzzing) { 64 } else { 8 << 20 };
 
+/// Part of the cap on the memory of the data, if there is one, that a chunk has at most: each thread holds one, and what it says.
+const CHUNK_PARTS_MIN: u64 = 128;
+/// Fewest bytes of a chunk.
+const CHUNK_BYTES_MIN: u64 = 256 << 10;
+
 /// Bytes read at a time in search of the end of a line.
 const PROBE_BYTES: usize = if cfg!(fuzzing) { 16 } else { 4 << 10 };
 
@@ -40,6 +45,8 @@ pub struct Chunks<'a> {
     /// The length of the file.
     end: u64,
     line_bytes_max: usize,
+    /// The length of a chunk in bytes, but for the rest of its last line.
+    chunk_bytes: u64,
     progress: &'a Progress,
 }
 
@@ -59,8 +66,15 @@ impl<'a> Chunks<'a> {
             file,
             offset,
             line_bytes_max,
+            chunk_bytes: CHUNK_BYTES as u64,
             progress,
         })
+    }
+
+    /// Makes the chunks shorter where the data may take so little memory.
+    fn fit(&mut self, memory_bytes_max: u64) {
+        let fitting = (memory_bytes_max / CHUNK_PARTS_MIN).max(CHUNK_BYTES_MIN);
+        self.chunk_bytes = self.chunk_bytes.min(fitting);
     }
 
     /// Returns the offset of the next chunk.
@@ -81,7 +95,7 @@ impl<'a> Chunks<'a> {
         if start >= self.end {
             return Ok(None);
         }
-        let least = start.saturating_add(CHUNK_BYTES as u64).min(self.end);
+        let least = start.saturating_add(self.chunk_bytes).min(self.end);
         let most = least.saturating_add(self.line_bytes_max as u64);
         let mut end = least;
         let mut probe = [0; PROBE_BYTES];
@@ -137,6 +151,9 @@ pub fn read_on_all_cores<R: Send>(
     mut decide: impl FnMut(R) -> Decision,
 ) -> io::Result<()> {
     let threads = threads();
+    if let Some(bytes) = load.memory_bytes_max() {
+        chunks.fit(bytes);
+    }
     loop {
         let mut round = Vec::with_capacity(threads);
         while round.len() < threads

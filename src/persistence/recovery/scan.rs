@@ -293,7 +293,7 @@ fn validate<'a>(change: &'a ParsedChange<'a>) -> Result<ValidChange<'a>, String>
                 Key::parse(key.as_bytes())?,
                 Value::with_expiry(&loaded.bytes, loaded.expires_at)?,
             ),
-            ParsedChange::Delete(keys) => {
+            ParsedChange::Delete(keys) | ParsedChange::Evict(keys) => {
                 let keys = keys.iter().map(|key| Key::parse(key.as_bytes()));
                 ValidChange::Delete(keys.collect::<Result<_, _>>()?)
             }

@@ -16,6 +16,10 @@ pub trait Load: Sync {
     fn expect(&self, pairs: u64);
     /// Returns the number of pairs so far.
     fn pairs(&self) -> u64;
+    /// Returns the bytes of memory that the data may take, if there is a cap.
+    fn memory_bytes_max(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Changes in the order of the file, not applied yet.

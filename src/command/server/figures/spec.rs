@@ -249,6 +249,11 @@ impl<'a> FigureInputs<'a> {
         peak.max(self.memory_bytes.unwrap_or(0))
     }
 
+    /// Returns the memory that the data takes, in bytes; 0 while it is being loaded.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.engine.map_or(0, Engine::memory_bytes)
+    }
+
     pub(super) fn last_save(&self) -> Option<&SaveReport> {
         self.disk.as_ref()?.last_save.as_ref()
     }

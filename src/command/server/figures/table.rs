@@ -107,11 +107,8 @@ pub static FIGURES: &[FigureSpec] = &[
         let (keys, expires) = (engine.keys(), engine.keys_expiring());
         text(format_args!("keys={keys},expires={expires},avg_ttl=0"))
     }),
-    FigureSpec::redis("Memory", "used_memory", |now| {
-        text(now.memory_bytes.unwrap_or(0))
-    }),
     FigureSpec::redis("Memory", "used_memory_human", |now| {
-        Some(human(now.memory_bytes.unwrap_or(0)))
+        Some(human(now.used_bytes()))
     }),
     FigureSpec::count("data_bytes", |now| now.engine.map(Engine::data_bytes))
         .unit("bytes")
@@ -139,11 +136,11 @@ pub static FIGURES: &[FigureSpec] = &[
     }),
     FigureSpec::redis("Memory", "used_memory_overhead", |now| {
         let data = now.engine.map_or(0, Engine::data_bytes);
-        text(now.memory_bytes.unwrap_or(0).saturating_sub(data))
+        text(now.used_bytes().saturating_sub(data))
     }),
     FigureSpec::redis("Memory", "used_memory_dataset_perc", |now| {
         let data = now.engine.map_or(0, Engine::data_bytes);
-        percent(data, now.memory_bytes.unwrap_or(0))
+        percent(data, now.used_bytes())
     }),
     FigureSpec::redis("Memory", "total_system_memory", |_| {
         text(process::system_memory_bytes())
@@ -159,14 +156,17 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Memory", "mem_clients_slaves", |_| text(0)),
     FigureSpec::redis("Memory", "mem_cluster_links", |_| text(0)),
     FigureSpec::redis("Memory", "mem_not_counted_for_evict", |_| text(0)),
-    FigureSpec::redis("Memory", "maxmemory", |_| text(0)),
-    FigureSpec::redis("Memory", "maxmemory_human", |_| Some(human(0))),
-    FigureSpec::redis("Memory", "maxmemory_policy", |_| text("noeviction")),
-    // Used memory is what is resident.
-    FigureSpec::redis("Memory", "mem_fragmentation_ratio", |_| text("1.00")),
-    FigureSpec::redis("Memory", "mem_fragmentation_bytes", |_| text(0)),
+    FigureSpec::redis("Memory", "maxmemory_human", |now| {
+        Some(human(now.service.memory_cap().bytes()))
+    }),
+    FigureSpec::redis("Memory", "mem_fragmentation_ratio", |now| {
+        let share = ratio(now.memory_bytes?, now.used_bytes())?;
+        text(format_args!("{share:.2}"))
+    }),
     FigureSpec::redis("Memory", "mem_allocator", |_| text("jemalloc")),
-    FigureSpec::redis("Memory", "active_defrag_running", |_| text(0)),
+    FigureSpec::redis("Memory", "active_defrag_running", |now| {
+        text(u8::from(now.engine?.compaction().0))
+    }),
     FigureSpec::redis("Memory", "lazyfree_pending_objects", |_| text(0)),
     // Clients and their requests.
     FigureSpec::count("connections", |now| Some(now.stats().connections()))
@@ -238,7 +238,6 @@ pub static FIGURES: &[FigureSpec] = &[
     .help("Connections that were refused, as there were too many.")
     .info("Stats", "rejected_connections")
     .metric("pykv_connections_refused_total"),
-    FigureSpec::redis("Stats", "evicted_keys", |_| text(0)),
     FigureSpec::redis("Stats", "expired_time_cap_reached_count", |_| text(0)),
     // There are no replicas, no forks, no slots that move, no tracking.
     FigureSpec::redis("Stats", "total_net_repl_input_bytes", |_| text(0)),
@@ -252,9 +251,11 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Stats", "latest_fork_usec", |_| text(0)),
     FigureSpec::redis("Stats", "total_forks", |_| text(0)),
     FigureSpec::redis("Stats", "migrate_cached_sockets", |_| text(0)),
-    FigureSpec::redis("Stats", "active_defrag_hits", |_| text(0)),
+    FigureSpec::redis("Stats", "active_defrag_hits", |now| text(now.engine?.compaction().1)),
     FigureSpec::redis("Stats", "active_defrag_misses", |_| text(0)),
-    FigureSpec::redis("Stats", "active_defrag_key_hits", |_| text(0)),
+    FigureSpec::redis("Stats", "active_defrag_key_hits", |now| {
+        text(now.engine?.compaction().1)
+    }),
     FigureSpec::redis("Stats", "active_defrag_key_misses", |_| text(0)),
     FigureSpec::redis("Stats", "tracking_total_keys", |_| text(0)),
     FigureSpec::redis("Stats", "unexpected_error_replies", |_| text(0)),
@@ -491,6 +492,50 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .info("Server", "tls_certificate_expires_in_days")
     .metric("pykv_tls_certificate_expires_in_days"),
+    FigureSpec::count("used_memory_bytes", |now| now.engine.map(Engine::memory_bytes))
+        .unit("bytes")
+        .help("Memory that the data takes: pairs, tables and indexes, as --max-memory counts it.")
+        .stats()
+        .info("Memory", "used_memory")
+        .metric("pykv_used_memory_bytes")
+        .live("used_memory_bytes"),
+    FigureSpec::count("max_memory_bytes", |now| {
+        Some(now.service.memory_cap().bytes())
+    })
+    .unit("bytes")
+    .help("Cap on used_memory_bytes: --max-memory; 0 if there is none.")
+    .stats()
+    .info("Memory", "maxmemory")
+    .metric("pykv_max_memory_bytes")
+    .live("max_memory_bytes"),
+    FigureSpec::text("eviction", |now| {
+        text(now.service.memory_cap().eviction().name())
+    })
+    .help("Policy by which pairs are evicted: --eviction.")
+    .stats()
+    .info("Memory", "maxmemory_policy")
+    .live("eviction"),
+    FigureSpec::counter("evicted", |now| now.engine.map(|_| now.counts.evicted))
+        .unit("keys")
+        .help("Pairs that were evicted, as --max-memory left no room for others.")
+        .stats()
+        .info("Stats", "evicted_keys")
+        .metric("pykv_evicted_keys_total")
+        .live("evicted_per_second"),
+    FigureSpec::count("uncounted_memory_bytes", |now| {
+        let used = now.engine.map(Engine::memory_bytes)?;
+        Some(now.memory_bytes?.saturating_sub(used))
+    })
+    .unit("bytes")
+    .help("Resident memory that is not counted: that of the clients, and what the allocator keeps.")
+    .stats()
+    .info("Memory", "mem_fragmentation_bytes")
+    .metric("pykv_uncounted_memory_bytes"),
+    FigureSpec::real("keyspace_hit_ratio", |now| {
+        ratio(now.counts.hits, now.counts.hits + now.counts.misses)
+    })
+    .help("Share of the reads that found their key.")
+    .metric("pykv_keyspace_hit_ratio"),
     // Features that PyKV lacks.
     FigureSpec::redis("Replication", "role", |_| text("master")),
     FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
@@ -557,12 +602,17 @@ fn cmdstat(usage: &Usage) -> String {
 
 /// Formats a share as Redis's `_perc` fields do.
 fn percent(part: u64, whole: u64) -> Option<String> {
+    Some(format!("{:.2}%", ratio(part, whole)? * 100.0))
+}
+
+/// Returns a number as a part of another; `None` if that is 0.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
     #[expect(
         clippy::cast_precision_loss,
-        reason = "two digits after the point are shown"
+        reason = "some digits after the point are shown"
     )]
-    let share = (whole > 0).then(|| part as f64 / whole as f64)?;
-    Some(format!("{:.2}%", share * 100.0))
+    let ratio = (whole > 0).then(|| part as f64 / whole as f64)?;
+    Some(ratio)
 }
 
 /// Returns Redis's word for the state of the disk.
