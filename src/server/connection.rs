@@ -664,6 +664,10 @@ fn poll_wake_up(
 ) -> Poll<io::Result<()>> {
     // `serve` has registered the task to be woken for signals.
     if client.signals().any() {
+        if client.signals().has(Signal::Killed) {
+            // Raised since `serve` has looked: it ends the connection, as the task is woken for that.
+            return Poll::Pending;
+        }
         return Poll::Ready(Ok(()));
     }
     transport.poll_readable(context)
