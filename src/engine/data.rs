@@ -4,13 +4,45 @@
 
 use std::fmt;
 
-use super::map::Table;
-use crate::persistence::Store;
+use super::map::{LockedShards, Table};
+use crate::model::entry::Entry;
+use crate::model::{Change, Key};
+use crate::persistence::{DiskFault, Store};
 
 /// The map, and the store that records its changes.
 pub(super) struct Data {
     pub(super) table: Table,
     pub(super) store: Store,
+}
+
+impl Data {
+    /// Removes the keys of these entries as one change, where what is there now is still to go: `is_due` compares it with the entry that
+    /// was listed. Returns what is removed.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while the disk takes no changes; nothing is removed then.
+    pub(super) fn remove(
+        &self,
+        listed: &[Entry],
+        is_due: impl Fn(&Entry, &Entry) -> bool,
+        change: for<'k> fn(&'k [Key<'k>]) -> Change<'k>,
+    ) -> Result<Vec<Entry>, DiskFault> {
+        let keys: Vec<Key<'_>> = listed.iter().map(Entry::key).collect();
+        let mut locked = LockedShards::lock(&self.table, &keys);
+        // Between the look and the lock a key may have got a new value.
+        let due = listed.iter().filter(|entry| {
+            let there = locked.get(entry.key());
+            there.is_some_and(|there| is_due(&there, entry))
+        });
+        let keys: Vec<Key<'_>> = due.map(Entry::key).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let change = self.store.append(self.store.encode(&change(&keys)))?;
+        let removed = keys.iter().filter_map(|key| locked.remove(*key)).collect();
+        locked.set_last_change(change);
+        Ok(removed)
+    }
 }
 
 impl fmt::Debug for Data {

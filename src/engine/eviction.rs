@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::data::Data;
 use super::error::EngineError;
 use super::expiry::Expiry;
-use super::map::{Choice, LockedShards};
+use super::map::Choice;
 use super::memory_cap::Eviction;
+use crate::model::Change;
 use crate::model::entry::Entry;
-use crate::model::{Change, Key};
 use crate::persistence::DiskFault;
 
 /// Bytes that are freed for each byte that is needed while there is too much: at most, so that a request is not slow; and more than one,
@@ -107,23 +107,9 @@ impl Evictor {
 
     /// Deletes these entries where they are still there, as one change. Returns the bytes that they took.
     fn evict(&self, data: &Data, victims: &[Entry]) -> Result<u64, DiskFault> {
-        let mut keys: Vec<Key<'_>> = victims.iter().map(Entry::key).collect();
-        let mut locked = LockedShards::lock(&data.table, &keys);
-        // Between the choice and the lock a key may have got a new value.
-        let mut places = victims.iter();
-        keys.retain(|key| {
-            let victim = places.next().expect("there are as many keys");
-            locked.get(*key).is_some_and(|entry| entry.is_same(victim))
-        });
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        let record = data.store.encode(&Change::Evict(&keys));
-        let change = data.store.append(record)?;
-        let removed = keys.iter().filter_map(|key| locked.remove(*key));
-        let freed: usize = removed.map(|entry| entry.allocated_bytes()).sum();
-        locked.set_last_change(change);
-        self.evicted.fetch_add(keys.len() as u64, Relaxed);
+        let removed = data.remove(victims, Entry::is_same, |keys| Change::Evict(keys))?;
+        self.evicted.fetch_add(removed.len() as u64, Relaxed);
+        let freed: usize = removed.iter().map(Entry::allocated_bytes).sum();
         Ok(freed as u64)
     }
 }

@@ -7,9 +7,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::data::Data;
-use super::map::LockedShards;
 use crate::model::entry::Entry;
-use crate::model::{Change, Key, UnixMs, now_ms};
+use crate::model::{Change, UnixMs, now_ms};
 use crate::persistence::DiskFault;
 
 /// The progress of expiry, and its total.
@@ -40,20 +39,12 @@ impl Expiry {
 
     /// Deletes these entries of one shard where their keys still hold an expired value.
     fn delete(&self, data: &Data, expired: &[Entry], now: UnixMs) -> Result<(), DiskFault> {
-        let mut keys: Vec<Key<'_>> = expired.iter().map(Entry::key).collect();
-        let mut locked = LockedShards::lock(&data.table, &keys);
-        // Between the look into the index and the lock a key may have got a new value.
-        keys.retain(|key| locked.get(*key).is_some_and(|entry| entry.is_expired(now)));
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let record = data.store.encode(&Change::Delete(&keys));
-        let change = data.store.append(record)?;
-        for key in &keys {
-            locked.remove(*key);
-        }
-        locked.set_last_change(change);
-        self.expired.fetch_add(keys.len() as u64, Relaxed);
+        let removed = data.remove(
+            expired,
+            |there, _| there.is_expired(now),
+            |keys| Change::Delete(keys),
+        )?;
+        self.expired.fetch_add(removed.len() as u64, Relaxed);
         Ok(())
     }
 }

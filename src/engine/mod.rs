@@ -187,7 +187,7 @@ impl Engine {
         LockedBatch::new(&self.data, keys, is_writing)
     }
 
-    /// Begins a transaction on these keys, whose reads are uses of the pairs or do not count. Others wait for them until it ends.
+    /// Begins a transaction on these keys. Others wait for them until it ends.
     #[must_use]
     pub fn begin(&self, keys: &[Key<'_>]) -> WriteTransaction<'_> {
         WriteTransaction::new(&self.data, LockedShards::lock(&self.data.table, keys))
@@ -248,10 +248,10 @@ impl Engine {
         self.evictor.make_room(&self.data, &self.expiry, bytes)
     }
 
-    /// Holds the data to the cap: looks at the resident memory of the process, without what it holds for clients, and evicts some pairs
-    /// if there are too many. Returns whether there may still be. After a change of the policy, it begins to make the records of use anew,
-    /// on a thread of their own. To be called every few milliseconds.
-    pub fn hold_cap(&self, resident_bytes: u64) -> bool {
+    /// Notes the time and the resident memory of the process, without what it holds for clients, by which the data is held to the cap.
+    /// After a change of the policy, it begins to make the records of use anew, on a thread of their own. To be called every few
+    /// milliseconds.
+    pub fn note_resident(&self, resident_bytes: u64) {
         let cap = self.data.table.cap();
         self.data.table.note_time();
         if cap.begin_renewal() {
@@ -259,6 +259,10 @@ impl Engine {
             std::thread::spawn(move || data.table.renew_uses());
         }
         cap.note_resident(resident_bytes, self.memory_bytes());
+    }
+
+    /// Evicts some pairs if there are too many for the cap. Returns whether there may still be.
+    pub fn reduce(&self) -> bool {
         self.evictor.reduce(&self.data, &self.expiry)
     }
 

@@ -19,8 +19,9 @@ pub fn resident_bytes() -> Option<u64> {
 #[must_use]
 pub fn resident_bytes_max() -> Option<u64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    // In KiB, by getrusage(2).
-    Some(u64::try_from(usage.max_rss()).ok()? << 10)
+    // In KiB, by getrusage(2). The system counts both apart.
+    let most = u64::try_from(usage.max_rss()).ok()? << 10;
+    Some(most.max(resident_bytes().unwrap_or(0)))
 }
 
 /// Returns the memory of the machine in bytes; 0 if it is not known.

@@ -219,10 +219,10 @@ async fn hold_cap(service: Arc<Service>, shutdown: CancellationToken) {
         if is_set && let Ok(engine) = service.engine() {
             let clients_bytes = service.client_memory.bytes() as u64;
             let started = Instant::now();
-            while let Some(resident) = resident_bytes()
-                && engine.hold_cap(resident.saturating_sub(clients_bytes))
-                && started.elapsed() < CAP_WORK_MAX
-            {}
+            if let Some(resident) = resident_bytes() {
+                engine.note_resident(resident.saturating_sub(clients_bytes));
+            }
+            while engine.reduce() && started.elapsed() < CAP_WORK_MAX {}
         }
         let interval = if is_set {
             CAP_INTERVAL

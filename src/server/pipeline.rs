@@ -168,8 +168,8 @@ impl Pipeline<'_> {
         if !service.memory_cap().is_set() {
             return true;
         }
-        let prepared = requests.iter().flat_map(|buffered| &buffered.request);
-        service.make_room(prepared.map(|request| batch.room_bytes(request)).sum())
+        let rooms = prepared(requests).map(|request| batch.room_bytes(request));
+        service.make_room(rooms.sum())
     }
 
     /// Executes one request. Returns the reason if no further one may be executed for now.

@@ -188,8 +188,7 @@ fn share(part: u64, whole: u64) -> f64 {
 fn memory_stats(call: &mut Call<'_, '_>) -> Answer {
     let engine = call.engine()?;
     let resident = resident_bytes().unwrap_or(0);
-    // The system counts both apart.
-    let peak = resident_bytes_max().unwrap_or(0).max(resident);
+    let peak = resident_bytes_max().unwrap_or(0);
     let (memory, data, keys) = (engine.memory_bytes(), engine.data_bytes(), engine.keys());
     let clients = call.service.client_memory.bytes() as u64;
     let cap = call.service.memory_cap();

@@ -242,13 +242,6 @@ impl<'a> FigureInputs<'a> {
         &self.service.stats
     }
 
-    /// Returns the most memory that has been resident, in bytes.
-    pub(super) fn memory_peak(&self) -> u64 {
-        let peak = process::resident_bytes_max().unwrap_or(0);
-        // The system counts both apart.
-        peak.max(self.memory_bytes.unwrap_or(0))
-    }
-
     /// Returns the memory that the data takes, in bytes; 0 while it is being loaded.
     pub(super) fn used_bytes(&self) -> u64 {
         self.engine.map_or(0, Engine::memory_bytes)

@@ -127,12 +127,12 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Memory", "used_memory_rss_human", |now| {
         Some(human(now.memory_bytes.unwrap_or(0)))
     }),
-    FigureSpec::redis("Memory", "used_memory_peak", |now| text(now.memory_peak())),
-    FigureSpec::redis("Memory", "used_memory_peak_human", |now| {
-        Some(human(now.memory_peak()))
+    FigureSpec::redis("Memory", "used_memory_peak", |_| text(memory_peak())),
+    FigureSpec::redis("Memory", "used_memory_peak_human", |_| {
+        Some(human(memory_peak()))
     }),
     FigureSpec::redis("Memory", "used_memory_peak_perc", |now| {
-        percent(now.memory_bytes.unwrap_or(0), now.memory_peak())
+        percent(now.memory_bytes.unwrap_or(0), memory_peak())
     }),
     FigureSpec::redis("Memory", "used_memory_overhead", |now| {
         let data = now.engine.map_or(0, Engine::data_bytes);
@@ -577,6 +577,11 @@ pub static FIGURES: &[FigureSpec] = &[
         .help("Time from taking up a request, with its batch, until its reply could leave.")
         .metric("pykv_request_duration_seconds"),
 ];
+
+/// Returns the most memory that has been resident, in bytes; 0 if it is not known.
+fn memory_peak() -> u64 {
+    process::resident_bytes_max().unwrap_or(0)
+}
 
 fn text(value: impl ToString + Copy) -> Option<String> {
     Some(value.to_string())
