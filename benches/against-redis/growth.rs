@@ -3,9 +3,10 @@
 use std::net::TcpStream;
 
 use crate::Failure;
+use crate::kind::{BOTH, Kind};
 use crate::load::{Scale, fill, ours};
 use crate::redis_benchmark::KEYS;
-use crate::servers::{BOTH, Kept, Kind, Server};
+use crate::servers::{Kept, Server};
 
 /// Bytes of a key and a value.
 const PAIR_BYTES: f64 = 80.0;

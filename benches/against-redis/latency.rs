@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use crate::Failure;
+use crate::kind::{BOTH, Kind};
 use crate::load::{Scale, fill, ours};
 use crate::redis_benchmark::KEYS;
-use crate::servers::{BOTH, Kept, Kind, Server};
+use crate::servers::{Kept, Server};
 
 pub fn run(scale: Scale) -> Result<(), Failure> {
     println!(

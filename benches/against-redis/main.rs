@@ -14,6 +14,8 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod growth;
+#[path = "../common/kind.rs"]
+mod kind;
 mod latency;
 mod load;
 #[path = "../common/process_memory.rs"]

@@ -10,29 +10,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::kind::Kind;
 use crate::redis_flags::REDIS_EVERYSEC;
 use crate::{Failure, process_memory, spawn};
 
 /// How often a server that loads is asked whether it has.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Redis,
-    Pykv,
-}
-
-/// Both, in the order in which they have their turn.
-pub const BOTH: [Kind; 2] = [Kind::Redis, Kind::Pykv];
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "Redis",
-            Self::Pykv => "PyKV",
-        }
-    }
-}
 
 /// How changes are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! The table: processor time of a request, Redis's divided by ours; and our two dialects beside each other.
 
 use crate::Failure;
+use crate::kind::{BOTH, Kind};
 use crate::load::{Scale, fill, ours, redis_benchmark};
 use crate::redis_benchmark::{KEYS, Load, Measured, median};
-use crate::servers::{BOTH, Kept, Kind, Server};
+use crate::servers::{Kept, Server};
 
 /// The pipelines, and how many requests take some seconds with each.
 const COLUMNS: [(u64, u64); 3] = [(1, 300_000), (16, 2_000_000), (64, 4_000_000)];

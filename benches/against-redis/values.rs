@@ -1,9 +1,10 @@
 //! Long values: how many go through in a second.
 
 use crate::Failure;
+use crate::kind::BOTH;
 use crate::load::{Scale, redis_benchmark};
 use crate::redis_benchmark::{Load, median};
-use crate::servers::{BOTH, Kept, Server};
+use crate::servers::{Kept, Server};
 
 pub fn run(scale: Scale) -> Result<(), Failure> {
     println!("\nlong values, without persistence, by redis-benchmark: requests a second\n");

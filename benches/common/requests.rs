@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pykv::command::{COMMANDS, Dispatcher, Identity, Replies as _, Service, Session, Users};
 use pykv::config::{BoundEndpoints, Config, Setup};
-use pykv::engine::{Barrier, Engine};
+use pykv::engine::{Barrier, Engine, Eviction, MemoryCap};
 use pykv::metrics::counters::Tally;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
 use pykv::server::output::Output;
@@ -102,8 +102,11 @@ impl Caller {
     }
 }
 
-/// A service on an empty folder.
-pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
+/// A service on an empty folder, with room for all keys under a cap, if a policy of eviction is given.
+pub fn served(folder: &Path, durability: Durability, eviction: Option<Eviction>) -> Arc<Service> {
+    const CAP_BYTES: u64 = 1 << 30;
+    let cap = eviction.map(|eviction| MemoryCap::new(CAP_BYTES, eviction, 0, 0));
+    let cap = Arc::new(cap.unwrap_or_default());
     let options = Options {
         data: folder.to_owned(),
         durability,
@@ -111,10 +114,11 @@ pub fn served(folder: &Path, durability: Durability) -> Arc<Service> {
         sync_interval: SYNC_INTERVAL,
     };
     let progress = Arc::new(Progress::new());
-    let engine = Engine::open(&options, Arc::default(), &progress).expect("an empty folder");
+    let engine = Engine::open(&options, Arc::clone(&cap), &progress).expect("an empty folder");
     let config = Config::try_parse_from(["pykv-server"]).expect("no flag is no mistake");
     let text = BoundEndpoints::default();
-    let setup = Setup::new(config, text, false, None, 1, CancellationToken::new());
+    let mut setup = Setup::new(config, text, false, None, 1, CancellationToken::new());
+    setup.memory_cap = cap;
     let users = Users::open(&COMMANDS, folder, None).expect("an empty folder");
     let service = Service::new(&COMMANDS, users, progress, setup);
     service.begin(engine);

@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{cores} cores; millions of requests a second, {PIPELINE} in a pipeline");
     for (name, request, durability, keys) in CASES {
         let folder = tempfile::tempdir()?;
-        let service = served(folder.path(), durability);
+        let service = served(folder.path(), durability, None);
         let mut caller = Caller::new(&service);
         for first in (0..keys).step_by(PIPELINE) {
             caller.execute(&batch(resp_set, first..keys.min(first + PIPELINE)));

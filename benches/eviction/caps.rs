@@ -4,7 +4,8 @@
 //! Promise: those are as many as were asked for, but for half a percent, or the run ends.
 
 use crate::Failure;
-use crate::peers::{Cap, Kind, Peer};
+use crate::kind::Kind;
+use crate::peers::{Cap, Peer};
 use crate::traffic::{Caller, LookUp};
 
 /// How often the cap is corrected before the best one found is taken.

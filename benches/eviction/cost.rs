@@ -4,9 +4,13 @@
 //! Promises: each round has all policies of both servers in turn, and ratios are taken within a round; the medians of the rounds
 //! are shown. Every GET finds its key, and a SET under a cap evicts one.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use redis::cmd;
 
-use crate::peers::{BOTH, Cap, Kind, Peer};
+use crate::kind::{BOTH, Kind};
+use crate::peers::{Cap, Peer};
 use crate::redis_benchmark::{KEYS, Load, Measured, median};
 use crate::traffic::{Caller, LookUp};
 use crate::{Failure, Scale};
@@ -83,7 +87,14 @@ fn stores(scale: Scale) -> Result<(), Failure> {
         if let Some(policy) = policy {
             let bytes = peer.figure("used_memory")?;
             peer.set_cap(Cap { bytes, policy })?;
+            settle(peer)?;
         }
+        // What a new cap has to do at first is not its cost.
+        let first = Load {
+            requests: load.requests / 2,
+            ..load
+        };
+        first.run(peer.address, peer.process())?;
         let evicted = peer.figure("evicted_keys")?;
         let measured = load.run(peer.address, peer.process())?;
         let evicted = peer.figure("evicted_keys")? - evicted;
@@ -105,6 +116,19 @@ fn stores(scale: Scale) -> Result<(), Failure> {
         scale,
         measure,
     )
+}
+
+/// Waits until a server does not evict any more, as it has reached its cap.
+fn settle(peer: &mut Peer) -> Result<(), Failure> {
+    const INTERVAL: Duration = Duration::from_millis(200);
+    let mut evicted = peer.figure("evicted_keys")?;
+    loop {
+        sleep(INTERVAL);
+        let before = std::mem::replace(&mut evicted, peer.figure("evicted_keys")?);
+        if evicted == before {
+            return Ok(());
+        }
+    }
 }
 
 /// Measures all policies of both servers, and prints what came of it.

@@ -96,16 +96,18 @@ fn one_day(durability: &str, hour: Duration, watch: &Watch) -> Result<usize, Fai
             Some(Event::Stop | Event::Crash) => {
                 let is_crash = event == Some(Event::Crash);
                 thread::sleep(QUIET);
+                let evicted: usize = figure(&mut subject.connection, "evicted_keys")?;
                 let before = Dump::take(&mut subject.connection)?;
                 let signal = if is_crash { "-KILL" } else { "-TERM" };
                 if is_crash {
                     save(&mut subject)?;
                 }
+                let evicted = figure::<usize>(&mut subject.connection, "evicted_keys")? - evicted;
                 subject.end(signal, watch)?;
                 let begun = Instant::now();
                 subject = start()?;
                 let took = begun.elapsed().as_secs_f64();
-                traffic.faults += check(&mut subject, &before, number, signal, took)?;
+                traffic.faults += check(&mut subject, (&before, evicted), number, signal, took)?;
             }
         }
         let peak = watch.take_peak();
@@ -141,17 +143,17 @@ fn save(subject: &mut Subject) -> Result<(), Failure> {
     )
 }
 
-/// Compares what is there after a restart with what was before, and prints it; the number of faults.
+/// Compares what is there after a restart with what was before, of which so many were evicted since, and prints it; the number of faults.
 fn check(
     subject: &mut Subject,
-    before: &Dump,
+    (before, evicted): (&Dump, usize),
     hour: u64,
     signal: &str,
     took: f64,
 ) -> Result<usize, Failure> {
     let after = Dump::take(&mut subject.connection)?;
     let found = before.compare(&after);
-    let evicted: usize = figure(&mut subject.connection, "evicted_keys")?;
+    let evicted = evicted + figure::<usize>(&mut subject.connection, "evicted_keys")?;
     let lost = found.missing.saturating_sub(evicted);
     let is_wrong = lost + found.changed + found.added > 0;
     println!(

@@ -14,6 +14,8 @@
 mod caps;
 mod cost;
 mod day;
+#[path = "../common/kind.rs"]
+mod kind;
 mod model;
 mod optimum;
 mod peers;

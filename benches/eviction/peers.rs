@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use redis::{Connection, FromRedisValue, cmd};
 use tempfile::TempDir;
 
+use crate::kind::Kind;
 use crate::{Failure, spawn};
 
 /// How often a server that starts is asked whether it has.
@@ -19,23 +20,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// Longest that a server may take to load its data.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Redis,
-    Pykv,
-}
-
-/// Both, in the order in which they have their turn.
-pub const BOTH: [Kind; 2] = [Kind::Redis, Kind::Pykv];
-
 impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "Redis",
-            Self::Pykv => "PyKV",
-        }
-    }
-
     /// Returns its policies.
     pub fn policies(self) -> &'static [&'static str] {
         const POLICIES: [&str; 9] = [

@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 
 use crate::caps::{self, Filler};
-use crate::peers::{Cap, Kind, Peer};
+use crate::kind::Kind;
+use crate::peers::{Cap, Peer};
 use crate::trace_file::Trace;
 use crate::traffic::{Caller, LookUp, look_up};
 use crate::{Failure, process_memory};

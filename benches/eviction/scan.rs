@@ -5,7 +5,8 @@
 //! at which a tenth of the keys fits. A second of the traffic takes at least one: policies that look at the clock see it.
 
 use crate::caps;
-use crate::peers::{Kind, Peer};
+use crate::kind::Kind;
+use crate::peers::Peer;
 use crate::traffic::{Caller, LookUp, Pace, look_up};
 use crate::zipf::Zipf;
 use crate::{Failure, Scale};

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use crate::Failure;
 use crate::caps::{self, Fitting};
+use crate::kind::BOTH;
 use crate::optimum::{lru_hits, optimal_hits};
-use crate::peers::{BOTH, Peer};
+use crate::peers::Peer;
 use crate::trace_file::Trace;
 use crate::traffic::{Caller, LookUp, Pace, look_up};
 

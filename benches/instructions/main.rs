@@ -12,6 +12,7 @@ mod requests;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use pykv::engine::Eviction;
 use pykv::persistence::Durability;
 
 use requests::{
@@ -42,6 +43,24 @@ const CASES: &[(&str, Request, Way, u64)] = &[
     ),
     ("line GET", line_get, Way::Execute(Durability::Off), 1680),
     ("line PUT", line_put, Way::Execute(Durability::Off), 1800),
+    (
+        "RESP GET, lru cap",
+        resp_get,
+        Way::Capped(Eviction::AllKeysLru),
+        1460,
+    ),
+    (
+        "RESP GET, lfu cap",
+        resp_get,
+        Way::Capped(Eviction::AllKeysLfu),
+        1460,
+    ),
+    (
+        "RESP GET, smart cap",
+        resp_get,
+        Way::Capped(Eviction::AllKeysSmart),
+        1460,
+    ),
     ("RESP GET alone", resp_get, Way::Alone, 2500),
     ("RESP SET alone", resp_set, Way::Alone, 2720),
 ];
@@ -53,6 +72,8 @@ enum Way {
     Read,
     /// They are executed, with this durability; nothing is written to a file.
     Execute(Durability),
+    /// They are executed without a journal, under a cap that is not reached, with this policy of eviction.
+    Capped(Eviction),
     /// They are executed one at a time, without a journal.
     Alone,
 }
@@ -61,7 +82,7 @@ impl Way {
     /// Number of requests that arrive together.
     fn pipeline(self) -> usize {
         match self {
-            Self::Read | Self::Execute(_) => PIPELINE,
+            Self::Read | Self::Execute(_) | Self::Capped(_) => PIPELINE,
             Self::Alone => 1,
         }
     }
@@ -135,16 +156,18 @@ fn work(case: usize, batches: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut caller = match way {
         Way::Read => None,
-        Way::Execute(_) | Way::Alone => {
-            let durability = match way {
-                Way::Execute(durability) => durability,
-                Way::Read | Way::Alone => Durability::Off,
+        Way::Execute(_) | Way::Capped(_) | Way::Alone => {
+            let (durability, eviction) = match way {
+                Way::Execute(durability) => (durability, None),
+                Way::Capped(eviction) => (Durability::Off, Some(eviction)),
+                Way::Read | Way::Alone => (Durability::Off, None),
             };
-            let mut caller = Caller::new(&served(folder.path(), durability));
+            let service = served(folder.path(), durability, eviction);
+            let mut caller = Caller::new(&service);
             for first in (0..KEYS).step_by(PIPELINE) {
                 caller.execute(&of_keys(resp_set, first, PIPELINE));
             }
-            Some(caller)
+            Some((service, caller))
         }
     };
     // Made before, so that it is not counted.
@@ -155,7 +178,11 @@ fn work(case: usize, batches: usize) {
         .collect();
     for sent in made.iter().cycle().take(batches * PIPELINE / pipeline) {
         match &mut caller {
-            Some(caller) => drop(black_box(caller.execute(sent))),
+            Some((service, caller)) => {
+                // As the server does every few milliseconds: the first use of a pair in a tick is recorded.
+                service.memory_cap().note_time();
+                black_box(caller.execute(sent));
+            }
             None => {
                 let mut input = input_of(sent);
                 let arrived = black_box(input.batch());

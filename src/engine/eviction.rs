@@ -25,7 +25,7 @@ const CHOICES_MIN: u64 = 64;
 /// a little more, as they are divided among the hash tables anew.
 const SLACK_PARTS: u64 = 256;
 /// Bytes that a call of [`Evictor::reduce`] frees at most.
-const REDUCED_BYTES: u64 = 64 << 10;
+const REDUCED_BYTES: u64 = 16 << 10;
 
 /// The number of evictions.
 #[derive(Debug, Default)]

@@ -3,18 +3,28 @@
 //! In: batches of changes. Out: the filled map. Promises: no two threads change the same shard at one time, and each shard is
 //! locked, and its part of the memory visited, once per batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::map::{LoadedChange, SHARDS, Table};
+use super::map::{Compaction, LoadedChange, SHARDS, Table};
 use super::memory_cap::MemoryCap;
+use crate::metrics::process::resident_bytes;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::persistence::{Batch, Load, Work};
+
+/// Interval of the looks at resident memory under a cap.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Number of changes after which a step of compaction is made.
+const CHANGES_PER_STEP: usize = 64;
 
 /// The map, as far as it has been loaded.
 #[derive(Debug)]
 pub(super) struct Loading {
     table: Table,
+    compaction: Compaction,
+    /// Time of the last look at resident memory.
+    looked: Mutex<Instant>,
 }
 
 impl Loading {
@@ -22,18 +32,41 @@ impl Loading {
     pub(super) fn new(cap: Arc<MemoryCap>) -> Self {
         Self {
             table: Table::new(cap),
+            compaction: Compaction::default(),
+            looked: Mutex::new(Instant::now()),
         }
     }
 
     pub(super) fn end(self) -> Table {
         self.table
     }
+
+    /// Moves some pairs together in memory, if the process holds more than the cap, after so many changes. The limit stays as it is:
+    /// nothing is dropped for what is only sparse.
+    fn compact(&self, changes: usize) {
+        let cap = self.table.cap();
+        if !cap.is_set() {
+            return;
+        }
+        if let Ok(mut looked) = self.looked.try_lock()
+            && looked.elapsed() >= LOOK_INTERVAL
+        {
+            *looked = Instant::now();
+            if let Some(resident) = resident_bytes() {
+                cap.note_sparseness(resident, self.table.memory_bytes());
+            }
+        }
+        let mut steps = changes.div_ceil(CHANGES_PER_STEP);
+        while steps > 0 && self.compaction.step(&self.table) {
+            steps -= 1;
+        }
+    }
 }
 
 impl Load for Loading {
     fn batch(&self) -> Box<dyn Batch<'_> + '_> {
         Box::new(ShardedBatch {
-            table: &self.table,
+            loading: self,
             clears: false,
             changes: Vec::new(),
         })
@@ -55,7 +88,7 @@ impl Load for Loading {
 
 /// Changes in their order, each with its shard.
 struct ShardedBatch<'a> {
-    table: &'a Table,
+    loading: &'a Loading,
     /// True if every key is gone before these.
     clears: bool,
     changes: Vec<(usize, LoadedChange)>,
@@ -63,7 +96,7 @@ struct ShardedBatch<'a> {
 
 impl ShardedBatch<'_> {
     fn push(&mut self, key: Key<'_>, entry: Entry, is_delete: bool) {
-        let hash = self.table.hash(key.as_bytes());
+        let hash = self.loading.table.hash(key.as_bytes());
         let change = LoadedChange {
             hash,
             entry,
@@ -75,7 +108,7 @@ impl ShardedBatch<'_> {
 
 impl<'a> Batch<'a> for ShardedBatch<'a> {
     fn put(&mut self, key: Key<'_>, value: Value<'_>) {
-        self.push(key, self.table.entry(key, value), false);
+        self.push(key, self.loading.table.entry(key, value), false);
     }
 
     fn delete(&mut self, key: Key<'_>) {
@@ -91,7 +124,7 @@ impl<'a> Batch<'a> for ShardedBatch<'a> {
     /// Sorts the changes by shard, those of each key in their order, and deals the shards out.
     fn divide(self: Box<Self>, parts: usize) -> Vec<Work<'a>> {
         let Self {
-            table,
+            loading,
             clears,
             changes,
         } = *self;
@@ -120,7 +153,10 @@ impl<'a> Batch<'a> for ShardedBatch<'a> {
                 let counts = counts[from..to].to_vec();
                 let len = counts.iter().sum();
                 let changes: Vec<_> = sorted.by_ref().take(len).collect();
-                let work: Work<'a> = Box::new(move || apply(table, clears, from, &counts, changes));
+                let work: Work<'a> = Box::new(move || {
+                    apply(&loading.table, clears, from, &counts, changes);
+                    loading.compact(len);
+                });
                 work
             })
             .collect()

@@ -89,9 +89,9 @@ pub const TICK_MS: u32 = 2;
 /// Cap from which on resident memory is looked at, in bytes, and the memory of the program is counted: of a smaller one, the program
 /// itself is a large part.
 const MEASURED_CAP_MIN: u64 = 64 << 20;
-/// Part of the cap by which resident memory may be above it before the limit is lowered: one thirty-second, which leaves two parts in
-/// a hundred for what comes before the next look.
-const EXCESS_PARTS: u64 = 32;
+/// Part of the cap by which resident memory may be above it before the limit is lowered, and compaction is urgent: one sixty-fourth, which
+/// leaves three parts in a hundred for what comes before that takes effect.
+const EXCESS_PARTS: u64 = 64;
 /// Part of the cap that is left to the allocator at first: it needs as much for itself. To lower the limit when the data is there would
 /// leave holes.
 const ALLOCATOR_PARTS: u64 = 16;
@@ -100,6 +100,9 @@ const ALLOCATOR_PARTS: u64 = 16;
 const GROWTH_PARTS: u64 = 256;
 /// Part of the counted bytes by which resident memory must be above them for a compaction.
 const SPARSE_PARTS: u64 = 16;
+/// Part of the cap by which resident memory must have grown since a compaction that had little to gain, for the next one: the allocator
+/// itself needs memory, too.
+const GROWTH_PARTS_OF_COMPACTION: u64 = 64;
 /// Part of the limit's distance to the cap by which it is raised in each look with memory to spare.
 const RAISED_PARTS: u64 = 64;
 /// Part of the cap that the limit never falls below.
@@ -118,8 +121,16 @@ pub struct MemoryCap {
     limit: AtomicU64,
     /// Resident memory at which the limit was last lowered; 0 if it was not.
     lowered_at: AtomicU64,
-    /// True while resident memory is above the cap, and more than what is counted.
+    /// True while resident memory is above the cap, and more than what is counted; and while it is so much more than the cap that all
+    /// who evict take part in compaction.
     is_compacting: AtomicBool,
+    is_compaction_urgent: AtomicBool,
+    /// Resident memory as last noted, and as it was when compaction had little to gain; 0 if it had.
+    resident: AtomicU64,
+    compacted_at: AtomicU64,
+    /// Number of evictions, and counted bytes, as last noted.
+    evicted: AtomicU64,
+    counted: AtomicU64,
     eviction: AtomicU8,
     /// True while evictions cannot go by the records of use, as these are of another policy.
     is_changing: AtomicBool,
@@ -149,6 +160,11 @@ impl MemoryCap {
             limit: AtomicU64::new(u64::MAX),
             lowered_at: AtomicU64::new(0),
             is_compacting: AtomicBool::new(false),
+            is_compaction_urgent: AtomicBool::new(false),
+            resident: AtomicU64::new(0),
+            compacted_at: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
             eviction: AtomicU8::new(eviction as u8),
             is_changing: AtomicBool::new(false),
             is_renewal_due: AtomicBool::new(false),
@@ -194,6 +210,7 @@ impl MemoryCap {
         self.limit.store(limit, Relaxed);
         self.lowered_at.store(0, Relaxed);
         self.is_compacting.store(false, Relaxed);
+        self.is_compaction_urgent.store(false, Relaxed);
     }
 
     /// Returns what the counted bytes are held to.
@@ -219,6 +236,20 @@ impl MemoryCap {
     #[must_use]
     pub fn is_compacting(&self) -> bool {
         self.is_compacting.load(Relaxed)
+    }
+
+    /// Returns true while whoever evicts has to move pairs, too.
+    #[must_use]
+    pub fn is_compaction_urgent(&self) -> bool {
+        self.is_compaction_urgent.load(Relaxed)
+    }
+
+    /// Ends a compaction until resident memory has grown: there is little to gain.
+    pub fn rest_compaction(&self) {
+        let resident = self.resident.load(Relaxed);
+        self.compacted_at.store(resident, Relaxed);
+        self.is_compacting.store(false, Relaxed);
+        self.is_compaction_urgent.store(false, Relaxed);
     }
 
     /// Returns the policy.
@@ -270,24 +301,50 @@ impl MemoryCap {
         tick
     }
 
-    /// Adapts the limit to the resident memory of the process, without that held for clients, while so many bytes are counted.
-    pub fn note_resident(&self, resident: u64, counted: u64) {
+    /// Decides whether pairs are to be moved together, by the resident memory of the process, without that held for clients, while so many
+    /// bytes are counted.
+    pub fn note_sparseness(&self, resident: u64, counted: u64) {
         let cap = self.bytes();
         if cap < MEASURED_CAP_MIN {
             return;
         }
-        let is_sparse = resident > counted + counted / SPARSE_PARTS;
-        self.is_compacting
-            .store(resident > cap && is_sparse, Relaxed);
+        self.resident.store(resident, Relaxed);
+        if resident <= cap {
+            self.compacted_at.store(0, Relaxed);
+        }
+        let least = match self.compacted_at.load(Relaxed) {
+            0 => cap,
+            before => before + cap / GROWTH_PARTS_OF_COMPACTION,
+        };
+        let is_sparse = resident > counted + counted / SPARSE_PARTS && resident > least;
+        self.is_compacting.store(is_sparse, Relaxed);
+        let is_urgent = is_sparse && resident > cap + cap / EXCESS_PARTS;
+        self.is_compaction_urgent.store(is_urgent, Relaxed);
+    }
+
+    /// Adapts the limit to the resident memory, as [`Self::note_sparseness`] has it, after so many evictions since the start. What is
+    /// resident beside data that does not change is not the data's: replies, for example, that were sent just now.
+    pub fn note_resident(&self, resident: u64, counted: u64, evicted: u64) {
+        self.note_sparseness(resident, counted);
+        let cap = self.bytes();
+        if cap < MEASURED_CAP_MIN {
+            return;
+        }
+        let has_evicted = self.evicted.swap(evicted, Relaxed) != evicted;
+        let has_grown = self.counted.swap(counted, Relaxed) < counted;
+        let is_changing = has_evicted || has_grown;
         let allowed = cap + cap / EXCESS_PARTS;
         let limit = self.limit();
+        let lowered_at = self.lowered_at.load(Relaxed);
         if resident > allowed {
-            let before = self.lowered_at.load(Relaxed).max(allowed);
-            let is_first = self.lowered_at.load(Relaxed) == 0;
-            if is_first || resident > before + cap / GROWTH_PARTS {
-                let excess = resident - if is_first { allowed } else { before };
-                let lower = limit.min(counted).saturating_sub(excess);
+            let is_first = lowered_at == 0;
+            let before = lowered_at.max(allowed);
+            if is_changing && (is_first || resident > before + cap / GROWTH_PARTS) {
+                let lower = limit.min(counted).saturating_sub(resident - before);
                 self.limit.store(lower.max(cap / LIMIT_PARTS_MIN), Relaxed);
+                self.lowered_at.store(resident, Relaxed);
+            } else if resident < lowered_at {
+                // What was freed has gone back to the system.
                 self.lowered_at.store(resident, Relaxed);
             }
         } else if limit < cap && resident < cap {
@@ -310,23 +367,59 @@ mod tests {
     fn the_limit_follows_resident_memory_once_for_each_growth() {
         let cap = MemoryCap::new(100 * MIB, Eviction::AllKeysLru, 0, 0);
         let at_first = 100 * MIB - 100 * MIB / 16;
+        let mut evicted = 0;
+        let mut note = |resident, counted| {
+            evicted += 1;
+            cap.note_resident(resident, counted, evicted);
+        };
         assert_eq!(cap.limit(), at_first);
-        cap.note_resident(103 * MIB, 99 * MIB);
-        assert!(cap.limit() >= at_first, "three in a hundred are allowed");
-        cap.note_resident(113 * MIB + MIB / 8, 93 * MIB);
+        note(101 * MIB, 99 * MIB);
+        assert!(cap.limit() >= at_first, "so much is allowed");
+        note(111 * MIB + MIB / 16 * 9, 93 * MIB);
         assert_eq!(cap.limit(), 83 * MIB, "by what is too much");
-        cap.note_resident(113 * MIB, 83 * MIB);
+        note(111 * MIB, 83 * MIB);
         assert_eq!(
             cap.limit(),
             83 * MIB,
             "what was freed is resident for a while"
         );
-        cap.note_resident(115 * MIB + MIB / 8, 83 * MIB);
+        note(113 * MIB, 83 * MIB);
         assert_eq!(cap.limit(), 81 * MIB, "only by the growth");
-        cap.note_resident(90 * MIB, 80 * MIB);
+        note(90 * MIB, 80 * MIB);
         assert!(cap.limit() > 81 * MIB, "it is raised again");
-        cap.note_resident(1000 * MIB, 80 * MIB);
+        note(1000 * MIB, 80 * MIB);
         assert_eq!(cap.limit(), 50 * MIB, "and never below the half");
+    }
+
+    #[test]
+    fn the_limit_stays_while_the_data_does_not_change() {
+        let cap = MemoryCap::new(100 * MIB, Eviction::AllKeysLru, 0, 0);
+        cap.note_resident(95 * MIB, 93 * MIB, 7);
+        let limit = cap.limit();
+        cap.note_resident(120 * MIB, 93 * MIB, 7);
+        cap.note_resident(120 * MIB, 90 * MIB, 7);
+        assert_eq!(cap.limit(), limit, "there were no evictions");
+        cap.note_resident(120 * MIB, 90 * MIB, 8);
+        assert!(cap.limit() < limit, "there was one");
+    }
+
+    #[test]
+    fn compaction_begins_above_the_cap_and_rests_where_little_is_to_be_gained() {
+        let cap = MemoryCap::new(100 * MIB, Eviction::AllKeysLru, 0, 0);
+        let flags = || (cap.is_compacting(), cap.is_compaction_urgent());
+        cap.note_sparseness(100 * MIB, 80 * MIB);
+        assert_eq!(flags(), (false, false), "at the cap");
+        cap.note_sparseness(101 * MIB, 100 * MIB);
+        assert_eq!(flags(), (false, false), "hardly more than is counted");
+        cap.note_sparseness(101 * MIB, 80 * MIB);
+        assert_eq!(flags(), (true, false));
+        cap.note_sparseness(105 * MIB, 80 * MIB);
+        assert_eq!(flags(), (true, true));
+        cap.rest_compaction();
+        cap.note_sparseness(106 * MIB, 80 * MIB);
+        assert_eq!(flags(), (false, false), "until it has grown");
+        cap.note_sparseness(107 * MIB, 80 * MIB);
+        assert_eq!(flags(), (true, true));
     }
 
     #[test]
@@ -334,7 +427,7 @@ mod tests {
         for bytes in [0, 64 * MIB - 1] {
             let cap = MemoryCap::new(bytes, Eviction::AllKeysLru, 0, 0);
             let limit = cap.limit();
-            cap.note_resident(1000 * MIB, 60 * MIB);
+            cap.note_resident(1000 * MIB, 60 * MIB, 1);
             assert_eq!(cap.limit(), limit);
         }
     }

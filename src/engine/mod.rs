@@ -48,7 +48,7 @@ use eviction::Evictor;
 use expiry::Expiry;
 use huge_pages::HugePages;
 use load::Loading;
-use map::{Growth, LockedShards, Table};
+use map::{Compaction, Growth, LockedShards, Table};
 use read::show_value;
 use snapshotter::Snapshotter;
 
@@ -60,6 +60,7 @@ pub struct Engine {
     data: Arc<Data>,
     expiry: Expiry,
     evictor: Evictor,
+    compaction: Compaction,
     snapshotter: Snapshotter,
     huge_pages: HugePages,
 }
@@ -94,6 +95,7 @@ impl Engine {
             data: data_of(loading, store),
             expiry: Expiry::default(),
             evictor: Evictor::default(),
+            compaction: Compaction::default(),
             snapshotter: Snapshotter::new(),
             huge_pages: HugePages::default(),
         });
@@ -258,12 +260,13 @@ impl Engine {
             let data = Arc::clone(&self.data);
             std::thread::spawn(move || data.table.renew_uses());
         }
-        cap.note_resident(resident_bytes, self.memory_bytes());
+        cap.note_resident(resident_bytes, self.memory_bytes(), self.evicted());
     }
 
-    /// Evicts some pairs if there are too many for the cap. Returns whether there may still be.
+    /// Evicts some pairs if there are too many for the cap, else moves some together in memory if that has to be. Returns true if there
+    /// may be more to do.
     pub fn reduce(&self) -> bool {
-        self.evictor.reduce(&self.data, &self.expiry)
+        self.evictor.reduce(&self.data, &self.expiry) || self.compaction.step(&self.data.table)
     }
 
     /// Returns the bytes that the data takes in memory, as they are compared with the cap.

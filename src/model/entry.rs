@@ -48,15 +48,16 @@ const HOLDERS_MAX: u32 = 1 << 31;
 const CACHE_LINE_BYTES: usize = 64;
 
 /// Part of the places of a slab that are free, from which on it is sparse.
-const SPARSE_PARTS: usize = 16;
+const SPARSE_PARTS: usize = 64;
 
 /// Options of jemalloc, the allocator of the programs. One arena: what one thread frees another one can use, so that the memory that
 /// is resident follows the data, whoever removes it. What is free for a second goes back to the system, by a thread of the
-/// allocator where it can have one.
+/// allocator where it can have one. Threads keep nothing for themselves that is longer than short values: of hash tables that have
+/// grown, it would keep whole slabs.
 const ALLOCATOR_OPTIONS: &CStr = if cfg!(target_os = "linux") {
-    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true"
+    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:1024,background_thread:true"
 } else {
-    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0"
+    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:1024"
 };
 
 /// Where jemalloc looks for its options when it is first used.
@@ -351,15 +352,24 @@ impl Entry {
         (failed == 0 && found.places > 0).then_some(found)
     }
 
+    /// Returns true if it lies in a sparse slab, and another place would be taken from another slab.
+    #[must_use]
+    pub fn is_in_sparse_slab(&self) -> bool {
+        self.slab_use().is_some_and(|slab| {
+            let next = slab.next_slab..slab.next_slab + slab.bytes;
+            let is_sparse = slab.free_places * SPARSE_PARTS >= slab.places;
+            // Those that have more left than others would take longer to become empty.
+            let is_sparser = slab.free_places * slab.of_size >= slab.free_of_size * slab.places;
+            is_sparse && is_sparser && !next.contains(&self.address())
+        })
+    }
+
     /// Returns a copy in another slab if that of the entry is sparse, so that it is given back once it is empty. So many holders may know
     /// the entry; with others, it stays where it is. The copy is taken past the cache of the thread, which may hold places of sparse
     /// slabs.
     #[must_use]
     pub fn moved_from_sparse_slab(&self, holders: usize) -> Option<Self> {
-        let slab = self.slab_use()?;
-        let is_next = (slab.next_slab..slab.next_slab + slab.bytes).contains(&self.address());
-        let is_sparse = slab.free_places * SPARSE_PARTS >= slab.places;
-        if is_next || !is_sparse || self.holders() != holders {
+        if !self.is_in_sparse_slab() || self.holders() != holders {
             return None;
         }
         let has_use = self.head().key_bytes & HAS_USE != 0;

@@ -209,26 +209,35 @@ impl Acceptor {
 /// Interval of the looks at resident memory while there is a cap on the memory of the data, and of the looks whether there is one.
 const CAP_INTERVAL: Duration = Duration::from_millis(10);
 const NO_CAP_INTERVAL: Duration = Duration::from_secs(1);
-/// Time for which one look evicts: a quarter of a core is taken at most.
-const CAP_WORK_MAX: Duration = Duration::from_micros(2_500);
+/// Time for which pairs are evicted or moved at once, and the pause after it: a fifth of a core is taken at most, and no request waits
+/// for long.
+const CAP_WORK_MAX: Duration = Duration::from_micros(250);
+const CAP_WORK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Holds the data to the cap on its memory, if there is one.
 async fn hold_cap(service: Arc<Service>, shutdown: CancellationToken) {
+    let mut looked: Option<Instant> = None;
     loop {
-        let is_set = service.memory_cap().is_set();
-        if is_set && let Ok(engine) = service.engine() {
-            let clients_bytes = service.client_memory.bytes() as u64;
-            let started = Instant::now();
-            if let Some(resident) = resident_bytes() {
-                engine.note_resident(resident.saturating_sub(clients_bytes));
+        let mut interval = NO_CAP_INTERVAL;
+        if service.memory_cap().is_set()
+            && let Ok(engine) = service.engine()
+        {
+            if looked.is_none_or(|looked| looked.elapsed() >= CAP_INTERVAL) {
+                looked = Some(Instant::now());
+                let clients_bytes = service.client_memory.bytes() as u64;
+                if let Some(resident) = resident_bytes() {
+                    engine.note_resident(resident.saturating_sub(clients_bytes));
+                }
             }
-            while engine.reduce() && started.elapsed() < CAP_WORK_MAX {}
+            let started = Instant::now();
+            interval = CAP_WORK_PAUSE;
+            while started.elapsed() < CAP_WORK_MAX {
+                if !engine.reduce() {
+                    interval = CAP_INTERVAL;
+                    break;
+                }
+            }
         }
-        let interval = if is_set {
-            CAP_INTERVAL
-        } else {
-            NO_CAP_INTERVAL
-        };
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = shutdown.cancelled() => return,

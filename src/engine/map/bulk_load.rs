@@ -53,17 +53,24 @@ impl Table {
         self.grow(growth);
     }
 
-    /// Removes as much from a shard as it has grown by, while there is more than fits in memory. It is recorded nowhere, as no journal is
+    /// Removes as much from a shard as it has grown by, if there is more than fits in memory. It is recorded nowhere, as no journal is
     /// open yet: the cap itself is kept once all is read.
     fn drop_excess(&self, index: usize, shard: &mut Shard, growth: &mut Growth) {
-        while growth.allocated_bytes > 0 && self.memory_bytes() > self.cap.load_limit() {
-            let Some(entry) = entries_of(shard).next().cloned() else {
-                return;
-            };
+        if self.memory_bytes() <= self.cap.load_limit() {
+            return;
+        }
+        let mut excess = growth.allocated_bytes;
+        let is_dropped = |entry: &&Entry| {
+            let is_dropped = excess > 0;
+            excess -= entry.allocated_bytes().cast_signed() as i64;
+            is_dropped
+        };
+        let dropped: Vec<Entry> = entries_of(shard).take_while(is_dropped).cloned().collect();
+        for entry in &dropped {
             let hash = self.hash(entry.key_bytes());
             self.remove(index, shard, hash, entry.key_bytes(), growth);
-            self.dropped.fetch_add(1, Relaxed);
         }
+        self.dropped.fetch_add(dropped.len() as u64, Relaxed);
     }
 
     /// Removes every entry of one shard.

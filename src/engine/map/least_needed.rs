@@ -110,8 +110,8 @@ impl Table {
         })
     }
 
-    /// Returns the pair that is needed least; `None` if a bounded number of looks finds none. While there is a compaction, the pairs that
-    /// were passed are added to `kept`.
+    /// Returns the pair that is needed least; `None` if a bounded number of looks finds none. While a compaction is urgent, the pairs
+    /// that were passed are added to `kept`.
     pub(super) fn least_needed(&self, kept: &mut Sample) -> Option<Entry> {
         let pairs = self.keys();
         let mut promoted = 0;
@@ -157,7 +157,7 @@ impl Table {
 
     /// Returns the pair of greatest weighted age of those that the hand passes next.
     fn oldest_of_main(&self, kept: &mut Sample) -> Option<Entry> {
-        let is_compacting = self.cap().is_compacting();
+        let is_urgent = self.cap().is_compaction_urgent();
         let tick = self.smart.clock.tick();
         let weights = self.smart.change(|state| state.weights());
         let hand = self.smart.hand.lock();
@@ -183,8 +183,8 @@ impl Table {
                 });
                 if oldest.as_ref().is_none_or(|(greatest, ..)| age > *greatest) {
                     let passed = oldest.replace((age, value.unwrap_or(0), entry.clone()));
-                    kept.extend(passed.map(|(.., entry)| entry).filter(|_| is_compacting));
-                } else if is_compacting {
+                    kept.extend(passed.map(|(.., entry)| entry).filter(|_| is_urgent));
+                } else if is_urgent {
                     kept.push(entry.clone());
                 }
             }

@@ -2,8 +2,8 @@
 //!
 //! `sharded_map` holds the shards and changes them one key at a time; `locked_shards` several keys, or all, under their locks at
 //! once; `walk` reads whole shards; `bulk_load` fills them from disk; `victims` chooses what a cap on memory evicts, by `samples` or as
-//! `least_needed` says, with what `smart`, `ghosts` and the clock of `turnover` keep. Below them, `sharding` chooses the shard of a key, `shard_meta` keeps what is known of each shard beside its entries, and
-//! `uses` reads and writes the record of use of an entry.
+//! `least_needed` says, with what `smart`, `ghosts` and the clock of `turnover` keep; `compaction` moves entries together in memory. Below them,
+//! `sharding` chooses the shard of a key, `shard_meta` keeps what is known of each shard beside its entries, and `uses` reads and writes the record of use of an entry.
 
 mod bulk_load;
 mod compaction;
@@ -21,6 +21,7 @@ mod victims;
 mod walk;
 
 pub(super) use bulk_load::LoadedChange;
+pub(super) use compaction::Compaction;
 pub(super) use locked_shards::{LockedShards, RemovedEntries};
 pub(super) use sharded_map::{Growth, Replaced, Table, find};
 pub(super) use sharding::SHARDS;

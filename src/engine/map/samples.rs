@@ -4,10 +4,12 @@
 //! shard, and takes the pairs that follow there, whose order is that of their hashes: it is random, too. Each shard is locked by itself,
 //! for reading.
 
+use smallvec::SmallVec;
+
 use super::shard_meta::{SAMPLE_PAIRS, Sample};
 use super::sharded_map::Table;
 use super::sharding::SHARDS;
-use crate::model::entry::entry_at;
+use crate::model::entry::{Entry, entry_at};
 
 impl Table {
     /// Returns a sample of all pairs.
@@ -24,7 +26,11 @@ impl Table {
             let from = fastrand::usize(..places);
             let entries = (from..places).chain(0..from);
             let entries = entries.filter_map(|place| entry_at(&shard, place));
-            sample.extend(entries.take(SAMPLE_PAIRS - sample.len()).cloned());
+            let entries: SmallVec<[&Entry; SAMPLE_PAIRS]> =
+                entries.take(SAMPLE_PAIRS - sample.len()).collect();
+            // Each of them is a cache miss; so, these overlap.
+            entries.iter().for_each(|entry| entry.prefetch());
+            sample.extend(entries.into_iter().cloned());
             if sample.len() == SAMPLE_PAIRS {
                 break;
             }

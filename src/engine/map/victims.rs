@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::shard_meta::Sample;
 use super::sharded_map::Table;
@@ -15,13 +17,16 @@ use crate::model::entry::{Entry, entries_of};
 
 /// Number of pairs of a sample that are evicted: a sample costs more than an eviction.
 const VICTIMS: usize = 3;
+/// Time for which records of use are made anew at once, and the pause after it.
+const RENEWAL_WORK: Duration = Duration::from_micros(200);
+const RENEWAL_PAUSE: Duration = Duration::from_micros(600);
 
 /// A choice among some pairs.
 #[derive(Debug, Default)]
 pub struct Choice {
     /// Those to be evicted; none if there are none that may be.
     pub victims: Sample,
-    /// Those that were passed, while there is a compaction.
+    /// Those that were passed, while a compaction is urgent.
     pub kept: Sample,
 }
 
@@ -66,14 +71,21 @@ impl Table {
         }
     }
 
-    /// Writes the records of use of all pairs anew, as of pairs that were not used: the policy has changed.
+    /// Writes the records of use of all pairs anew, as of pairs that were not used: the policy has changed. It takes its time, as it may
+    /// share a core with those who serve.
     pub fn renew_uses(&self) {
         self.smart.clear();
+        let mut began = Instant::now();
         for index in 0..SHARDS {
             let (shard, _) = self.read_shard(index);
             let records = entries_of(&shard).filter_map(Entry::use_record);
             for record in records {
                 record.store(self.unused_record(), Relaxed);
+            }
+            drop(shard);
+            if began.elapsed() >= RENEWAL_WORK {
+                sleep(RENEWAL_PAUSE);
+                began = Instant::now();
             }
         }
         self.cap.end_renewal();
