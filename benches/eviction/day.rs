@@ -55,7 +55,7 @@ enum Event {
 pub fn run(scale: Scale) -> Result<(), Failure> {
     let hour = Duration::from_millis(scale.of(HOUR_MS));
     println!(
-        "\nday: {HOURS} hours of {} s; {KEYS} keys by Zipf's law, values of 50 to 2,000 bytes that live for up to a minute, cap {} bytes, {}",
+        "\nday: {HOURS} hours of {} s; {KEYS} keys by Zipf's law, values of 50 to 4,000 bytes that live for up to a minute, cap {} bytes, {}",
         hour.as_secs_f64(),
         CAP.bytes,
         CAP.policy

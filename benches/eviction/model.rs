@@ -91,9 +91,9 @@ pub fn name(key: usize) -> String {
     format!("day:{key}")
 }
 
-/// Returns a value: its key, its version, and 50 to 2,000 bytes in all, the same for a key.
+/// Returns a value: its key, its version, and 50 to 4,000 bytes in all, the same for a key.
 fn value(key: usize, version: u64) -> String {
-    let bytes = 50 + key.wrapping_mul(2_654_435_761) % 1951;
+    let bytes = 50 + key.wrapping_mul(2_654_435_761) % 3951;
     format!("{:v<bytes$}", format!("{key}:{version}:"))
 }
 

@@ -3,18 +3,14 @@
 //! In: batches of changes. Out: the filled map. Promises: no two threads change the same shard at one time, and each shard is
 //! locked, and its part of the memory visited, once per batch.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use super::map::{Compaction, LoadedChange, SHARDS, Table};
 use super::memory_cap::MemoryCap;
-use crate::metrics::process::resident_bytes;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::persistence::{Batch, Load, Work};
 
-/// Interval of the looks at resident memory under a cap.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Number of changes after which a step of compaction is made.
 const CHANGES_PER_STEP: usize = 64;
 
@@ -23,8 +19,6 @@ const CHANGES_PER_STEP: usize = 64;
 pub(super) struct Loading {
     table: Table,
     compaction: Compaction,
-    /// Time of the last look at resident memory.
-    looked: Mutex<Instant>,
 }
 
 impl Loading {
@@ -33,7 +27,6 @@ impl Loading {
         Self {
             table: Table::new(cap),
             compaction: Compaction::default(),
-            looked: Mutex::new(Instant::now()),
         }
     }
 
@@ -48,14 +41,7 @@ impl Loading {
         if !cap.is_set() {
             return;
         }
-        if let Ok(mut looked) = self.looked.try_lock()
-            && looked.elapsed() >= LOOK_INTERVAL
-        {
-            *looked = Instant::now();
-            if let Some(resident) = resident_bytes() {
-                cap.note_sparseness(resident, self.table.memory_bytes());
-            }
-        }
+        cap.note_counted(self.table.memory_bytes());
         let mut steps = changes.div_ceil(CHANGES_PER_STEP);
         while steps > 0 && self.compaction.step(&self.table) {
             steps -= 1;

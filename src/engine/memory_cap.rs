@@ -94,7 +94,7 @@ const MEASURED_CAP_MIN: u64 = 64 << 20;
 const EXCESS_PARTS: u64 = 64;
 /// Part of the cap that is left to the allocator at first: it needs as much for itself. To lower the limit when the data is there would
 /// leave holes.
-const ALLOCATOR_PARTS: u64 = 16;
+const ALLOCATOR_PARTS: u64 = 14;
 /// Part of the cap by which resident memory must have grown since the limit was lowered, to lower it once more. Memory that has been
 /// freed is resident for a while: to go by it again would lower the limit without end.
 const GROWTH_PARTS: u64 = 256;
@@ -303,7 +303,7 @@ impl MemoryCap {
 
     /// Decides whether pairs are to be moved together, by the resident memory of the process, without that held for clients, while so many
     /// bytes are counted.
-    pub fn note_sparseness(&self, resident: u64, counted: u64) {
+    fn note_sparseness(&self, resident: u64, counted: u64) {
         let cap = self.bytes();
         if cap < MEASURED_CAP_MIN {
             return;
@@ -320,6 +320,16 @@ impl MemoryCap {
         self.is_compacting.store(is_sparse, Relaxed);
         let is_urgent = is_sparse && resident > cap + cap / EXCESS_PARTS;
         self.is_compaction_urgent.store(is_urgent, Relaxed);
+    }
+
+    /// Notes how many bytes are counted while the data is loaded.
+    pub fn note_counted(&self, counted: u64) {
+        self.counted.store(counted, Relaxed);
+    }
+
+    /// Decides as [`Self::note_sparseness`] while the data is loaded. The limit stays as it is: nothing is dropped for what is only sparse.
+    pub fn note_resident_while_loading(&self, resident: u64) {
+        self.note_sparseness(resident, self.counted.load(Relaxed));
     }
 
     /// Adapts the limit to the resident memory, as [`Self::note_sparseness`] has it, after so many evictions since the start. What is
@@ -366,7 +376,7 @@ mod tests {
     #[test]
     fn the_limit_follows_resident_memory_once_for_each_growth() {
         let cap = MemoryCap::new(100 * MIB, Eviction::AllKeysLru, 0, 0);
-        let at_first = 100 * MIB - 100 * MIB / 16;
+        let at_first = 100 * MIB - 100 * MIB / 14;
         let mut evicted = 0;
         let mut note = |resident, counted| {
             evicted += 1;
@@ -375,18 +385,18 @@ mod tests {
         assert_eq!(cap.limit(), at_first);
         note(101 * MIB, 99 * MIB);
         assert!(cap.limit() >= at_first, "so much is allowed");
-        note(111 * MIB + MIB / 16 * 9, 93 * MIB);
-        assert_eq!(cap.limit(), 83 * MIB, "by what is too much");
-        note(111 * MIB, 83 * MIB);
+        note(111 * MIB + MIB / 16 * 9, 92 * MIB);
+        assert_eq!(cap.limit(), 82 * MIB, "by what is too much");
+        note(111 * MIB, 82 * MIB);
         assert_eq!(
             cap.limit(),
-            83 * MIB,
+            82 * MIB,
             "what was freed is resident for a while"
         );
-        note(113 * MIB, 83 * MIB);
-        assert_eq!(cap.limit(), 81 * MIB, "only by the growth");
+        note(113 * MIB, 82 * MIB);
+        assert_eq!(cap.limit(), 80 * MIB, "only by the growth");
         note(90 * MIB, 80 * MIB);
-        assert!(cap.limit() > 81 * MIB, "it is raised again");
+        assert!(cap.limit() > 80 * MIB, "it is raised again");
         note(1000 * MIB, 80 * MIB);
         assert_eq!(cap.limit(), 50 * MIB, "and never below the half");
     }

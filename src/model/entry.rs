@@ -52,12 +52,11 @@ const SPARSE_PARTS: usize = 64;
 
 /// Options of jemalloc, the allocator of the programs. One arena: what one thread frees another one can use, so that the memory that
 /// is resident follows the data, whoever removes it. What is free for a second goes back to the system, by a thread of the
-/// allocator where it can have one. Threads keep nothing for themselves that is longer than short values: of hash tables that have
-/// grown, it would keep whole slabs.
+/// allocator where it can have one.
 const ALLOCATOR_OPTIONS: &CStr = if cfg!(target_os = "linux") {
-    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:1024,background_thread:true"
+    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true"
 } else {
-    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:1024"
+    c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0"
 };
 
 /// Where jemalloc looks for its options when it is first used.

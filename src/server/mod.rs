@@ -22,6 +22,7 @@ pub use connection::UNAUTHENTICATED_BYTES_MAX;
 
 use crate::command::{Identity, Reserved, Service};
 use crate::config::Scheme;
+use crate::engine::Engine;
 use crate::metrics::process::resident_bytes;
 use connection::Peer;
 use listener::{Accepted, Listeners, Socket};
@@ -219,21 +220,19 @@ async fn hold_cap(service: Arc<Service>, shutdown: CancellationToken) {
     let mut looked: Option<Instant> = None;
     loop {
         let mut interval = NO_CAP_INTERVAL;
-        if service.memory_cap().is_set()
-            && let Ok(engine) = service.engine()
-        {
+        if service.memory_cap().is_set() {
+            interval = CAP_INTERVAL;
+            let engine = service.engine().ok();
             if looked.is_none_or(|looked| looked.elapsed() >= CAP_INTERVAL) {
                 looked = Some(Instant::now());
-                let clients_bytes = service.client_memory.bytes() as u64;
-                if let Some(resident) = resident_bytes() {
-                    engine.note_resident(resident.saturating_sub(clients_bytes));
-                }
+                note_resident(&service, engine.map(|engine| &**engine));
             }
             let started = Instant::now();
-            interval = CAP_WORK_PAUSE;
-            while started.elapsed() < CAP_WORK_MAX {
-                if !engine.reduce() {
-                    interval = CAP_INTERVAL;
+            while let Some(engine) = engine
+                && engine.reduce()
+            {
+                if started.elapsed() >= CAP_WORK_MAX {
+                    interval = CAP_WORK_PAUSE;
                     break;
                 }
             }
@@ -242,6 +241,18 @@ async fn hold_cap(service: Arc<Service>, shutdown: CancellationToken) {
             () = tokio::time::sleep(interval) => {}
             () = shutdown.cancelled() => return,
         }
+    }
+}
+
+/// Notes the resident memory of the process, without what it holds for clients; there is no engine while the data is loaded.
+fn note_resident(service: &Service, engine: Option<&Engine>) {
+    let Some(resident) = resident_bytes() else {
+        return;
+    };
+    let resident = resident.saturating_sub(service.client_memory.bytes() as u64);
+    match engine {
+        Some(engine) => engine.note_resident(resident),
+        None => service.memory_cap().note_resident_while_loading(resident),
     }
 }
 
