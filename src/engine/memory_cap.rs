@@ -209,6 +209,7 @@ impl MemoryCap {
         };
         self.limit.store(limit, Relaxed);
         self.lowered_at.store(0, Relaxed);
+        self.compacted_at.store(0, Relaxed);
         self.is_compacting.store(false, Relaxed);
         self.is_compaction_urgent.store(false, Relaxed);
     }
@@ -220,9 +221,9 @@ impl MemoryCap {
         self.limit.load(Relaxed)
     }
 
-    /// Returns what the counted bytes are held to while the data is loaded; `u64::MAX` where not every pair may be evicted. A journal is read beside a
-    /// snapshot that was written while it grew: for a while, pairs are there that it evicts further on. There are no clients then, so
-    /// that the memory for them has room for these.
+    /// Returns what the counted bytes are held to while the data is loaded; `u64::MAX` where not every pair may be evicted. A journal is
+    /// read beside a snapshot that was written while it grew: for a while, pairs are there that it evicts further on. There are no clients
+    /// then, so that the memory for them has room for these.
     #[must_use]
     pub fn load_limit(&self) -> u64 {
         let eviction = self.eviction();
@@ -430,6 +431,10 @@ mod tests {
         assert_eq!(flags(), (false, false), "until it has grown");
         cap.note_sparseness(107 * MIB, 80 * MIB);
         assert_eq!(flags(), (true, true));
+        cap.rest_compaction();
+        cap.set_bytes(90 * MIB);
+        cap.note_sparseness(107 * MIB, 80 * MIB);
+        assert_eq!(flags(), (true, true), "another cap is another matter");
     }
 
     #[test]
