@@ -328,12 +328,12 @@ impl MemoryCap {
         self.counted.store(counted, Relaxed);
     }
 
-    /// Decides as [`Self::note_sparseness`] while the data is loaded. The limit stays as it is: nothing is dropped for what is only sparse.
+    /// Decides whether to compact while the data is loaded. The limit stays as it is: nothing is dropped for what is only sparse.
     pub fn note_resident_while_loading(&self, resident: u64) {
         self.note_sparseness(resident, self.counted.load(Relaxed));
     }
 
-    /// Adapts the limit to the resident memory, as [`Self::note_sparseness`] has it, after so many evictions since the start. What is
+    /// Decides whether to compact, and adapts the limit to the resident memory, after so many evictions since the start. What is
     /// resident beside data that does not change is not the data's: replies, for example, that were sent just now.
     pub fn note_resident(&self, resident: u64, counted: u64, evicted: u64) {
         self.note_sparseness(resident, counted);
