@@ -13,10 +13,11 @@ use crate::peers::Peer;
 use crate::trace_file::Trace;
 use crate::traffic::{Caller, LookUp, Pace, look_up};
 
-/// Bytes of all values that fit, so that what a server needs beside them does not matter.
-const VALUES_BYTES: usize = 48 << 20;
+/// Bytes of all values that fit: so many that what a server needs beside them does not matter, and a cap below the 64 MiB from which on
+/// PyKV goes by its resident memory, too, so that the number of entries that fit stays the same.
+const VALUES_BYTES: usize = 40 << 20;
 /// A value longer than this would make a run slow.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+const VALUE_BYTES_MAX: usize = 40 << 10;
 /// How long an entry of exact LRU stays unused, in ticks of Redis's clock of LRU, which are seconds: it tells the oldest so well.
 const STAY_S: f64 = 5.0;
 /// Slower than the servers are.
