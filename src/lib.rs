@@ -13,6 +13,7 @@
 //! check        `check` and `repair`   a folder that no server uses -> what is wrong with it
 //! command      what a request means   Request -> calls on the engine -> Reply
 //! config       the settings           flags, variables -> one table of values
+//! cluster      a Redis Cluster        requests for slots -> replies of its nodes
 //! tls          TLS                certificates; a socket -> an encrypted stream
 //! protocol     what the bytes say     bytes -> Request; Reply -> bytes
 //! engine       the map                Key, Value -> Change; locks, expiry, saves
@@ -28,6 +29,7 @@
 
 pub mod backup;
 pub mod check;
+pub mod cluster;
 pub mod codec;
 pub mod command;
 pub mod config;

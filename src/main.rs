@@ -20,6 +20,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use pykv::cluster::Cluster;
 use pykv::command::{COMMANDS, Service, Users};
 use pykv::config::{
     Action, BoundEndpoints, Config, Endpoint, LogFormat, PeerAddress, Setup, TextEndpoint,
@@ -27,7 +28,7 @@ use pykv::config::{
 use pykv::engine::{Engine, MemoryCap};
 use pykv::error::{error_chain, without_numbers};
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
-use pykv::persistence::{DiskFault, Options, Progress};
+use pykv::persistence::{DiskFault, Files as _, Options, Progress, System};
 use pykv::server::listener::listen;
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server};
 use pykv::stdout::{StdoutError, print};
@@ -166,6 +167,31 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         }
     };
     let mut serving = pin!(server.run(shutdown.clone(), http));
+    if let Some(options) = config.cluster() {
+        // For users.json.
+        if let Err(error) = System.make_folder(&folder)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(format!("--data {}: {error}", folder.display()).into());
+        }
+        let connecting = supervisor.during(
+            || "connecting to the cluster".to_owned(),
+            Cluster::open(options),
+        );
+        let connected = tokio::select! {
+            connected = connecting => Some(connected?),
+            () = shutdown.cancelled() => None,
+            () = &mut serving => None,
+        };
+        let Some(cluster) = connected else {
+            tracing::info!("stopped before the cluster answered");
+            return Ok(());
+        };
+        service.begin_on_cluster(cluster);
+        serve_until_stopped(&service, &http_endpoints, &supervisor, &shutdown, serving).await?;
+        tracing::info!("stopped");
+        return Ok(());
+    }
     let loading = supervisor.during(
         || format!("loading: {progress}"),
         load(
@@ -184,7 +210,23 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     service.begin(Arc::clone(&engine));
-    announce(&service.setup.text.0, &http_endpoints)?;
+    serve_until_stopped(&service, &http_endpoints, &supervisor, &shutdown, serving).await?;
+    supervisor
+        .during(|| "saving".to_owned(), save_all(&engine))
+        .await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Announces the addresses, and serves until the shutdown.
+async fn serve_until_stopped(
+    service: &Service,
+    http: &[Endpoint<PeerAddress>],
+    supervisor: &Supervisor,
+    shutdown: &CancellationToken,
+    serving: impl Future<Output = ()>,
+) -> Result<(), StdoutError> {
+    announce(&service.setup.text.0, http)?;
     supervisor.ready();
     let told = async {
         tokio::select! {
@@ -197,10 +239,6 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         );
     };
     tokio::join!(serving, told);
-    supervisor
-        .during(|| "saving".to_owned(), save_all(&engine))
-        .await?;
-    tracing::info!("stopped");
     Ok(())
 }
 

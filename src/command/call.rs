@@ -87,7 +87,7 @@ impl<'a> Call<'a, '_> {
         let row = (self.place, self.command);
         permission::check(self.service, self.session, row, arguments)?;
         if self.command.needs_data() {
-            self.engine()?;
+            self.service.check_ready()?;
         }
         self.reports_change = self.command.is_write();
         let handler = self.handlers[self.place];
@@ -100,7 +100,14 @@ impl<'a> Call<'a, '_> {
             handler(self, arguments)
         };
         if self.service.clients.is_monitored() {
-            self.show(arguments);
+            // After what it has executed itself, as EXEC does.
+            show_to_monitors(
+                self.service,
+                self.session,
+                self.command,
+                self.verb,
+                arguments,
+            );
         }
         let Some(started) = started else {
             return answer;
@@ -188,24 +195,6 @@ impl<'a> Call<'a, '_> {
         !is_look || self.command.has(Flag::Touches)
     }
 
-    /// Shows the request to MONITOR: after what it has executed itself, as EXEC does, and apart, as it is rare.
-    #[cold]
-    fn show(&self, arguments: &Arguments<'_>) {
-        if self.command.has(Flag::NoMonitor) {
-            return;
-        }
-        let from = self.session.client.as_ref().map(|client| &client.address);
-        let words = self.session.visible(arguments);
-        // The keys decide who may see it, also those that are not shown.
-        let sees = |monitor: &Client| {
-            let user = self.service.users.get(&monitor.names().user);
-            user.is_some_and(|user| user.permits_view(self.command, arguments))
-        };
-        let clients = &self.service.clients;
-        let memory = &self.service.client_memory;
-        clients.show_request(memory, from, self.verb, words, sees);
-    }
-
     /// Returns the client of the text port or the console.
     ///
     /// # Errors
@@ -222,6 +211,12 @@ impl<'a> Call<'a, '_> {
     #[inline(always)]
     pub fn engine(&self) -> Result<&'a Arc<Engine>, ErrorReply> {
         self.service.engine()
+    }
+
+    /// Makes an entry that is to be stored.
+    pub fn entry(&self, key: Key<'_>, value: Value<'_>) -> Entry {
+        let engine = self.engine().ok();
+        engine.map_or_else(|| Entry::new(key, value), |engine| engine.entry(key, value))
     }
 
     /// Returns the filter of the keys that the user may see; `None` if it may see all.
@@ -369,6 +364,31 @@ impl<'a> Call<'a, '_> {
         };
         bad_argument(message)
     }
+}
+
+/// Shows a request to MONITOR. Apart, as it is rare.
+#[cold]
+pub(super) fn show_to_monitors(
+    service: &Service,
+    session: &Session,
+    command: &Command,
+    verb: &[u8],
+    arguments: &Arguments<'_>,
+) {
+    if command.has(Flag::NoMonitor) {
+        return;
+    }
+    let from = session.client.as_ref().map(|client| &client.address);
+    let words = session.visible(arguments);
+    // The keys decide who may see it, also those that are not shown.
+    let sees = |monitor: &Client| {
+        let user = service.users.get(&monitor.names().user);
+        user.is_some_and(|user| user.permits_view(command, arguments))
+    };
+    let memory = &service.client_memory;
+    service
+        .clients
+        .show_request(memory, from, verb, words, sees);
 }
 
 /// Ends a call with a stream of replies.

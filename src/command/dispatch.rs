@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::call::{Call, Outcome, ROOM_UNCHECKED};
 use super::data::transaction::{self, TransactionRequest};
+use super::lookup::CommandId;
 use super::observation::{self, Status};
 use super::permission;
 use super::prepare::{Prepared, RequestBatch};
@@ -256,30 +257,70 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Counts a request. Returns the number of its command or subcommand; 0 if there is none.
+    #[inline(always)]
+    pub(super) fn count_request(
+        &mut self,
+        batch: &RequestBatch<'_>,
+        request: &Prepared,
+    ) -> CommandId {
+        self.tally.requests += 1;
+        let Some((place, command)) = batch.row(request) else {
+            return 0;
+        };
+        let mut id = place;
+        // Most commands have none, and their arguments are not looked at.
+        if !command.subcommands.is_empty() {
+            id = self.service.commands.id_of(place, batch.arguments(request));
+        }
+        self.tally.command(id);
+        id
+    }
+
+    /// Returns what has come of a request whose replies are in the sink, but for an error, which is added.
+    pub(super) fn executed(
+        &mut self,
+        batch: &RequestBatch<'_>,
+        request: &Prepared,
+        done: Result<(Outcome, Status), ErrorReply>,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        if let Err(error) = &done {
+            self.count_failure(batch, request, observation::failure_of(error));
+        }
+        self.executed_all(done, replies)
+    }
+
+    /// Returns what has come of several requests whose replies are in the sink, but for an error, which is added.
+    pub(super) fn executed_all(
+        &mut self,
+        done: Result<(Outcome, Status), ErrorReply>,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        match done {
+            Ok((outcome, status)) => Executed {
+                outcome,
+                status,
+                reports_change: false,
+            },
+            Err(error) => self.refuse(&error, false, replies),
+        }
+    }
+
     /// Counts a request and checks what does not depend on the data: that the command exists, takes that many arguments and is
     /// allowed while subscribed.
     ///
     /// # Errors
     /// The error found by the preparation, or `ARGS`.
     #[inline(always)]
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         dialect: Dialect,
         batch: &RequestBatch<'_>,
         request: &Prepared,
     ) -> Result<(usize, &'static Command), ErrorReply> {
-        self.tally.requests += 1;
-        let row = batch.row(request);
-        let mut id = 0;
-        if let Some((place, command)) = row {
-            id = place;
-            // Most commands have none, and their arguments are not looked at.
-            if !command.subcommands.is_empty() {
-                id = self.service.commands.id_of(place, batch.arguments(request));
-            }
-            self.tally.command(id);
-        }
-        let (place, command) = match (&request.error, row) {
+        let id = self.count_request(batch, request);
+        let (place, command) = match (&request.error, batch.row(request)) {
             (None, Some(row)) => row,
             (Some(error), _) => return Err((**error).clone()),
             (None, None) => unreachable!("a request for no command has an error"),

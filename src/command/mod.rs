@@ -12,6 +12,7 @@ mod category;
 mod channels;
 mod client_memory;
 mod clients;
+mod clustered;
 mod counts;
 mod data;
 mod described;
@@ -48,6 +49,7 @@ pub use call::Outcome;
 pub use channels::{CHANNEL_BYTES_MAX, SUBSCRIBED_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use client_memory::{Account, Charge, ClientMemory, HeldValue, OverBudget};
 pub use clients::{Buffers, Client, OUTBOX_BYTES_MAX, OutboxMessage};
+pub use clustered::Forwarded;
 pub use counts::{Counts, Usage};
 pub use data::namespace_count::{NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX};
 pub use data::page::{PAGE_PAIRS, PAGE_PAIRS_MAX, SEARCH_BYTES_MAX};
@@ -67,7 +69,9 @@ pub use server::figures;
 pub use service::Service;
 pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Reserved, Session};
 pub use signals::{Signal, Signals};
-pub use spec::{Access, ChannelUse, Command, Dialects, Flag, Group, KeyFlag, KeySpec, Scope};
+pub use spec::{
+    Access, ChannelUse, Clustered, Command, Dialects, Flag, Group, KeyFlag, KeySpec, Scope,
+};
 pub use stream::{Stream, StreamPulled};
 pub use table::COMMANDS;
 pub use version::version_of;

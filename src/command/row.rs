@@ -6,7 +6,11 @@
 use std::ops::RangeInclusive;
 
 use super::call::Handler;
-use super::spec::{Access, Command, Dialects, Flag, FlagSet, Group, KeySpec, Scope, Subcommand};
+use super::spec::{
+    Access, Arguments, Clustered, Command, Dialects, Flag, FlagSet, Group, KeySpec, NativeReply,
+    Scope, Subcommand,
+};
+use crate::protocol::ErrorCode;
 
 /// A command and its handler.
 pub(super) struct Row {
@@ -79,6 +83,7 @@ impl Row {
             scope: Scope::Nothing,
             batchable: None,
             dialects: Dialects::All,
+            clustered: Clustered::Here,
             subcommands: &[],
             flags: FlagSet::of(&[]),
             first_key: 0,
@@ -115,6 +120,7 @@ impl Row {
             Some(last) => last + 1,
             None => usize::MAX,
         };
+        self.command.clustered = Clustered::Emulated;
         self.on(Scope::Keys(specs))
     }
 
@@ -139,6 +145,41 @@ impl Row {
     /// Gives the rest of a line to the argument at this place.
     pub const fn rest_at(mut self, place: usize) -> Self {
         self.command.rest_at = Some(place);
+        self
+    }
+
+    /// Lets a cluster execute the command by its own one of the same name. To be called after [`Self::on_keys`].
+    pub const fn native(self, reply: NativeReply) -> Self {
+        const fn always(_: &Arguments<'_>) -> bool {
+            true
+        }
+        self.native_if(reply, always)
+    }
+
+    /// Lets a cluster execute requests of a form by its own command of the same name. To be called after [`Self::on_keys`].
+    pub const fn native_if(self, reply: NativeReply, is_alike: fn(&Arguments<'_>) -> bool) -> Self {
+        let name = self.command.name;
+        self.native_as(name, reply, is_alike)
+    }
+
+    /// Lets a cluster execute requests of a form by its own command, which has another name. To be called after [`Self::on_keys`].
+    pub const fn native_as(
+        mut self,
+        name: Text,
+        reply: NativeReply,
+        is_alike: fn(&Arguments<'_>) -> bool,
+    ) -> Self {
+        self.command.clustered = Clustered::Native {
+            name,
+            reply,
+            is_alike,
+        };
+        self
+    }
+
+    /// Refuses the command with this error where a cluster has the data.
+    pub const fn refused_in_cluster(mut self, code: ErrorCode, message: Text) -> Self {
+        self.command.clustered = Clustered::Refused(code, message);
         self
     }
 

@@ -16,6 +16,7 @@ use super::counts::Counts;
 use super::long_work::Turns;
 use super::lookup::CommandList;
 use super::slow_requests::Slowlog;
+use crate::cluster::Cluster;
 use crate::config::{ByteCount, Setup};
 use crate::engine::{Barrier, Engine, MemoryCap, Progress};
 use crate::metrics::counters::Stats;
@@ -30,6 +31,8 @@ pub struct Service {
     pub commands: &'static CommandList,
     /// The engine; empty until the data is loaded.
     engine: OnceLock<Arc<Engine>>,
+    /// The cluster that has the data in place of the engine, if there is one, once it is connected.
+    cluster: OnceLock<Arc<Cluster>>,
     progress: Arc<Progress>,
     /// Tasks that serve clients: a shutdown waits for them.
     pub connections: TaskTracker,
@@ -73,6 +76,7 @@ impl Service {
         Self {
             commands,
             engine: OnceLock::new(),
+            cluster: OnceLock::new(),
             progress,
             users,
             connections: TaskTracker::new(),
@@ -155,13 +159,42 @@ impl Service {
         self.engine.set(engine).expect("the data is loaded once");
     }
 
+    /// Sets the cluster that has the data in place of the engine: from now on requests for data are executed.
+    pub fn begin_on_cluster(&self, cluster: Arc<Cluster>) {
+        let first = self.cluster.set(cluster);
+        first.expect("the server connects to one cluster");
+    }
+
+    /// Returns the cluster that has the data in place of the engine, if there is one.
+    #[must_use]
+    #[inline(always)]
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.get()
+    }
+
+    /// Checks that the data can be accessed.
+    ///
+    /// # Errors
+    /// `BUSY`, with the progress, while it is being loaded.
+    #[inline(always)]
+    pub fn check_ready(&self) -> Result<(), ErrorReply> {
+        if self.engine.get().is_some() || self.cluster.get().is_some() {
+            return Ok(());
+        }
+        self.engine().map(drop)
+    }
+
     /// Returns the engine.
     ///
     /// # Errors
-    /// `BUSY`, with the progress, while the data is being loaded.
+    /// `BUSY`, with the progress, while the data is being loaded; `DENIED` where a cluster has it.
     #[inline(always)]
     pub fn engine(&self) -> Result<&Arc<Engine>, ErrorReply> {
         self.engine.get().ok_or_else(|| {
+            if self.cluster.get().is_some() {
+                let message = "this is not to be had where a cluster has the data (--engine)";
+                return ErrorReply::new(ErrorCode::Denied, message).with_prefix("ERR");
+            }
             let percent = self.progress.percent();
             ErrorReply::new(
                 ErrorCode::Busy,

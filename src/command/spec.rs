@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::usage;
 use crate::model::entry::allocated_bytes;
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, ErrorCode};
 
 /// Class of a command, by which it is permitted or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,6 +280,64 @@ impl Dialects {
     }
 }
 
+/// Execution of a command where a cluster has the data.
+#[derive(Debug, Clone, Copy)]
+pub enum Clustered {
+    /// By its handler, which touches no pair, or asks the cluster itself.
+    Here,
+    /// By its handler on copies of the pairs, which are changed in the cluster if they are still what was copied.
+    Emulated,
+    /// By the cluster's own command, if the request has this form; else as `Emulated`.
+    Native {
+        /// Name of the cluster's command, which takes the same arguments.
+        name: &'static str,
+        /// What its reply means.
+        reply: NativeReply,
+        /// Returns true if the cluster's command does the same with these arguments.
+        is_alike: fn(&Arguments<'_>) -> bool,
+    },
+    /// Not at all: the error.
+    Refused(ErrorCode, &'static str),
+}
+
+impl Clustered {
+    /// Returns true for a command of the cluster's that answers with a count.
+    pub(super) fn has_count(self) -> bool {
+        matches!(
+            self,
+            Self::Native {
+                reply: NativeReply::Count,
+                ..
+            }
+        )
+    }
+}
+
+/// Meaning of the reply of a cluster's command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NativeReply {
+    /// `OK`: success.
+    Ok,
+    /// `OK`: a value was stored; or nothing: a condition did not hold.
+    Stored,
+    /// The value of a key, or nothing.
+    Found,
+    /// Bytes.
+    Value,
+    /// The values of keys.
+    Values,
+    /// A count; 0 if no key was there.
+    Deleted,
+    /// A count.
+    Count,
+    /// A number that is the value of a key.
+    Number,
+    /// A number that may be negative.
+    Signed,
+    /// A word.
+    Status,
+}
+
 /// A subcommand, which its first argument names and which has permissions and counters of its own. Its arguments stand in the usage
 /// of its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -348,6 +406,8 @@ pub struct Command {
     pub dialects: Dialects,
     /// Subcommands, if its first argument names one.
     pub subcommands: &'static [Subcommand],
+    /// Execution where a cluster has the data.
+    pub clustered: Clustered,
     pub(super) flags: FlagSet,
     /// First place, end and step of all key specs together: the keys of every request are looked up before it is executed, and
     /// one range is faster to visit than a list of specs.

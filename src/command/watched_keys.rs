@@ -99,6 +99,15 @@ impl WatchedKeys {
         self.held.push(self.charge.account().hold(entries));
     }
 
+    /// Returns the entry that a key had, if it existed.
+    pub(super) fn entry_of(&self, key: &str) -> Option<Entry> {
+        let WatchedState::Existing(address) = self.states.get(key)? else {
+            return None;
+        };
+        let mut entries = self.held.iter().flat_map(|held| held.entries());
+        entries.find(|entry| entry.address() == *address).cloned()
+    }
+
     /// Returns true if any key has changed; `entry_of` returns the entry that a key has now.
     pub(super) fn have_changed(&self, mut entry_of: impl FnMut(&str) -> Option<Entry>) -> bool {
         let mut states = self.states.iter();

@@ -5,6 +5,7 @@
 //! precedence over a variable, a variable over the file, and the file over the default.
 
 mod addresses;
+mod engine_url;
 mod file;
 mod password;
 mod values;
@@ -29,6 +30,7 @@ use clap::{
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::{ClusterOptions, Replication};
 use crate::engine::{Eviction, MemoryCap};
 use crate::error::{error_chain, without_numbers};
 use crate::metrics::process::resident_bytes;
@@ -40,8 +42,11 @@ use crate::tls::{Tls, TlsFiles};
 pub use addresses::{
     Address, BoundEndpoints, Endpoint, HttpEndpoint, PeerAddress, Place, Scheme, TextEndpoint,
 };
+pub use engine_url::EngineUrl;
 pub use password::PasswordError;
-pub use values::{ByteCount, HostNames, LogFormat, MaxMemory, host_name};
+pub use values::{
+    ByteCount, DurabilityLevel, HostNames, LogFormat, MaxMemory, WaitReplicas, host_name,
+};
 pub use without_effect::{Parameter, WITHOUT_EFFECT, byte_count};
 
 /// Specification of a setting.
@@ -273,14 +278,15 @@ pub static SETTINGS: &[Setting] = &[
             variable: "PYKV_DURABILITY",
         }),
         default: "everysec",
-        values: Values::Parsed(|| value_parser!(Durability).into()),
+        values: Values::Parsed(|| value_parser!(DurabilityLevel).into()),
         help: "What is promised of a change when its client reads OK: everysec, it survives a killed server, and all but the \
-               last second survives a power cut; always, it survives both; off, neither, until the next save",
+               last second survives a power cut; always, it survives both; off, neither, until the next save; with --engine: \
+               replicated, it survives a primary that fails; fast, it may not",
         config: &[
             (
                 "appendfsync",
                 Shown::Fixed(|setup| {
-                    let policy = match setup.config.get("durability") {
+                    let policy = match setup.config.durability() {
                         Durability::EverySecond => "everysec",
                         Durability::Always => "always",
                         Durability::Off => "no",
@@ -291,11 +297,64 @@ pub static SETTINGS: &[Setting] = &[
             (
                 "appendonly",
                 Shown::Fixed(|setup| {
-                    let is_off = setup.config.get::<Durability>("durability") == Durability::Off;
+                    let is_off = setup.config.durability() == Durability::Off;
                     if is_off { "no" } else { "yes" }.to_owned()
                 }),
             ),
         ],
+    },
+    Setting {
+        name: "engine",
+        flag: Some(Flag {
+            value_name: "URL",
+            alias: None,
+            variable: "PYKV_ENGINE",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(EngineUrl).into()),
+        help: "Redis or Valkey Cluster that holds the data in place of this process: redis://HOST:PORT,HOST:PORT,... names some of \
+               its nodes, which tell of the others; rediss:// for TLS, redis://USER:PASSWORD@HOST:PORT to sign in. Redis 7.0 or \
+               newer, Valkey 7.2 or newer. The data folder then holds users.json alone",
+        config: &[],
+    },
+    Setting {
+        name: "engine-timeout",
+        flag: Some(Flag {
+            value_name: "SECONDS",
+            alias: None,
+            variable: "PYKV_ENGINE_TIMEOUT",
+        }),
+        default: "20",
+        values: Values::Number(1..=600),
+        help: "Time that a request waits for a node of --engine to answer, or for another one to take over from one that has failed: \
+               1 to 600 seconds. It then fails",
+        config: &[],
+    },
+    Setting {
+        name: "wait-replicas",
+        flag: Some(Flag {
+            value_name: "NUMBER|all",
+            alias: None,
+            variable: "PYKV_WAIT_REPLICAS",
+        }),
+        default: "all",
+        values: Values::Parsed(|| value_parser!(WaitReplicas).into()),
+        help: "Replicas that must have a change under --durability replicated: a number from 1 to 16, or all, which are those that the \
+               cluster does not take for failed, and at least one",
+        config: &[],
+    },
+    Setting {
+        name: "split-multi-key",
+        flag: Some(Flag {
+            value_name: "yes|no",
+            alias: None,
+            variable: "PYKV_SPLIT_MULTI_KEY",
+        }),
+        default: "no",
+        values: Values::Switch,
+        help: "Whether MGET, MSET, DEL, UNLINK, EXISTS and TOUCH on keys of several slots of --engine are split into a request for each \
+               slot, which are not one: others may see, and a failure may leave, some of the changes. Without it they are refused",
+        config: &[],
     },
     Setting {
         name: "save-interval",
@@ -695,7 +754,70 @@ impl Config {
                 "invalid value 'off' for '--http <ADDRESS|off>': it stands beside other addresses";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, reason));
         }
+        config
+            .check_durability()
+            .map_err(|reason| Self::command().error(ErrorKind::ArgumentConflict, reason))?;
         Ok(config)
+    }
+
+    /// Checks that the promise of durability is one of the engine.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    fn check_durability(&self) -> Result<(), String> {
+        let level: DurabilityLevel = self.get("durability");
+        let is_local = matches!(level, DurabilityLevel::Local(_));
+        let is_given = self.matches.value_source("durability") != Some(ValueSource::DefaultValue)
+            || self.in_file.iter().any(|name| name == "durability");
+        let name = level.name();
+        match (self.given::<EngineUrl>("engine"), is_local) {
+            (None, false) => Err(format!(
+                "--durability {name} is a promise of a cluster, which --engine names: here it is everysec, always or off"
+            )),
+            (Some(_), true) if is_given => Err(format!(
+                "--durability {name} is a promise of this machine's disk, and --engine has the data elsewhere: there it is replicated or fast"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the name of what is promised of a change.
+    #[must_use]
+    pub fn durability_name(&self) -> &'static str {
+        let level: DurabilityLevel = self.get("durability");
+        let is_local = matches!(level, DurabilityLevel::Local(_));
+        if is_local && self.given::<EngineUrl>("engine").is_some() {
+            return DurabilityLevel::Replicated.name();
+        }
+        level.name()
+    }
+
+    /// Returns what the disk of this machine promises of a change.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match self.get("durability") {
+            DurabilityLevel::Local(level) => level,
+            DurabilityLevel::Replicated | DurabilityLevel::Fast => Durability::Off,
+        }
+    }
+
+    /// Returns how the cluster that holds the data is accessed, if there is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterOptions> {
+        let url: EngineUrl = self.given("engine")?;
+        let replication = match (self.get("durability"), self.get("wait-replicas")) {
+            (DurabilityLevel::Fast, _) => None,
+            (_, WaitReplicas::All) => Some(Replication::All),
+            (_, WaitReplicas::Number(replicas)) => Some(Replication::AtLeast(replicas)),
+        };
+        Some(ClusterOptions {
+            nodes: url.nodes,
+            is_encrypted: url.is_encrypted,
+            user: url.user,
+            password: url.password,
+            timeout: Duration::from_secs(self.get::<i64>("engine-timeout").unsigned_abs()),
+            replication,
+        })
     }
 
     /// Returns the value of a setting that has a flag and a default: an `i64` for numbers, else the type of its parser.
@@ -752,6 +874,8 @@ impl Config {
             let text = match setting.values {
                 Values::Number(_) => values.next()?.into_owned(),
                 Values::Switch => self.get::<bool>(name).to_string(),
+                // Without its password.
+                _ if name == "engine" => file::string(&self.get::<EngineUrl>(name).to_string()),
                 Values::List(_) if values.len() > 1 => file::array(values),
                 _ => file::string(&values.next()?),
             };
@@ -823,7 +947,7 @@ impl Config {
     pub fn store(&self) -> Options {
         Options {
             data: self.get("data"),
-            durability: self.get("durability"),
+            durability: self.durability(),
             save_interval: Duration::from_secs(self.get::<i64>("save-interval").unsigned_abs()),
             sync_interval: SYNC_INTERVAL,
         }

@@ -173,27 +173,92 @@ pub enum LogFormat {
     Json,
 }
 
-impl clap::ValueEnum for Durability {
+/// What is promised of a change when its client reads `OK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DurabilityLevel {
+    /// By the disk of this machine.
+    Local(Durability),
+    /// By the replicas of a cluster.
+    Replicated,
+    /// By the primaries of a cluster.
+    Fast,
+}
+
+impl DurabilityLevel {
+    /// Returns the name of the level.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local(level) => level.name(),
+            Self::Replicated => "replicated",
+            Self::Fast => "fast",
+        }
+    }
+}
+
+impl clap::ValueEnum for DurabilityLevel {
     fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
+        &[
+            Self::Local(Durability::EverySecond),
+            Self::Local(Durability::Always),
+            Self::Local(Durability::Off),
+            Self::Replicated,
+            Self::Fast,
+        ]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         let help = match self {
-            Self::EverySecond => {
+            Self::Local(Durability::EverySecond) => {
                 "It has been handed to the operating system: if the server is killed, nothing is lost; if the machine loses \
                  power, at most the last second is. A reader may see a value that such a power cut then takes back. What was \
                  written is synced every half second by a thread that nobody waits for; where the disk needs more than the \
                  other half, STATS and `/health` say by how much. It costs one write for all who are ready at the same time"
             }
-            Self::Always => {
+            Self::Local(Durability::Always) => {
                 "It is on the disk: nothing is lost, whatever goes down. It costs the time of a sync, which all share who wait \
                  at the same time; a read waits only if it has seen a change that is not on the disk yet"
             }
-            Self::Off => {
+            Self::Local(Durability::Off) => {
                 "It is in memory: whatever goes down, all changes since the last save are lost. It costs nothing"
+            }
+            Self::Replicated => {
+                "With --engine, where it is the default: the replicas of the primary have it in memory (--wait-replicas): nothing \
+                 is lost if the primary fails. Where fewer have it in time, the reply is ERR IN_DOUBT. It costs the time of a \
+                 message to the replicas and back"
+            }
+            Self::Fast => {
+                "With --engine: the primary has it in memory, as Redis promises. If the primary fails, what its replicas have not \
+                 received is lost: as much as was sent in the time that they were behind"
             }
         };
         Some(clap::builder::PossibleValue::new(self.name()).help(help))
+    }
+}
+
+/// Number of replicas that must have a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReplicas {
+    /// All that have not failed, and at least one.
+    All,
+    /// This many.
+    Number(u32),
+}
+
+/// Most replicas that `--wait-replicas` takes: a primary with more has most of its work for them.
+const WAIT_REPLICAS_MAX: u32 = 16;
+
+impl FromStr for WaitReplicas {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("all") {
+            return Ok(Self::All);
+        }
+        let number = text.parse().ok();
+        let number = number.filter(|number| (1..=WAIT_REPLICAS_MAX).contains(number));
+        number.map(Self::Number).ok_or_else(|| {
+            format!("it is neither `all` nor a number from 1 to {WAIT_REPLICAS_MAX}")
+        })
     }
 }

@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 use super::barrier::Barrier;
 use super::data::Data;
 use super::error::EngineError;
+use super::fetched_pairs::FetchedPairs;
 use super::map::{LockedShards, RemovedEntries};
-use super::missing_key_watch::MissingKeyWatch;
+use super::missing_key_watch::{MissingKeyWatch, MissingKeys};
 use super::read::has_expired;
 use crate::model::entry::Entry;
 use crate::model::{Change, Key, Value};
-use crate::persistence::{RECORD_BYTES_MAX, Records};
+use crate::persistence::{RECORD_BYTES_MAX, Records, Store};
 
 /// One change, with what takes it back.
 enum Step {
@@ -25,10 +26,40 @@ enum Step {
     Clear(RemovedEntries),
 }
 
-/// Changes that are made in memory, under locks, and not yet recorded.
+/// The pairs of a transaction.
+enum Pairs<'a> {
+    /// Those of this engine, whose shards are locked.
+    Locked(&'a Data, LockedShards<'a>),
+    /// Copies of those of another engine.
+    Fetched(FetchedPairs),
+}
+
+impl Pairs<'_> {
+    fn get(&mut self, key: Key<'_>) -> Option<Entry> {
+        match self {
+            Self::Locked(_, locked) => locked.get(key),
+            Self::Fetched(pairs) => pairs.get(key),
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) -> Option<Entry> {
+        match self {
+            Self::Locked(_, locked) => locked.insert(entry),
+            Self::Fetched(pairs) => pairs.insert(entry),
+        }
+    }
+
+    fn remove(&mut self, key: Key<'_>) -> Option<Entry> {
+        match self {
+            Self::Locked(_, locked) => locked.remove(key),
+            Self::Fetched(pairs) => pairs.remove(key),
+        }
+    }
+}
+
+/// Changes that are made in memory, under locks, and not yet recorded; or that are decided on copies, and made elsewhere.
 pub struct WriteTransaction<'a> {
-    data: &'a Data,
-    locked: LockedShards<'a>,
+    pairs: Pairs<'a>,
     steps: SmallVec<[Step; 1]>,
     /// The bytes of keys and values that the steps hold: a lower bound of their record's length.
     bytes: usize,
@@ -44,12 +75,45 @@ pub struct Savepoint {
 
 impl<'a> WriteTransaction<'a> {
     pub(super) fn new(data: &'a Data, locked: LockedShards<'a>) -> Self {
+        Self::of(Pairs::Locked(data, locked))
+    }
+
+    /// Begins a transaction on copies of pairs.
+    #[must_use]
+    pub fn on_fetched(pairs: FetchedPairs) -> Self {
+        Self::of(Pairs::Fetched(pairs))
+    }
+
+    fn of(pairs: Pairs<'a>) -> Self {
         Self {
-            data,
-            locked,
+            pairs,
             steps: SmallVec::new(),
             bytes: 0,
             is_use: true,
+        }
+    }
+
+    /// Returns the copies of pairs with the changes of this transaction, which ends.
+    ///
+    /// # Panics
+    /// If it is on pairs of this engine.
+    #[must_use]
+    pub fn into_fetched(mut self) -> FetchedPairs {
+        self.steps.clear();
+        match std::mem::replace(&mut self.pairs, Pairs::Fetched(FetchedPairs::default())) {
+            Pairs::Fetched(pairs) => pairs,
+            Pairs::Locked(..) => unreachable!("the pairs of this engine are not copied"),
+        }
+    }
+
+    /// Returns the data and its locks.
+    ///
+    /// # Panics
+    /// If the transaction is on copies.
+    fn locked(&mut self) -> (&'a Data, &mut LockedShards<'a>) {
+        match &mut self.pairs {
+            Pairs::Locked(data, locked) => (data, locked),
+            Pairs::Fetched(_) => unreachable!("copies are neither committed nor cleared"),
         }
     }
 
@@ -61,8 +125,11 @@ impl<'a> WriteTransaction<'a> {
     /// Returns the bytes by which the changes so far make the data larger, if there is no room for them under the cap; else 0.
     #[must_use]
     pub fn missing_room_bytes(&self) -> u64 {
-        let table = &self.data.table;
-        let grown = u64::try_from(self.locked.grown_bytes()).unwrap_or(0);
+        let Pairs::Locked(data, locked) = &self.pairs else {
+            return 0;
+        };
+        let table = &data.table;
+        let grown = u64::try_from(locked.grown_bytes()).unwrap_or(0);
         let fits = table.memory_bytes() + grown <= table.cap().limit();
         if fits { 0 } else { grown }
     }
@@ -70,16 +137,19 @@ impl<'a> WriteTransaction<'a> {
     /// Returns the latest change that a look at the locked keys shows.
     #[must_use]
     pub fn seen(&self) -> Barrier {
-        Barrier(self.locked.last_change())
+        match &self.pairs {
+            Pairs::Locked(_, locked) => Barrier(locked.last_change()),
+            Pairs::Fetched(_) => Barrier::default(),
+        }
     }
 
     /// Returns the entry of a key, with the changes of this transaction.
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry> {
-        let found = self.locked.get(key).filter(|entry| !has_expired(entry));
+        let found = self.pairs.get(key).filter(|entry| !has_expired(entry));
         if self.is_use
-            && let Some(entry) = &found
+            && let (Some(entry), Pairs::Locked(data, _)) = (&found, &self.pairs)
         {
-            self.data.table.note_use(entry);
+            data.table.note_use(entry);
         }
         found
     }
@@ -87,17 +157,25 @@ impl<'a> WriteTransaction<'a> {
     /// Watches a key that this transaction has found missing.
     #[must_use]
     pub fn watch_missing_key(&self, key: Key<'_>) -> MissingKeyWatch {
-        self.data.table.missing_keys().watch(key)
+        match &self.pairs {
+            Pairs::Locked(data, _) => data.table.missing_keys().watch(key),
+            // Nobody tells when it appears: a later look does.
+            Pairs::Fetched(_) => MissingKeys::default().watch(key),
+        }
     }
 
     /// Puts a value under a key. Returns whether the key is new.
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> bool {
-        self.put_entry(self.data.table.entry(key, value))
+        let entry = match &self.pairs {
+            Pairs::Locked(data, _) => data.table.entry(key, value),
+            Pairs::Fetched(_) => Entry::new(key, value),
+        };
+        self.put_entry(entry)
     }
 
     /// Puts a new entry in the place of that of its key. Returns whether the key is new.
     pub fn put_entry(&mut self, entry: Entry) -> bool {
-        let old = self.locked.insert(entry.clone());
+        let old = self.pairs.insert(entry.clone());
         let is_new = old.as_ref().is_none_or(has_expired);
         self.push(Step::Put(entry, old));
         is_new
@@ -105,7 +183,7 @@ impl<'a> WriteTransaction<'a> {
 
     /// Deletes a key. Returns whether it was there.
     pub fn delete(&mut self, key: Key<'_>) -> bool {
-        let Some(old) = self.locked.remove(key) else {
+        let Some(old) = self.pairs.remove(key) else {
             return false;
         };
         let was_there = !has_expired(&old);
@@ -115,9 +193,12 @@ impl<'a> WriteTransaction<'a> {
 
     /// Deletes every key; all shards must be locked.
     pub fn clear(&mut self) {
+        let is_first = self.steps.is_empty();
+        let (_, locked) = self.locked();
         // A second clear in one transaction would find nothing to remove, and nothing to record.
-        if self.steps.is_empty() || self.locked.keys() > 0 {
-            self.steps.push(Step::Clear(self.locked.remove_all()));
+        if is_first || locked.keys() > 0 {
+            let removed = locked.remove_all();
+            self.steps.push(Step::Clear(removed));
         }
     }
 
@@ -128,8 +209,9 @@ impl<'a> WriteTransaction<'a> {
 
     /// Returns the number of keys, with the changes of this transaction, without those that have expired.
     #[must_use]
-    pub fn keys(&self) -> u64 {
-        self.data.table.live_of(self.locked.keys())
+    pub fn keys(&mut self) -> u64 {
+        let (data, locked) = self.locked();
+        data.table.live_of(locked.keys())
     }
 
     /// Returns the bytes of keys and values that the changes so far hold.
@@ -164,9 +246,9 @@ impl<'a> WriteTransaction<'a> {
         {
             self.bytes -= step.bytes();
             match step {
-                Step::Put(_, Some(old)) | Step::Delete(old) => drop(self.locked.insert(old)),
-                Step::Put(new, None) => drop(self.locked.remove(new.key())),
-                Step::Clear(removed) => self.locked.put_back(removed),
+                Step::Put(_, Some(old)) | Step::Delete(old) => drop(self.pairs.insert(old)),
+                Step::Put(new, None) => drop(self.pairs.remove(new.key())),
+                Step::Clear(removed) => self.locked().1.put_back(removed),
             }
         }
     }
@@ -182,7 +264,8 @@ impl<'a> WriteTransaction<'a> {
             return Ok(false);
         }
         self.check_size()?;
-        let record = self.record();
+        let (data, _) = self.locked();
+        let record = self.record(&data.store);
         if let Some(record) = &record
             && record.bytes() > RECORD_BYTES_MAX
         {
@@ -190,8 +273,8 @@ impl<'a> WriteTransaction<'a> {
                 bytes: record.bytes(),
             });
         }
-        let change = self.data.store.append(record)?;
-        self.locked.set_last_change(change);
+        let change = data.store.append(record)?;
+        self.locked().1.set_last_change(change);
         made.raise(Barrier(change));
         let steps = std::mem::take(&mut self.steps);
         // The locks go before the old entries are freed.
@@ -203,8 +286,7 @@ impl<'a> WriteTransaction<'a> {
         Ok(true)
     }
 
-    fn record(&self) -> Option<Records> {
-        let store = &self.data.store;
+    fn record(&self, store: &Store) -> Option<Records> {
         match &*self.steps {
             [Step::Put(entry, _)] => store.encode(&Change::Put(entry.key(), entry.value())),
             [Step::Clear(_)] => store.encode(&Change::Clear),

@@ -13,8 +13,8 @@ use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
 use crate::command::{
-    Account, Dispatcher, Executed, HeldValue, Identity, LastCommand, Outcome, Prepared, Replies,
-    RequestBatch, Service, Session, Status, Stream, StreamPulled,
+    Account, Dispatcher, Executed, Forwarded, HeldValue, Identity, LastCommand, Outcome, Prepared,
+    Replies, RequestBatch, Service, Session, Status, Stream, StreamPulled,
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
@@ -64,6 +64,7 @@ impl Caller {
             session: Session::new(&self.account, self.identity.clone()),
             tally: Tally::begin(),
             barrier: Barrier::default(),
+            forwarded: Forwarded::default(),
         }
     }
 
@@ -95,6 +96,8 @@ pub struct Door {
     session: Session,
     tally: Tally,
     barrier: Barrier,
+    /// Requests that are sent to the cluster by the next [`Door::flush`].
+    forwarded: Forwarded,
 }
 
 /// Reply that owns its data, kept until the response is built.
@@ -186,7 +189,7 @@ impl Door {
         let mut collected = ReplyCollector::new(&self.session.account);
         let bytes = words.iter().map(|word| word.len()).sum();
         let turn = self.service.long_turns.wait(bytes).await;
-        let executed = self.dispatch(name, words, &mut collected);
+        let executed = self.dispatch(name, words, &mut collected).await;
         let mut reports_change = executed.reports_change;
         if let Outcome::Stream(mut stream) = executed.outcome {
             loop {
@@ -217,7 +220,7 @@ impl Door {
     pub async fn transaction(
         &mut self,
         commands: &[CommandWords<'_>],
-        is_too_long: impl Fn(usize) -> Option<ErrorReply>,
+        is_too_long: impl Fn(usize) -> Option<ErrorReply> + Send + Sync,
     ) -> Result<Vec<OwnedReply>, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
         let words = commands.iter().flat_map(|(_, words)| *words);
@@ -230,14 +233,16 @@ impl Door {
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
                 .collect();
+            let is_clustered = self.service.cluster().is_some();
             let mut dispatcher = self.dispatcher();
-            let executed = dispatcher.execute_all(
-                Dialect::Line,
-                &batch,
-                &requests,
-                is_too_long,
-                &mut collected,
-            );
+            let sink = &mut collected;
+            let executed = if is_clustered {
+                let executing =
+                    dispatcher.emulate_all(Dialect::Line, &batch, &requests, is_too_long, sink);
+                executing.await
+            } else {
+                dispatcher.execute_all(Dialect::Line, &batch, &requests, is_too_long, sink)
+            };
             dispatcher.end_lap(&batch, requests.iter());
             executed
         };
@@ -248,37 +253,55 @@ impl Door {
             .map_or(Ok(collected.replies), |error| Err(error.into()))
     }
 
-    /// Executes one command without waiting for durability; [`Self::flush`] does.
+    /// Executes one command without waiting for durability; [`Self::flush`] does. Where a cluster has the data, it is sent then, too.
     ///
     /// # Errors
     /// The error reply of the command.
     pub fn execute_deferred(&mut self, name: &str, words: &[&[u8]]) -> Result<(), ErrorReply> {
+        let mut last = LastCommand::default();
+        let mut batch = RequestBatch::of_about(1, &mut last);
+        let request = batch.prepare(&Request::split(name, words));
         let mut collected = ReplyCollector::new(&self.session.account);
-        self.dispatch(name, words, &mut collected);
+        let is_clustered = self.service.cluster().is_some();
+        let mut forwarded = std::mem::take(&mut self.forwarded);
+        let mut dispatcher = self.dispatcher();
+        let is_forwarded =
+            is_clustered && dispatcher.forward(Dialect::Line, &batch, &request, &mut forwarded);
+        if !is_forwarded {
+            dispatcher.execute(Dialect::Line, &batch, &request, None, &mut collected);
+        }
+        dispatcher.end_lap(&batch, std::iter::once(&request));
+        self.forwarded = forwarded;
         collected.error.map_or(Ok(()), Err)
     }
 
     /// Waits until the changes of all commands so far are durable.
     ///
     /// # Errors
-    /// `DISK` if they could not be made durable.
+    /// `DISK` if they could not be made durable; the error of a command that was sent to a cluster.
     pub async fn flush(&mut self) -> Result<(), ErrorReply> {
+        let mut collected = ReplyCollector::new(&self.session.account);
+        if let Some(cluster) = self.service.cluster().cloned() {
+            let mut forwarded = std::mem::take(&mut self.forwarded);
+            let mut dispatcher = self.dispatcher();
+            dispatcher
+                .complete(&cluster, &mut forwarded, &mut collected)
+                .await;
+        }
         let committed = self.service.commit(self.barrier).await;
         self.tally.lap = None;
         self.service.stats.add(&mut self.tally);
-        committed
+        collected.error.map_or(committed, Err)
     }
 
     /// Starts a command whose replies are a stream.
     ///
     /// # Errors
     /// The error reply of the command.
-    pub fn open_stream(&mut self, name: &str, words: &[&[u8]]) -> Result<Stream, Problem> {
+    pub async fn open_stream(&mut self, name: &str, words: &[&[u8]]) -> Result<Stream, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
-        match (
-            self.dispatch(name, words, &mut collected).outcome,
-            collected.error,
-        ) {
+        let executed = self.dispatch(name, words, &mut collected).await;
+        match (executed.outcome, collected.error) {
             (Outcome::Stream(stream), _) => Ok(*stream),
             (_, Some(error)) => {
                 self.service.stats.add(&mut self.tally);
@@ -313,12 +336,23 @@ impl Door {
         }
     }
 
-    fn dispatch(&mut self, name: &str, words: &[&[u8]], replies: &mut dyn Replies) -> Executed {
+    async fn dispatch(
+        &mut self,
+        name: &str,
+        words: &[&[u8]],
+        replies: &mut dyn Replies,
+    ) -> Executed {
         let mut last = LastCommand::default();
         let mut batch = RequestBatch::of_about(1, &mut last);
         let request = batch.prepare(&Request::split(name, words));
+        let is_clustered = self.service.cluster().is_some();
         let mut dispatcher = self.dispatcher();
-        let executed = dispatcher.execute(Dialect::Line, &batch, &request, None, replies);
+        let executed = if is_clustered {
+            let executing = dispatcher.execute_clustered(Dialect::Line, &batch, &request, replies);
+            executing.await
+        } else {
+            dispatcher.execute(Dialect::Line, &batch, &request, None, replies)
+        };
         dispatcher.end_lap(&batch, std::iter::once(&request));
         executed
     }

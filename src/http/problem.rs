@@ -125,10 +125,15 @@ impl From<ErrorReply> for Problem {
     fn from(error: ErrorReply) -> Self {
         let status = match error.code {
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::Text | ErrorCode::Args => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::Text | ErrorCode::Args | ErrorCode::CrossSlot => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ErrorCode::NoAuth => StatusCode::UNAUTHORIZED,
             ErrorCode::Denied => StatusCode::FORBIDDEN,
-            ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full | ErrorCode::InDoubt => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ErrorCode::NoFeed => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.message)

@@ -35,6 +35,12 @@ pub enum ErrorCode {
     Full,
     /// The disk refuses changes.
     Disk,
+    /// The keys are of several slots of the cluster.
+    CrossSlot,
+    /// There is no feed of changes.
+    NoFeed,
+    /// A change may have been made, and may be lost.
+    InDoubt,
     /// There are too many connections, or the data is being loaded.
     Busy,
     /// The server has failed.
@@ -55,6 +61,9 @@ impl ErrorCode {
             Self::Denied => "DENIED",
             Self::Full => "FULL",
             Self::Disk => "DISK",
+            Self::CrossSlot => "CROSS_SLOT",
+            Self::NoFeed => "NO_FEED",
+            Self::InDoubt => "IN_DOUBT",
             Self::Busy => "BUSY",
             Self::Internal => "INTERNAL",
         }
@@ -99,6 +108,9 @@ impl ErrorReply {
             ErrorCode::Busy => "LOADING",
             ErrorCode::Full => "OOM",
             ErrorCode::NoAuth => "NOAUTH",
+            ErrorCode::CrossSlot => "CROSSSLOT",
+            ErrorCode::NoFeed => "NOFEED",
+            ErrorCode::InDoubt => "INDOUBT",
             _ => "ERR",
         })
     }

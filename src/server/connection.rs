@@ -21,6 +21,7 @@ use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
 use super::pipeline::{Pipeline, PipelineStop, TURN_MAX};
 use super::request_buffer::RequestBuffer;
 use super::transport::Transport;
+use crate::cluster::Cluster;
 use crate::command::audit;
 use crate::command::{
     Buffers, Charge, Client, Dispatcher, Followed, Identity, Replies as _, Reserved, Service,
@@ -176,7 +177,12 @@ impl Connection {
                 let turns = &self.service.long_turns;
                 self.turn = Box::pin(turns.wait(work_bytes)).await;
             }
-            match long_work::execute(bytes, || self.execute()) {
+            let cluster = self.service.cluster().cloned();
+            let stop = match cluster {
+                None => long_work::execute(bytes, || self.execute()),
+                Some(cluster) => Box::pin(self.execute_clustered(cluster)).await,
+            };
+            match stop {
                 PipelineStop::Drained => {
                     if !self.flush_at_once()? {
                         self.flush().await?;
@@ -246,6 +252,41 @@ impl Connection {
             if self.tally.is_over(TURN_MAX) {
                 return PipelineStop::Full;
             }
+        }
+    }
+
+    /// Executes the complete requests in the input where a cluster has the data: as [`Self::execute`].
+    async fn execute_clustered(&mut self, cluster: Arc<Cluster>) -> PipelineStop {
+        let arrived = self.input.batch();
+        let bytes = arrived.bytes;
+        if arrived.requests.is_empty() {
+            arrived.release();
+            self.input.advance(bytes, true);
+            return PipelineStop::Drained;
+        }
+        self.tally.begin_turn();
+        let mut pipeline = Pipeline {
+            dispatcher: Dispatcher {
+                service: &self.service,
+                session: &mut self.session,
+                tally: &mut self.tally,
+                barrier: &mut self.barrier,
+            },
+            output: &mut self.output,
+        };
+        let running = pipeline.run_clustered(&cluster, &arrived.requests, &arrived.batch);
+        let stopped = running.await;
+        arrived.release();
+        if let Some((at, stop)) = stopped {
+            self.input.advance(at, false);
+            return stop;
+        }
+        self.input.advance(bytes, true);
+        // Their replies are sent before more are executed.
+        if self.input.waiting().is_empty() {
+            PipelineStop::Drained
+        } else {
+            PipelineStop::Full
         }
     }
 

@@ -3,12 +3,15 @@
 //! In: prepared requests. Out: their replies in the output, and the reason for a stop. Promises: the replies are in the order of
 //! the requests; those that report a change are marked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::output::Output;
 use super::request_buffer::BufferedRequest;
+use crate::cluster::Cluster;
 use crate::command::{
-    BatchRole, Dispatcher, Executed, Outcome, Prepared, Replies as _, RequestBatch, Service, Stream,
+    BatchRole, Dispatcher, Executed, Forwarded, Outcome, Prepared, Replies as _, RequestBatch,
+    Service, Stream,
 };
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Reply, foreign};
@@ -127,6 +130,77 @@ impl Pipeline<'_> {
             && !std::mem::replace(&mut session.has_let_others_run, true)
     }
 
+    /// Executes requests where a cluster has the data: as [`Self::run`].
+    pub async fn run_clustered(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        requests: &[BufferedRequest],
+        batch: &RequestBatch<'_>,
+    ) -> Option<(usize, PipelineStop)> {
+        let mut forwarded = Forwarded::default();
+        for (place, buffered) in requests.iter().enumerate() {
+            let dialect = self.dialect_of(buffered);
+            if let Ok(request) = &buffered.request
+                && self
+                    .dispatcher
+                    .forward(dialect, batch, request, &mut forwarded)
+            {
+                if !forwarded.is_full() {
+                    continue;
+                }
+                self.complete(cluster, &mut forwarded).await;
+                if self.output.is_full() {
+                    return Some((buffered.end, PipelineStop::Full));
+                }
+                continue;
+            }
+            self.complete(cluster, &mut forwarded).await;
+            if self.lets_others_subscribe(buffered, batch) {
+                let done = requests[..place].last().map_or(0, |last| last.end);
+                return Some((done, PipelineStop::Full));
+            }
+            self.output.dialect = dialect;
+            let stop = match &buffered.request {
+                Err(refusal) => {
+                    self.dispatcher.session.abort_transaction();
+                    self.refuse(refusal)
+                }
+                Ok(request) => {
+                    let start = self.output.bytes();
+                    let executed = self
+                        .dispatcher
+                        .execute_clustered(dialect, batch, request, self.output)
+                        .await;
+                    self.stop_of(executed, start)
+                }
+            };
+            self.end_lap(std::slice::from_ref(buffered), batch);
+            if let Some(stop) = stop {
+                return Some((buffered.end, stop));
+            }
+        }
+        self.complete(cluster, &mut forwarded).await;
+        self.end_lap(requests, batch);
+        None
+    }
+
+    async fn complete(&mut self, cluster: &Arc<Cluster>, forwarded: &mut Forwarded) {
+        if !forwarded.is_empty() {
+            self.dispatcher
+                .complete(cluster, forwarded, self.output)
+                .await;
+        }
+    }
+
+    #[inline(always)]
+    fn dialect_of(&self, buffered: &BufferedRequest) -> Dialect {
+        if buffered.is_resp {
+            self.dispatcher.session.resp()
+        } else {
+            Dialect::Line
+        }
+    }
+
     /// Reads the clock after requests that were executed together.
     #[inline(always)]
     fn end_lap(&mut self, requests: &[BufferedRequest], batch: &RequestBatch<'_>) {
@@ -180,11 +254,7 @@ impl Pipeline<'_> {
         batch: &RequestBatch<'_>,
         locked: Option<(&mut Option<LockedBatch<'_>>, usize)>,
     ) -> Option<PipelineStop> {
-        let dialect = if buffered.is_resp {
-            self.dispatcher.session.resp()
-        } else {
-            Dialect::Line
-        };
+        let dialect = self.dialect_of(buffered);
         self.output.dialect = dialect;
         let request = match &buffered.request {
             Ok(request) => request,
@@ -194,13 +264,21 @@ impl Pipeline<'_> {
             }
         };
         let start = self.output.bytes();
+        let executed = self
+            .dispatcher
+            .execute(dialect, batch, request, locked, self.output);
+        self.stop_of(executed, start)
+    }
+
+    /// Marks replies from an offset on as reporting a change, if they do. Returns the reason if no further request may be executed for
+    /// now.
+    #[inline(always)]
+    fn stop_of(&mut self, executed: Executed, start: usize) -> Option<PipelineStop> {
         let Executed {
             outcome,
             reports_change,
             ..
-        } = self
-            .dispatcher
-            .execute(dialect, batch, request, locked, self.output);
+        } = executed;
         match outcome {
             Outcome::Stream(stream) => return Some(PipelineStop::Stream(stream)),
             Outcome::Done | Outcome::Close if reports_change => self.output.note_change(start),

@@ -6,10 +6,10 @@
 use std::process::{Command, Output};
 
 use pykv::command::{
-    CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Dialects, KEYS_PER_REQUEST_MAX,
+    CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Clustered, Dialects, KEYS_PER_REQUEST_MAX,
     KILL_FILTERS_MAX, NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX, PATTERN_BYTES_MAX,
     QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX, SEARCH_BYTES_MAX,
-    SUBSCRIBED_BYTES_MAX,
+    SUBSCRIBED_BYTES_MAX, Scope,
 };
 use pykv::model::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::persistence::RECORD_BYTES_MAX;
@@ -123,6 +123,31 @@ fn skip_to(client: &mut TestClient, expected: &str, example: &str) {
             !is_last,
             "{reply:?} came, and {expected:?} did not, in\n{example}"
         );
+    }
+}
+
+#[test]
+fn the_execution_of_each_command_over_a_cluster_is_documented() {
+    let verdict = |command: &pykv::command::Command| match (command.clustered, command.scope) {
+        (Clustered::Native { .. }, _) => "native",
+        (Clustered::Emulated, _) | (_, Scope::Queued) => "emulated",
+        (Clustered::Refused(..), _) => "refused",
+        (Clustered::Here, _) if command.is_on_keyspace() || command.name == "DBSIZE" => "whole",
+        (Clustered::Here, _) => "here",
+    };
+    for row in rows_of("\n## Over a cluster\n") {
+        let (name, listed) = (row[0].split(':').next().unwrap_or_default(), row[1]);
+        if name == "execution" {
+            continue;
+        }
+        let mut named: Vec<&str> = Vec::new();
+        for command in COMMANDS.iter().filter(|command| verdict(command) == name) {
+            if !named.contains(&command.name) {
+                named.push(command.name);
+            }
+        }
+        let named = named.iter().map(|name| format!("`{name}`"));
+        assert_eq!(listed, named.collect::<Vec<_>>().join(" "), "{name}");
     }
 }
 
@@ -282,8 +307,11 @@ fn every_error_code_and_figure_is_documented() {
         ErrorCode::TooLarge,
         ErrorCode::Text,
         ErrorCode::Denied,
+        ErrorCode::CrossSlot,
+        ErrorCode::NoFeed,
         ErrorCode::Busy,
         ErrorCode::Disk,
+        ErrorCode::InDoubt,
         ErrorCode::NoAuth,
         ErrorCode::Full,
         ErrorCode::Internal,
@@ -297,8 +325,11 @@ fn every_error_code_and_figure_is_documented() {
             | ErrorCode::TooLarge
             | ErrorCode::Text
             | ErrorCode::Denied
+            | ErrorCode::CrossSlot
+            | ErrorCode::NoFeed
             | ErrorCode::Busy
             | ErrorCode::Disk
+            | ErrorCode::InDoubt
             | ErrorCode::NoAuth
             | ErrorCode::Full
             | ErrorCode::Internal => {}

@@ -4,13 +4,14 @@
 //! same after a restart.
 
 use crate::command::call::{Answer, Arguments, Call};
+use crate::command::data::native_forms;
 use crate::command::data::options::{Unit, invalid_expiry, number_of};
 use crate::command::data::strings::expire_entry;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadOnly, ReadWrite, Update};
-use crate::command::spec::{ANY, Flag, KeySpec};
+use crate::command::spec::{ANY, Flag, KeySpec, NativeReply};
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, now_ms};
 use crate::protocol::{ErrorReply, Reply};
@@ -23,6 +24,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         expire,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .native_if(NativeReply::Count, native_forms::has_seconds)
     .example("EXPIRE nobody 60")
     .summary("Expire a key after a number of seconds; answers 1 if the expiry was set, else 0."),
     Row::write(
@@ -32,6 +34,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         pexpire,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .native_if(NativeReply::Count, native_forms::has_milliseconds)
     .example("PEXPIRE session 99999999")
     .summary(
         "Expire a key after a number of milliseconds; answers 1 if the expiry was set, \
@@ -44,6 +47,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         expireat,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .native_if(NativeReply::Count, native_forms::has_seconds)
     .example("EXPIREAT session 4102444800")
     .summary(
         "Expire a key at a time, in seconds since 1970; answers 1 if the expiry was \
@@ -56,6 +60,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         pexpireat,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+    .native_if(NativeReply::Count, native_forms::has_milliseconds)
     .example("PEXPIREAT session 4102444800500")
     .summary(
         "Expire a key at a time, in milliseconds since 1970; answers 1 if the expiry \
@@ -63,6 +68,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     ),
     Row::read("TTL", "<key>", 1..=1, ttl)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native(NativeReply::Signed)
         .flags(&[Flag::Looks])
         .example("TTL name")
         .summary(
@@ -71,6 +77,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::read("PTTL", "<key>", 1..=1, pttl)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native(NativeReply::Signed)
         .flags(&[Flag::Looks])
         .example("PTTL name")
         .summary(
@@ -79,6 +86,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::read("EXPIRETIME", "<key>", 1..=1, expiretime)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native(NativeReply::Signed)
         .flags(&[Flag::Looks])
         .example("EXPIRETIME name")
         .summary(
@@ -87,6 +95,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::read("PEXPIRETIME", "<key>", 1..=1, pexpiretime)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native(NativeReply::Signed)
         .flags(&[Flag::Looks])
         .example("PEXPIRETIME name")
         .summary(
@@ -95,6 +104,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ),
     Row::write("PERSIST", "<key>", 1..=1, persist)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .native(NativeReply::Count)
         .example("PERSIST name")
         .summary("Remove the expiry of a key; answers 1 if it had one, else 0."),
 ];

@@ -10,13 +10,17 @@ use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::{Flag, Group, Scope};
 use crate::model::Key;
-use crate::protocol::Reply;
+use crate::protocol::{ErrorCode, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::read("FOLLOW", "<prefix> [FROM <revision>]", 1..=3, follow)
         .group(Group::PubSub)
         .on(Scope::Prefix(0))
         .flags(&[Flag::NotInMulti, Flag::SubscribedOk, Flag::Receives])
+        .refused_in_cluster(
+            ErrorCode::NoFeed,
+            "a cluster has the data (--engine), which has no feed of changes that can be resumed",
+        )
         .example("FOLLOW user:")
         .summary("Receive every change of keys with a prefix, from now on or after a revision."),
     Row::connection("UNFOLLOW", "[<prefix>]", 0..=1, unfollow)

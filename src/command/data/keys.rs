@@ -2,10 +2,15 @@
 //!
 //! In: keys. Out: counts and statuses. Promise: a request on several keys is atomic, except DELPREFIX, which deletes in chunks.
 
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, WalkPart};
 use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, keys_of, stream};
 use crate::command::data::listings::{Count, Deletion, Listed, RandomKey};
+use crate::command::data::native_forms;
 use crate::command::data::options::number_of;
+use crate::command::data::pairs::Pairs;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
@@ -13,18 +18,21 @@ use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{
     Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update,
 };
-use crate::command::spec::{ANY, Flag, Group, KeySpec, Scope};
+use crate::command::spec::{ANY, Flag, Group, KeySpec, NativeReply, Scope};
+use crate::command::stream::{Pull, Pulled, Source};
 use crate::model::{Key, Value};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
         .on_keys(&[KeySpec::all(&[Remove, Delete])])
+    .native(NativeReply::Deleted)
         .flags(&[Flag::Slow])
         .example("DEL a")
         .summary("Delete keys; answers the number of deleted keys."),
     Row::write("UNLINK", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
         .on_keys(&[KeySpec::all(&[Remove, Delete])])
+    .native(NativeReply::Deleted)
         .example("UNLINK a b")
         .summary("The same as DEL; both free long values in the background."),
     Row::write("DELPREFIX", "<prefix> [DRYRUN]", 1..=2, delprefix)
@@ -39,6 +47,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         exists,
     )
     .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .native(NativeReply::Count)
     .flags(&[Flag::Looks])
         .example("EXISTS c")
     .summary("Count the given keys that exist."),
@@ -49,11 +58,13 @@ pub(in crate::command) const ROWS: &[Row] = &[
         exists,
     )
     .on_keys(&[KeySpec::all(&[ReadOnly])])
+    .native(NativeReply::Count)
     .flags(&[Flag::Touches])
     .example("TOUCH a b")
     .summary("Count the given keys that exist, as a use of them: under a cap on memory, they are evicted later."),
     Row::read("TYPE", "<key>", 1..=1, type_of)
         .on_keys(&[KeySpec::at(0, &[ReadOnly])])
+    .native(NativeReply::Status)
         .flags(&[Flag::Looks])
         .example("TYPE a")
         .summary("Return the type of a value: \"string\", or \"none\" if there is no such key."),
@@ -62,6 +73,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
             KeySpec::at(0, &[ReadWrite, Access, Delete]),
             KeySpec::at(1, &[Overwrite, Update]),
         ])
+    .native(NativeReply::Ok)
         .flags(&[Flag::Slow])
         .example("RENAME draft final")
         .summary("Rename a key; a pair under the new key is overwritten."),
@@ -70,6 +82,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
             KeySpec::at(0, &[ReadWrite, Access, Delete]),
             KeySpec::at(1, &[Overwrite, Insert]),
         ])
+    .native(NativeReply::Count)
         .example("RENAMENX a b")
         .summary(
             "Rename a key if the new key does not exist; answers 1 if it was renamed, else 0.",
@@ -79,6 +92,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
             KeySpec::at(0, &[ReadOnly, Access]),
             KeySpec::at(1, &[Overwrite, Update]),
         ])
+    .native_if(NativeReply::Count, native_forms::has_two_arguments)
         .flags(&[Flag::GrowsMemory, Flag::Slow])
         .example("COPY a b")
         .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
@@ -131,7 +145,7 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "every key begins with an empty prefix; CLEAR deletes every key",
         ));
     }
-    let listed = Listed::of(call, prefix)?;
+    let listed = Listed::of(call, prefix, WalkPart::Keys)?;
     if is_dry_run {
         call.reports_change = false;
         return stream(Count(listed));
@@ -219,6 +233,9 @@ fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     if let Some(transaction) = &mut call.transaction {
         transaction.clear();
+    } else if let Pairs::Cluster(cluster) = Pairs::of(call.service)? {
+        audit::called(call, "");
+        return stream(Flush(Arc::clone(cluster)));
     } else {
         let mut transaction = call.engine()?.begin_on_all();
         call.barrier.raise(transaction.seen());
@@ -241,10 +258,37 @@ fn flush(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     if call.key_filter().is_some() {
         let every = Key::parse(b"").expect("an empty key");
-        return stream(RandomKey(Listed::of(call, every)?));
+        return stream(RandomKey(Listed::of(call, every, WalkPart::Keys)?));
+    }
+    if let Pairs::Cluster(cluster) = Pairs::of(call.service)? {
+        return stream(RandomOfCluster(Arc::clone(cluster)));
     }
     match call.engine()?.random(call.barrier) {
         Some(entry) => call.done(Reply::Value(entry.key_bytes())),
         None => call.done(Reply::NotFound),
+    }
+}
+
+/// A random key of a cluster: of a primary that is chosen by its number of keys.
+struct RandomOfCluster(Arc<Cluster>);
+
+impl Source for RandomOfCluster {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        match self.0.random_key().await? {
+            Some(key) => pull.replies.reply(Reply::Value(&key)),
+            None => pull.replies.reply(Reply::NotFound),
+        }
+        Ok(Pulled::End)
+    }
+}
+
+/// The deletion of every key of a cluster.
+struct Flush(Arc<Cluster>);
+
+impl Source for Flush {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        self.0.flush().await?;
+        pull.replies.reply(Reply::Ok);
+        Ok(Pulled::End)
     }
 }

@@ -7,19 +7,21 @@
 use std::sync::Arc;
 
 use super::namespace_count::Namespaces;
+use super::pairs::{Pairs, Walk};
+use crate::cluster::WalkPart;
 use crate::command::acl::KeyFilter;
 use crate::command::call::Call;
 use crate::command::client_memory::{Account, Held};
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS, Scan};
+use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS};
 use crate::model::Key;
 use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
-/// The pairs of a scan that the user may see.
+/// The pairs of a walk that the user may see.
 pub(in crate::command) struct Listed {
-    scan: Scan,
+    walk: Walk,
     filter: Option<KeyFilter>,
 }
 
@@ -31,22 +33,25 @@ impl Listed {
     pub(in crate::command) fn of(
         call: &mut Call<'_, '_>,
         prefix: Key<'_>,
+        part: WalkPart,
     ) -> Result<Self, ErrorReply> {
         let filter = call.key_filter();
-        let scan = call.engine()?.scan(prefix);
-        Ok(Self { scan, filter })
+        let walk = Pairs::of(call.service)?.walk(prefix, part);
+        Ok(Self { walk, filter })
     }
 
-    /// Returns the entries of the next shard; `None` after the last.
-    async fn next(&mut self, pull: &mut Pull<'_>) -> Option<Vec<Entry>> {
-        let entries = self.scan.next();
-        pull.barrier.raise(self.scan.seen());
-        tokio::task::yield_now().await;
-        let mut entries = entries?;
-        if let Some(filter) = &self.filter {
-            entries.retain(|entry| filter.permits(entry.key_bytes()));
-        }
-        Some(entries)
+    /// Returns some more entries; `None` after the last.
+    ///
+    /// # Errors
+    /// Those of [`Walk::next`].
+    async fn next(&mut self, pull: &mut Pull<'_>) -> Result<Option<Vec<Entry>>, ErrorReply> {
+        let entries = self.walk.next(pull.barrier).await?;
+        Ok(entries.map(|mut entries| {
+            if let Some(filter) = &self.filter {
+                entries.retain(|entry| filter.permits(entry.key_bytes()));
+            }
+            entries
+        }))
     }
 }
 
@@ -107,7 +112,7 @@ impl Source for PairRows {
         while !pull.replies.is_full() {
             let Some(entry) = self.entries.as_mut().and_then(Unwritten::next) else {
                 self.entries = None;
-                let Some(entries) = self.listed.next(pull).await else {
+                let Some(entries) = self.listed.next(pull).await? else {
                     pull.replies.reply(Reply::End(self.count));
                     return Ok(Pulled::End);
                 };
@@ -139,7 +144,7 @@ pub(in crate::command) struct Count(pub Listed);
 impl Source for Count {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let mut count = 0;
-        while let Some(entries) = self.0.next(pull).await {
+        while let Some(entries) = self.0.next(pull).await? {
             count += entries.len() as u64;
         }
         pull.replies.reply(Reply::Count(count));
@@ -154,7 +159,7 @@ impl Source for RandomKey {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         // Each key replaces the one before with a chance that makes all equally likely (reservoir sampling).
         let (mut chosen, mut seen): (Option<Entry>, u64) = (None, 0);
-        while let Some(entries) = self.0.next(pull).await {
+        while let Some(entries) = self.0.next(pull).await? {
             for entry in entries {
                 seen += 1;
                 if fastrand::u64(..seen) == 0 {
@@ -200,7 +205,7 @@ impl Source for Matching {
             found
         } else {
             let mut found = Vec::new();
-            while let Some(entries) = self.listed.next(pull).await {
+            while let Some(entries) = self.listed.next(pull).await? {
                 found.append(&mut matching(entries, &self.pattern).await);
             }
             pull.replies.reply(Reply::Array(found.len()));
@@ -303,7 +308,7 @@ impl NamespaceRows {
 impl Source for NamespaceRows {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         if self.rows.is_none() {
-            while let Some(entries) = self.listed.next(pull).await {
+            while let Some(entries) = self.listed.next(pull).await? {
                 self.namespaces.count(&entries).map_err(|error| {
                     let message = format!("{error}; SCAN lists the keys");
                     ErrorReply::new(ErrorCode::TooLarge, message)
@@ -335,11 +340,18 @@ pub(in crate::command) struct Deletion(pub Listed);
 impl Source for Deletion {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let mut deleted = 0;
-        while let Some(entries) = self.0.next(pull).await {
+        while let Some(entries) = self.0.next(pull).await? {
             for entries in entries.chunks(DELETE_CHUNK_KEYS) {
-                let engine = pull.service.engine();
-                let count = engine.and_then(|engine| Ok(engine.delete(entries, pull.barrier)?));
-                deleted += count.map_err(|mut error| {
+                let count = match Pairs::of(pull.service)? {
+                    Pairs::Engine(engine) => engine
+                        .delete(entries, pull.barrier)
+                        .map_err(ErrorReply::from),
+                    Pairs::Cluster(cluster) => {
+                        let keys = entries.iter().map(Entry::key_bytes);
+                        cluster.delete(keys).await.map_err(ErrorReply::from)
+                    }
+                };
+                deleted += count.map_err(|mut error: ErrorReply| {
                     error.message += &format!("; {deleted} keys were deleted before");
                     error
                 })?;

@@ -11,27 +11,31 @@ use crate::command::data::strings::rewrite;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadWrite, Update};
-use crate::command::spec::{Flag, KeySpec};
+use crate::command::spec::{Flag, KeySpec, NativeReply};
 use crate::protocol::{ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::write_string("INCR", "<key>", 1..=1, incr)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
         .example("INCR name")
         .summary("Add 1 to an integer; answers the sum."),
     Row::write_string("DECR", "<key>", 1..=1, decr)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
         .example("DECR stock")
         .summary("Subtract 1 from an integer; answers the difference."),
     Row::write_string("INCRBY", "<key> <number>", 2..=2, incrby)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
         .example("INCRBY visits 40")
         .summary("Add to an integer; answers the sum."),
     Row::write_string("DECRBY", "<key> <number>", 2..=2, decrby)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
         .example("DECRBY stock 3")
         .summary("Subtract from an integer; answers the difference."),

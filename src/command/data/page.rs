@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 
 use super::options::number_of;
+use super::pairs::Pairs;
+use crate::cluster::WalkPart;
 use crate::command::acl::KeyFilter;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::refusals::bad_argument;
@@ -79,7 +81,6 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             _ => return Err(call.syntax_error()),
         }
     }
-    call.engine()?;
     stream(PageSource {
         cursor,
         prefix: prefix.into(),
@@ -145,7 +146,7 @@ struct FoundPage {
 
 impl PageSource {
     async fn find(&self, pull: &mut Pull<'_>) -> Result<FoundPage, ErrorReply> {
-        let engine = pull.service.engine()?;
+        let pairs = Pairs::of(pull.service)?;
         let began = Instant::now();
         let (mut entries, mut searched): (Vec<Entry>, u64) = (Vec::new(), 0);
         let mut next = Some(self.cursor);
@@ -155,15 +156,13 @@ impl PageSource {
         let typed = [&*self.prefix, &*self.search.text];
         if self.cursor == 0 && is_filtered {
             for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
-                let found = {
-                    let mut transaction = engine.begin(&[key]);
-                    pull.barrier.raise(transaction.seen());
-                    transaction.get(key)
-                };
+                let found = pairs.get(key, pull.barrier).await?;
                 searched += 1;
                 if let Some(entry) = found.filter(|entry| self.may_see(entry))
                     && self.matches(&entry).await
-                    && !entries.iter().any(|one| one.is_same(&entry))
+                    && !entries
+                        .iter()
+                        .any(|one| one.key_bytes() == entry.key_bytes())
                 {
                     entries.push(entry);
                 }
@@ -177,10 +176,11 @@ impl PageSource {
                 || entries.len() < self.limit && began.elapsed() < SEARCH_TIME_MAX)
         {
             let before = entries.len();
-            let (page, following) = engine.page(position, least, pull.barrier);
+            let page = pairs.page(position, least, WalkPart::Pairs, pull.barrier);
+            let (page, following) = page.await?;
             next = following;
             for entry in page {
-                let at = engine.cursor_of(&entry);
+                let at = pairs.position_of(&entry);
                 // Pairs of one cursor, which are very rare, stay on one page.
                 if entries.len() >= self.limit && at > reached {
                     next = Some(at);

@@ -3,12 +3,16 @@
 //! In: a prefix, a pattern or a cursor. Out: keys, pairs or counts. Promise: every pair that exists from the start of a listing to
 //! its end is listed, and no other client waits for the listing.
 
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, WalkPart};
 use crate::command::acl::KeyFilter;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::data::listings::{
     Count, Listed, Matching, NamespaceRows, PairRows, RowKind, matching as matching_entries,
 };
 use crate::command::data::options::number_of;
+use crate::command::data::pairs::Pairs;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
@@ -73,7 +77,7 @@ pub const SCAN_COUNT_MAX: usize = 10_000;
 const SCAN_COUNT: usize = 10;
 
 fn all(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let listed = listed_of(call, words)?;
+    let listed = Listed::of(call, prefix_of(words)?, WalkPart::Pairs)?;
     stream(PairRows::new(&call.session.account, listed, RowKind::Item))
 }
 
@@ -98,8 +102,11 @@ fn dbsize(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         return stream(Count(listed_of(call, words)?));
     }
+    if let (Pairs::Cluster(cluster), None) = (Pairs::of(call.service)?, &call.transaction) {
+        return stream(KeysOfCluster(Arc::clone(cluster)));
+    }
     let engine = call.engine()?;
-    let keys = match &call.transaction {
+    let keys = match &mut call.transaction {
         Some(transaction) => transaction.keys(),
         None => engine.keys(),
     };
@@ -109,7 +116,7 @@ fn dbsize(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = prefix_of(words)?;
-    let listed = Listed::of(call, prefix)?;
+    let listed = Listed::of(call, prefix, WalkPart::Keys)?;
     let is_resp = call.dialect.is_resp();
     stream(NamespaceRows::new(listed, prefix.as_str(), is_resp))
 }
@@ -120,7 +127,7 @@ fn prefix_of<'a>(words: &'a Arguments<'_>) -> Result<Key<'a>, ErrorReply> {
 }
 
 fn listed_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Result<Listed, ErrorReply> {
-    Listed::of(call, prefix_of(words)?)
+    Listed::of(call, prefix_of(words)?, WalkPart::Keys)
 }
 
 fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -128,7 +135,7 @@ fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // A prefix that cannot be a key narrows nothing: scan all keys, of which none matches.
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
-    let listed = Listed::of(call, prefix)?;
+    let listed = Listed::of(call, prefix, WalkPart::Keys)?;
     stream(Matching::new(&call.session.account, listed, pattern))
 }
 
@@ -153,7 +160,6 @@ fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             _ => return Err(call.syntax_error()),
         }
     }
-    call.engine()?;
     stream(ScanPage {
         from,
         least,
@@ -176,8 +182,9 @@ struct ScanPage {
 
 impl Source for ScanPage {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
-        let engine = pull.service.engine()?;
-        let (mut page, next) = engine.page(self.from, self.least, pull.barrier);
+        let pairs = Pairs::of(pull.service)?;
+        let page = pairs.page(self.from, self.least, WalkPart::Keys, pull.barrier);
+        let (mut page, next) = page.await?;
         if !self.is_string {
             page.clear();
         }
@@ -194,6 +201,17 @@ impl Source for ScanPage {
         for entry in &page {
             pull.replies.reply(Reply::Value(entry.key_bytes()));
         }
+        Ok(Pulled::End)
+    }
+}
+
+/// The number of keys of a cluster.
+struct KeysOfCluster(Arc<Cluster>);
+
+impl Source for KeysOfCluster {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let keys = self.0.count_keys().await?;
+        pull.replies.reply(Reply::Count(keys));
         Ok(Pulled::End)
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of, stream};
 use crate::command::data::listings::ValueArray;
+use crate::command::data::native_forms;
 use crate::command::data::options::{
     Condition, ExpiryOption, SetOptions, Unit, expiry_of, number_of,
 };
@@ -16,7 +17,7 @@ use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{
     Access, Delete, Insert, Overwrite, ReadOnly, ReadWrite, Remove, Update, Variable,
 };
-use crate::command::spec::{ANY, Flag, KeySpec};
+use crate::command::spec::{ANY, Flag, KeySpec, NativeReply};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::version::version_of;
 use crate::engine::{COPIED_BYTES_MAX, ReadOutcome, WriteTransaction};
@@ -27,6 +28,7 @@ use crate::protocol::{ErrorReply, Reply, StoredPair};
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::write_string("PUT", "<key> <value>", 2..=2, put)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
+        .native_as("SET", NativeReply::Stored, native_forms::always)
         .flags(&[Flag::GrowsMemory])
         .rest_at(1)
         .batchable(2)
@@ -40,39 +42,46 @@ pub(in crate::command) const ROWS: &[Row] = &[
         set,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update, Variable])])
+    .native_if(NativeReply::Stored, native_forms::is_plain_set)
     .flags(&[Flag::GrowsMemory, Flag::Slow])
     .batchable(2)
     .example("SET name Grace NX")
     .summary("Store a value of one word under a key, with Redis's options."),
     Row::read_string("GET", "<key>", 1..=1, get)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native(NativeReply::Found)
         .batchable(1)
         .example("GET a")
         .summary("Read the value of a key."),
     Row::write_string("SETNX", "<key> <value>", 2..=2, msetnx)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Insert])])
+        .native(NativeReply::Count)
         .flags(&[Flag::GrowsMemory])
         .example("SETNX lock mine")
         .summary("Store a value if the key does not exist; answers 1 if it was stored, else 0."),
     Row::write_string("SETEX", "<key> <seconds> <value>", 3..=3, setex)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
+        .native_if(NativeReply::Ok, native_forms::has_seconds)
         .flags(&[Flag::GrowsMemory, Flag::Slow])
         .batchable(3)
         .example("SETEX session 999999 abc")
         .summary("Store a value that expires after a number of seconds."),
     Row::write_string("PSETEX", "<key> <ms> <value>", 3..=3, psetex)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
+        .native_if(NativeReply::Ok, native_forms::has_milliseconds)
         .flags(&[Flag::GrowsMemory, Flag::Slow])
         .batchable(3)
         .example("PSETEX session 99999999 abc")
         .summary("Store a value that expires after a number of milliseconds."),
     Row::write_string("GETSET", "<key> <value>", 2..=2, getset)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+        .native(NativeReply::Found)
         .flags(&[Flag::GrowsMemory])
         .example("GETSET name Ada")
         .summary("Store a value under a key; answers the previous value."),
     Row::write_string("GETDEL", "<key>", 1..=1, getdel)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Delete])])
+        .native(NativeReply::Found)
         .example("GETDEL token")
         .summary("Delete a key; answers its value."),
     Row::write_string(
@@ -82,6 +91,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         getex,
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
+    .native_if(NativeReply::Found, native_forms::has_one_argument)
     .example("GETEX session PERSIST")
     .summary("Read the value of a key, and set or remove its expiry."),
     Row::write_string("DELIFEQ", "<key> <value>", 2..=2, delifeq)
@@ -99,6 +109,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("Delete a key if a condition holds; answers the number of deleted keys."),
     Row::read_string("MGET", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, mget)
         .on_keys(&[KeySpec::all(&[ReadOnly, Access])])
+        .native(NativeReply::Values)
         .example("MGET a b a")
         .summary("Read the values of several keys, all at one moment."),
     Row::write_string(
@@ -108,6 +119,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         mset,
     )
     .on_keys(&[KeySpec::pairs(&[Overwrite, Update])])
+    .native(NativeReply::Ok)
     .flags(&[Flag::GrowsMemory, Flag::Slow])
     .example("MSET a 1 b 2")
     .summary("Store several pairs, all or none."),
@@ -118,6 +130,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         msetnx,
     )
     .on_keys(&[KeySpec::pairs(&[Overwrite, Insert])])
+    .native(NativeReply::Count)
     .flags(&[Flag::GrowsMemory, Flag::Slow])
     .example("MSETNX a 1 b 2")
     .summary(
@@ -126,6 +139,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     ),
     Row::write_string("APPEND", "<key> <value>", 2..=2, append)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Insert])])
+        .native(NativeReply::Count)
         .flags(&[Flag::GrowsMemory])
         .example("APPEND log one")
         .summary("Append bytes to a value; answers its new length in bytes."),
@@ -135,23 +149,27 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Read the version of a value: the same digits as long as the value is the same."),
     Row::read_string("STRLEN", "<key>", 1..=1, strlen)
         .on_keys(&[KeySpec::at(0, &[ReadOnly])])
+        .native(NativeReply::Count)
         .batchable(1)
         .example("STRLEN name")
         .summary("Return the length of a value in bytes."),
     Row::read_string("GETRANGE", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native(NativeReply::Value)
         .batchable(3)
         .flags(&[Flag::Slow])
         .example("GETRANGE text 0 3")
         .summary("Read a range of a value's bytes; negative offsets count from the end."),
     Row::read_string("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .native_as("GETRANGE", NativeReply::Value, native_forms::always)
         .batchable(3)
         .flags(&[Flag::Slow])
         .example("SUBSTR text 5 6")
         .summary("The older name of GETRANGE."),
     Row::write_string("SETRANGE", "<key> <place> <value>", 3..=3, setrange)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
+        .native_if(NativeReply::Count, native_forms::ends_within_a_value)
         .flags(&[Flag::GrowsMemory, Flag::Slow])
         .example("SETRANGE half 1 x")
         .summary("Overwrite bytes of a value; answers its new length in bytes."),
@@ -399,8 +417,7 @@ fn put_all(
     let pairs: Vec<(Key<'_>, Value<'_>)> = pairs.collect::<Result<_, ErrorReply>>()?;
     let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
     // They may be a million, so all that can be done before the locks are taken is.
-    let engine = call.engine()?;
-    let entries = pairs.iter().map(|(key, value)| engine.entry(*key, *value));
+    let entries = pairs.iter().map(|(key, value)| call.entry(*key, *value));
     let entries: Vec<Entry> = entries.collect();
     call.change(&keys, |transaction| {
         if only_if_missing && keys.iter().any(|key| transaction.get(*key).is_some()) {

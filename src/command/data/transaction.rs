@@ -15,11 +15,12 @@ use crate::command::long_work;
 use crate::command::observation::{self, Status};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, Transaction};
+use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, Session, Transaction};
 use crate::command::spec::{Access, Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::command::watched_keys::{KeyState, WatchedKeys};
 use crate::engine::{Engine, WriteTransaction};
 use crate::model::Key;
+use crate::model::entry::Entry;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -133,19 +134,104 @@ pub(in crate::command) fn long_reply(bytes: usize) -> Option<ErrorReply> {
 const REQUEST_WORK_BYTES: usize = 1 << 10;
 
 fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    let transaction = call.session.end_transaction();
-    let transaction = transaction.ok_or_else(|| bad_argument("EXEC without MULTI"))?;
-    let unwatched = WatchedKeys::new(&call.session.account);
-    let watched = std::mem::replace(&mut call.session.watched, unwatched);
-    if transaction.is_aborted {
-        let error = bad_argument("Transaction discarded because of previous errors.");
-        return Err(error.with_prefix("EXECABORT"));
-    }
+    let Queued {
+        transaction,
+        watched,
+    } = take_queued(call.session)?;
     let work_bytes =
         transaction.bytes + REQUEST_WORK_BYTES * (transaction.requests.len() + watched.len());
     long_work::execute(work_bytes, move || {
         execute_queued(call, &transaction, &watched)
     })
+}
+
+/// Queued requests and watched keys of a session, which EXEC has taken.
+pub(in crate::command) struct Queued {
+    transaction: Transaction,
+    watched: WatchedKeys,
+}
+
+/// Ends the transaction of a session, and unwatches its keys.
+///
+/// # Errors
+/// `ARGS`, if there is none, or it was aborted.
+pub(in crate::command) fn take_queued(session: &mut Session) -> Result<Queued, ErrorReply> {
+    let transaction = session.end_transaction();
+    let transaction = transaction.ok_or_else(|| bad_argument("EXEC without MULTI"))?;
+    let unwatched = WatchedKeys::new(&session.account);
+    let watched = std::mem::replace(&mut session.watched, unwatched);
+    if transaction.is_aborted {
+        let error = bad_argument("Transaction discarded because of previous errors.");
+        return Err(error.with_prefix("EXECABORT"));
+    }
+    Ok(Queued {
+        transaction,
+        watched,
+    })
+}
+
+impl Queued {
+    /// Returns the requests.
+    pub fn requests(&self) -> Vec<TransactionRequest<'_>> {
+        let requests = self.transaction.requests.iter();
+        requests.map(TransactionRequest::from).collect()
+    }
+
+    /// Returns the watched keys, with the entries of those that existed.
+    pub fn watched_entries(&self) -> Vec<(Box<[u8]>, Option<Entry>)> {
+        let keys = self.watched.keys();
+        keys.map(|key| (key.as_bytes().into(), self.watched.entry_of(key)))
+            .collect()
+    }
+
+    /// Executes the requests on the copies of pairs of a call, unless a watched key has changed.
+    ///
+    /// # Errors
+    /// Those of [`execute_watched`].
+    pub fn execute_on_copies(
+        &self,
+        call: &mut Call<'_, '_>,
+        requests: &[TransactionRequest<'_>],
+    ) -> Answer {
+        let copies = call.transaction.take().expect("the call is on copies");
+        if self.watched.have_changed(|key| entry_in(copies, key)) {
+            call.status = Status::Unmet;
+            return call.done(Reply::NoArray);
+        }
+        let start = call.replies.bytes();
+        call.replies.reply(Reply::Array(requests.len()));
+        let long_reply = |bytes| long_reply(bytes - start);
+        let outcome = execute_under(copies, call, requests, &long_reply, OnError::Continue);
+        if outcome.is_err() {
+            call.replies.truncate(start);
+        }
+        outcome
+    }
+}
+
+/// Executes requests on the copies of pairs of a call, up to the first that is refused.
+///
+/// # Errors
+/// As [`execute`].
+pub(in crate::command) fn execute_all_on_copies(
+    call: &mut Call<'_, '_>,
+    requests: &[TransactionRequest<'_>],
+    is_too_long: &dyn Fn(usize) -> Option<ErrorReply>,
+) -> Answer {
+    let copies = call.transaction.take().expect("the call is on copies");
+    let start = call.replies.bytes();
+    let is_too_long = |bytes| is_too_long(bytes - start);
+    let outcome = execute_under(copies, call, requests, &is_too_long, OnError::Stop);
+    if outcome.is_err() {
+        call.replies.truncate(start);
+    }
+    outcome
+}
+
+/// Returns the entry of a watched key.
+fn entry_in(transaction: &mut WriteTransaction<'_>, key: &str) -> Option<Entry> {
+    let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
+    transaction.get(key)
 }
 
 fn execute_queued(
@@ -196,11 +282,7 @@ fn execute_watched(
 ) -> Answer {
     let mut locks = lock(call.engine()?, requests, watched.keys());
     call.barrier.raise(locks.seen());
-    let has_changed = watched.have_changed(|key| {
-        let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
-        locks.get(key)
-    });
-    if has_changed {
+    if watched.have_changed(|key| entry_in(&mut locks, key)) {
         call.status = Status::Unmet;
         return call.done(Reply::NoArray);
     }

@@ -19,17 +19,23 @@ use crate::command::signals::Signal;
 use crate::command::spec::{ANY, Flag, Group, Scope};
 use crate::command::stream::{Pull, Pulled, Source, Stream};
 use crate::model::now_ms;
-use crate::protocol::{ErrorReply, Reply};
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
+
+/// Why nothing is saved here where a cluster has the data.
+pub(super) const ELSEWHERE: &str =
+    "a cluster has the data (--engine), whose nodes save it; `pykv-cli export` writes it to a file";
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::admin("SAVE", "", 0..=0, save)
         .on(Scope::Keyspace)
         .flags(&[Flag::NotInMulti])
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
         .example("SAVE")
         .summary("Write all pairs to store.json now; answers when they are safely on disk."),
     Row::admin("BGSAVE", "[SCHEDULE]", 0..=ANY, bgsave)
         .on(Scope::Keyspace)
         .flags(&[Flag::NotInMulti])
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
         .example("BGSAVE")
         .summary("Begin to write all pairs to store.json; answers at once."),
     Row::admin("LASTSAVE", "", 0..=0, lastsave)

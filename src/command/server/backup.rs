@@ -13,6 +13,7 @@ use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, stream};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
+use crate::command::server::admin::ELSEWHERE;
 use crate::command::spec::{Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::error::error_chain;
@@ -22,6 +23,7 @@ use crate::protocol::{ErrorCode, ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Row] = &[Row::admin("BACKUP", "<folder>", 1..=1, backup)
     .on(Scope::Keyspace)
     .flags(&[Flag::NotInMulti])
+    .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
     .example("BACKUP /var/backups/pykv-monday")
     .summary("Copy the data folder to a new folder on the server's machine; answers when the copy is safely on disk.")];
 

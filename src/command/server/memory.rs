@@ -4,10 +4,11 @@
 //! Source: <https://redis.io/docs/latest/commands/memory-stats/>, <https://redis.io/docs/latest/commands/object-idletime/>.
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
+use crate::command::data::native_forms;
 use crate::command::data::options::number_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::spec::{ANY, Access, Flag, Group, KeyFlag, KeySpec, Subcommand};
+use crate::command::spec::{ANY, Access, Flag, Group, KeyFlag, KeySpec, NativeReply, Subcommand};
 use crate::command::subcommands::other_subcommand;
 use crate::engine::Eviction;
 use crate::metrics::process::{resident_bytes, resident_bytes_max};
@@ -25,6 +26,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .group(Group::Server)
     .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
+    .native_if(NativeReply::Count, native_forms::asks_for_usage)
     .subcommands(&MEMORY_SUBCOMMANDS)
     .flags(&[Flag::Looks])
     .example("MEMORY USAGE name")
@@ -36,6 +38,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         object,
     )
     .on_keys(&[KeySpec::at(1, &[KeyFlag::ReadOnly])])
+    .native_if(NativeReply::Count, native_forms::asks_for_uses)
     .subcommands(&OBJECT_SUBCOMMANDS)
     .flags(&[Flag::Looks])
     .example("OBJECT ENCODING age")

@@ -93,7 +93,7 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     // Add the counters of this batch first, this request included, so that the figures are current.
     call.service.stats.add(call.tally);
     // Refused while the data is being loaded, as every read of the data is.
-    call.engine()?;
+    call.service.check_ready()?;
     let mut shown = 0;
     for (spec, value) in Sample::since_reset(call.service).rows() {
         if !spec.in_stats {

@@ -71,7 +71,7 @@ pub async fn export(
     Parameters(ExportQuery { prefix }): Parameters<ExportQuery>,
 ) -> Result<Response, Problem> {
     let mut door = caller.door();
-    let stream = door.open_stream("ALL", &[prefix.as_bytes()])?;
+    let stream = door.open_stream("ALL", &[prefix.as_bytes()]).await?;
     let mut response = responses::export(door, stream);
     let name = HeaderValue::from_static("attachment; filename=\"pykv.json\"");
     response

@@ -173,7 +173,7 @@ pub async fn import(
         let reason = format!("{IMPORTS_MAX} imports are going on; try again once one has ended");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
-    caller.service.engine()?;
+    caller.service.check_ready()?;
     // A body that announces too great a length need not be read to be refused.
     if query.all_or_nothing && body.size_hint().lower() > CHECKED_BYTES_MAX {
         return Err(problem_of_spool(&SpoolError::TooLong(CHECKED_BYTES_MAX)));

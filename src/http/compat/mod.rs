@@ -111,7 +111,7 @@ pub(super) async fn delete_key(caller: Caller, ExactKey(key): ExactKey) -> Respo
         (status = 503, description = LOADING, body = Detail)))]
 pub(super) async fn all(caller: Caller) -> Response {
     let mut door = caller.door();
-    match door.open_stream("ALL", &[]) {
+    match door.open_stream("ALL", &[]).await {
         Ok(stream) => responses::all(door, stream),
         Err(refused) => refused.into_older(),
     }

@@ -26,9 +26,14 @@ use crate::http::compat::bodies::HealthReport;
                 ("failing" = (value = json!({"status": "failing", "reasons":
                     ["the last save failed: no space left on device"]})))))))]
 pub async fn health(State(service): State<Arc<Service>>) -> Response {
-    let (status, mut reasons) = match service.engine() {
-        Ok(engine) => health_of(engine),
-        Err(busy) => ("loading", vec![busy.message]),
+    let (status, mut reasons) = match (service.cluster(), service.engine()) {
+        (Some(cluster), _) => {
+            let faults = cluster.overview().faults();
+            let status = if faults.is_empty() { "ok" } else { "failing" };
+            (status, faults)
+        }
+        (None, Ok(engine)) => health_of(engine),
+        (None, Err(busy)) => ("loading", vec![busy.message]),
     };
     let code = if reasons.is_empty() {
         StatusCode::OK

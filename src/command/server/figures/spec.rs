@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cluster::Overview;
 use crate::codec::json;
 use crate::command::counts::{Counts, Usage};
 use crate::command::service::Service;
@@ -213,6 +214,8 @@ pub struct FigureInputs<'a> {
     pub(super) service: &'a Service,
     /// The engine; `None` while the data is being loaded.
     pub(super) engine: Option<&'a Engine>,
+    /// The whole of the cluster that has the data, if there is one.
+    pub(super) cluster: Option<Overview>,
     pub(super) disk: Option<Disk>,
     pub(super) memory_bytes: Option<u64>,
     /// Processor time in user mode and in system mode.
@@ -229,6 +232,7 @@ impl<'a> FigureInputs<'a> {
         Self {
             service,
             engine,
+            cluster: service.cluster().map(|cluster| cluster.overview()),
             disk: engine.map(Engine::disk),
             memory_bytes: process::resident_bytes(),
             cpu_time: process::cpu_time(),
@@ -242,9 +246,21 @@ impl<'a> FigureInputs<'a> {
         &self.service.stats
     }
 
+    /// Returns the number of keys.
+    pub(super) fn keys(&self) -> Option<u64> {
+        let of_cluster = self.cluster.map(|cluster| cluster.keys);
+        of_cluster.or_else(|| self.engine.map(Engine::keys))
+    }
+
+    /// Returns the memory that the data takes, in bytes.
+    pub(super) fn data_memory(&self) -> Option<u64> {
+        let of_cluster = self.cluster.map(|cluster| cluster.memory_bytes);
+        of_cluster.or_else(|| self.engine.map(Engine::memory_bytes))
+    }
+
     /// Returns the memory that the data takes, in bytes; 0 while it is being loaded.
     pub(super) fn used_bytes(&self) -> u64 {
-        self.engine.map_or(0, Engine::memory_bytes)
+        self.data_memory().unwrap_or(0)
     }
 
     pub(super) fn last_save(&self) -> Option<&SaveReport> {

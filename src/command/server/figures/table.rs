@@ -6,7 +6,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::spec::FigureSpec;
+use super::spec::{FigureInputs, FigureSpec};
 use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
 use crate::command::clients::Client;
 use crate::command::counts::Usage;
@@ -92,11 +92,13 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("CPU", "used_cpu_sys_children", |_| text("0.000000")),
     FigureSpec::redis("CPU", "used_cpu_user_children", |_| text("0.000000")),
     // The data, and the memory that it takes.
-    FigureSpec::flag("loading", |now| Some(now.engine.is_none()))
+    FigureSpec::flag("loading", |now| {
+        Some(now.engine.is_none() && now.cluster.is_none())
+    })
         .help("1 while the data is being loaded.")
         .info("Persistence", "loading")
         .metric("pykv_loading"),
-    FigureSpec::count("keys", |now| now.engine.map(Engine::keys))
+    FigureSpec::count("keys", |now| FigureInputs::keys(now))
         .unit("keys")
         .help("Keys in the store.")
         .stats()
@@ -340,7 +342,9 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Persistence", "aof_last_write_status", |now| {
         status(now.disk.as_ref()?.fault.is_none())
     }),
-    FigureSpec::text("durability", |now| text(now.disk.as_ref()?.durability))
+    FigureSpec::text("durability", |now| {
+        text(now.service.setup.config.durability_name())
+    })
         .help("What is promised of a change when its client reads OK.")
         .stats()
         .live("disk.durability"),
@@ -492,7 +496,7 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .info("Server", "tls_certificate_expires_in_days")
     .metric("pykv_tls_certificate_expires_in_days"),
-    FigureSpec::count("used_memory_bytes", |now| now.engine.map(Engine::memory_bytes))
+    FigureSpec::count("used_memory_bytes", |now| FigureInputs::data_memory(now))
         .unit("bytes")
         .help("Memory that the data takes: pairs, tables and indexes, as --max-memory counts it.")
         .stats()
@@ -522,6 +526,33 @@ pub static FIGURES: &[FigureSpec] = &[
         .info("Stats", "evicted_keys")
         .metric("pykv_evicted_keys_total")
         .live("evicted_per_second"),
+    FigureSpec::count("cluster_slots", |now| Some(now.cluster?.slots))
+        .unit("slots")
+        .help("Slots of the cluster (--engine) that have a primary, of 16384.")
+        .stats()
+        .metric("pykv_cluster_slots"),
+    FigureSpec::count("cluster_primaries", |now| Some(now.cluster?.primaries))
+        .unit("nodes")
+        .help("Primaries of the cluster that own slots.")
+        .stats()
+        .metric("pykv_cluster_primaries"),
+    FigureSpec::count("cluster_replicas", |now| Some(now.cluster?.replicas))
+        .unit("nodes")
+        .help("Their replicas that have not failed.")
+        .stats()
+        .metric("pykv_cluster_replicas"),
+    FigureSpec::count("cluster_replicas_failed", |now| {
+        Some(now.cluster?.replicas_failed)
+    })
+    .unit("nodes")
+    .help("Their replicas that have failed.")
+    .stats()
+    .metric("pykv_cluster_replicas_failed"),
+    FigureSpec::count("cluster_lag_bytes", |now| Some(now.cluster?.lag_bytes))
+        .unit("bytes")
+        .help("Most bytes of changes that a replica of the cluster has not received yet.")
+        .stats()
+        .metric("pykv_cluster_lag_bytes"),
     FigureSpec::count("uncounted_memory_bytes", |now| {
         let used = now.engine.map(Engine::memory_bytes)?;
         Some(now.memory_bytes?.saturating_sub(used))

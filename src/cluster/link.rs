@@ -1,0 +1,327 @@
+//! A connection to a node that all clients share.
+//!
+//! In: requests of many clients. Out: their replies, in order. Promises: what has been added while the task waited is sent in one go; no
+//! request is sent twice; where the connection ends, each request is told whether it had been sent. A connection for writes under
+//! `--durability replicated` sends one group at a time and a WAIT after it: a reply leaves once the replicas have its change, or with
+//! their number if they are too few.
+//! Source: <https://redis.io/docs/latest/commands/wait/>.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use super::open::{Access, Stream, connect};
+use super::reply::{Malformed, NodeReply, Scanner};
+use super::request::write_request;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 << 10;
+/// Time that WAIT waits where fewer replicas are connected than it needs: none more will come.
+const HOPELESS_WAIT: Duration = Duration::from_millis(20);
+
+/// Replies to requests that were added together.
+#[derive(Debug)]
+pub struct Answer {
+    /// The replies, one after the other.
+    pub replies: Bytes,
+    /// Number of replicas that have the changes, if they are fewer than required.
+    pub too_few: Option<TooFew>,
+}
+
+/// Fewer replicas than required have a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooFew {
+    /// Number of replicas that have it.
+    pub replicas: u32,
+    /// Number that is required.
+    pub required: u32,
+}
+
+/// The connection has ended before the reply.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    /// True if the requests may have been executed.
+    pub is_sent: bool,
+    /// Why it ended.
+    pub reason: Arc<str>,
+}
+
+type Reply = Result<Answer, Lost>;
+
+/// Requests that were added together.
+struct Waiting {
+    count: usize,
+    answer: oneshot::Sender<Reply>,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    waiting: Vec<Waiting>,
+    has_write: bool,
+    /// Why the connection has ended or is to end.
+    ended: Option<Arc<str>>,
+}
+
+/// Replicas that a write waits for.
+#[derive(Debug, Default)]
+pub struct Required {
+    /// Number of replicas that must have a change; 0 to wait for none.
+    pub replicas: AtomicU32,
+    /// Number of replicas that are there.
+    pub live: AtomicU32,
+}
+
+/// A connection to a node.
+pub struct Link {
+    queue: Mutex<Queue>,
+    changed: Notify,
+}
+
+impl Link {
+    /// Opens a connection in the background. Requests may be added at once. `required` is given for a connection for writes whose replies
+    /// wait for replicas.
+    #[must_use]
+    pub fn open(address: &str, access: &Arc<Access>, required: Option<Arc<Required>>) -> Arc<Self> {
+        let link = Arc::new(Self {
+            queue: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let task = Task {
+            link: Arc::clone(&link),
+            access: Arc::clone(access),
+            required,
+            sent: VecDeque::new(),
+        };
+        tokio::spawn(task.run(address.to_owned()));
+        link
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns true if the connection has ended: another one is to be opened.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.queue().ended.is_some()
+    }
+
+    /// Adds requests, which are `count` and have so many replies.
+    pub fn send<'r>(
+        &self,
+        requests: impl Iterator<Item = &'r [u8]>,
+        count: usize,
+        is_write: bool,
+    ) -> oneshot::Receiver<Reply> {
+        let (answer, answered) = oneshot::channel();
+        let mut queue = self.queue();
+        if let Some(reason) = &queue.ended {
+            let lost = Lost {
+                is_sent: false,
+                reason: Arc::clone(reason),
+            };
+            // The receiver is still here.
+            let _ = answer.send(Err(lost));
+            return answered;
+        }
+        requests.for_each(|request| queue.bytes.extend_from_slice(request));
+        queue.has_write |= is_write;
+        queue.waiting.push(Waiting { count, answer });
+        drop(queue);
+        self.changed.notify_one();
+        answered
+    }
+
+    /// Ends the connection: what has not been answered is lost.
+    pub fn end(&self, reason: &str) {
+        self.queue().ended.get_or_insert_with(|| reason.into());
+        self.changed.notify_one();
+    }
+}
+
+/// Requests that were sent together.
+struct Group {
+    waiting: VecDeque<Waiting>,
+    /// Number of replies to the first of those that have arrived, and their end in the input.
+    arrived: (usize, usize),
+    /// Replies that wait for the reply to WAIT, if one was sent.
+    held: Vec<(Waiting, Bytes)>,
+    required: Option<u32>,
+}
+
+struct Task {
+    link: Arc<Link>,
+    access: Arc<Access>,
+    required: Option<Arc<Required>>,
+    sent: VecDeque<Group>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let mut queue = self.link.queue();
+        let failed = || "the connection failed".into();
+        let reason = Arc::clone(queue.ended.get_or_insert_with(failed));
+        let unsent = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        let sent = self.sent.drain(..).flat_map(|group| {
+            let held = group.held.into_iter().map(|(waiting, _)| waiting);
+            held.chain(group.waiting)
+        });
+        let lost = sent.map(|waiting| (waiting, true));
+        for (waiting, is_sent) in lost.chain(unsent.into_iter().map(|waiting| (waiting, false))) {
+            let reason = Arc::clone(&reason);
+            // Nobody may be waiting any more.
+            let _ = waiting.answer.send(Err(Lost { is_sent, reason }));
+        }
+    }
+}
+
+impl Task {
+    async fn run(mut self, address: String) {
+        let reason = match timeout(self.access.timeout, connect(&address, &self.access)).await {
+            Err(_) => format!("{address} did not answer in {:?}", self.access.timeout),
+            Ok(Err(error)) => format!("{address}: {error}"),
+            Ok(Ok(Stream::Plain(stream))) => {
+                let (reader, writer) = stream.into_split();
+                format!("{address}: {}", self.drive(reader, writer).await)
+            }
+            Ok(Ok(Stream::Encrypted(stream))) => {
+                let (reader, writer) = tokio::io::split(stream);
+                format!("{address}: {}", self.drive(reader, writer).await)
+            }
+        };
+        self.link.queue().ended.get_or_insert_with(|| reason.into());
+    }
+
+    /// Sends and receives until the connection ends. Returns the reason.
+    async fn drive(
+        &mut self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+    ) -> String {
+        let link = Arc::clone(&self.link);
+        let mut output = Vec::new();
+        let mut written = 0;
+        let mut input = BytesMut::new();
+        let mut scanner = Scanner::default();
+        loop {
+            if let Some(reason) = &link.queue().ended {
+                return reason.to_string();
+            }
+            if output.is_empty() && (self.required.is_none() || self.sent.is_empty()) {
+                self.take(&mut output);
+            }
+            input.reserve(READ_BYTES);
+            tokio::select! {
+                biased;
+                sent = writer.write(&output[written..]), if !output.is_empty() => match sent {
+                    Ok(0) => return "the connection was closed".to_owned(),
+                    Err(error) => return error.to_string(),
+                    Ok(bytes) => {
+                        written += bytes;
+                        if written == output.len() {
+                            written = 0;
+                            output.clear();
+                            output.shrink_to(READ_BYTES);
+                        }
+                    }
+                },
+                received = reader.read_buf(&mut input) => match received {
+                    Ok(0) => return "the connection was closed".to_owned(),
+                    Err(error) => return error.to_string(),
+                    Ok(_) => if let Err(malformed) = self.receive(&mut input, &mut scanner) {
+                        return malformed.to_string();
+                    },
+                },
+                // Others that are ready now may add requests first: these are sent together.
+                () = async { link.changed.notified().await; tokio::task::yield_now().await; } => {}
+            }
+        }
+    }
+
+    /// Takes what has been added since.
+    fn take(&mut self, output: &mut Vec<u8>) {
+        let mut queue = self.link.queue();
+        if queue.waiting.is_empty() {
+            return;
+        }
+        std::mem::swap(output, &mut queue.bytes);
+        let waiting = VecDeque::from(std::mem::take(&mut queue.waiting));
+        let has_write = std::mem::take(&mut queue.has_write);
+        drop(queue);
+        let required = self.required.as_ref().filter(|_| has_write);
+        let required = required.map(|required| {
+            let (replicas, live) = (required.replicas.load(Relaxed), required.live.load(Relaxed));
+            // Half of the time that a request has: it may have waited for the group before.
+            let wait = if live < replicas {
+                HOPELESS_WAIT
+            } else {
+                self.access.timeout / 2
+            };
+            let (replicas_word, wait) = (replicas.to_string(), wait.as_millis().to_string());
+            let words = [&b"WAIT"[..], replicas_word.as_bytes(), wait.as_bytes()];
+            write_request(output, words.into_iter());
+            replicas
+        });
+        self.sent.push_back(Group {
+            waiting,
+            arrived: (0, 0),
+            held: Vec::new(),
+            required,
+        });
+    }
+
+    /// Gives the replies that have arrived to those who wait for them.
+    fn receive(&mut self, input: &mut BytesMut, scanner: &mut Scanner) -> Result<(), Malformed> {
+        while let Some(group) = self.sent.front_mut() {
+            let (mut replies, mut end) = group.arrived;
+            let due = group.waiting.front().map(|waiting| waiting.count);
+            let Some(length) = scanner.end(&input[end..])? else {
+                return Ok(());
+            };
+            end += length;
+            replies += 1;
+            group.arrived = (replies, end);
+            let Some(due) = due else {
+                // The reply to WAIT.
+                let replicas = match NodeReply::parse(&input.split_to(end))? {
+                    NodeReply::Number(replicas) => u32::try_from(replicas).unwrap_or(0),
+                    _ => 0,
+                };
+                let required = group.required.unwrap_or(0);
+                let too_few = (replicas < required).then_some(TooFew { replicas, required });
+                for (waiting, replies) in std::mem::take(&mut group.held) {
+                    let _ = waiting.answer.send(Ok(Answer { replies, too_few }));
+                }
+                self.sent.pop_front();
+                continue;
+            };
+            if replies < due {
+                continue;
+            }
+            let replies = input.split_to(end).freeze();
+            group.arrived = (0, 0);
+            let waiting = group.waiting.pop_front().expect("it is the first");
+            if group.required.is_some() {
+                group.held.push((waiting, replies));
+                continue;
+            }
+            let answer = Answer {
+                replies,
+                too_few: None,
+            };
+            let _ = waiting.answer.send(Ok(answer));
+            if group.waiting.is_empty() {
+                self.sent.pop_front();
+            }
+        }
+        Ok(())
+    }
+}

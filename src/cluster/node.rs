@@ -1,0 +1,76 @@
+//! A node of a cluster, and the connections to it.
+//!
+//! In: requests. Out: the connection that takes them. Promises: under `replicated`, requests that only read are not held up by those that
+//! wait for replicas; a connection that has ended is replaced by the next request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::link::{Link, Required};
+use super::open::Access;
+use super::request::request_of;
+
+/// A node.
+pub struct Node {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Replicas that a change on it waits for.
+    pub required: Arc<Required>,
+    access: Arc<Access>,
+    /// True if changes wait for replicas.
+    is_replicated: bool,
+    reads: Mutex<Option<Arc<Link>>>,
+    writes: Mutex<Option<Arc<Link>>>,
+}
+
+impl Node {
+    /// Makes a node, to which nothing is connected yet.
+    #[must_use]
+    pub fn new(address: &str, access: &Arc<Access>, is_replicated: bool) -> Self {
+        Self {
+            address: address.to_owned(),
+            required: Arc::default(),
+            access: Arc::clone(access),
+            is_replicated,
+            reads: Mutex::default(),
+            writes: Mutex::default(),
+        }
+    }
+
+    /// Returns the connection for requests, of which one may be a change.
+    #[must_use]
+    pub fn link(&self, has_write: bool) -> Arc<Link> {
+        let (place, required) = if self.is_replicated && has_write {
+            (&self.writes, Some(&self.required))
+        } else {
+            (&self.reads, None)
+        };
+        let mut link = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = link.as_ref().filter(|link| !link.has_ended());
+        if let Some(open) = open {
+            return Arc::clone(open);
+        }
+        let opened = Link::open(&self.address, &self.access, required.cloned());
+        *link = Some(Arc::clone(&opened));
+        opened
+    }
+
+    /// Waits until the changes that have been sent are answered.
+    pub async fn wait_for_changes(&self, deadline: Instant) {
+        let ping = request_of(&[b"PING"]);
+        let answer = self.link(true).send(std::iter::once(&*ping), 1, false);
+        // Those whose connection ends are in doubt, and what was read was true.
+        let _ = timeout_at(deadline, answer).await;
+    }
+
+    /// Ends the connections.
+    pub fn end(&self, reason: &str) {
+        for place in [&self.reads, &self.writes] {
+            let link = place.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(link) = &*link {
+                link.end(reason);
+            }
+        }
+    }
+}

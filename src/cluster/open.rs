@@ -1,0 +1,121 @@
+//! The opening of a connection to a node: socket, TLS, sign-in.
+//!
+//! In: an address, and how to sign in. Out: a stream that is ready for requests. Promise: a password is sent to a node of the cluster
+//! alone, encrypted if TLS is asked for.
+
+use std::io;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::reply::{NodeReply, Scanner};
+use super::request::request_of;
+
+/// How nodes are accessed.
+pub struct Access {
+    /// TLS, if it is asked for.
+    pub tls: Option<TlsConnector>,
+    /// User and password, if the nodes want them.
+    pub user: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// Time within which a node must answer.
+    pub timeout: Duration,
+}
+
+/// A stream to a node.
+pub enum Stream {
+    /// As it is.
+    Plain(TcpStream),
+    /// Over TLS.
+    Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to a node, and signs in.
+///
+/// # Errors
+/// Those of the system and of TLS; the node's, if it does not accept the password.
+pub async fn connect(address: &str, access: &Access) -> io::Result<Stream> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let Some(tls) = &access.tls else {
+        let mut stream = Stream::Plain(socket);
+        if let Stream::Plain(socket) = &mut stream {
+            sign_in(socket, access).await?;
+        }
+        return Ok(stream);
+    };
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host).map_err(io::Error::other)?;
+    let mut stream = Box::new(tls.connect(name, socket).await?);
+    sign_in(&mut stream, access).await?;
+    Ok(Stream::Encrypted(stream))
+}
+
+async fn sign_in(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    access: &Access,
+) -> io::Result<()> {
+    let Some(password) = &access.password else {
+        return Ok(());
+    };
+    let user = access.user.as_deref().unwrap_or("default");
+    ask(stream, &[b"AUTH", user.as_bytes(), password.as_bytes()]).await?;
+    Ok(())
+}
+
+/// Sends a request and returns the bytes of its reply; for a stream that nobody shares.
+///
+/// # Errors
+/// Those of the system; the node's error as [`io::ErrorKind::Other`].
+pub async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    words: &[&[u8]],
+) -> io::Result<Vec<u8>> {
+    stream.write_all(&request_of(words)).await?;
+    let mut reply = Vec::new();
+    let mut scanner = Scanner::default();
+    loop {
+        if stream.read_buf(&mut reply).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if scanner.end(&reply).map_err(io::Error::other)?.is_some() {
+            break;
+        }
+    }
+    if let Ok(NodeReply::Error(error)) = NodeReply::parse(&reply) {
+        return Err(io::Error::other(error.to_owned()));
+    }
+    Ok(reply)
+}
+
+/// Returns the configuration of TLS: the system's authorities are trusted.
+#[must_use]
+pub fn tls_connector() -> TlsConnector {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Returns an address in the form `HOST:PORT`, with brackets around a host of IPv6.
+#[must_use]
+pub fn socket_address(host: &str, port: &str) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(host) => format!("[{host}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    }
+}

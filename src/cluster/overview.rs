@@ -1,0 +1,132 @@
+//! What a cluster holds and how it is, as its primaries tell once a second.
+//!
+//! In: their INFO and DBSIZE. Out: sums for the whole. Promise: what is not told is left as it was, and the time of the last news is kept.
+
+use std::sync::PoisonError;
+
+use tokio::time::{Instant, timeout};
+
+use super::reply::NodeReply;
+use super::swap::parsed;
+use super::{Cluster, REFRESH_MAX, SLOTS};
+
+/// The whole of a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// Number of slots that have a primary.
+    pub slots: u64,
+    /// Number of primaries that own slots.
+    pub primaries: u64,
+    /// Number of their replicas that have not failed.
+    pub replicas: u64,
+    /// Number of their replicas that have.
+    pub replicas_failed: u64,
+    /// Number of primaries with fewer replicas than a change waits for.
+    pub primaries_exposed: u64,
+    /// Number of keys.
+    pub keys: u64,
+    /// Memory that the primaries use, in bytes.
+    pub memory_bytes: u64,
+    /// Most bytes of changes that a replica has not received yet.
+    pub lag_bytes: u64,
+}
+
+impl Overview {
+    /// Returns what is wrong, one sentence each.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let missing = u64::from(SLOTS) - self.slots;
+        if missing > 0 {
+            faults.push(format!(
+                "{missing} of {SLOTS} slots of the cluster have no primary: requests for them fail"
+            ));
+        }
+        if self.primaries_exposed > 0 {
+            faults.push(format!(
+                "{} primaries of the cluster have too few replicas: their changes are answered with IN_DOUBT",
+                self.primaries_exposed
+            ));
+        }
+        faults
+    }
+}
+
+impl Cluster {
+    /// Returns what is known of the whole.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        *self.overview.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the primaries, and notes what they tell.
+    pub(super) async fn survey(&self) {
+        let mut seen = self.overview();
+        let state = self.state();
+        let owners = state.topology.primaries.iter().filter(|one| one.slots > 0);
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        seen.slots = count(state.topology.owned_slots());
+        (seen.primaries, seen.replicas, seen.replicas_failed) = (0, 0, 0);
+        seen.primaries_exposed = 0;
+        for primary in owners {
+            let live = primary.live_replicas();
+            seen.primaries += 1;
+            seen.replicas += count(live);
+            seen.replicas_failed += count(primary.replicas.len() - live);
+            seen.primaries_exposed += u64::from(live < self.least_replicas());
+        }
+        let deadline = Instant::now() + REFRESH_MAX;
+        let infos = self.ask_primaries_once(&[b"INFO", b"memory", b"replication"], false, deadline);
+        let sizes = self.ask_primaries_once(&[b"DBSIZE"], false, deadline);
+        let told = timeout(REFRESH_MAX, async { tokio::join!(infos, sizes) }).await;
+        if let Ok((Ok(infos), Ok(sizes))) = told {
+            (seen.keys, seen.memory_bytes, seen.lag_bytes) = (0, 0, 0);
+            for (_, size) in sizes {
+                if let Ok(NodeReply::Number(keys)) = parsed(&size) {
+                    seen.keys += u64::try_from(keys).unwrap_or(0);
+                }
+            }
+            for (_, info) in infos {
+                if let Ok(NodeReply::Bytes(info)) = parsed(&info) {
+                    let info = String::from_utf8_lossy(info);
+                    seen.memory_bytes += number_of(&info, "used_memory:").unwrap_or(0);
+                    seen.lag_bytes = seen.lag_bytes.max(lag_of(&info));
+                }
+            }
+        }
+        *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}
+
+fn number_of(info: &str, name: &str) -> Option<u64> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// Returns the bytes by which the last replica is behind.
+fn lag_of(info: &str) -> u64 {
+    let own = number_of(info, "master_repl_offset:").unwrap_or(0);
+    let replicas = info
+        .lines()
+        .filter(|line| line.starts_with("slave") && line.contains("offset="));
+    let offsets = replicas.filter_map(|line| {
+        let (_, rest) = line.split_once("offset=")?;
+        rest.split(',').next()?.parse::<u64>().ok()
+    });
+    offsets.min().map_or(0, |least| own.saturating_sub(least))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_is_that_of_the_replica_that_is_farthest_behind() {
+        let info = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+                    slave0:ip=127.0.0.1,port=7104,state=online,offset=90,lag=1\r\n\
+                    slave1:ip=127.0.0.1,port=7105,state=online,offset=70,lag=0\r\n\
+                    master_repl_offset:100\r\n";
+        assert_eq!(lag_of(info), 30);
+        assert_eq!(lag_of("role:master\r\nmaster_repl_offset:7\r\n"), 0);
+    }
+}

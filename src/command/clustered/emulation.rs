@@ -1,0 +1,326 @@
+//! Requests that are decided on copies of their pairs.
+//!
+//! In: a request, or those of a transaction. Out: the replies of their handlers. Promises: what a request reads is of one moment, and its
+//! changes are made only if that is still so; else it is decided again. A handler does not know of it: it works on a transaction.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Cluster, ClusterError, Fetched, Held, Swap, slot_of};
+use crate::command::call::{Answer, Call, Outcome, ROOM_UNCHECKED};
+use crate::command::data::transaction::{self, TransactionRequest};
+use crate::command::dispatch::{Dispatcher, Executed};
+use crate::command::observation::Status;
+use crate::command::permission;
+use crate::command::prepare::{Prepared, RequestBatch};
+use crate::command::refusals::bad_argument;
+use crate::command::reply_sink::Replies;
+use crate::command::session::check_transactional;
+use crate::command::table::{COMMANDS, HANDLERS};
+use crate::engine::{FetchedPairs, WriteTransaction};
+use crate::model::entry::Entry;
+use crate::model::{Key, Value};
+use crate::protocol::{Dialect, ErrorReply};
+
+use super::{keys_and_slot, one_slot};
+
+/// Number of decisions on pairs that others change meanwhile, after which a request pauses between them.
+const DECISIONS_AT_ONCE: u32 = 3;
+/// Longest such pause.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// What a decision has come to.
+struct Decided {
+    answer: Answer,
+    status: Status,
+    pairs: FetchedPairs,
+}
+
+impl Dispatcher<'_> {
+    /// Executes a request on copies of the pairs of its keys.
+    pub(super) async fn emulate(
+        &mut self,
+        dialect: Dialect,
+        batch: &RequestBatch<'_>,
+        request: &Prepared,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        let done = match self.admit(dialect, batch, request) {
+            Ok((place, command)) => {
+                let arguments = batch.arguments(request);
+                let row = (place, command);
+                let permitted = permission::check(self.service, self.session, row, arguments);
+                let keys = permitted.and_then(|()| keys_and_slot(command, arguments));
+                match keys {
+                    Err(error) if self.splits(command, &error) => {
+                        self.split((place, command), arguments, replies).await
+                    }
+                    Err(error) => Err(self.session.note_refusal(Some(command), error)),
+                    Ok(keys) => {
+                        let keys = keys.map_or_else(Vec::new, |(keys, _)| keys);
+                        let keys: BTreeSet<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
+                        let verb = batch.verb(request, command);
+                        let mut decide =
+                            |this: &mut Dispatcher<'_>, pairs, replies: &mut dyn Replies| {
+                                this.decide(dialect, pairs, replies, (place, verb), &mut |call| {
+                                    call.perform(arguments)
+                                })
+                            };
+                        self.decide_until_made(&keys, &[], replies, &mut decide)
+                            .await
+                    }
+                }
+            }
+            Err(error) => {
+                let command = batch.row(request).map(|(_, command)| command);
+                Err(self.session.note_refusal(command, error))
+            }
+        };
+        self.executed(batch, request, done, replies)
+    }
+
+    /// Executes EXEC.
+    pub(super) async fn emulate_queued(
+        &mut self,
+        dialect: Dialect,
+        batch: &RequestBatch<'_>,
+        request: &Prepared,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        let done = match self.admit(dialect, batch, request) {
+            Ok((place, command)) => {
+                let verb = batch.verb(request, command);
+                self.execute_queued(dialect, (place, verb), replies).await
+            }
+            Err(error) => {
+                let command = batch.row(request).map(|(_, command)| command);
+                Err(self.session.note_refusal(command, error))
+            }
+        };
+        self.executed(batch, request, done, replies)
+    }
+
+    async fn execute_queued(
+        &mut self,
+        dialect: Dialect,
+        row: (usize, &[u8]),
+        replies: &mut dyn Replies,
+    ) -> Result<(Outcome, Status), ErrorReply> {
+        let taken = transaction::take_queued(self.session)?;
+        let requests = taken.requests();
+        let watched: Vec<(Box<[u8]>, Option<Entry>)> = taken.watched_entries();
+        let named = requests
+            .iter()
+            .flat_map(|one| one.command.keys(&one.arguments));
+        let valid = named.filter(|word| Key::parse(word).is_ok());
+        let keys: BTreeSet<&[u8]> = valid.chain(watched.iter().map(|(key, _)| &**key)).collect();
+        one_slot(keys.iter().copied())?;
+        let mut decide = |this: &mut Dispatcher<'_>, pairs, replies: &mut dyn Replies| {
+            this.decide(dialect, pairs, replies, row, &mut |call| {
+                taken.execute_on_copies(call, &requests)
+            })
+        };
+        self.decide_until_made(&keys, &watched, replies, &mut decide)
+            .await
+    }
+
+    /// Executes requests as one transaction, up to the first that is refused: as [`Dispatcher::execute_all`].
+    pub async fn emulate_all(
+        &mut self,
+        dialect: Dialect,
+        batch: &RequestBatch<'_>,
+        requests: &[Prepared],
+        is_too_long: impl Fn(usize) -> Option<ErrorReply> + Sync,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        let done = self
+            .try_emulate_all(dialect, batch, requests, &is_too_long, replies)
+            .await;
+        self.executed_all(done, replies)
+    }
+
+    async fn try_emulate_all(
+        &mut self,
+        dialect: Dialect,
+        batch: &RequestBatch<'_>,
+        requests: &[Prepared],
+        is_too_long: &(dyn Fn(usize) -> Option<ErrorReply> + Sync),
+        replies: &mut dyn Replies,
+    ) -> Result<(Outcome, Status), ErrorReply> {
+        let mut admitted = Vec::new();
+        for request in requests {
+            let arguments = batch.arguments(request);
+            let (place, command) = self.admit(dialect, batch, request)?;
+            check_transactional(command)?;
+            if command.is_on_keyspace() {
+                let message = format!(
+                    "{} is not to be had in a transaction where a cluster has the data",
+                    command.name
+                );
+                return Err(bad_argument(message));
+            }
+            permission::check(self.service, self.session, (place, command), arguments)?;
+            admitted.push(TransactionRequest {
+                place,
+                command,
+                verb: batch.verb(request, command),
+                arguments: Cow::Borrowed(arguments),
+            });
+        }
+        let named = admitted
+            .iter()
+            .flat_map(|one| one.command.keys(&one.arguments));
+        let keys: BTreeSet<&[u8]> = named.filter(|word| Key::parse(word).is_ok()).collect();
+        one_slot(keys.iter().copied())?;
+        let exec = COMMANDS
+            .place_of(b"EXEC", dialect)
+            .expect("a row of the table");
+        let mut decide = |this: &mut Dispatcher<'_>, pairs, replies: &mut dyn Replies| {
+            this.decide(dialect, pairs, replies, (exec, b"EXEC"), &mut |call| {
+                transaction::execute_all_on_copies(call, &admitted, is_too_long)
+            })
+        };
+        self.decide_until_made(&keys, &[], replies, &mut decide)
+            .await
+    }
+
+    /// Runs handlers on copies of pairs.
+    fn decide(
+        &mut self,
+        dialect: Dialect,
+        pairs: FetchedPairs,
+        replies: &mut dyn Replies,
+        (place, verb): (usize, &[u8]),
+        perform: &mut dyn FnMut(&mut Call<'_, '_>) -> Answer,
+    ) -> Decided {
+        let mut copies = WriteTransaction::on_fetched(pairs);
+        let mut call = Call {
+            service: self.service,
+            session: self.session,
+            tally: self.tally,
+            barrier: self.barrier,
+            replies,
+            command: COMMANDS[place],
+            place,
+            verb,
+            handlers: &HANDLERS,
+            dialect,
+            transaction: Some(&mut copies),
+            locked: None,
+            status: Status::Ok,
+            reports_change: false,
+            is_refused_by_data: false,
+            granted_room_bytes: ROOM_UNCHECKED,
+            missing_room_bytes: 0,
+        };
+        let answer = perform(&mut call);
+        let status = call.status;
+        Decided {
+            answer,
+            status,
+            pairs: copies.into_fetched(),
+        }
+    }
+
+    /// Fetches pairs and decides on them, until the changes are made or there is no more time. Pairs that are still those of `known` are
+    /// the same entries.
+    async fn decide_until_made(
+        &mut self,
+        keys: &BTreeSet<&[u8]>,
+        known: &[(Box<[u8]>, Option<Entry>)],
+        replies: &mut dyn Replies,
+        decide: &mut (
+                 dyn FnMut(&mut Dispatcher<'_>, FetchedPairs, &mut dyn Replies) -> Decided + Send
+             ),
+    ) -> Result<(Outcome, Status), ErrorReply> {
+        let cluster = Arc::clone(self.service.cluster().expect("it has the data"));
+        let deadline = Instant::now() + cluster.timeout();
+        let keys: Vec<&[u8]> = keys.iter().copied().collect();
+        let start = replies.bytes();
+        let mut decisions = 0;
+        loop {
+            let pairs = fetch(&cluster, &keys, known).await?;
+            let Decided {
+                answer,
+                status,
+                pairs,
+            } = decide(self, pairs, replies);
+            let outcome = answer?;
+            let made = make(&cluster, &pairs).await;
+            match made {
+                Ok(true) => return Ok((outcome, status)),
+                Ok(false) if Instant::now() < deadline => {}
+                Ok(false) => {
+                    replies.truncate(start);
+                    let reason = "others have changed the same keys again and again".to_owned();
+                    return Err(ClusterError::Unavailable(reason).into());
+                }
+                Err(error) => {
+                    replies.truncate(start);
+                    return Err(error.into());
+                }
+            }
+            replies.truncate(start);
+            decisions += 1;
+            if decisions > DECISIONS_AT_ONCE {
+                // At random, so that those who collide do so ever more rarely.
+                let most = PAUSE_MAX.min(Duration::from_micros(200) * decisions);
+                sleep(most.mul_f64(fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+/// Reads pairs.
+async fn fetch(
+    cluster: &Cluster,
+    keys: &[&[u8]],
+    known: &[(Box<[u8]>, Option<Entry>)],
+) -> Result<FetchedPairs, ErrorReply> {
+    let found = cluster.fetch(keys).await?;
+    let mut pairs = FetchedPairs::default();
+    for (key, found) in keys.iter().zip(found) {
+        let mut entry = found.map(|found| entry_of(key, &found)).transpose()?;
+        let same = known.iter().find(|(name, _)| **name == **key);
+        if let (Some((_, Some(old))), Some(new)) = (same, &entry)
+            && old.value() == new.value()
+        {
+            entry = Some(old.clone());
+        }
+        pairs.add(key, entry);
+    }
+    Ok(pairs)
+}
+
+fn entry_of(key: &[u8], found: &Fetched) -> Result<Entry, ErrorReply> {
+    let value = Value::with_expiry(&found.value, found.expires_at)?;
+    Ok(Entry::new(Key::parse(key)?, value))
+}
+
+/// Makes the changes of pairs, if all are what they were. Returns whether they are.
+async fn make(cluster: &Cluster, pairs: &FetchedPairs) -> Result<bool, ClusterError> {
+    fn held(entry: &Entry) -> Held<'_> {
+        (entry.value_bytes(), entry.expires_at())
+    }
+    let swaps: Vec<Swap<'_>> = pairs
+        .changes()
+        .map(|(key, before, after)| Swap {
+            key,
+            before: before.map(held),
+            after: after.map(|after| after.map(held)),
+        })
+        .collect();
+    if swaps.iter().all(|swap| swap.after.is_none()) {
+        return Ok(true);
+    }
+    debug_assert!(
+        swaps
+            .iter()
+            .all(|swap| slot_of(swap.key) == slot_of(swaps[0].key))
+    );
+    cluster.swap(&swaps).await
+}

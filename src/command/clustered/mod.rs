@@ -1,0 +1,140 @@
+//! The execution of requests where a cluster has the data.
+//!
+//! In: prepared requests of a session. Out: replies in a sink, or a stream of them. Promises: the checks, counts and replies are those of
+//! the engine of this process; requests that the cluster can execute itself are sent together, and all others wait for their end, so that
+//! those of one client are executed in their order.
+//!
+//! ```text
+//! native     GET, SET, INCR, ...     forwarded; the reply is translated
+//! emulation  SET IFEQ, EXEC, ...     pairs fetched, the handler run on the copies, changes made if the pairs are still the same
+//! split      MGET, DEL, ... of several slots, with --split-multi-key
+//! ```
+
+mod emulation;
+mod native;
+mod split;
+
+use super::dispatch::{Dispatcher, Executed};
+use super::permission;
+use super::prepare::{Prepared, RequestBatch};
+use super::refusals::bad_argument;
+use super::reply_sink::Replies;
+use super::spec::{Arguments, Clustered, Command, Scope};
+use crate::cluster::{ClusterError, slot_of};
+use crate::model::Key;
+use crate::protocol::{Dialect, ErrorCode, ErrorReply};
+
+pub use native::Forwarded;
+
+/// How a request is executed that is not forwarded.
+enum Way {
+    /// By its handler, without the cluster.
+    Here,
+    /// On copies of the pairs of its keys.
+    Emulated,
+    /// As EXEC.
+    Queued,
+    /// Not at all.
+    Refused(ErrorReply),
+}
+
+impl Dispatcher<'_> {
+    /// Executes a request that is not forwarded.
+    pub async fn execute_clustered(
+        &mut self,
+        dialect: Dialect,
+        batch: &RequestBatch<'_>,
+        request: &Prepared,
+        replies: &mut dyn Replies,
+    ) -> Executed {
+        match self.way(batch, request) {
+            Way::Here => self.execute(dialect, batch, request, None, replies),
+            Way::Emulated => self.emulate(dialect, batch, request, replies).await,
+            Way::Queued => self.emulate_queued(dialect, batch, request, replies).await,
+            Way::Refused(error) => {
+                let done = self.admit(dialect, batch, request);
+                let done = done.and_then(|row| {
+                    permission::check(self.service, self.session, row, batch.arguments(request))?;
+                    Err(error)
+                });
+                let command = batch.row(request).map(|(_, command)| command);
+                let done = done.map_err(|error| self.session.note_refusal(command, error));
+                self.executed(batch, request, done, replies)
+            }
+        }
+    }
+
+    fn way(&self, batch: &RequestBatch<'_>, request: &Prepared) -> Way {
+        let Some((_, command)) = batch.row(request).filter(|_| !request.is_malformed()) else {
+            return Way::Here;
+        };
+        if let Clustered::Refused(code, message) = command.clustered {
+            let error = ErrorReply::new(code, message);
+            return Way::Refused(match code {
+                ErrorCode::Denied => error.with_prefix("ERR"),
+                _ => error,
+            });
+        }
+        if self.session.is_queueing(command) {
+            if command.is_on_keyspace() {
+                let message = format!(
+                    "{} is not to be had in a transaction where a cluster has the data",
+                    command.name
+                );
+                return Way::Refused(bad_argument(message));
+            }
+            return Way::Here;
+        }
+        match (command.scope, command.clustered) {
+            (Scope::Queued, _) => Way::Queued,
+            (_, Clustered::Here) => Way::Here,
+            _ => Way::Emulated,
+        }
+    }
+}
+
+/// Returns the keys of a request, and their slot; `None` if it has no keys.
+///
+/// # Errors
+/// `TOO_LARGE` or `TEXT` for what is no key, `CROSS_SLOT` for keys of several slots.
+fn keys_and_slot<'a>(
+    command: &Command,
+    arguments: &'a Arguments<'_>,
+) -> Result<Option<(Vec<Key<'a>>, u16)>, ErrorReply> {
+    let keys = command.keys(arguments).map(Key::parse);
+    let keys = keys.collect::<Result<Vec<Key<'a>>, _>>()?;
+    let Some(slot) = one_slot(keys.iter().map(|key| key.as_bytes()))? else {
+        return Ok(None);
+    };
+    Ok(Some((keys, slot)))
+}
+
+/// Returns the slot of keys; `None` if there are none.
+///
+/// # Errors
+/// `CROSS_SLOT`, if they are of several.
+fn one_slot<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Result<Option<u16>, ErrorReply> {
+    let mut slot = None;
+    for key in keys {
+        let own = slot_of(key);
+        if *slot.get_or_insert(own) != own {
+            return Err(ErrorReply::new(
+                ErrorCode::CrossSlot,
+                "Keys in request don't hash to the same slot; keys with the same part in braces, as {user1}:name, do",
+            ));
+        }
+    }
+    Ok(slot)
+}
+
+impl From<ClusterError> for ErrorReply {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::InDoubt(message) => Self::new(ErrorCode::InDoubt, message),
+            error @ ClusterError::Unavailable(_) => {
+                Self::new(ErrorCode::Busy, error.to_string()).with_prefix("CLUSTERDOWN")
+            }
+            ClusterError::Refused(error) => native::error_of(&error),
+        }
+    }
+}
