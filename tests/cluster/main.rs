@@ -1,0 +1,109 @@
+//! `cluster`: a Redis Cluster under the server, and what a client may rely on while its nodes die, stall and hand over slots.
+//!
+//! Goal: an acknowledged change is there whatever happens to one node, and a request is answered in time. Method: real servers,
+//! killed and stalled under load; each scenario has a cluster of its own, and a line of figures.
+//!
+//! In: names of scenarios, all of them without any. Out: a line for each, and status 1 if one failed. With `--front naive` a client that acknowledges
+//! early is asked in place of the server.
+
+mod at_work;
+#[path = "../whole/histories/checker.rs"]
+#[allow(dead_code, reason = "whole/histories/ shares it and uses more")]
+mod checker;
+#[path = "../whole/histories/excerpt.rs"]
+mod excerpt;
+mod faults;
+mod front;
+mod histories;
+mod link;
+mod load;
+mod naive;
+mod pykv;
+mod redis_cluster;
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
+mod server;
+mod topology;
+mod writers;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+
+use faults::Setup;
+use front::Kind;
+use server::is_skipped;
+
+/// A name, and what is done.
+type Scenario = (&'static str, fn(Setup) -> Result<String, String>);
+
+const SCENARIOS: &[Scenario] = &[
+    ("primary-killed", faults::primary_killed),
+    ("replica-stalled", faults::replica_stalled),
+    ("replica-stalled-fast", faults::replica_stalled_fast),
+    ("slots-moved", faults::slots_moved),
+    ("partition", faults::partition),
+    ("slot-down", faults::slot_down),
+    ("histories", histories::histories),
+];
+
+/// Hurts a cluster under load and looks whether promises are kept.
+#[derive(Parser)]
+struct Flags {
+    /// Load for longer, and repeat more.
+    #[arg(long)]
+    long: bool,
+    /// Who is asked.
+    #[arg(long, value_enum, default_value = "pykv")]
+    front: Kind,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    /// Names of scenarios, or "cluster" for all.
+    filter: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let is_meant = |name: &str| {
+        let mut filter = flags.filter.iter();
+        flags.filter.is_empty() || filter.any(|one| name == one || "cluster".contains(&**one))
+    };
+    let mut scenarios = SCENARIOS
+        .iter()
+        .filter(|(name, _)| is_meant(name))
+        .peekable();
+    if scenarios.peek().is_none() || is_skipped("redis-server") {
+        return ExitCode::SUCCESS;
+    }
+    let setup = Setup {
+        front: flags.front,
+        is_long: flags.long,
+    };
+    let mut failed = 0;
+    for (name, run) in scenarios {
+        failed += usize::from(!report(name, *run, setup));
+    }
+    if failed > 0 {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs a scenario and prints its line. Returns whether it went well.
+fn report(name: &str, run: fn(Setup) -> Result<String, String>, setup: Setup) -> bool {
+    let started = Instant::now();
+    // A scenario that panics fails alone.
+    let result = std::thread::spawn(move || run(setup)).join();
+    let result = result.unwrap_or_else(|_| Err("it panicked".to_owned()));
+    let seconds = started.elapsed().as_secs_f64();
+    match result {
+        Ok(figures) => println!("cluster: {name}: well in {seconds:.1} s: {figures}"),
+        Err(figures) => {
+            println!("cluster: {name}: FAILED in {seconds:.1} s: {figures}");
+            return false;
+        }
+    }
+    true
+}
