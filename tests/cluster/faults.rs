@@ -24,6 +24,8 @@ const FAILOVER_SLACK: Duration = Duration::from_secs(3);
 /// How long requests for other slots may take, 99 of 100.
 const OTHERS_P99_MAX: Duration = Duration::from_secs(1);
 
+/// Replicas of each primary: once one has taken over, there must be another that has what it acknowledges.
+pub const REPLICAS: usize = 2;
 /// Clients of each scenario.
 pub const CLIENTS: usize = 8;
 const SHORT_VALUE_BYTES: usize = 64;
@@ -61,7 +63,7 @@ impl Setup {
 
 /// A primary is killed under load.
 pub fn primary_killed(setup: Setup) -> Result<String, String> {
-    let mut cluster = RedisCluster::start(3, 1);
+    let mut cluster = RedisCluster::start(3, REPLICAS);
     let front = setup.start(&cluster, Durability::Replicated);
     let load = short_writes(&front);
     let victim = cluster.primary_of_slot(0);
@@ -122,6 +124,8 @@ fn stall_replica_and_kill_primary(setup: Setup, durability: Durability) -> (Writ
         cluster.kill(victim);
         cluster.resume(replica);
         cluster.wait_for_failover(0, victim);
+        // Nothing is replicated while the new primary is alone.
+        cluster.restart(victim);
         let before = progress.load(Relaxed);
         wait_for("writes succeed again", || more_than(progress, before));
     });
@@ -277,7 +281,7 @@ fn wrong_counters(front: &Front, counters: &[Counter]) -> Result<Vec<String>, St
 
 /// A primary is stalled until a replica has taken over, and then goes on.
 pub fn partition(setup: Setup) -> Result<String, String> {
-    let mut cluster = RedisCluster::start(3, 1);
+    let mut cluster = RedisCluster::start(3, REPLICAS);
     let front = setup.start(&cluster, Durability::Replicated);
     let load = short_writes(&front);
     let victim = cluster.primary_of_slot(0);

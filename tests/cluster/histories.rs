@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::at_work::at_work;
 use crate::checker::{Operation, Verdict, check};
 use crate::excerpt::excerpt;
-use crate::faults::{CLIENTS, Setup};
+use crate::faults::{CLIENTS, REPLICAS, Setup};
 use crate::front::Durability;
 use crate::load::{Client, Seen, key_name};
 use crate::redis_cluster::{RedisCluster, slot_of};
@@ -18,7 +18,7 @@ const KEYS: usize = 20;
 
 /// A primary is killed once, and everything that the clients saw is linearizable.
 pub fn histories(setup: Setup) -> Result<String, String> {
-    let mut cluster = RedisCluster::start(3, 1);
+    let mut cluster = RedisCluster::start(3, REPLICAS);
     let front = setup.start(&cluster, Durability::Replicated);
     let (clock, addr) = (Instant::now(), front.addr());
     let mut random = fastrand::Rng::new();

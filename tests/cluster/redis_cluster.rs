@@ -173,6 +173,16 @@ impl RedisCluster {
                 set_slot(&mut self.connection(node), slot, &["NODE", target_id]);
             }
         }
+        // A node that has not heard of the new epoch would take the same one at the next move.
+        wait_for("all nodes know the new owner", || {
+            let own = self.claim(to, slot);
+            let differs = self.running().find(|node| self.claim(*node, slot) != own);
+            differs.map_or(Ok(()), |node| {
+                Err(format!(
+                    "node {node} has heard of another owner of slot {slot}"
+                ))
+            })
+        });
     }
 
     /// A connection to a node, not to the cluster.
@@ -257,6 +267,13 @@ impl RedisCluster {
     fn members(&self, node: usize) -> Vec<Member> {
         let table = self.nodes[node].ask(&["CLUSTER", "NODES"]);
         members(&table.unwrap_or_else(|error| panic!("node {node} shows no nodes: {error}")))
+    }
+
+    /// Who owns a slot, and since which epoch, as a node sees it.
+    fn claim(&self, node: usize, slot: u16) -> Option<(String, u64)> {
+        let members = self.members(node).into_iter();
+        let mut owners = members.filter(|member| member.has_slot(slot));
+        owners.next().map(|owner| (owner.id, owner.config_epoch))
     }
 
     fn is_primary(&self, node: usize) -> bool {
