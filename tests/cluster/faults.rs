@@ -2,14 +2,16 @@
 //!
 //! In: which front is asked, and for how long. Out: the figures, or why the front failed.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::at_work::at_work;
+use crate::at_work::{Stop, at_work};
+use crate::counters::Counters;
 use crate::front::{Durability, Front, Kind};
 use crate::link::{Link, Outcome};
-use crate::redis_cluster::{NODE_TIMEOUT, RedisCluster, wait_for};
+use crate::redis_cluster::{NODE_TIMEOUT, RedisCluster, SLOTS, slot_of, wait_for};
 use crate::writers::{Load, Written, key_in};
 
 /// Within this time the front answers, if only with an error.
@@ -33,37 +35,43 @@ const LONG_VALUE_BYTES: usize = 32 << 10;
 /// How long values go to a primary whose replica is stalled.
 const STALLED_LOAD: Duration = Duration::from_millis(1_500);
 
-/// Slots that are moved, the counters in each, and how often each goes there and back.
+/// Slots that are moved, and how often each goes there and back.
 const MOVED_SLOTS: usize = 4;
-const COUNTERS_PER_SLOT: usize = 5;
 const ROUND_TRIPS: usize = 5;
 const LONG_ROUND_TRIPS: usize = 50;
-/// Increments that are waited for in each step of a move, and for how long.
-const STEP_INCREMENTS: usize = 10;
-const STEP_MAX: Duration = Duration::from_millis(200);
 
 /// How the scenarios are run.
-#[derive(Clone, Copy)]
 pub struct Setup {
     pub front: Kind,
+    /// The server of the clusters, if it is not `redis-server`.
+    pub program: Option<PathBuf>,
     /// Longer loads, and more of what is repeated.
     pub is_long: bool,
 }
 
 impl Setup {
+    /// A cluster.
+    pub fn cluster(&self, primaries: usize, replicas_per_primary: usize) -> RedisCluster {
+        match &self.program {
+            Some(program) => RedisCluster::start_of(program, primaries, replicas_per_primary),
+            None => RedisCluster::start(primaries, replicas_per_primary),
+        }
+    }
+
     /// How long a load lasts before something is done, and after it is over.
-    pub fn load_time(self) -> Duration {
+    pub fn load_time(&self) -> Duration {
         Duration::from_secs(if self.is_long { 10 } else { 1 })
     }
 
-    pub fn start(self, cluster: &RedisCluster, durability: Durability) -> Front {
+    /// The front over a cluster.
+    pub fn start(&self, cluster: &RedisCluster, durability: Durability) -> Front {
         Front::start(self.front, cluster, durability, ENGINE_TIMEOUT)
     }
 }
 
 /// A primary is killed under load.
-pub fn primary_killed(setup: Setup) -> Result<String, String> {
-    let mut cluster = RedisCluster::start(3, REPLICAS);
+pub fn primary_killed(setup: &Setup) -> Result<String, String> {
+    let mut cluster = setup.cluster(3, REPLICAS);
     let front = setup.start(&cluster, Durability::Replicated);
     let load = short_writes(&front);
     let victim = cluster.primary_of_slot(0);
@@ -92,23 +100,29 @@ pub fn primary_killed(setup: Setup) -> Result<String, String> {
         gap.as_secs_f64()
     );
     let is_well = lost + lost_later == 0 && gap <= NODE_TIMEOUT + FAILOVER_SLACK;
-    verdict(is_well, figures)
+    front.verdict(is_well, figures)
 }
 
 /// A replica is stalled, long values are written, the primary is killed, and the replica takes over.
-pub fn replica_stalled(setup: Setup) -> Result<String, String> {
-    let (written, lost) = stall_replica_and_kill_primary(setup, Durability::Replicated);
-    verdict(lost == 0, format!("{}; lost {lost}", counts(&written)))
+pub fn replica_stalled(setup: &Setup) -> Result<String, String> {
+    let (front, written, lost) = stall_replica_and_kill_primary(setup, Durability::Replicated);
+    front.verdict(lost == 0, format!("{}; lost {lost}", counts(&written)))
 }
 
 /// The same where a change is acknowledged before the replicas have it: how much is lost is told, and is no failure.
-pub fn replica_stalled_fast(setup: Setup) -> Result<String, String> {
-    let (written, lost) = stall_replica_and_kill_primary(setup, Durability::Fast);
-    Ok(format!("{}; lost {lost}, as may be", counts(&written)))
+pub fn replica_stalled_fast(setup: &Setup) -> Result<String, String> {
+    let (front, written, lost) = stall_replica_and_kill_primary(setup, Durability::Fast);
+    front.verdict(
+        true,
+        format!("{}; lost {lost}, as may be", counts(&written)),
+    )
 }
 
-fn stall_replica_and_kill_primary(setup: Setup, durability: Durability) -> (Written, usize) {
-    let mut cluster = RedisCluster::start(3, 1);
+fn stall_replica_and_kill_primary(
+    setup: &Setup,
+    durability: Durability,
+) -> (Front, Written, usize) {
+    let mut cluster = setup.cluster(3, 1);
     let front = setup.start(&cluster, durability);
     let load = Load {
         value_bytes: LONG_VALUE_BYTES,
@@ -130,158 +144,53 @@ fn stall_replica_and_kill_primary(setup: Setup, durability: Durability) -> (Writ
         wait_for("writes succeed again", || more_than(progress, before));
     });
     let lost = load.lost(&written);
-    (written, lost)
+    (front, written, lost)
 }
 
 /// Slots go from one primary to another and back while clients increment counters in them.
-pub fn slots_moved(setup: Setup) -> Result<String, String> {
-    let cluster = RedisCluster::start(3, 0);
+pub fn slots_moved(setup: &Setup) -> Result<String, String> {
+    let cluster = setup.cluster(3, 0);
     let front = setup.start(&cluster, Durability::Fast);
-    let home = cluster.primary_of_slot(0);
-    let away = 1 - home.min(1);
+    let (home, away) = (
+        cluster.primary_of_slot(0),
+        cluster.primary_of_slot(SLOTS - 1),
+    );
     let is_at_home = slots_of(&cluster, home);
-    let tags = (0..MOVED_SLOTS).map(|slot| key_in(&format!("moved{slot}"), &is_at_home));
+    let tags = (0..MOVED_SLOTS).map(|number| key_in(&format!("moved{number}"), &is_at_home));
     let tags: Vec<String> = tags.collect();
-    let counters = tags.iter().flat_map(|tag| {
-        let name = move |number| format!("{tag}:{number}");
-        (0..COUNTERS_PER_SLOT).map(name)
-    });
-    let counters: Vec<Counter> = counters.map(Counter::new).collect();
+    let counters = Counters::new(&tags);
+    let clients = (0..CLIENTS).map(|_| Link::new(front.addr())).collect();
+    let work = |mut link: Link, stop: &Stop| {
+        while stop.goes_on() {
+            counters.increment(&mut link);
+        }
+    };
     let round_trips = if setup.is_long {
         LONG_ROUND_TRIPS
     } else {
         ROUND_TRIPS
     };
-    let total = || {
-        counters
-            .iter()
-            .map(|counter| counter.acknowledged.load(Relaxed))
-            .sum()
-    };
-    let let_clients_work = || {
-        let (started, before): (Instant, usize) = (Instant::now(), total());
-        while total() < before + STEP_INCREMENTS && started.elapsed() < STEP_MAX {
-            thread::yield_now();
+    at_work(clients, work, || {
+        for tag in tags.iter().cycle().take(round_trips * tags.len()) {
+            let slot = slot_of(tag);
+            cluster.move_slot(slot, home, away, || counters.wait_for_some());
+            cluster.move_slot(slot, away, home, || counters.wait_for_some());
         }
-    };
-    let ((), moves) = {
-        let clients = (0..CLIENTS).map(|_| Link::new(front.addr())).collect();
-        let (_, moves) = at_work(
-            clients,
-            |mut link: Link, stop| {
-                while stop.goes_on() {
-                    let counter = &counters[fastrand::usize(..counters.len())];
-                    counter.increment(&mut link);
-                }
-            },
-            || {
-                let mut moves = 0;
-                for _ in 0..round_trips {
-                    for tag in &tags {
-                        let slot = crate::redis_cluster::slot_of(tag);
-                        cluster.move_slot(slot, home, away, let_clients_work);
-                        let_clients_work();
-                        cluster.move_slot(slot, away, home, let_clients_work);
-                        moves += 2;
-                    }
-                }
-                moves
-            },
-        );
-        ((), moves)
-    };
-    let wrong = wrong_counters(&front, &counters)?;
-    let sum = |number: fn(&Counter) -> &AtomicUsize| -> usize {
-        counters
-            .iter()
-            .map(|counter| number(counter).load(Relaxed))
-            .sum()
-    };
+    });
+    let wrong = counters.wrong(&front)?;
     let figures = format!(
-        "{moves} moves of slots; increments: {} sent, {} acknowledged, {} refused; wrong counters: {}",
-        sum(|counter| &counter.sent),
-        sum(|counter| &counter.acknowledged),
-        sum(|counter| &counter.refused),
-        if wrong.is_empty() {
-            "none".to_owned()
-        } else {
-            wrong.join(", ")
-        }
+        "{} moves of slots; {}; {} wrong counters {}",
+        2 * round_trips * tags.len(),
+        counters.figures(),
+        wrong.len(),
+        wrong.join(", ")
     );
-    verdict(wrong.is_empty() && total() > 0, figures)
-}
-
-/// A key that is incremented, and how often.
-struct Counter {
-    key: String,
-    sent: AtomicUsize,
-    acknowledged: AtomicUsize,
-    refused: AtomicUsize,
-}
-
-impl Counter {
-    fn new(key: String) -> Self {
-        Self {
-            key,
-            sent: AtomicUsize::new(0),
-            acknowledged: AtomicUsize::new(0),
-            refused: AtomicUsize::new(0),
-        }
-    }
-
-    fn increment(&self, link: &mut Link) {
-        self.sent.fetch_add(1, Relaxed);
-        let counted = match link.ask(&format!("INCR {}", self.key)) {
-            Outcome::Done(_) => &self.acknowledged,
-            Outcome::NotDone(_) => &self.refused,
-            Outcome::Unknown => return,
-        };
-        counted.fetch_add(1, Relaxed);
-    }
-
-    /// Whether it can have this value: what was refused was not done, and of the rest all that was acknowledged.
-    fn can_be(&self, value: usize) -> bool {
-        let [sent, acknowledged, refused] =
-            [&self.sent, &self.acknowledged, &self.refused].map(|number| number.load(Relaxed));
-        (acknowledged..=sent - refused).contains(&value)
-    }
-}
-
-/// The counters that have a value that they cannot have, in any dialect.
-fn wrong_counters(front: &Front, counters: &[Counter]) -> Result<Vec<String>, String> {
-    let mut link = front.line_connection();
-    let mut redis = front.redis_connection();
-    let mut wrong = Vec::new();
-    for counter in counters {
-        let reply = link.ask(&format!("GET {}", counter.key));
-        let value = reply
-            .strip_prefix("VALUE \"")
-            .and_then(|rest| rest.strip_suffix('"'));
-        let value = value.map_or(0, |digits| digits.parse().unwrap_or(usize::MAX));
-        let other = match &mut redis {
-            Some(link) => {
-                let other: Option<usize> = redis::cmd("GET")
-                    .arg(&counter.key)
-                    .query(link)
-                    .map_err(|error| error.to_string())?;
-                other.unwrap_or(0)
-            }
-            None => value,
-        };
-        if !counter.can_be(value) || other != value {
-            let acknowledged = counter.acknowledged.load(Relaxed);
-            let key = &counter.key;
-            wrong.push(format!(
-                "{key} is {reply}, in RESP {other}, {acknowledged} acknowledged"
-            ));
-        }
-    }
-    Ok(wrong)
+    front.verdict(wrong.is_empty() && counters.acknowledged() > 0, figures)
 }
 
 /// A primary is stalled until a replica has taken over, and then goes on.
-pub fn partition(setup: Setup) -> Result<String, String> {
-    let mut cluster = RedisCluster::start(3, REPLICAS);
+pub fn partition(setup: &Setup) -> Result<String, String> {
+    let mut cluster = setup.cluster(3, REPLICAS);
     let front = setup.start(&cluster, Durability::Replicated);
     let load = short_writes(&front);
     let victim = cluster.primary_of_slot(0);
@@ -313,12 +222,12 @@ pub fn partition(setup: Setup) -> Result<String, String> {
         stalled_time.as_secs_f64(),
         gap.as_secs_f64()
     );
-    verdict(lost == 0 && stalled_time > NODE_TIMEOUT, figures)
+    front.verdict(lost == 0 && stalled_time > NODE_TIMEOUT, figures)
 }
 
 /// All nodes of a slot are killed: its requests fail soon, and those of other slots do not notice.
-pub fn slot_down(setup: Setup) -> Result<String, String> {
-    let mut cluster = RedisCluster::start(3, 1);
+pub fn slot_down(setup: &Setup) -> Result<String, String> {
+    let mut cluster = setup.cluster(3, 1);
     let durability = Durability::Replicated;
     let front = Front::start(setup.front, &cluster, durability, SHORT_ENGINE_TIMEOUT);
     let victim = cluster.primary_of_slot(0);
@@ -340,7 +249,7 @@ pub fn slot_down(setup: Setup) -> Result<String, String> {
     let (all, ()) = at_work(
         clients,
         |(key, mut link), stop| {
-            let is_down = is_victims(crate::redis_cluster::slot_of(&key));
+            let is_down = is_victims(slot_of(&key));
             let mut seen = Vec::new();
             for number in 0.. {
                 if !stop.goes_on() {
@@ -387,7 +296,7 @@ pub fn slot_down(setup: Setup) -> Result<String, String> {
     let is_well = strange == 0
         && slowest <= SHORT_ENGINE_TIMEOUT + FAILURE_SLACK
         && others_p99 <= OTHERS_P99_MAX;
-    verdict(is_well, figures)
+    front.verdict(is_well, figures)
 }
 
 fn short_writes(front: &Front) -> Load {
@@ -420,9 +329,4 @@ fn counts(written: &Written) -> String {
         written.refused,
         written.unknown
     )
-}
-
-/// The figures, as a success or a failure.
-pub fn verdict(is_well: bool, figures: String) -> Result<String, String> {
-    if is_well { Ok(figures) } else { Err(figures) }
 }

@@ -18,8 +18,10 @@ use crate::server::TestClient;
 pub enum Kind {
     /// The built server.
     Pykv,
-    /// Acknowledges what one replica has, or only the primary, and lets everything be read.
+    /// Acknowledges what the primary and one replica have, and lets everything be read.
     Naive,
+    /// Acknowledges what the primary has: it must be found out.
+    Hasty,
 }
 
 /// What must have a change before it is acknowledged.
@@ -31,7 +33,7 @@ pub enum Durability {
     Replicated,
 }
 
-/// A front that runs.
+/// A front that runs. What it has logged is shown if the scenario panics.
 pub enum Front {
     Pykv(Pykv),
     Naive(Naive),
@@ -47,7 +49,10 @@ impl Front {
     ) -> Self {
         let is_replicated = durability == Durability::Replicated;
         match kind {
-            Kind::Naive => Self::Naive(Naive::start(cluster.addresses(), is_replicated, timeout)),
+            Kind::Naive | Kind::Hasty => {
+                let waits = is_replicated && kind == Kind::Naive;
+                Self::Naive(Naive::start(cluster.addresses(), waits, timeout))
+            }
             Kind::Pykv => {
                 let durability = if is_replicated { "replicated" } else { "fast" };
                 let timeout = timeout.as_secs().to_string();
@@ -81,11 +86,27 @@ impl Front {
         }
     }
 
-    /// What it has logged.
-    pub fn log(&self) -> String {
+    /// The figures of a scenario, as a success or a failure. It is no success if the front has panicked.
+    pub fn verdict(&self, is_well: bool, figures: String) -> Result<String, String> {
+        let log = self.log();
+        if is_well && !log.contains("panicked at") {
+            return Ok(figures);
+        }
+        Err(format!("{figures}\n{log}"))
+    }
+
+    fn log(&self) -> String {
         match self {
             Self::Pykv(pykv) => pykv.log(),
             Self::Naive(_) => String::new(),
+        }
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.log());
         }
     }
 }

@@ -3,13 +3,14 @@
 //! Goal: an acknowledged change is there whatever happens to one node, and a request is answered in time. Method: real servers,
 //! killed and stalled under load; each scenario has a cluster of its own, and a line of figures.
 //!
-//! In: names of scenarios, all of them without any. Out: a line for each, and status 1 if one failed. With `--front naive` a client that acknowledges
-//! early is asked in place of the server.
+//! In: names of scenarios, all of them without any. Out: a line for each, and status 1 if one failed. With `--front naive` or `hasty` a
+//! mere client is asked in place of the server: the first shows what the clusters do, and the second must be found out.
 
 mod at_work;
 #[path = "../whole/histories/checker.rs"]
 #[allow(dead_code, reason = "whole/histories/ shares it and uses more")]
 mod checker;
+mod counters;
 #[path = "../whole/histories/excerpt.rs"]
 mod excerpt;
 mod faults;
@@ -26,6 +27,7 @@ mod server;
 mod topology;
 mod writers;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -36,7 +38,7 @@ use front::Kind;
 use server::is_skipped;
 
 /// A name, and what is done.
-type Scenario = (&'static str, fn(Setup) -> Result<String, String>);
+type Scenario = (&'static str, fn(&Setup) -> Result<String, String>);
 
 const SCENARIOS: &[Scenario] = &[
     ("primary-killed", faults::primary_killed),
@@ -57,6 +59,9 @@ struct Flags {
     /// Who is asked.
     #[arg(long, value_enum, default_value = "pykv")]
     front: Kind,
+    /// The server of the clusters, in place of redis-server.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -79,11 +84,12 @@ fn main() -> ExitCode {
     }
     let setup = Setup {
         front: flags.front,
+        program: flags.program,
         is_long: flags.long,
     };
     let mut failed = 0;
     for (name, run) in scenarios {
-        failed += usize::from(!report(name, *run, setup));
+        failed += usize::from(!report(name, *run, &setup));
     }
     if failed > 0 {
         return ExitCode::FAILURE;
@@ -92,10 +98,10 @@ fn main() -> ExitCode {
 }
 
 /// Runs a scenario and prints its line. Returns whether it went well.
-fn report(name: &str, run: fn(Setup) -> Result<String, String>, setup: Setup) -> bool {
+fn report(name: &str, run: fn(&Setup) -> Result<String, String>, setup: &Setup) -> bool {
     let started = Instant::now();
     // A scenario that panics fails alone.
-    let result = std::thread::spawn(move || run(setup)).join();
+    let result = std::thread::scope(|scope| scope.spawn(|| run(setup)).join());
     let result = result.unwrap_or_else(|_| Err("it panicked".to_owned()));
     let seconds = started.elapsed().as_secs_f64();
     match result {
