@@ -46,12 +46,12 @@ impl Counters {
     pub fn increment(&self, link: &mut Link) {
         let counter = &self.0[fastrand::usize(..self.0.len())];
         counter.sent.fetch_add(1, Relaxed);
-        let counted = match link.ask(&format!("INCR {}", counter.key)) {
+        let number = match link.ask(&format!("INCR {}", counter.key)) {
             Outcome::Done(_) => &counter.acknowledged,
             Outcome::NotDone(_) => &counter.refused,
             Outcome::Unknown => return,
         };
-        counted.fetch_add(1, Relaxed);
+        number.fetch_add(1, Relaxed);
     }
 
     /// Waits until some increments were acknowledged, though not for long: all may be refused just now.

@@ -35,7 +35,7 @@ pub enum Durability {
 
 /// A front that runs. What it has logged is shown if the scenario panics.
 pub enum Front {
-    Pykv(Pykv),
+    Pykv(Box<Pykv>),
     Naive(Naive),
 }
 
@@ -57,7 +57,7 @@ impl Front {
                 let durability = if is_replicated { "replicated" } else { "fast" };
                 let timeout = timeout.as_secs().to_string();
                 let flags = ["--durability", durability, "--engine-timeout", &timeout];
-                Self::Pykv(Pykv::start(cluster, &flags))
+                Self::Pykv(Box::new(Pykv::start(cluster, &flags)))
             }
         }
     }

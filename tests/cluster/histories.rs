@@ -1,4 +1,4 @@
-//! Histories: a primary is killed once while clients put, delete and read few keys; the checker decides each key.
+//! Histories: a primary is killed or stalled once while clients put, delete and read few keys; the checker decides each key.
 //!
 //! In: how the scenario is run. Out: the figures, or a history that is not linearizable, or that could not be decided.
 
@@ -12,12 +12,28 @@ use crate::excerpt::excerpt;
 use crate::faults::{CLIENTS, REPLICAS, Setup};
 use crate::front::Durability;
 use crate::load::{Client, Seen, key_name};
-use crate::redis_cluster::slot_of;
+use crate::redis_cluster::{RedisCluster, slot_of};
 
 const KEYS: usize = 20;
 
 /// A primary is killed once, and everything that the clients saw is linearizable.
-pub fn histories(setup: &Setup) -> Result<String, String> {
+pub fn killed(setup: &Setup) -> Result<String, String> {
+    hurt(setup, "a primary", RedisCluster::kill, |_, _| {})
+}
+
+/// The same for a primary that is stalled until another has taken over: it does not know that when it goes on.
+pub fn stalled(setup: &Setup) -> Result<String, String> {
+    let (stall, resume) = (RedisCluster::stall, RedisCluster::resume);
+    hurt(setup, "a primary, until it was resumed", stall, resume)
+}
+
+/// Does something to a primary under load, and something else once another has taken over.
+fn hurt(
+    setup: &Setup,
+    how: &str,
+    hurt: fn(&mut RedisCluster, usize),
+    heal: fn(&mut RedisCluster, usize),
+) -> Result<String, String> {
     let mut cluster = setup.cluster(3, REPLICAS);
     let front = setup.start(&cluster, Durability::Replicated);
     let (clock, addr) = (Instant::now(), front.addr());
@@ -26,15 +42,16 @@ pub fn histories(setup: &Setup) -> Result<String, String> {
     let clients: Vec<Client> = (0..CLIENTS).map(&mut client).collect();
     let reader = client(CLIENTS);
     let slot = slot_of(&key_name(0));
-    let (all, (killed, taken_over)) = at_work(clients, Client::load, || {
+    let (all, (hurt_at, taken_over)) = at_work(clients, Client::load, || {
         thread::sleep(setup.load_time());
         let victim = cluster.primary_of_slot(slot);
-        cluster.kill(victim);
-        let killed = clock.elapsed();
+        hurt(&mut cluster, victim);
+        let hurt_at = clock.elapsed();
         cluster.wait_for_failover(slot, victim);
+        heal(&mut cluster, victim);
         let taken_over = clock.elapsed();
         thread::sleep(setup.load_time());
-        (killed, taken_over)
+        (hurt_at, taken_over)
     });
     let refused: usize = all.iter().map(|(_, refused)| refused).sum();
     let mut seen: Vec<Seen> = all.into_iter().flat_map(|(seen, _)| seen).collect();
@@ -50,7 +67,7 @@ pub fn histories(setup: &Setup) -> Result<String, String> {
         seen.len(),
         key_name(0)
     );
-    let kills = [(killed, "a primary".to_owned())];
+    let kills = [(hurt_at, how.to_owned())];
     for (key, history) in by_key(seen).iter().enumerate() {
         let name = key_name(key);
         match check(&BTreeSet::from([None]), history) {

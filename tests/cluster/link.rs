@@ -31,15 +31,15 @@ impl Link {
 
     /// Sends a line; what came of it.
     pub fn ask(&mut self, line: &str) -> Outcome {
-        let mut link = match self.open.take() {
-            Some(link) => link,
+        let mut client = match self.open.take() {
+            Some(client) => client,
             None => TestClient::connect(self.addr),
         };
-        let sent = link.try_send(format!("{line}\n").as_bytes());
-        let Some(reply) = sent.and_then(|()| link.try_reply()) else {
+        let sent = client.try_send(format!("{line}\n").as_bytes());
+        let Some(reply) = sent.and_then(|()| client.try_reply()) else {
             return Outcome::Unknown;
         };
-        self.open = Some(link);
+        self.open = Some(client);
         outcome(reply)
     }
 }

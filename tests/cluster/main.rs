@@ -47,7 +47,8 @@ const SCENARIOS: &[Scenario] = &[
     ("slots-moved", faults::slots_moved),
     ("partition", faults::partition),
     ("slot-down", faults::slot_down),
-    ("histories", histories::histories),
+    ("histories", histories::killed),
+    ("histories-stalled", histories::stalled),
 ];
 
 /// Hurts a cluster under load and looks whether promises are kept.

@@ -179,7 +179,7 @@ impl Session {
         if self.is_replicated && !is_read {
             let wait = redis::cmd("WAIT")
                 .arg(1)
-                .arg(patience.as_millis() as u64)
+                .arg(patience.as_millis().to_string())
                 .query(&mut link);
             match wait {
                 Ok(1..) => {}

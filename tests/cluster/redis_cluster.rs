@@ -67,6 +67,11 @@ impl RedisCluster {
         };
         cluster.join(primaries);
         cluster.wait_until_well();
+        // What the scenarios reckon is what the nodes do.
+        for key in ["123456789", "{w1}:2", "{}3", "}{4}{5}"] {
+            let slot = cluster.nodes[0].ask(&["CLUSTER", "KEYSLOT", key]);
+            assert_eq!(slot, Ok(slot_of(key).to_string()), "the slot of {key}");
+        }
         cluster
     }
 
@@ -197,6 +202,18 @@ impl RedisCluster {
         info.unwrap_or_else(|error| panic!("node {node} does not answer INFO: {error}"))
     }
 
+    /// Whether a node is a replica and has all that its primary had when it joined it.
+    ///
+    /// # Errors
+    /// What it says of itself.
+    pub fn follows(&self, node: usize) -> Result<(), String> {
+        let info = self.info(node, "replication");
+        if info.contains("role:slave") && info.contains("master_link_status:up") {
+            return Ok(());
+        }
+        Err(format!("node {node} does not follow: {info}"))
+    }
+
     /// Waits until another node than this is the primary of a slot; which, and how long it took.
     pub fn wait_for_failover(&self, slot: u16, old: usize) -> (usize, Duration) {
         let started = Instant::now();
@@ -299,12 +316,8 @@ impl RedisCluster {
         if let Some(number) = running.iter().find(|number| !known(number)) {
             return Err(format!("node {node} is not linked to node {number}"));
         }
-        let links = asked
-            .ask(&["INFO", "replication"])
-            .map_err(|error| error.to_string())?;
-        let is_replica = links.contains("role:slave");
-        if is_replica && !links.contains("master_link_status:up") {
-            return Err(format!("node {node} does not follow: {links}"));
+        if !self.is_primary(node) {
+            self.follows(node)?;
         }
         // Who was told to follow may not have told it to all.
         let replicas = |members: &[Member]| {

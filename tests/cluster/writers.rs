@@ -77,8 +77,8 @@ impl Load {
 
     /// Writes one key; whether that was acknowledged.
     fn write(self, link: &mut Link, key: String, written: &mut Written) -> bool {
-        let line = format!("PUT {key} {}", value_of(&key, self.value_bytes));
-        match link.ask(&line) {
+        let request = format!("PUT {key} {}", value_of(&key, self.value_bytes));
+        match link.ask(&request) {
             Outcome::Done(reply) => {
                 assert_eq!(reply, "OK", "PUT {key}");
                 written.acknowledged.push((key, Instant::now()));
