@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::at_work::Stop;
 use crate::checker::{Action, End, Operation, State, Value};
 use crate::link::{Link, Outcome};
-use crate::redis_cluster::wait_for;
+use crate::wait::wait_for;
 
 /// The number of a value that is its client's own; above it stands the client.
 const NUMBER_BITS: u32 = 32;

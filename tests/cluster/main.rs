@@ -21,10 +21,12 @@ mod load;
 mod naive;
 mod pykv;
 mod redis_cluster;
+mod redis_node;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
 mod server;
 mod topology;
+mod wait;
 mod writers;
 
 use std::path::PathBuf;

@@ -4,52 +4,28 @@
 //! the ways to hurt it: kill a node, stall it, let it come back, move a slot. A node is named by its number: the primaries first, then
 //! the replicas. What is waited for has an end, after which the test fails with what was seen last.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
+use crate::redis_node::{Condition, RedisNode, start_nodes};
 use crate::topology::{Member, members};
+use crate::wait::wait_for;
 
-/// Time after which a node is taken for failed.
-pub const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of slots of a cluster.
 pub const SLOTS: u16 = 16_384;
 
-/// A state that has not come after this long will not come.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Time within which a node that is neither killed nor stalled answers.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How often a start is tried: another program may take a port that was free.
 const STARTS_MAX: usize = 5;
+/// Time within which a primary must take the keys that move to it.
+const MOVE_MAX: Duration = Duration::from_secs(5);
 /// Keys that are moved at once with a slot.
 const MOVED_KEYS: usize = 3;
 
 /// The cluster.
 pub struct RedisCluster {
-    nodes: Vec<Node>,
-}
-
-/// What a node does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Condition {
-    Running,
-    Stalled,
-    Killed,
-}
-
-/// One server.
-struct Node {
-    child: Child,
-    condition: Condition,
-    program: PathBuf,
-    port: u16,
-    bus_port: u16,
-    dir: TempDir,
-    id: String,
+    nodes: Vec<RedisNode>,
 }
 
 impl RedisCluster {
@@ -77,7 +53,7 @@ impl RedisCluster {
 
     /// The addresses of all nodes.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(Node::addr).collect()
+        self.nodes.iter().map(RedisNode::addr).collect()
     }
 
     /// What `--engine` takes: all nodes.
@@ -115,31 +91,22 @@ impl RedisCluster {
 
     /// Kills a node as `kill -9` does.
     pub fn kill(&mut self, node: usize) {
-        let node = &mut self.nodes[node];
-        node.child.kill().expect("a node can be killed");
-        node.child.wait().expect("the node has ended");
-        node.condition = Condition::Killed;
+        self.nodes[node].kill();
     }
 
     /// Lets a node do nothing; its connections stay.
     pub fn stall(&mut self, node: usize) {
-        self.nodes[node].signal("STOP");
-        self.nodes[node].condition = Condition::Stalled;
+        self.nodes[node].stall();
     }
 
     /// Lets a stalled node go on.
     pub fn resume(&mut self, node: usize) {
-        self.nodes[node].signal("CONT");
-        self.nodes[node].condition = Condition::Running;
+        self.nodes[node].resume();
     }
 
     /// Starts a killed node again, on the same port and in the same folder, and waits until it answers.
     pub fn restart(&mut self, node: usize) {
-        let node = &mut self.nodes[node];
-        assert!(node.condition == Condition::Killed, "it was not killed");
-        node.child = spawn(&node.program, node.port, node.bus_port, node.dir.path());
-        node.condition = Condition::Running;
-        wait_for("the node answers again", || node.answers());
+        self.nodes[node].restart();
     }
 
     /// Moves a slot and its keys from one primary to another in small steps; this is done before each step and after the last.
@@ -164,7 +131,7 @@ impl RedisCluster {
                 .arg(self.nodes[to].port)
                 .arg("")
                 .arg(0)
-                .arg(ANSWER_MAX.as_secs() * 1_000)
+                .arg(MOVE_MAX.as_secs() * 1_000)
                 .arg("KEYS")
                 .arg(keys)
                 .query(&mut source)
@@ -214,18 +181,16 @@ impl RedisCluster {
         Err(format!("node {node} does not follow: {info}"))
     }
 
-    /// Waits until another node than this is the primary of a slot; which, and how long it took.
-    pub fn wait_for_failover(&self, slot: u16, old: usize) -> (usize, Duration) {
+    /// Waits until another node than this is the primary of a slot; how long it took.
+    pub fn wait_for_failover(&self, slot: u16, old: usize) -> Duration {
         let started = Instant::now();
-        let mut new = old;
         wait_for("a replica takes over", || {
-            new = self.primary_of_slot(slot);
-            if new == old {
+            if self.primary_of_slot(slot) == old {
                 return Err(format!("the primary of slot {slot} is node {old} still"));
             }
             Ok(())
         });
-        (new, started.elapsed())
+        started.elapsed()
     }
 
     /// Waits until all running nodes find the cluster well, know all nodes, and follow their primaries where they are replicas.
@@ -272,7 +237,7 @@ impl RedisCluster {
 
     fn running(&self) -> impl Iterator<Item = usize> {
         let nodes = self.nodes.iter().enumerate();
-        let running = nodes.filter(|(_, node)| node.condition == Condition::Running);
+        let running = nodes.filter(|(_, node)| node.condition() == Condition::Running);
         running.map(|(number, _)| number)
     }
 
@@ -339,123 +304,6 @@ impl RedisCluster {
     }
 }
 
-impl Node {
-    fn addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
-    }
-
-    fn connect(&self) -> redis::RedisResult<redis::Connection> {
-        let client = redis::Client::open(("127.0.0.1", self.port))?;
-        let link = client.get_connection_with_timeout(ANSWER_MAX)?;
-        link.set_read_timeout(Some(ANSWER_MAX))?;
-        Ok(link)
-    }
-
-    /// Asks on a connection of its own.
-    fn ask(&self, words: &[&str]) -> redis::RedisResult<String> {
-        let mut link = self.connect()?;
-        redis::cmd(words[0]).arg(&words[1..]).query(&mut link)
-    }
-
-    /// Whether it is this process that answers on the port.
-    fn answers(&mut self) -> Result<(), String> {
-        let info = self
-            .ask(&["INFO", "server"])
-            .map_err(|error| error.to_string())?;
-        let expected = format!("process_id:{}\r\n", self.child.id());
-        if info.contains(&expected) {
-            return Ok(());
-        }
-        Err(format!("another server has port {}", self.port))
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.is_ok_and(|status| status.success()), "{kill} fails");
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Starts so many nodes, unless one of them cannot have its ports.
-fn start_nodes(program: &Path, count: usize) -> Option<Vec<Node>> {
-    let ports = free_ports(count * 2);
-    let mut nodes: Vec<Node> = ports
-        .chunks_exact(2)
-        .map(|ports| {
-            let dir = TempDir::new().expect("a folder for a node");
-            Node {
-                child: spawn(program, ports[0], ports[1], dir.path()),
-                condition: Condition::Running,
-                program: program.to_owned(),
-                port: ports[0],
-                bus_port: ports[1],
-                dir,
-                id: String::new(),
-            }
-        })
-        .collect();
-    let mut all_answer = true;
-    for node in &mut nodes {
-        wait_for("a node answers", || {
-            let ended = node.child.try_wait().expect("a child of this process");
-            if ended.is_some() {
-                all_answer = false;
-                return Ok(());
-            }
-            node.answers()
-        });
-    }
-    all_answer.then_some(nodes)
-}
-
-/// Ports that nobody listens on, all different.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
-    listeners.iter().map(port).collect()
-}
-
-fn spawn(program: &Path, port: u16, bus_port: u16, dir: &Path) -> Child {
-    Command::new(program)
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-        .args([
-            "--cluster-enabled",
-            "yes",
-            "--cluster-port",
-            &bus_port.to_string(),
-        ])
-        .args([
-            "--cluster-node-timeout",
-            &NODE_TIMEOUT.as_millis().to_string(),
-        ])
-        .args(["--cluster-replica-validity-factor", "0"])
-        .args(["--cluster-require-full-coverage", "no"])
-        .args(["--repl-diskless-sync-delay", "0"])
-        .args([
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--daemonize",
-            "no",
-            "--dir",
-        ])
-        .arg(dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()))
-}
-
 fn set_slot(link: &mut redis::Connection, slot: u16, words: &[&str]) {
     let command = redis::cmd("CLUSTER")
         .arg("SETSLOT")
@@ -465,18 +313,6 @@ fn set_slot(link: &mut redis::Connection, slot: u16, words: &[&str]) {
     let () = command
         .query(link)
         .unwrap_or_else(|error| panic!("SETSLOT {slot} {words:?}: {error}"));
-}
-
-/// Waits until something holds; if it never does, the test fails with why it did not when last looked at.
-pub fn wait_for(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
-    let started = Instant::now();
-    while let Err(reason) = holds() {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "waited {PATIENCE:?} in vain until {what}: {reason}"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// The slot of a key: of what stands in its first braces, if there is something, else of all of it.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::at_work::at_work;
 use crate::link::{Link, Outcome, outcome};
-use crate::redis_cluster::{slot_of, wait_for};
+use crate::redis_cluster::slot_of;
 use crate::server::TestClient;
+use crate::wait::wait_for;
 
 /// Keys that are read back in one packet.
 const BATCH_KEYS: usize = 64;
