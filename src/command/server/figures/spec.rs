@@ -246,21 +246,9 @@ impl<'a> FigureInputs<'a> {
         &self.service.stats
     }
 
-    /// Returns the number of keys.
-    pub(super) fn keys(&self) -> Option<u64> {
-        let of_cluster = self.cluster.map(|cluster| cluster.keys);
-        of_cluster.or_else(|| self.engine.map(Engine::keys))
-    }
-
-    /// Returns the memory that the data takes, in bytes.
-    pub(super) fn data_memory(&self) -> Option<u64> {
-        let of_cluster = self.cluster.map(|cluster| cluster.memory_bytes);
-        of_cluster.or_else(|| self.engine.map(Engine::memory_bytes))
-    }
-
     /// Returns the memory that the data takes, in bytes; 0 while it is being loaded.
     pub(super) fn used_bytes(&self) -> u64 {
-        self.data_memory().unwrap_or(0)
+        data_memory(self).unwrap_or(0)
     }
 
     pub(super) fn last_save(&self) -> Option<&SaveReport> {
@@ -284,4 +272,16 @@ impl<'a> FigureInputs<'a> {
             Kind::Lines(get) => Some(FigureValue::Lines(get(self))),
         }
     }
+}
+
+/// Returns the number of keys.
+pub(super) fn keys(now: &FigureInputs<'_>) -> Option<u64> {
+    let of_cluster = now.cluster.map(|cluster| cluster.keys);
+    of_cluster.or_else(|| now.engine.map(Engine::keys))
+}
+
+/// Returns the memory that the data takes, in bytes.
+pub(super) fn data_memory(now: &FigureInputs<'_>) -> Option<u64> {
+    let of_cluster = now.cluster.map(|cluster| cluster.memory_bytes);
+    of_cluster.or_else(|| now.engine.map(Engine::memory_bytes))
 }

@@ -6,8 +6,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::spec::{FigureInputs, FigureSpec};
 use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
+use super::spec::{FigureSpec, data_memory, keys};
 use crate::command::clients::Client;
 use crate::command::counts::Usage;
 use crate::engine::Engine;
@@ -98,7 +98,7 @@ pub static FIGURES: &[FigureSpec] = &[
         .help("1 while the data is being loaded.")
         .info("Persistence", "loading")
         .metric("pykv_loading"),
-    FigureSpec::count("keys", |now| FigureInputs::keys(now))
+    FigureSpec::count("keys", keys)
         .unit("keys")
         .help("Keys in the store.")
         .stats()
@@ -496,7 +496,7 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .info("Server", "tls_certificate_expires_in_days")
     .metric("pykv_tls_certificate_expires_in_days"),
-    FigureSpec::count("used_memory_bytes", |now| FigureInputs::data_memory(now))
+    FigureSpec::count("used_memory_bytes", data_memory)
         .unit("bytes")
         .help("Memory that the data takes: pairs, tables and indexes, as --max-memory counts it.")
         .stats()
