@@ -1,14 +1,8 @@
-//! What a cluster holds and how it is, as its primaries tell once a second.
+//! What a cluster holds and how it is.
 //!
-//! In: their INFO and DBSIZE. Out: sums for the whole. Promise: what is not told is left as it was, and the time of the last news is kept.
+//! In: what its primaries tell. Out: sums for the whole, and what is wrong with it.
 
-use std::sync::PoisonError;
-
-use tokio::time::{Instant, timeout};
-
-use super::reply::NodeReply;
-use super::swap::parsed;
-use super::{Cluster, REFRESH_MAX, SLOTS};
+use super::slot::SLOTS;
 
 /// The whole of a cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,59 +46,14 @@ impl Overview {
     }
 }
 
-impl Cluster {
-    /// Returns what is known of the whole.
-    #[must_use]
-    pub fn overview(&self) -> Overview {
-        *self.overview.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks the primaries, and notes what they tell.
-    pub(super) async fn survey(&self) {
-        let mut seen = self.overview();
-        let state = self.state();
-        let owners = state.topology.primaries.iter().filter(|one| one.slots > 0);
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        seen.slots = count(state.topology.owned_slots());
-        (seen.primaries, seen.replicas, seen.replicas_failed) = (0, 0, 0);
-        seen.primaries_exposed = 0;
-        for primary in owners {
-            let live = primary.live_replicas();
-            seen.primaries += 1;
-            seen.replicas += count(live);
-            seen.replicas_failed += count(primary.replicas.len() - live);
-            seen.primaries_exposed += u64::from(live < self.least_replicas());
-        }
-        let deadline = Instant::now() + REFRESH_MAX;
-        let infos = self.ask_primaries_once(&[b"INFO", b"memory", b"replication"], false, deadline);
-        let sizes = self.ask_primaries_once(&[b"DBSIZE"], false, deadline);
-        let told = timeout(REFRESH_MAX, async { tokio::join!(infos, sizes) }).await;
-        if let Ok((Ok(infos), Ok(sizes))) = told {
-            (seen.keys, seen.memory_bytes, seen.lag_bytes) = (0, 0, 0);
-            for (_, size) in sizes {
-                if let Ok(NodeReply::Number(keys)) = parsed(&size) {
-                    seen.keys += u64::try_from(keys).unwrap_or(0);
-                }
-            }
-            for (_, info) in infos {
-                if let Ok(NodeReply::Bytes(info)) = parsed(&info) {
-                    let info = String::from_utf8_lossy(info);
-                    seen.memory_bytes += number_of(&info, "used_memory:").unwrap_or(0);
-                    seen.lag_bytes = seen.lag_bytes.max(lag_of(&info));
-                }
-            }
-        }
-        *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-    }
-}
-
-fn number_of(info: &str, name: &str) -> Option<u64> {
+/// Returns a number of INFO.
+pub fn number_of(info: &str, name: &str) -> Option<u64> {
     let mut lines = info.lines();
     lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// Returns the bytes by which the last replica is behind.
-fn lag_of(info: &str) -> u64 {
+pub fn lag_of(info: &str) -> u64 {
     let own = number_of(info, "master_repl_offset:").unwrap_or(0);
     let replicas = info
         .lines()

@@ -1,4 +1,4 @@
-//! Replies of a node, in RESP2.
+//! Replies of a node, in RESP2, and those of RESP3 that are lists of others.
 //!
 //! In: bytes as they arrive. Out: where each reply ends, and what it says. Promise: a reply that has arrived in part is not looked at
 //! again from its start.
@@ -8,7 +8,7 @@ use memchr::memchr;
 
 /// Bytes are no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its reply is not RESP2")]
+#[error("its reply is not RESP")]
 pub struct Malformed;
 
 /// Finds the end of the first reply of a buffer, and keeps its progress.
@@ -36,7 +36,7 @@ impl Scanner {
             };
             let mut end = next;
             match kind {
-                b'+' | b'-' | b':' => {}
+                b'+' | b'-' | b':' | b'_' | b'#' | b',' => {}
                 b'$' => {
                     if let Ok(bytes) = usize::try_from(number(line)?) {
                         end += bytes + 2;
@@ -45,7 +45,8 @@ impl Scanner {
                         }
                     }
                 }
-                b'*' => self.due += usize::try_from(number(line)?).unwrap_or(0),
+                b'*' | b'>' => self.due += usize::try_from(number(line)?).unwrap_or(0),
+                b'%' => self.due += 2 * usize::try_from(number(line)?).unwrap_or(0),
                 _ => return Err(Malformed),
             }
             self.at = end;
@@ -97,7 +98,8 @@ fn parse_at(frame: &[u8], at: usize) -> Result<(NodeReply<'_>, usize), Malformed
                 return Ok((NodeReply::Bytes(value), next + bytes + 2));
             }
         },
-        b'*' => match usize::try_from(number(line)?) {
+        b'_' => NodeReply::Nil,
+        b'*' | b'>' => match usize::try_from(number(line)?) {
             Err(_) => NodeReply::Nil,
             Ok(count) => {
                 let mut at = next;

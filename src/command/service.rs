@@ -160,9 +160,28 @@ impl Service {
     }
 
     /// Sets the cluster that has the data in place of the engine: from now on requests for data are executed.
-    pub fn begin_on_cluster(&self, cluster: Arc<Cluster>) {
+    pub fn begin_on_cluster(self: &Arc<Self>, cluster: Arc<Cluster>) {
+        let service = Arc::downgrade(self);
+        cluster.receive_messages(Box::new(move |channel, payload| {
+            let service = service.upgrade();
+            Box::pin(async move {
+                match service {
+                    Some(service) => service.deliver(&channel, &payload).await,
+                    None => 0,
+                }
+            })
+        }));
         let first = self.cluster.set(cluster);
         first.expect("the server connects to one cluster");
+    }
+
+    /// Sends a message to its subscribers here. Returns their number.
+    async fn deliver(&self, channel: &[u8], payload: &[u8]) -> u64 {
+        let mut delivery = self.channels.publish(&self.client_memory, channel, payload);
+        while delivery.proceed(&self.channels) {
+            tokio::task::yield_now().await;
+        }
+        delivery.receivers
     }
 
     /// Returns the cluster that has the data in place of the engine, if there is one.

@@ -767,8 +767,8 @@ impl Config {
     fn check_durability(&self) -> Result<(), String> {
         let level: DurabilityLevel = self.get("durability");
         let is_local = matches!(level, DurabilityLevel::Local(_));
-        let is_given = self.matches.value_source("durability") != Some(ValueSource::DefaultValue)
-            || self.in_file.iter().any(|name| name == "durability");
+        // The default is that of the engine.
+        let is_given = level != DurabilityLevel::Local(Durability::EverySecond);
         let name = level.name();
         match (self.given::<EngineUrl>("engine"), is_local) {
             (None, false) => Err(format!(

@@ -17,7 +17,6 @@ use crate::command::dispatch::{Dispatcher, Executed};
 use crate::command::observation::Status;
 use crate::command::permission;
 use crate::command::prepare::{Prepared, RequestBatch};
-use crate::command::refusals::bad_argument;
 use crate::command::reply_sink::Replies;
 use crate::command::session::check_transactional;
 use crate::command::table::{COMMANDS, HANDLERS};
@@ -26,7 +25,7 @@ use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::protocol::{Dialect, ErrorReply};
 
-use super::{keys_and_slot, one_slot};
+use super::keys::{self, keys_and_slot, one_slot};
 
 /// Number of decisions on pairs that others change meanwhile, after which a request pauses between them.
 const DECISIONS_AT_ONCE: u32 = 3;
@@ -156,13 +155,7 @@ impl Dispatcher<'_> {
             let arguments = batch.arguments(request);
             let (place, command) = self.admit(dialect, batch, request)?;
             check_transactional(command)?;
-            if command.is_on_keyspace() {
-                let message = format!(
-                    "{} is not to be had in a transaction where a cluster has the data",
-                    command.name
-                );
-                return Err(bad_argument(message));
-            }
+            keys::check_transactional(command)?;
             permission::check(self.service, self.session, (place, command), arguments)?;
             admitted.push(TransactionRequest {
                 place,

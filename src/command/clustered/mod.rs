@@ -11,17 +11,16 @@
 //! ```
 
 mod emulation;
+mod errors;
+mod keys;
 mod native;
 mod split;
 
 use super::dispatch::{Dispatcher, Executed};
 use super::permission;
 use super::prepare::{Prepared, RequestBatch};
-use super::refusals::bad_argument;
 use super::reply_sink::Replies;
-use super::spec::{Arguments, Clustered, Command, Scope};
-use crate::cluster::{ClusterError, slot_of};
-use crate::model::Key;
+use super::spec::{Clustered, Scope};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply};
 
 pub use native::Forwarded;
@@ -76,12 +75,8 @@ impl Dispatcher<'_> {
             });
         }
         if self.session.is_queueing(command) {
-            if command.is_on_keyspace() {
-                let message = format!(
-                    "{} is not to be had in a transaction where a cluster has the data",
-                    command.name
-                );
-                return Way::Refused(bad_argument(message));
+            if let Err(error) = keys::check_transactional(command) {
+                return Way::Refused(error);
             }
             return Way::Here;
         }
@@ -89,52 +84,6 @@ impl Dispatcher<'_> {
             (Scope::Queued, _) => Way::Queued,
             (_, Clustered::Here) => Way::Here,
             _ => Way::Emulated,
-        }
-    }
-}
-
-/// Returns the keys of a request, and their slot; `None` if it has no keys.
-///
-/// # Errors
-/// `TOO_LARGE` or `TEXT` for what is no key, `CROSS_SLOT` for keys of several slots.
-fn keys_and_slot<'a>(
-    command: &Command,
-    arguments: &'a Arguments<'_>,
-) -> Result<Option<(Vec<Key<'a>>, u16)>, ErrorReply> {
-    let keys = command.keys(arguments).map(Key::parse);
-    let keys = keys.collect::<Result<Vec<Key<'a>>, _>>()?;
-    let Some(slot) = one_slot(keys.iter().map(|key| key.as_bytes()))? else {
-        return Ok(None);
-    };
-    Ok(Some((keys, slot)))
-}
-
-/// Returns the slot of keys; `None` if there are none.
-///
-/// # Errors
-/// `CROSS_SLOT`, if they are of several.
-fn one_slot<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Result<Option<u16>, ErrorReply> {
-    let mut slot = None;
-    for key in keys {
-        let own = slot_of(key);
-        if *slot.get_or_insert(own) != own {
-            return Err(ErrorReply::new(
-                ErrorCode::CrossSlot,
-                "Keys in request don't hash to the same slot; keys with the same part in braces, as {user1}:name, do",
-            ));
-        }
-    }
-    Ok(slot)
-}
-
-impl From<ClusterError> for ErrorReply {
-    fn from(error: ClusterError) -> Self {
-        match error {
-            ClusterError::InDoubt(message) => Self::new(ErrorCode::InDoubt, message),
-            error @ ClusterError::Unavailable(_) => {
-                Self::new(ErrorCode::Busy, error.to_string()).with_prefix("CLUSTERDOWN")
-            }
-            ClusterError::Refused(error) => native::error_of(&error),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::command::spec::{Clustered, NativeReply};
 use crate::model::Value;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, StoredPair};
 
-use super::keys_and_slot;
+use super::keys::keys_and_slot;
 
 /// Requests of one client that are sent together.
 #[derive(Debug, Default)]
@@ -219,24 +219,4 @@ impl Dispatcher<'_> {
 fn found(bytes: &[u8]) -> Reply<'_> {
     // A value beyond our limit was stored by others.
     Value::parse(bytes).map_or(Reply::Value(bytes), Reply::Found)
-}
-
-/// Converts an error of a node: its first word is its code.
-pub(super) fn error_of(text: &str) -> ErrorReply {
-    let (prefix, message) = text.split_once(' ').unwrap_or((text, ""));
-    match prefix {
-        "ERR" => ErrorReply::new(ErrorCode::Args, message),
-        "WRONGTYPE" => ErrorReply::new(ErrorCode::Args, message).with_prefix("WRONGTYPE"),
-        "OOM" => ErrorReply::new(ErrorCode::Full, message),
-        "MISCONF" => ErrorReply::new(ErrorCode::Disk, message),
-        "CROSSSLOT" => ErrorReply::new(ErrorCode::CrossSlot, message),
-        "NOAUTH" | "NOPERM" | "WRONGPASS" => {
-            let message = format!("the cluster does not let this server do it: {text}");
-            ErrorReply::new(ErrorCode::Internal, message)
-        }
-        _ => ErrorReply::new(
-            ErrorCode::Internal,
-            format!("the cluster has refused it: {text}"),
-        ),
-    }
 }

@@ -245,6 +245,12 @@ fn end(
 
 fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     check_channel(&words[0])?;
+    if call.service.cluster().is_some() {
+        return stream(PublishingInCluster {
+            channel: (*words[0]).into(),
+            payload: (*words[1]).into(),
+        });
+    }
     let channels = &call.service.channels;
     let mut publishing = Publishing {
         delivery: channels.publish(&call.service.client_memory, &words[0], &words[1]),
@@ -261,6 +267,21 @@ fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     publishing.reply(call.replies);
     Ok(Outcome::Done)
+}
+
+/// A message that is published in the cluster that has the data.
+struct PublishingInCluster {
+    channel: Box<[u8]>,
+    payload: Box<[u8]>,
+}
+
+impl Source for PublishingInCluster {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let cluster = pull.service.cluster().expect("it has the data");
+        let receivers = cluster.publish(&self.channel, &self.payload).await?;
+        pull.replies.reply(Reply::Count(receivers));
+        Ok(Pulled::End)
+    }
 }
 
 /// A message that is being delivered, and its publisher, if messages to itself precede the reply, as in Redis.

@@ -1,0 +1,58 @@
+//! A look at the whole cluster, once a second.
+//!
+//! In: INFO and DBSIZE of the primaries. Out: the overview. Promise: what is not told in time is left as it was.
+
+use std::sync::PoisonError;
+
+use tokio::time::{Instant, timeout};
+
+use super::error::parsed;
+use super::overview::{Overview, lag_of, number_of};
+use super::reply::NodeReply;
+use super::routing::{Cluster, REFRESH_MAX};
+
+impl Cluster {
+    /// Returns what is known of the whole.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        *self.overview.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the primaries, and notes what they tell.
+    pub(super) async fn survey(&self) {
+        let mut seen = self.overview();
+        let state = self.state();
+        let owners = state.topology.primaries.iter().filter(|one| one.slots > 0);
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        seen.slots = count(state.topology.owned_slots());
+        (seen.primaries, seen.replicas, seen.replicas_failed) = (0, 0, 0);
+        seen.primaries_exposed = 0;
+        for primary in owners {
+            let live = primary.live_replicas();
+            seen.primaries += 1;
+            seen.replicas += count(live);
+            seen.replicas_failed += count(primary.replicas.len() - live);
+            seen.primaries_exposed += u64::from(live < self.least_replicas());
+        }
+        let deadline = Instant::now() + REFRESH_MAX;
+        let infos = self.ask_primaries_once(&[b"INFO", b"memory", b"replication"], false, deadline);
+        let sizes = self.ask_primaries_once(&[b"DBSIZE"], false, deadline);
+        let told = timeout(REFRESH_MAX, async { tokio::join!(infos, sizes) }).await;
+        if let Ok((Ok(infos), Ok(sizes))) = told {
+            (seen.keys, seen.memory_bytes, seen.lag_bytes) = (0, 0, 0);
+            for (_, size) in sizes {
+                if let Ok(NodeReply::Number(keys)) = parsed(&size) {
+                    seen.keys += u64::try_from(keys).unwrap_or(0);
+                }
+            }
+            for (_, info) in infos {
+                if let Ok(NodeReply::Bytes(info)) = parsed(&info) {
+                    let info = String::from_utf8_lossy(info);
+                    seen.memory_bytes += number_of(&info, "used_memory:").unwrap_or(0);
+                    seen.lag_bytes = seen.lag_bytes.max(lag_of(&info));
+                }
+            }
+        }
+        *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}
