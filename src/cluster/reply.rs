@@ -25,7 +25,7 @@ impl Scanner {
     /// `None`.
     ///
     /// # Errors
-    /// [`Malformed`].
+    /// If it is malformed.
     pub fn end(&mut self, buffer: &[u8]) -> Result<Option<usize>, Malformed> {
         if self.at == 0 {
             self.due = 1;
@@ -77,7 +77,7 @@ impl<'a> NodeReply<'a> {
     /// Parses a complete reply.
     ///
     /// # Errors
-    /// [`Malformed`].
+    /// If it is malformed.
     pub fn parse(frame: &'a [u8]) -> Result<Self, Malformed> {
         let (reply, _) = parse_at(frame, 0)?;
         Ok(reply)
