@@ -32,6 +32,8 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 /// Time within which a node must tell the topology.
 pub(super) const REFRESH_MAX: Duration = Duration::from_millis(500);
+/// Texts of errors that another try does not mend.
+const FINAL_ERRORS: [&str; 4] = ["cluster support disabled", "WRONGPASS", "NOAUTH", "NOPERM"];
 /// Number of nodes that are asked for the topology at once.
 const ASKED_NODES: usize = 6;
 /// Number of redirections of a request that are followed at once.
@@ -115,11 +117,13 @@ impl Cluster {
         });
         let deadline = Instant::now() + cluster.options.timeout;
         while let Err(reason) = cluster.look().await {
-            if Instant::now() >= deadline {
-                return Err(reason);
+            let mut finals = FINAL_ERRORS.iter();
+            if Instant::now() >= deadline || finals.any(|text| reason.contains(text)) {
+                return Err(format!("--engine: {reason}"));
             }
             sleep(REFRESH_PAUSE).await;
         }
+        cluster.check_versions().await?;
         cluster.survey().await;
         let surveying = Arc::downgrade(&cluster);
         tokio::spawn(async move {

@@ -11,11 +11,48 @@ use super::overview::{Overview, lag_of, number_of};
 use super::reply::NodeReply;
 use super::routing::{Cluster, REFRESH_MAX};
 
+/// Oldest version of Redis that has PEXPIRETIME and EVALSHA_RO.
+const LEAST_MAJOR: u32 = 7;
+
 impl Cluster {
     /// Returns what is known of the whole.
     #[must_use]
     pub fn overview(&self) -> Overview {
         *self.overview.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks that all primaries know the commands that they are sent.
+    ///
+    /// # Errors
+    /// The primary that does not, and its version.
+    pub(super) async fn check_versions(&self) -> Result<(), String> {
+        let deadline = Instant::now() + self.options.timeout;
+        // Primaries that cannot be reached now are as new as the others.
+        let infos = self.ask_primaries_once(&[b"INFO", b"server"], false, deadline);
+        for (node, info) in infos.await.unwrap_or_default() {
+            let Ok(NodeReply::Bytes(info)) = parsed(&info) else {
+                continue;
+            };
+            let info = String::from_utf8_lossy(info);
+            // Valkey tells here the version of Redis that it is compatible with.
+            let version = info
+                .lines()
+                .find_map(|line| line.strip_prefix("redis_version:"));
+            let version = version.unwrap_or_default().trim();
+            let major: u32 = version
+                .split('.')
+                .next()
+                .unwrap_or_default()
+                .parse()
+                .unwrap_or(0);
+            if major < LEAST_MAJOR {
+                return Err(format!(
+                    "--engine: {} is Redis {version}; {LEAST_MAJOR}.0 or newer is needed",
+                    node.address
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Asks the primaries, and notes what they tell.

@@ -72,6 +72,8 @@ pub(super) struct Call<'a, 'e> {
     pub granted_room_bytes: u64,
     /// Bytes that its changes need beyond the cap, if these are more; else 0.
     pub missing_room_bytes: u64,
+    /// False if the request is observed by those who execute the call, as a part of it is done elsewhere.
+    pub is_observed_here: bool,
 }
 
 /// Value of [`Call::granted_room_bytes`] where nobody asks.
@@ -91,7 +93,8 @@ impl<'a> Call<'a, '_> {
         }
         self.reports_change = self.command.is_write();
         let handler = self.handlers[self.place];
-        let is_observed = observation::is_observed(self.service, self.command);
+        let is_observed =
+            self.is_observed_here && observation::is_observed(self.service, self.command);
         let started = is_observed.then(Instant::now);
         let mut answer = if self.command.has(Flag::GrowsMemory) && self.is_within_cap() {
             let room_bytes = self.command.room_bytes(arguments);

@@ -97,6 +97,7 @@ impl Dispatcher<'_> {
                     is_refused_by_data,
                     granted_room_bytes: ROOM_UNCHECKED,
                     missing_room_bytes: 0,
+                    is_observed_here: true,
                 };
                 let answer = call.perform(arguments);
                 is_executed = true;
@@ -228,6 +229,7 @@ impl Dispatcher<'_> {
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
+            is_observed_here: true,
         };
         let done =
             admitted.and_then(|requests| transaction::execute(&mut call, &requests, is_too_long));

@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, ClusterError, Fetched, Held, Swap, slot_of};
 use crate::command::call::{Answer, Call, Outcome, ROOM_UNCHECKED};
 use crate::command::data::transaction::{self, TransactionRequest};
 use crate::command::dispatch::{Dispatcher, Executed};
-use crate::command::observation::Status;
+use crate::command::observation::{Observed, Status};
 use crate::command::permission;
 use crate::command::prepare::{Prepared, RequestBatch};
 use crate::command::reply_sink::Replies;
@@ -48,9 +48,12 @@ impl Dispatcher<'_> {
         request: &Prepared,
         replies: &mut dyn Replies,
     ) -> Executed {
+        let mut observed = None;
         let done = match self.admit(dialect, batch, request) {
             Ok((place, command)) => {
                 let arguments = batch.arguments(request);
+                let id = self.service.commands.id_of(place, arguments);
+                observed = self.observe(id, (command, batch.verb(request, command)), arguments);
                 let row = (place, command);
                 let permitted = permission::check(self.service, self.session, row, arguments);
                 let keys = permitted.and_then(|()| keys_and_slot(command, arguments));
@@ -79,7 +82,20 @@ impl Dispatcher<'_> {
                 Err(self.session.note_refusal(command, error))
             }
         };
+        self.end_observed(observed, &done);
         self.executed(batch, request, done, replies)
+    }
+
+    fn end_observed(
+        &self,
+        observed: Option<Box<Observed>>,
+        done: &Result<(Outcome, Status), ErrorReply>,
+    ) {
+        if let Some(observed) = observed {
+            let refused = |error: &ErrorReply| Status::Refused(error.code);
+            let status = done.as_ref().map_or_else(refused, |(_, status)| *status);
+            observed.end(self.service, status);
+        }
     }
 
     /// Executes EXEC.
@@ -90,9 +106,11 @@ impl Dispatcher<'_> {
         request: &Prepared,
         replies: &mut dyn Replies,
     ) -> Executed {
+        let mut observed = None;
         let done = match self.admit(dialect, batch, request) {
             Ok((place, command)) => {
                 let verb = batch.verb(request, command);
+                observed = self.observe(place, (command, verb), &[]);
                 self.execute_queued(dialect, (place, verb), replies).await
             }
             Err(error) => {
@@ -100,6 +118,7 @@ impl Dispatcher<'_> {
                 Err(self.session.note_refusal(command, error))
             }
         };
+        self.end_observed(observed, &done);
         self.executed(batch, request, done, replies)
     }
 
@@ -209,6 +228,7 @@ impl Dispatcher<'_> {
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
+            is_observed_here: false,
         };
         let answer = perform(&mut call);
         let status = call.status;

@@ -23,7 +23,7 @@ fn error_of(text: &str) -> ErrorReply {
     match prefix {
         "ERR" => ErrorReply::new(ErrorCode::Args, message),
         "WRONGTYPE" => ErrorReply::new(ErrorCode::Args, message).with_prefix("WRONGTYPE"),
-        "OOM" => ErrorReply::new(ErrorCode::Full, message),
+        "OOM" | "FULL" => ErrorReply::new(ErrorCode::Full, message),
         "MISCONF" => ErrorReply::new(ErrorCode::Disk, message),
         "CROSSSLOT" => ErrorReply::new(ErrorCode::CrossSlot, message),
         "NOAUTH" | "NOPERM" | "WRONGPASS" => {

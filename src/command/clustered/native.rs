@@ -4,15 +4,21 @@
 //! together, and answered in their order; those for different nodes do not wait for each other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::cluster::{Cluster, NodeReply, NodeResult, Requests, parsed};
+use bytes::Bytes;
+
+use crate::cluster::{Cluster, ClusterError, NodeReply, NodeResult, Requests, parsed};
 use crate::command::call::show_to_monitors;
+use crate::command::client_memory::Charge;
 use crate::command::dispatch::Dispatcher;
-use crate::command::observation::{self, Status};
+use crate::command::lookup::CommandId;
+use crate::command::observation::{self, Observed, Status};
 use crate::command::permission;
 use crate::command::prepare::{Prepared, RequestBatch};
 use crate::command::reply_sink::Replies;
-use crate::command::spec::{Clustered, NativeReply};
+use crate::command::spec::{Arguments, Clustered, Command, NativeReply};
+use crate::engine::COPIED_BYTES_MAX;
 use crate::model::Value;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, StoredPair};
 
@@ -33,6 +39,7 @@ struct Due {
     place: usize,
     /// What the node's reply will mean, or why nothing was sent.
     meaning: Result<NativeReply, ErrorReply>,
+    observed: Option<Box<Observed>>,
 }
 
 /// Bytes of requests that are sent together at most: then their replies are waited for.
@@ -83,7 +90,9 @@ impl Dispatcher<'_> {
         let Ok(Some((_, slot))) = keys_and_slot(command, arguments) else {
             return false;
         };
-        self.count_request(batch, request);
+        let id = self.count_request(batch, request);
+        let verb = batch.verb(request, command);
+        let observed = self.observe(id, (command, verb), arguments);
         let row = (place, command);
         let permitted = permission::check(self.service, self.session, row, arguments);
         if permitted.is_ok() {
@@ -92,18 +101,13 @@ impl Dispatcher<'_> {
             forwarded.requests.push(words, slot, command.is_write());
         }
         if self.service.clients.is_monitored() {
-            show_to_monitors(
-                self.service,
-                self.session,
-                command,
-                batch.verb(request, command),
-                arguments,
-            );
+            show_to_monitors(self.service, self.session, command, verb, arguments);
         }
         forwarded.due.push(Due {
             dialect,
             place,
             meaning: permitted.map(|()| reply),
+            observed,
         });
         true
     }
@@ -116,7 +120,9 @@ impl Dispatcher<'_> {
         replies: &mut dyn Replies,
     ) {
         let Forwarded { requests, due } = std::mem::take(forwarded);
-        let mut results = cluster.execute(&requests).await.into_iter();
+        let mut results = cluster.execute(&requests).await;
+        let held = self.hold_replies(&mut results);
+        let mut results = results.into_iter();
         for due in due {
             replies.set_dialect(due.dialect);
             let shown = match due.meaning {
@@ -126,14 +132,50 @@ impl Dispatcher<'_> {
                     self.show_native(meaning, result, replies)
                 }
             };
-            if let Err(error) = shown {
-                self.service
-                    .stats
-                    .count_failure(due.place, observation::failure_of(&error));
-                self.service.stats.count_errors(error.redis_prefix(), 1);
+            let status = shown.unwrap_or_else(|error| {
+                let stats = &self.service.stats;
+                stats.count_failure(due.place, observation::failure_of(&error));
+                stats.count_errors(error.redis_prefix(), 1);
                 replies.reply(Reply::Error(&error));
+                Status::Refused(error.code)
+            });
+            if let Some(observed) = due.observed {
+                observed.end(self.service, status);
             }
         }
+        drop(held);
+    }
+
+    /// Begins to observe a request, if it is to be.
+    pub(super) fn observe(
+        &mut self,
+        id: CommandId,
+        row: (&'static Command, &[u8]),
+        arguments: &Arguments<'_>,
+    ) -> Option<Box<Observed>> {
+        let (command, _) = row;
+        observation::is_observed(self.service, command).then(|| {
+            // It has its own time, not that of the requests with which it came.
+            self.tally.uncount(id);
+            self.service.stats.count(id);
+            let visible = self.session.visible(arguments);
+            let client = self.session.client.clone();
+            Box::new(Observed::new(client, id, row, visible, Instant::now()))
+        })
+    }
+
+    /// Charges replies to the client while they are held. If it holds too much, errors take their places.
+    fn hold_replies(&self, results: &mut [NodeResult]) -> Charge {
+        let replies = results.iter().flatten();
+        let bytes: usize = replies.map(Bytes::len).sum();
+        let mut charge = self.session.account.charge();
+        if bytes > COPIED_BYTES_MAX && charge.set(bytes).is_err() {
+            let full = "FULL the replies take more memory than there is for clients; ask for less at a time";
+            for result in results {
+                *result = Err(ClusterError::Refused(full.to_owned()));
+            }
+        }
+        charge
     }
 
     /// Appends the reply of a node.

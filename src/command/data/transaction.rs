@@ -396,6 +396,7 @@ fn execute_under(
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
+            is_observed_here: true,
         };
         let answer = inner.perform(&request.arguments);
         let is_refused_by_data = inner.is_refused_by_data;
