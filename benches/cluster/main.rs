@@ -103,7 +103,9 @@ fn main() -> Result<(), Failure> {
         pykv("PyKV, fast", &cluster, "fast")?,
         pykv("PyKV, replicated", &cluster, "replicated")?,
     ];
-    println!("{CLIENTS} connections, {KEYS} keys, values of {VALUE_BYTES} bytes; all on the same cores\n");
+    println!(
+        "{CLIENTS} connections, {KEYS} keys, values of {VALUE_BYTES} bytes; all on the same cores\n"
+    );
     println!("| | P | k/s | ratio | PyKV us/request | p50 ms | p99 ms |");
     println!("|---|---|---|---|---|---|---|");
     for (pipeline, requests) in PIPELINES {

@@ -2,6 +2,8 @@
 //!
 //! In: replies of nodes, lost connections. Out: errors, whose texts are fit for clients.
 
+use bytes::Bytes;
+
 use super::reply::NodeReply;
 
 /// A request was not executed, or nobody knows.
@@ -19,6 +21,21 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Returns the replies to requests that are parts of one change.
+    ///
+    /// # Errors
+    /// The first error; [`ClusterError::InDoubt`], if another part was done.
+    pub fn all(results: Vec<Result<Bytes, Self>>) -> Result<Vec<Bytes>, Self> {
+        let is_done_in_part = results.iter().any(Result::is_ok);
+        let replies = results.into_iter().collect::<Result<_, _>>();
+        replies.map_err(|error| match error {
+            Self::Unavailable(reason) if is_done_in_part => {
+                Self::InDoubt(format!("a part was done, and a part was not: {reason}"))
+            }
+            error => error,
+        })
+    }
+
     /// Returns the error for a reply that no request has.
     pub(super) fn strange(reply: &[u8]) -> Self {
         let shown = String::from_utf8_lossy(&reply[..reply.len().min(64)]).into_owned();

@@ -1,7 +1,6 @@
 //! A connection to a node that all clients share.
 //!
-//! In: requests of many clients. Out: their replies, in order. Promises: what has been added while the task waited is sent in one go; no
-//! request is sent twice; where the connection ends, each request is told whether it had been sent. A connection for writes under
+//! In: requests of many clients. Out: their replies, in order. Promises: what has been added while the task waited is sent in one go; no request is sent twice; where the connection ends, each request is told whether it had been sent. A connection for writes under
 //! `--durability replicated` sends one group at a time and a WAIT after it: a reply leaves once the replicas have its change, or with
 //! their number if they are too few.
 //! Source: <https://redis.io/docs/latest/commands/wait/>.
@@ -14,11 +13,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::open::{Access, Stream, connect};
 use super::reply::{Malformed, NodeReply, Scanner};
 use super::request::write_request;
+use super::unanswered::Unanswered;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -56,15 +56,50 @@ type Reply = Result<Answer, Lost>;
 
 /// Requests that were added together.
 struct Waiting {
+    /// Number of their replies.
     count: usize,
+    /// End of their bytes among those that wait.
+    end: usize,
+    is_write: bool,
     answer: oneshot::Sender<Reply>,
+    /// Counts their changes until they are answered, also where nobody waits for that any more.
+    _unanswered: Option<Unanswered>,
+}
+
+/// Requests that have been added to a connection.
+pub struct Sent {
+    link: Arc<Link>,
+    answer: oneshot::Receiver<Reply>,
+}
+
+impl Sent {
+    /// Waits for the replies.
+    ///
+    /// # Errors
+    /// [`Lost`], if there are none by the deadline. What has not been sent by then never will be.
+    pub async fn answer(self, deadline: Instant) -> Reply {
+        let lost = |reason: String| Lost {
+            is_sent: true,
+            reason: reason.into(),
+        };
+        match timeout_at(deadline, self.answer).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => Err(lost(format!(
+                "the connection to {} failed",
+                self.link.address
+            ))),
+            Err(_) => Err(lost(format!(
+                "{} did not answer in time",
+                self.link.address
+            ))),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Queue {
     bytes: Vec<u8>,
     waiting: Vec<Waiting>,
-    has_write: bool,
     /// Why the connection has ended or is to end.
     ended: Option<Arc<str>>,
 }
@@ -80,6 +115,7 @@ pub struct Required {
 
 /// A connection to a node.
 pub struct Link {
+    address: String,
     queue: Mutex<Queue>,
     changed: Notify,
 }
@@ -90,6 +126,7 @@ impl Link {
     #[must_use]
     pub fn open(address: &str, access: &Arc<Access>, required: Option<Arc<Required>>) -> Arc<Self> {
         let link = Arc::new(Self {
+            address: address.to_owned(),
             queue: Mutex::default(),
             changed: Notify::new(),
         });
@@ -99,7 +136,7 @@ impl Link {
             required,
             sent: VecDeque::new(),
         };
-        tokio::spawn(task.run(address.to_owned()));
+        tokio::spawn(task.run());
         link
     }
 
@@ -113,14 +150,19 @@ impl Link {
         self.queue().ended.is_some()
     }
 
-    /// Adds requests, which are `count` and have so many replies.
+    /// Adds requests, which have `count` replies. `unanswered` counts their changes; without it they are none.
     pub fn send<'r>(
-        &self,
+        self: &Arc<Self>,
         requests: impl Iterator<Item = &'r [u8]>,
         count: usize,
         is_write: bool,
-    ) -> oneshot::Receiver<Reply> {
+        unanswered: Option<Unanswered>,
+    ) -> Sent {
         let (answer, answered) = oneshot::channel();
+        let sent = Sent {
+            link: Arc::clone(self),
+            answer: answered,
+        };
         let mut queue = self.queue();
         if let Some(reason) = &queue.ended {
             let lost = Lost {
@@ -129,14 +171,27 @@ impl Link {
             };
             // The receiver is still here.
             let _ = answer.send(Err(lost));
-            return answered;
+            return sent;
         }
         requests.for_each(|request| queue.bytes.extend_from_slice(request));
-        queue.has_write |= is_write;
-        queue.waiting.push(Waiting { count, answer });
+        let end = queue.bytes.len();
+        queue.waiting.push(Waiting {
+            count,
+            end,
+            is_write,
+            answer,
+            _unanswered: unanswered,
+        });
         drop(queue);
         self.changed.notify_one();
-        answered
+        sent
+    }
+
+    /// Waits until the connection is to end.
+    async fn ended(&self) {
+        while !self.has_ended() {
+            self.changed.notified().await;
+        }
     }
 
     /// Ends the connection: what has not been answered is lost.
@@ -184,9 +239,17 @@ impl Drop for Task {
 }
 
 impl Task {
-    async fn run(mut self, address: String) {
-        let reason = match timeout(self.access.timeout, connect(&address, &self.access)).await {
-            Err(_) => format!("{address} did not answer in {:?}", self.access.timeout),
+    async fn run(mut self) {
+        let link = Arc::clone(&self.link);
+        let access = Arc::clone(&self.access);
+        let address = &link.address;
+        let connecting = timeout(access.timeout, connect(address, &access));
+        let connected = tokio::select! {
+            connected = connecting => connected,
+            () = link.ended() => return,
+        };
+        let reason = match connected {
+            Err(_) => format!("{address} did not answer in {:?}", access.timeout),
             Ok(Err(error)) => format!("{address}: {error}"),
             Ok(Ok(Stream::Plain(stream))) => {
                 let (reader, writer) = stream.into_split();
@@ -197,7 +260,7 @@ impl Task {
                 format!("{address}: {}", self.drive(reader, writer).await)
             }
         };
-        self.link.queue().ended.get_or_insert_with(|| reason.into());
+        link.queue().ended.get_or_insert_with(|| reason.into());
     }
 
     /// Sends and receives until the connection ends. Returns the reason.
@@ -211,12 +274,18 @@ impl Task {
         let mut written = 0;
         let mut input = BytesMut::new();
         let mut scanner = Scanner::default();
+        // The time from which on a reply is due.
+        let mut since = Instant::now();
         loop {
             if let Some(reason) = &link.queue().ended {
                 return reason.to_string();
             }
             if output.is_empty() && (self.required.is_none() || self.sent.is_empty()) {
+                let was_idle = self.sent.is_empty();
                 self.take(&mut output);
+                if was_idle {
+                    since = Instant::now();
+                }
             }
             input.reserve(READ_BYTES);
             tokio::select! {
@@ -236,12 +305,19 @@ impl Task {
                 received = reader.read_buf(&mut input) => match received {
                     Ok(0) => return "the connection was closed".to_owned(),
                     Err(error) => return error.to_string(),
-                    Ok(_) => if let Err(malformed) = self.receive(&mut input, &mut scanner) {
-                        return malformed.to_string();
-                    },
+                    Ok(_) => {
+                        since = Instant::now();
+                        if let Err(malformed) = self.receive(&mut input, &mut scanner) {
+                            return malformed.to_string();
+                        }
+                    }
                 },
                 // Others that are ready now may add requests first: these are sent together.
                 () = async { link.changed.notified().await; tokio::task::yield_now().await; } => {}
+                // Nobody knows what has become of what was sent.
+                () = sleep_until(since + self.access.timeout), if !self.sent.is_empty() => {
+                    return format!("no answer in {:?}", self.access.timeout);
+                }
             }
         }
     }
@@ -252,10 +328,28 @@ impl Task {
         if queue.waiting.is_empty() {
             return;
         }
-        std::mem::swap(output, &mut queue.bytes);
-        let waiting = VecDeque::from(std::mem::take(&mut queue.waiting));
-        let has_write = std::mem::take(&mut queue.has_write);
+        let bytes = std::mem::take(&mut queue.bytes);
+        let mut waiting = VecDeque::from(std::mem::take(&mut queue.waiting));
         drop(queue);
+        if waiting.iter().any(|one| one.answer.is_closed()) {
+            // Those that nobody waits for any more are not sent.
+            let mut start = 0;
+            waiting.retain(|one| {
+                let own = &bytes[start..one.end];
+                start = one.end;
+                let is_wanted = !one.answer.is_closed();
+                if is_wanted {
+                    output.extend_from_slice(own);
+                }
+                is_wanted
+            });
+            if waiting.is_empty() {
+                return;
+            }
+        } else {
+            *output = bytes;
+        }
+        let has_write = waiting.iter().any(|one| one.is_write);
         let required = self.required.as_ref().filter(|_| has_write);
         let required = required.map(|required| {
             let (replicas, live) = (required.replicas.load(Relaxed), required.live.load(Relaxed));

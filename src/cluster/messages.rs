@@ -3,18 +3,19 @@
 //! In: messages. Out: all messages of the cluster, to one receiver, in the order of each publisher. Promises: whoever has published a message
 //! learns of it after the receiver has had it; nothing is kept: while no node can be reached, messages of others are missed, as in Redis.
 //!
-//! A node passes each message on to all nodes, so that one connection receives all. It is in RESP3, in which a message and the reply to
-//! its PUBLISH come one after the other.
+//! A node passes each message on to all nodes, so that one connection receives all. It is in RESP3, in which messages and replies come over
+//! the same connection.
 //! Source: <https://redis.io/docs/latest/develop/pubsub/>.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::error::ClusterError;
 use super::open::{Stream, connect};
@@ -22,6 +23,10 @@ use super::publications::Publication;
 use super::reply::{NodeReply, Scanner};
 use super::request::{request_of, write_request};
 use super::routing::{Cluster, RETRY_PAUSE};
+
+/// Interval in which the node is asked whether it is there, and the time without an answer after which another one is.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Receives a message: its channel and its payload. Returns the number of those who have had it.
 pub type Receiver = Box<dyn Fn(Bytes, Bytes) -> BoxFuture<'static, u64> + Send + Sync>;
@@ -39,7 +44,7 @@ impl Cluster {
             published,
         });
         self.messages.added.notify_one();
-        let deadline = Instant::now() + self.options.timeout;
+        let deadline = self.deadline();
         let told = timeout_at(deadline, told).await.ok();
         told.and_then(Result::ok).ok_or_else(|| {
             ClusterError::InDoubt(
@@ -90,13 +95,14 @@ impl Cluster {
     ) -> String {
         let mut output = request_of(&[b"HELLO", b"3"]);
         write_request(&mut output, [&b"PSUBSCRIBE"[..], b"*"].into_iter());
-        // The reply to HELLO; that to PSUBSCRIBE is a push.
-        let mut is_greeted = false;
-        let mut sent: VecDeque<Publication> = VecDeque::new();
+        // Those whose replies are due; the reply to PSUBSCRIBE is a push.
+        let mut due = VecDeque::from([Due::Greeting]);
+        // Messages of this server that are on their way.
+        let mut own = OwnMessages::default();
         let mut input = BytesMut::new();
         let mut scanner = Scanner::default();
-        // The last message that has come, and the number of its receivers.
-        let mut last: Option<(Bytes, Bytes, u64)> = None;
+        let mut heard = Instant::now();
+        let mut next_ping = heard + PING_INTERVAL;
         loop {
             if let Err(error) = writer.write_all(&output).await {
                 return error.to_string();
@@ -106,44 +112,99 @@ impl Cluster {
                 read = reader.read_buf(&mut input) => match read {
                     Ok(0) => return "the connection was closed".to_owned(),
                     Err(error) => return error.to_string(),
-                    Ok(_) => {}
+                    Ok(_) => heard = Instant::now(),
                 },
                 () = self.messages.added.notified() => {}
+                () = sleep_until(next_ping) => {
+                    if heard.elapsed() > SILENCE_MAX {
+                        return "the node is silent".to_owned();
+                    }
+                    write_request(&mut output, std::iter::once(&b"PING"[..]));
+                    due.push_back(Due::Ping);
+                    next_ping = Instant::now() + PING_INTERVAL;
+                }
             }
             loop {
-                let end = match scanner.end(&input) {
+                let frame = match scanner.end(&input) {
                     Err(error) => return error.to_string(),
                     Ok(None) => break,
-                    Ok(Some(end)) => end,
+                    Ok(Some(end)) => input.split_to(end).freeze(),
                 };
-                let frame = input.split_to(end).freeze();
                 if frame.starts_with(b">") {
                     if let Some((channel, payload)) = message_of(&frame) {
                         let receivers = receiver(channel.clone(), payload.clone()).await;
-                        last = Some((channel, payload, receivers));
+                        own.note_received(&channel, &payload, receivers);
                     }
-                } else if !is_greeted {
-                    if frame.starts_with(b"-") {
-                        return String::from_utf8_lossy(&frame).trim_end().to_owned();
-                    }
-                    is_greeted = true;
-                } else if let Some(publication) = sent.pop_front() {
-                    let own = last.take().filter(|(channel, payload, _)| {
-                        *channel == publication.channel && *payload == publication.payload
-                    });
-                    let receivers = own.map_or(0, |(_, _, receivers)| receivers);
-                    // Its client may have gone.
-                    let _ = publication.published.send(receivers);
+                    continue;
+                }
+                if frame.starts_with(b"-") {
+                    return String::from_utf8_lossy(&frame).trim_end().to_owned();
+                }
+                if let Some(Due::Published) = due.pop_front() {
+                    own.note_confirmed();
                 }
             }
-            if is_greeted {
-                let added = std::mem::take(&mut *self.messages.queue());
-                for publication in added {
-                    let words = [&b"PUBLISH"[..], &publication.channel, &publication.payload];
-                    write_request(&mut output, words.into_iter());
-                    sent.push_back(publication);
-                }
+            if due.contains(&Due::Greeting) {
+                continue;
             }
+            for publication in std::mem::take(&mut *self.messages.queue()) {
+                // Its client has been told that it is in doubt.
+                if publication.published.is_closed() {
+                    continue;
+                }
+                let words = [&b"PUBLISH"[..], &publication.channel, &publication.payload];
+                write_request(&mut output, words.into_iter());
+                due.push_back(Due::Published);
+                own.sent.push_back((publication, None));
+            }
+        }
+    }
+}
+
+/// What a reply is due to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Greeting,
+    Ping,
+    Published,
+}
+
+/// Messages of this server that were sent: they come back, before or after the reply to their PUBLISH, as the version of the node has it.
+#[derive(Default)]
+struct OwnMessages {
+    /// In their order, with the number of receivers of those that have come back.
+    sent: VecDeque<(Publication, Option<u64>)>,
+    /// Number of those at the front that are confirmed.
+    confirmed: usize,
+}
+
+impl OwnMessages {
+    fn note_received(&mut self, channel: &Bytes, payload: &Bytes, receivers: u64) {
+        let mut sent = self.sent.iter_mut();
+        let next = sent.find(|(_, received)| received.is_none());
+        if let Some((publication, received)) = next
+            && publication.channel == *channel
+            && publication.payload == *payload
+        {
+            *received = Some(receivers);
+        }
+        self.tell();
+    }
+
+    fn note_confirmed(&mut self) {
+        self.confirmed += 1;
+        self.tell();
+    }
+
+    /// Tells the clients of messages that have come back and are confirmed.
+    fn tell(&mut self) {
+        while self.confirmed > 0
+            && let Some((_, Some(_))) = self.sent.front()
+            && let Some((publication, Some(receivers))) = self.sent.pop_front()
+        {
+            self.confirmed -= 1;
+            // Its client may have gone.
+            let _ = publication.published.send(receivers);
         }
     }
 }

@@ -24,6 +24,7 @@ mod slot;
 mod survey;
 mod swap;
 mod topology;
+mod unanswered;
 mod walk;
 
 pub use error::{ClusterError, parsed};

@@ -3,11 +3,12 @@
 //! In: requests. Out: the connection that takes them. Promises: under `replicated`, requests that only read are not held up by those that
 //! wait for replicas; a connection that has ended is replaced by the next request.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::link::{Link, Required};
+use super::link::{Link, Required, Sent};
 use super::open::Access;
 use super::request::request_of;
 
@@ -25,14 +26,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes a node, to which nothing is connected yet.
+    /// Makes a node, to which nothing is connected yet. Changes wait for so many replicas at least, if they wait for any.
     #[must_use]
-    pub fn new(address: &str, access: &Arc<Access>, is_replicated: bool) -> Self {
+    pub fn new(address: &str, access: &Arc<Access>, least_replicas: Option<u32>) -> Self {
+        let required = Required::default();
+        // Until more is known of it.
+        required
+            .replicas
+            .store(least_replicas.unwrap_or(0), Relaxed);
+        required.live.store(least_replicas.unwrap_or(0), Relaxed);
         Self {
             address: address.to_owned(),
-            required: Arc::default(),
+            required: Arc::new(required),
             access: Arc::clone(access),
-            is_replicated,
+            is_replicated: least_replicas.is_some(),
             reads: Mutex::default(),
             writes: Mutex::default(),
         }
@@ -58,10 +65,20 @@ impl Node {
 
     /// Waits until the changes that have been sent are answered.
     pub async fn wait_for_changes(&self, deadline: Instant) {
-        let ping = request_of(&[b"PING"]);
-        let answer = self.link(true).send(std::iter::once(&*ping), 1, false);
         // Those whose connection ends are in doubt, and what was read was true.
-        let _ = timeout_at(deadline, answer).await;
+        let _ = Self::ask_on(&self.link(true), &[b"PING"], false)
+            .answer(deadline)
+            .await;
+    }
+
+    /// Sends a request, which may be a change that is not on keys.
+    pub fn ask(&self, words: &[&[u8]], is_write: bool) -> Sent {
+        Self::ask_on(&self.link(is_write), words, is_write)
+    }
+
+    fn ask_on(link: &Arc<Link>, words: &[&[u8]], is_write: bool) -> Sent {
+        let request = request_of(words);
+        link.send(std::iter::once(&*request), 1, is_write, None)
     }
 
     /// Ends the connections.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// How a cluster is accessed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClusterOptions {
     /// Addresses of some of its nodes, `HOST:PORT`.
     pub nodes: Vec<String>,
@@ -28,4 +28,15 @@ pub enum Replication {
     All,
     /// This many.
     AtLeast(u32),
+}
+
+impl Replication {
+    /// Returns the least number of replicas that a change waits for.
+    #[must_use]
+    pub fn least(self) -> u32 {
+        match self {
+            Self::All => 1,
+            Self::AtLeast(replicas) => replicas,
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct Overview {
     pub memory_bytes: u64,
     /// Most bytes of changes that a replica has not received yet.
     pub lag_bytes: u64,
+    /// True if nodes have told nothing for some seconds.
+    pub is_silent: bool,
 }
 
 impl Overview {
@@ -30,6 +32,9 @@ impl Overview {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
+        if self.is_silent {
+            faults.push("too few nodes of the cluster answer: nobody knows how it is".to_owned());
+        }
         let missing = u64::from(SLOTS) - self.slots;
         if missing > 0 {
             faults.push(format!(

@@ -4,27 +4,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::error::ClusterError;
-use super::link::{Answer, Link, Lost};
+use super::link::{Answer, Link, Lost, Sent};
 use super::node::Node;
-use super::open::{Access, tls_connector};
+use super::open::{Access, socket_address, tls_connector};
 use super::options::{ClusterOptions, Replication};
 use super::overview::Overview;
 use super::publications::Publications;
 use super::reply::{NodeReply, Scanner};
 use super::request::{Requests, request_of};
 use super::scripts::Script;
-use super::slot::SLOTS;
 use super::topology::Topology;
+use super::unanswered::{Unanswered, UnansweredChanges};
 
 /// Interval of looks at the topology.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +37,8 @@ const FINAL_ERRORS: [&str; 4] = ["cluster support disabled", "WRONGPASS", "NOAUT
 const ASKED_NODES: usize = 6;
 /// Number of redirections of a request that are followed at once.
 const REDIRECTIONS_AT_ONCE: usize = 4;
+/// Time within which a node takes a script.
+const LOAD_MAX: Duration = Duration::from_secs(5);
 /// Pause before a refused request is sent again.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -64,8 +65,10 @@ pub struct Cluster {
     pub(super) doubt: Notify,
     /// Tells of a look at the topology.
     looked: Notify,
-    /// For each slot the number of changes that have been sent and not yet answered.
-    unanswered: Box<[AtomicU32]>,
+    /// Time of the last look that has succeeded.
+    pub(super) looked_at: Mutex<Instant>,
+    /// The changes that have been sent and not yet answered.
+    unanswered: UnansweredChanges,
     pub(super) overview: Mutex<Overview>,
     pub(super) messages: Publications,
 }
@@ -111,7 +114,8 @@ impl Cluster {
             watches: Mutex::default(),
             doubt: Notify::new(),
             looked: Notify::new(),
-            unanswered: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            looked_at: Mutex::new(Instant::now()),
+            unanswered: UnansweredChanges::default(),
             overview: Mutex::default(),
             messages: Publications::default(),
         });
@@ -153,10 +157,10 @@ impl Cluster {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the time within which a request is answered.
+    /// Returns the time by which a request that begins now is answered.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.options.timeout
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.options.timeout
     }
 
     /// Returns the owners of all slots.
@@ -169,8 +173,8 @@ impl Cluster {
     pub(super) fn node(&self, address: &str) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(address.to_owned()).or_insert_with(|| {
-            let is_replicated = self.options.replication.is_some();
-            Arc::new(Node::new(address, &self.access, is_replicated))
+            let least = self.options.replication.map(Replication::least);
+            Arc::new(Node::new(address, &self.access, least))
         });
         Arc::clone(node)
     }
@@ -187,37 +191,41 @@ impl Cluster {
         addresses.sort();
         addresses.dedup();
         let deadline = Instant::now() + REFRESH_MAX;
-        let asked: Vec<(String, oneshot::Receiver<Result<Answer, Lost>>)> = addresses
-            .into_iter()
-            .map(|address| {
-                let request = request_of(&[b"CLUSTER", b"NODES"]);
-                let answer = self
-                    .watch(&address)
-                    .send(std::iter::once(&*request), 1, false);
-                (address, answer)
-            })
-            .collect();
+        let request = request_of(&[b"CLUSTER", b"NODES"]);
+        let asked = addresses.into_iter().map(|address| {
+            let link = self.watch(&address);
+            let sent = link.send(std::iter::once(&*request), 1, false, None);
+            (address, sent)
+        });
+        let asked: Vec<(String, Sent)> = asked.collect();
+        let count = asked.len();
         let mut views = Vec::new();
         let mut reason = "no node is named".to_owned();
-        for (address, answer) in asked {
-            match timeout_at(deadline, answer).await {
-                Ok(Ok(Ok(answer))) => match NodeReply::parse(&answer.replies) {
+        for (address, sent) in asked {
+            match sent.answer(deadline).await {
+                Ok(answer) => match NodeReply::parse(&answer.replies) {
                     Ok(NodeReply::Bytes(view)) => {
                         views.push((address, String::from_utf8_lossy(view).into_owned()));
                     }
                     Ok(NodeReply::Error(error)) => reason = format!("{address}: {error}"),
                     other => reason = format!("{address}: {other:?}"),
                 },
-                Ok(Ok(Err(lost))) => reason = lost.reason.to_string(),
-                Ok(Err(_)) | Err(_) => {
-                    reason = format!("{address} does not answer");
-                    self.watch(&address).end(&reason);
+                Err(lost) => {
+                    // A node that is slow is asked anew, over another connection.
+                    self.watch(&address).end(&lost.reason);
+                    reason = lost.reason.to_string();
                 }
             }
         }
-        if views.is_empty() {
+        // A few nodes may be apart from the others, and know no better: once the cluster is known, half of those that are asked must agree.
+        let is_known = !state.topology.primaries.is_empty();
+        if views.is_empty() || is_known && views.len() * 2 < count {
             return Err(reason);
         }
+        *self
+            .looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.take_over(Topology::of(&views));
         self.looked.notify_waiters();
         Ok(())
@@ -235,21 +243,15 @@ impl Cluster {
         Arc::clone(link)
     }
 
-    /// Returns the least number of replicas that a change waits for.
-    pub(super) fn least_replicas(&self) -> usize {
-        match self.options.replication {
-            None => 0,
-            Some(Replication::All) => 1,
-            Some(Replication::AtLeast(replicas)) => replicas as usize,
-        }
-    }
-
     fn take_over(&self, topology: Topology) {
         let nodes: Vec<Arc<Node>> = topology
             .primaries
             .iter()
             .map(|primary| {
                 let node = self.node(&primary.node.address);
+                if primary.slots == 0 {
+                    return node;
+                }
                 let live = u32::try_from(primary.live_replicas()).unwrap_or(u32::MAX);
                 let required = match self.options.replication {
                     None => 0,
@@ -281,7 +283,11 @@ impl Cluster {
 
     /// Executes requests. Returns their replies, in the same order.
     pub async fn execute(&self, requests: &Requests) -> Vec<NodeResult> {
-        let deadline = Instant::now() + self.options.timeout;
+        self.execute_until(self.deadline(), requests).await
+    }
+
+    /// Executes requests, which are answered by a deadline. Returns their replies, in the same order.
+    pub async fn execute_until(&self, deadline: Instant, requests: &Requests) -> Vec<NodeResult> {
         let mut results: Vec<Option<NodeResult>> = requests.all().iter().map(|_| None).collect();
         let mut due: Vec<Due> = (0..requests.len())
             .map(|place| Due { place, asked: None })
@@ -300,10 +306,12 @@ impl Cluster {
             due = Vec::new();
             for (place, refusal) in refused {
                 let request = &requests.all()[place];
-                // A later request for its slot that was executed must not come before it.
+                // A later request for its slot that was executed must not come before it, if one of both is a change.
                 let mut later = requests.all().iter().zip(&results).skip(place + 1);
-                let is_passed =
-                    later.any(|(other, result)| other.slot == request.slot && result.is_some());
+                let is_passed = later.any(|(other, result)| {
+                    let is_ordered = request.is_write || other.is_write;
+                    is_ordered && other.slot == request.slot && result.is_some()
+                });
                 let asked = match refusal {
                     Refusal::NotReady(reason) if is_over || is_passed => {
                         results[place] = Some(Err(ClusterError::Unavailable(reason)));
@@ -380,32 +388,12 @@ impl Cluster {
             .into_iter()
             .map(|part| {
                 let link = part.node.link(part.has_write);
-                let unanswered = self.note_changes(requests, &part);
-                let answer = part.send(requests, &link);
-                (part, link, answer, unanswered)
+                let sent = part.send(requests, &link, self.note_changes(requests, &part));
+                (part, link, sent)
             })
             .collect();
-        for (part, link, answer, unanswered) in sent {
-            let answer = match timeout_at(deadline, answer).await {
-                Ok(Ok(answer)) => answer,
-                // The connection has failed as a whole.
-                Ok(Err(_)) => Err(Lost {
-                    is_sent: true,
-                    reason: "the connection failed".into(),
-                }),
-                Err(_) => {
-                    let reason = format!(
-                        "{} did not answer in {:?}",
-                        part.node.address, self.options.timeout
-                    );
-                    link.end(&reason);
-                    Err(Lost {
-                        is_sent: true,
-                        reason: reason.into(),
-                    })
-                }
-            };
-            drop(unanswered);
+        for (part, link, sent) in sent {
+            let answer = sent.answer(deadline).await;
             match answer {
                 Err(lost) => {
                     self.doubt.notify_one();
@@ -430,21 +418,16 @@ impl Cluster {
     }
 
     /// Counts the changes of a part as sent, until what is returned is dropped.
-    fn note_changes(&self, requests: &Requests, part: &Part) -> Unanswered<'_> {
+    fn note_changes(&self, requests: &Requests, part: &Part) -> Option<Unanswered> {
         let is_counted = self.options.replication.is_some() && part.has_write;
-        let requests = part
-            .requests
-            .iter()
-            .map(|(place, _)| &requests.all()[*place]);
-        let changes = requests.filter(|request| is_counted && request.is_write);
-        let slots: SmallVec<[u16; 16]> = changes.map(|request| request.slot).collect();
-        for slot in &slots {
-            self.unanswered[usize::from(*slot)].fetch_add(1, Relaxed);
-        }
-        Unanswered {
-            counts: &self.unanswered,
-            slots,
-        }
+        is_counted.then(|| {
+            let all = part
+                .requests
+                .iter()
+                .map(|(place, _)| &requests.all()[*place]);
+            let changes = all.filter(|request| request.is_write);
+            self.unanswered.add(changes.map(|request| request.slot))
+        })
     }
 
     /// Returns true if replies may show a change that the replicas may not have yet.
@@ -453,7 +436,7 @@ impl Cluster {
             .requests
             .iter()
             .map(|(place, _)| requests.all()[*place].slot);
-        slots.any(|slot| self.unanswered[usize::from(slot)].load(Relaxed) > 0)
+        slots.any(|slot| self.unanswered.has(slot))
     }
 
     fn note_moved(&self, slot: u16, address: &str) {
@@ -469,20 +452,6 @@ impl Cluster {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cluster({})", self.options.nodes.join(","))
-    }
-}
-
-/// Changes that have been sent and not yet answered.
-struct Unanswered<'a> {
-    counts: &'a [AtomicU32],
-    slots: SmallVec<[u16; 16]>,
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        for slot in &self.slots {
-            self.counts[usize::from(*slot)].fetch_sub(1, Relaxed);
-        }
     }
 }
 
@@ -503,7 +472,7 @@ impl Part {
         }
     }
 
-    fn send(&self, requests: &Requests, link: &Link) -> oneshot::Receiver<Result<Answer, Lost>> {
+    fn send(&self, requests: &Requests, link: &Arc<Link>, unanswered: Option<Unanswered>) -> Sent {
         const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
         let pieces = self.requests.iter().flat_map(|(place, is_asking)| {
             let request = requests.bytes_of(&requests.all()[*place]);
@@ -514,7 +483,8 @@ impl Part {
             .iter()
             .filter(|(_, is_asking)| *is_asking)
             .count();
-        link.send(pieces, self.requests.len() + asking, self.has_write)
+        let count = self.requests.len() + asking;
+        link.send(pieces, count, self.has_write, unanswered)
     }
 
     /// Takes the replies.
@@ -540,7 +510,7 @@ impl Part {
             }
             let reply = next();
             if reply.starts_with(b"-")
-                && let Some(refusal) = refusal_of(&reply)
+                && let Some(refusal) = refusal_of(&reply, &self.node.address)
             {
                 refused.push((*place, refusal));
                 continue;
@@ -578,28 +548,38 @@ impl Part {
 }
 
 /// Sends a node the scripts: before all requests that follow on the connection.
-fn load_scripts(link: &Link) {
+fn load_scripts(link: &Arc<Link>) {
     for script in Script::all() {
         let load = request_of(&[b"SCRIPT", b"LOAD", script.text.as_bytes()]);
         // Without them the next request is refused again.
-        drop(link.send(std::iter::once(&*load), 1, false));
+        let load = link.send(std::iter::once(&*load), 1, false, None);
+        tokio::spawn(load.answer(Instant::now() + LOAD_MAX));
     }
 }
 
 /// Returns how an error refuses a request, if it says that the request was not done and may be later, or elsewhere.
-fn refusal_of(reply: &[u8]) -> Option<Refusal> {
+fn refusal_of(reply: &[u8], from: &str) -> Option<Refusal> {
     let text = std::str::from_utf8(&reply[1..]).ok()?.trim_end();
     let mut words = text.split(' ');
     match words.next()? {
         "MOVED" => Some(Refusal::Moved(
             words.next()?.parse().ok()?,
-            words.next()?.to_owned(),
+            named_address(words.next()?, from)?,
         )),
         "NOSCRIPT" => Some(Refusal::NoScript),
-        "ASK" => Some(Refusal::Ask(words.nth(1)?.to_owned())),
-        "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "READONLY" | "MASTERDOWN" | "NOREPLICAS" => {
-            Some(Refusal::NotReady(text.to_owned()))
-        }
+        "ASK" => Some(Refusal::Ask(named_address(words.nth(1)?, from)?)),
+        "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "READONLY" | "MASTERDOWN" | "NOREPLICAS"
+        | "BUSY" => Some(Refusal::NotReady(text.to_owned())),
         _ => None,
     }
+}
+
+/// Returns the address that a node names, which leaves out the host if that is its own.
+fn named_address(address: &str, from: &str) -> Option<String> {
+    let (host, port) = address.rsplit_once(':')?;
+    if host.is_empty() || host == "?" {
+        let (own, _) = from.rsplit_once(':')?;
+        return Some(format!("{own}:{port}"));
+    }
+    Some(socket_address(host, port))
 }

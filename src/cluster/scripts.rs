@@ -7,13 +7,16 @@ use std::sync::LazyLock;
 
 use sha1::{Digest as _, Sha1};
 
-/// Returns for each key its value, or nothing, and the time of its expiry, or -1.
+/// Returns for each key its value, or nothing, and the time of its expiry, or -1. With an argument, a value of more bytes is left out, and
+/// its length stands in its place.
 pub static FETCH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "\
 local found = {}
+local most = tonumber(ARGV[1] or '1e12')
 for place, key in ipairs(KEYS) do
-  found[2 * place - 1] = redis.call('GET', key)
+  local bytes = redis.call('STRLEN', key)
+  found[2 * place - 1] = bytes > most and bytes or redis.call('GET', key)
   found[2 * place] = redis.call('PEXPIRETIME', key)
 end
 return found",

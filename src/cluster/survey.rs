@@ -3,14 +3,18 @@
 //! In: INFO and DBSIZE of the primaries. Out: the overview. Promise: what is not told in time is left as it was.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::error::parsed;
+use super::options::Replication;
 use super::overview::{Overview, lag_of, number_of};
 use super::reply::NodeReply;
 use super::routing::{Cluster, REFRESH_MAX};
 
+/// Time without news after which the cluster is said to be silent.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Oldest version of Redis that has PEXPIRETIME and EVALSHA_RO.
 const LEAST_MAJOR: u32 = 7;
 
@@ -28,7 +32,7 @@ impl Cluster {
     pub(super) async fn check_versions(&self) -> Result<(), String> {
         let deadline = Instant::now() + self.options.timeout;
         // Primaries that cannot be reached now are as new as the others.
-        let infos = self.ask_primaries_once(&[b"INFO", b"server"], false, deadline);
+        let infos = self.ask_primaries_once(&[b"INFO", b"server"], deadline);
         for (node, info) in infos.await.unwrap_or_default() {
             let Ok(NodeReply::Bytes(info)) = parsed(&info) else {
                 continue;
@@ -60,6 +64,7 @@ impl Cluster {
         let mut seen = self.overview();
         let state = self.state();
         let owners = state.topology.primaries.iter().filter(|one| one.slots > 0);
+        let least = self.options.replication.map_or(0, Replication::least) as usize;
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         seen.slots = count(state.topology.owned_slots());
         (seen.primaries, seen.replicas, seen.replicas_failed) = (0, 0, 0);
@@ -69,11 +74,16 @@ impl Cluster {
             seen.primaries += 1;
             seen.replicas += count(live);
             seen.replicas_failed += count(primary.replicas.len() - live);
-            seen.primaries_exposed += u64::from(live < self.least_replicas());
+            seen.primaries_exposed += u64::from(live < least);
         }
+        let looked_at = *self
+            .looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.is_silent = looked_at.elapsed() > SILENCE_MAX;
         let deadline = Instant::now() + REFRESH_MAX;
-        let infos = self.ask_primaries_once(&[b"INFO", b"memory", b"replication"], false, deadline);
-        let sizes = self.ask_primaries_once(&[b"DBSIZE"], false, deadline);
+        let infos = self.ask_primaries_once(&[b"INFO", b"memory", b"replication"], deadline);
+        let sizes = self.ask_primaries_once(&[b"DBSIZE"], deadline);
         let told = timeout(REFRESH_MAX, async { tokio::join!(infos, sizes) }).await;
         if let Ok((Ok(infos), Ok(sizes))) = told {
             (seen.keys, seen.memory_bytes, seen.lag_bytes) = (0, 0, 0);

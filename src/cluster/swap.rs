@@ -4,6 +4,7 @@
 //! on the slot's primary; all changes are made, or none.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::error::{ClusterError, parsed};
 use super::reply::NodeReply;
@@ -42,6 +43,18 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub async fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Option<Fetched>>, ClusterError> {
+        self.fetch_until(self.deadline(), keys).await
+    }
+
+    /// As [`Self::fetch`], by a deadline.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn fetch_until(
+        &self,
+        deadline: Instant,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Fetched>>, ClusterError> {
         let Some(first) = keys.first() else {
             return Ok(Vec::new());
         };
@@ -49,6 +62,7 @@ impl Cluster {
         let head = [&b"EVALSHA_RO"[..], FETCH.sha1.as_bytes(), count.as_bytes()];
         let reply = self
             .execute_one(
+                deadline,
                 head.into_iter().chain(keys.iter().copied()),
                 slot_of(first),
                 false,
@@ -67,11 +81,12 @@ impl Cluster {
         Ok(pairs.collect())
     }
 
-    /// Changes the pairs of keys, which are of one slot and each named once, if all are what they must be. Returns whether they are.
+    /// Changes the pairs of keys, which are of one slot and each named once, if all are what they must be, by a deadline. Returns whether
+    /// they are.
     ///
     /// # Errors
     /// [`ClusterError`]; [`ClusterError::InDoubt`] if the change may have been made.
-    pub async fn swap(&self, swaps: &[Swap<'_>]) -> Result<bool, ClusterError> {
+    pub async fn swap(&self, deadline: Instant, swaps: &[Swap<'_>]) -> Result<bool, ClusterError> {
         let Some(first) = swaps.first() else {
             return Ok(true);
         };
@@ -104,7 +119,7 @@ impl Cluster {
             ]);
         }
         let reply = self
-            .execute_one(words.into_iter(), slot_of(first.key), true)
+            .execute_one(deadline, words.into_iter(), slot_of(first.key), true)
             .await?;
         match parsed(&reply)? {
             NodeReply::Number(number) => Ok(number == 1),
@@ -118,13 +133,14 @@ impl Cluster {
     /// [`ClusterError`].
     pub async fn execute_one<'w>(
         &self,
+        deadline: Instant,
         words: impl Iterator<Item = &'w [u8]> + Clone,
         slot: u16,
         is_write: bool,
     ) -> Result<Bytes, ClusterError> {
         let mut requests = Requests::default();
         requests.push(words, slot, is_write);
-        let mut results = self.execute(&requests).await;
+        let mut results = self.execute_until(deadline, &requests).await;
         results.pop().expect("a request has a result")
     }
 }

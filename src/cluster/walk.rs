@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::error::{ClusterError, parsed};
 use super::link::Answer;
@@ -29,8 +29,15 @@ pub type Position = u64;
 /// Slots that are listed together at first, and at most.
 const SLOTS_AT_FIRST: u16 = 16;
 const SLOTS_AT_MOST: u16 = 1024;
+/// Keys of the slots that are listed together, from which on fewer slots are, and below which more are.
+const LISTED_KEYS_MOST: usize = 4000;
+const LISTED_KEYS_FEW: usize = 1000;
 /// Keys whose values are read together.
-const VALUES_AT_ONCE: usize = 500;
+const VALUES_AT_ONCE: usize = 100;
+/// Length in bytes of a value up to which it is read together with others.
+const SHORT_BYTES: usize = 64 << 10;
+/// Bytes of pairs from which on a page has no more.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// Returns the position of a key in a walk.
 #[must_use]
@@ -73,7 +80,9 @@ impl Cluster {
         let mut found: Vec<(Position, Vec<u8>)> = Vec::new();
         while slot < SLOTS && found.len() < least {
             let end = (slot + count).min(SLOTS);
+            let mut listed = 0;
             for keys in self.keys_of_slots(slot, end).await? {
+                listed += keys.len();
                 let keys = keys.into_iter().map(|key| (position_of(&key), key));
                 let mut keys: Vec<_> = keys
                     .filter(|(position, key)| *position >= from && key.starts_with(prefix))
@@ -82,23 +91,48 @@ impl Cluster {
                 found.append(&mut keys);
             }
             slot = end;
-            count = (count * 2).min(SLOTS_AT_MOST);
+            count = if listed > LISTED_KEYS_MOST {
+                count.div_ceil(4)
+            } else if listed < LISTED_KEYS_FEW {
+                (count * 2).min(SLOTS_AT_MOST)
+            } else {
+                count
+            };
         }
         let mut next = (slot < SLOTS).then_some(u64::from(slot) << 32);
         // Keys of one position stay together.
-        if let Some((end, _)) = found.get(least.max(1) * 2) {
+        let most = least.max(1) * 2;
+        if let Some((end, _)) = found.get(most) {
             let end = *end;
-            found.retain(|(position, _)| *position < end);
-            next = Some(end);
+            let before = found.partition_point(|(position, _)| *position < end);
+            let cut = if before > 0 {
+                before
+            } else {
+                found.partition_point(|(position, _)| *position <= end)
+            };
+            next = found.get(cut).map_or(next, |(position, _)| Some(*position));
+            found.truncate(cut);
         }
-        let keys: Vec<Vec<u8>> = found.into_iter().map(|(_, key)| key).collect();
-        let entries = match part {
-            WalkPart::Keys => keys
-                .iter()
-                .filter_map(|key| entry(key, b"", None))
-                .collect(),
-            WalkPart::Pairs => self.entries_of(&keys).await?,
-        };
+        if part == WalkPart::Keys {
+            let entries = found.iter().filter_map(|(_, key)| entry(key, b"", None));
+            return Ok((entries.collect(), next));
+        }
+        let mut entries = Vec::with_capacity(found.len());
+        let (mut read, mut bytes) = (0, 0);
+        while read < found.len() && bytes < PAGE_BYTES {
+            let mut end = (read + VALUES_AT_ONCE).min(found.len());
+            while end < found.len() && found[end].0 == found[end - 1].0 {
+                end += 1;
+            }
+            let keys: Vec<&[u8]> = found[read..end].iter().map(|(_, key)| &**key).collect();
+            let mut some = self.entries_of(&keys).await?;
+            bytes += some.iter().map(Entry::data_bytes).sum::<usize>();
+            entries.append(&mut some);
+            read = end;
+        }
+        next = found
+            .get(read)
+            .map_or(next, |(position, _)| Some(*position));
         Ok((entries, next))
     }
 
@@ -106,26 +140,40 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`].
-    pub async fn entries_of(&self, keys: &[Vec<u8>]) -> Result<Vec<Entry>, ClusterError> {
+    pub async fn entries_of(&self, keys: &[&[u8]]) -> Result<Vec<Entry>, ClusterError> {
         let mut entries = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(VALUES_AT_ONCE) {
-            let mut requests = Requests::default();
-            for key in keys {
-                let words = [&b"EVALSHA_RO"[..], FETCH.sha1.as_bytes(), b"1", key];
-                requests.push(words.into_iter(), slot_of(key), false);
-            }
-            for (key, result) in keys.iter().zip(self.execute(&requests).await) {
-                let reply = result?;
-                let found = match parsed(&reply) {
-                    Err(ClusterError::Refused(error)) if error.contains("WRONGTYPE") => continue,
-                    found => found?,
-                };
-                let NodeReply::Array(found) = found else {
-                    return Err(ClusterError::strange(&reply));
-                };
-                if let [NodeReply::Bytes(value), NodeReply::Number(expiry)] = &*found {
+        let most = SHORT_BYTES.to_string();
+        let mut requests = Requests::default();
+        for key in keys {
+            let words = [
+                &b"EVALSHA_RO"[..],
+                FETCH.sha1.as_bytes(),
+                b"1",
+                key,
+                most.as_bytes(),
+            ];
+            requests.push(words.into_iter(), slot_of(key), false);
+        }
+        for (key, result) in keys.iter().zip(self.execute(&requests).await) {
+            let reply = result?;
+            let found = match parsed(&reply) {
+                Err(ClusterError::Refused(error)) if error.contains("WRONGTYPE") => continue,
+                found => found?,
+            };
+            let NodeReply::Array(found) = found else {
+                return Err(ClusterError::strange(&reply));
+            };
+            match &*found {
+                [NodeReply::Bytes(value), NodeReply::Number(expiry)] => {
                     entries.extend(entry(key, value, u64::try_from(*expiry).ok()));
                 }
+                // A long value: each comes by itself.
+                [NodeReply::Number(_), _] => {
+                    let pairs = self.fetch(&[key]).await?;
+                    let pair = pairs.into_iter().flatten().next();
+                    entries.extend(pair.and_then(|pair| entry(key, &pair.value, pair.expires_at)));
+                }
+                _ => {}
             }
         }
         Ok(entries)
@@ -133,7 +181,7 @@ impl Cluster {
 
     /// Returns the keys of slots, each slot by itself.
     async fn keys_of_slots(&self, start: u16, end: u16) -> Result<Vec<Vec<Vec<u8>>>, ClusterError> {
-        let deadline = Instant::now() + self.options.timeout;
+        let deadline = self.deadline();
         let mut keys: Vec<Option<Vec<Vec<u8>>>> = (start..end).map(|_| None).collect();
         let mut reason;
         loop {
@@ -265,20 +313,9 @@ impl Cluster {
         view(&mut bytes);
         let count = slots.len() + 2;
         let link = node.link(false);
-        let answer = link.send(std::iter::once(&*bytes), count, false);
-        let Answer { replies, .. } = match timeout_at(deadline, answer).await {
-            Ok(Ok(Ok(answer))) => answer,
-            Ok(Ok(Err(lost))) => return Err(lost.reason.to_string()),
-            Ok(Err(_)) => return Err(format!("the connection to {} failed", node.address)),
-            Err(_) => {
-                let reason = format!(
-                    "{} did not answer in {:?}",
-                    node.address, self.options.timeout
-                );
-                link.end(&reason);
-                return Err(reason);
-            }
-        };
+        let sent = link.send(std::iter::once(&*bytes), count, false, None);
+        let answer = sent.answer(deadline).await;
+        let Answer { replies, .. } = answer.map_err(|lost| lost.reason.to_string())?;
         let mut found = Vec::with_capacity(count);
         let (mut scanner, mut start) = (Scanner::default(), 0);
         while let Ok(Some(length)) = scanner.end(&replies[start..]) {
@@ -313,8 +350,11 @@ impl OwnSlots {
 
 fn own_slots(address: &str, view: &str) -> Option<OwnSlots> {
     let topology = Topology::of(&[(address.to_owned(), view.to_owned())]);
-    let id = view.lines().find(|line| line.contains("myself"))?;
-    let id = id.split(' ').next()?;
+    let is_own = |line: &&str| {
+        let flags = line.split(' ').nth(2).unwrap_or_default();
+        flags.split(',').any(|flag| flag == "myself")
+    };
+    let id = view.lines().find(is_own)?.split(' ').next()?;
     let place = topology
         .primaries
         .iter()

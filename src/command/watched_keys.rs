@@ -3,7 +3,7 @@
 //! In: keys and their entries. Out: whether any has changed since. Promises: a key that is watched twice keeps its older state, so
 //! that no change is missed; the memory of the keys is charged to the client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::client_memory::{Account, Charge, Held, OverBudget};
@@ -99,13 +99,18 @@ impl WatchedKeys {
         self.held.push(self.charge.account().hold(entries));
     }
 
-    /// Returns the entry that a key had, if it existed.
-    pub(super) fn entry_of(&self, key: &str) -> Option<Entry> {
-        let WatchedState::Existing(address) = self.states.get(key)? else {
-            return None;
-        };
-        let mut entries = self.held.iter().flat_map(|held| held.entries());
-        entries.find(|entry| entry.address() == *address).cloned()
+    /// Returns the keys, each with the entry that it had, if it existed.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, Option<Entry>)> {
+        let held = self.held.iter().flat_map(|held| held.entries());
+        let by_address: HashMap<usize, &Entry> =
+            held.map(|entry| (entry.address(), entry)).collect();
+        self.states.iter().map(move |(key, state)| {
+            let entry = match state {
+                WatchedState::Existing(address) => by_address.get(address).copied(),
+                WatchedState::Missing(_) => None,
+            };
+            (&**key, entry.cloned())
+        })
     }
 
     /// Returns true if any key has changed; `entry_of` returns the entry that a key has now.

@@ -55,7 +55,7 @@ impl FromStr for EngineUrl {
                 (user, Some(decoded(password).map_err(wrong)?))
             }
         };
-        let nodes = nodes.split(',').map(|node| {
+        let nodes = nodes.split(',').enumerate().map(|(place, node)| {
             let (host, port) = match node.rsplit_once(':') {
                 Some((host, port)) if !host.is_empty() && !node.ends_with(']') => {
                     (host, port.parse())
@@ -65,7 +65,7 @@ impl FromStr for EngineUrl {
             let is_host = !host.is_empty() && !host.contains(['/', '?', '#', ' ']);
             let port = port.ok().filter(|port| is_host && *port > 0);
             port.map(|port| format!("{host}:{port}"))
-                .ok_or_else(|| format!("`{node}` is no HOST:PORT"))
+                .ok_or_else(|| format!("its node {} is no HOST:PORT", place + 1))
         });
         Ok(Self {
             nodes: nodes.collect::<Result<_, _>>()?,
@@ -73,6 +73,16 @@ impl FromStr for EngineUrl {
             user,
             password,
         })
+    }
+}
+
+/// The value of the setting, valid or not: an error of the parser of flags would show it, with its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSetting(pub Result<EngineUrl, String>);
+
+impl From<&str> for EngineSetting {
+    fn from(text: &str) -> Self {
+        Self(text.parse())
     }
 }
 

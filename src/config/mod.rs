@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, ValueParser};
+use clap::builder::{BoolishValueParser, StringValueParser, TypedValueParser as _, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
@@ -42,7 +42,7 @@ use crate::tls::{Tls, TlsFiles};
 pub use addresses::{
     Address, BoundEndpoints, Endpoint, HttpEndpoint, PeerAddress, Place, Scheme, TextEndpoint,
 };
-pub use engine_url::EngineUrl;
+pub use engine_url::{EngineSetting, EngineUrl};
 pub use password::PasswordError;
 pub use values::{
     ByteCount, DurabilityLevel, HostNames, LogFormat, MaxMemory, WaitReplicas, host_name,
@@ -311,7 +311,10 @@ pub static SETTINGS: &[Setting] = &[
             variable: "PYKV_ENGINE",
         }),
         default: "",
-        values: Values::Parsed(|| value_parser!(EngineUrl).into()),
+        values: Values::Parsed(|| {
+            let parser = StringValueParser::new();
+            parser.map(|text| EngineSetting::from(&*text)).into()
+        }),
         help: "Redis or Valkey Cluster that holds the data in place of this process: redis://HOST:PORT,HOST:PORT,... names some of \
                its nodes, which tell of the others; rediss:// for TLS, redis://USER:PASSWORD@HOST:PORT to sign in. Redis 7.0 or \
                newer, Valkey 7.2 or newer. The data folder then holds users.json alone",
@@ -534,6 +537,8 @@ impl Setting {
             .long(self.name)
             .aliases(flag.alias)
             .env(flag.variable)
+            // It may have a password.
+            .hide_env_values(self.name == "engine")
             .value_name(flag.value_name)
             .help(self.help);
         let arg = if self.default.is_empty() {
@@ -755,22 +760,33 @@ impl Config {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, reason));
         }
         config
-            .check_durability()
+            .check_engine()
             .map_err(|reason| Self::command().error(ErrorKind::ArgumentConflict, reason))?;
         Ok(config)
     }
 
-    /// Checks that the promise of durability is one of the engine.
+    /// Returns the cluster that has the data, if there is one.
+    fn engine(&self) -> Option<EngineUrl> {
+        let EngineSetting(url) = self.given("engine")?;
+        url.ok()
+    }
+
+    /// Checks that the engine is a cluster, and the promise of durability is one of it.
     ///
     /// # Errors
     /// A sentence for the user.
-    fn check_durability(&self) -> Result<(), String> {
+    fn check_engine(&self) -> Result<(), String> {
+        if let Some(EngineSetting(Err(reason))) = self.given("engine") {
+            return Err(format!(
+                "the URL of --engine is wrong: {reason}; redis://HOST:PORT,HOST:PORT,... is expected"
+            ));
+        }
         let level: DurabilityLevel = self.get("durability");
         let is_local = matches!(level, DurabilityLevel::Local(_));
         // The default is that of the engine.
         let is_given = level != DurabilityLevel::Local(Durability::EverySecond);
         let name = level.name();
-        match (self.given::<EngineUrl>("engine"), is_local) {
+        match (self.engine(), is_local) {
             (None, false) => Err(format!(
                 "--durability {name} is a promise of a cluster, which --engine names: here it is everysec, always or off"
             )),
@@ -786,7 +802,7 @@ impl Config {
     pub fn durability_name(&self) -> &'static str {
         let level: DurabilityLevel = self.get("durability");
         let is_local = matches!(level, DurabilityLevel::Local(_));
-        if is_local && self.given::<EngineUrl>("engine").is_some() {
+        if is_local && self.engine().is_some() {
             return DurabilityLevel::Replicated.name();
         }
         level.name()
@@ -804,7 +820,7 @@ impl Config {
     /// Returns how the cluster that holds the data is accessed, if there is one.
     #[must_use]
     pub fn cluster(&self) -> Option<ClusterOptions> {
-        let url: EngineUrl = self.given("engine")?;
+        let url = self.engine()?;
         let replication = match (self.get("durability"), self.get("wait-replicas")) {
             (DurabilityLevel::Fast, _) => None,
             (_, WaitReplicas::All) => Some(Replication::All),
@@ -875,7 +891,7 @@ impl Config {
                 Values::Number(_) => values.next()?.into_owned(),
                 Values::Switch => self.get::<bool>(name).to_string(),
                 // Without its password.
-                _ if name == "engine" => file::string(&self.get::<EngineUrl>(name).to_string()),
+                _ if name == "engine" => file::string(&self.engine()?.to_string()),
                 Values::List(_) if values.len() > 1 => file::array(values),
                 _ => file::string(&values.next()?),
             };

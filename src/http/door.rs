@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
+use crate::command::long_work::Turn;
 use crate::command::{
     Account, Dispatcher, Executed, Forwarded, HeldValue, Identity, LastCommand, Outcome, Prepared,
     Replies, RequestBatch, Service, Session, Status, Stream, StreamPulled,
@@ -188,7 +189,7 @@ impl Door {
     pub async fn execute(&mut self, name: &str, words: &[&[u8]]) -> Result<CommandResult, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
         let bytes = words.iter().map(|word| word.len()).sum();
-        let turn = self.service.long_turns.wait(bytes).await;
+        let turn = self.turn(bytes).await;
         let executed = self.dispatch(name, words, &mut collected).await;
         let mut reports_change = executed.reports_change;
         if let Outcome::Stream(mut stream) = executed.outcome {
@@ -225,7 +226,7 @@ impl Door {
         let mut collected = ReplyCollector::new(&self.session.account);
         let words = commands.iter().flat_map(|(_, words)| *words);
         let bytes = words.map(|word| word.len()).sum();
-        let turn = self.service.long_turns.wait(bytes).await;
+        let turn = self.turn(bytes).await;
         let executed = {
             let mut last = LastCommand::default();
             let mut batch = RequestBatch::of_about(commands.len(), &mut last);
@@ -318,6 +319,14 @@ impl Door {
         // The pairs are as they stand in memory, whether or not the disk takes them.
         let _ = self.flush().await;
         pulled.has_ended
+    }
+
+    /// Waits for the turn of requests of so many bytes; where a cluster has the data, its nodes do the work.
+    async fn turn(&self, bytes: usize) -> Option<Turn> {
+        match self.service.cluster() {
+            Some(_) => None,
+            None => self.service.long_turns.wait(bytes).await,
+        }
     }
 
     /// Returns the memory that is held for the client.

@@ -173,7 +173,8 @@ impl Connection {
             };
             // What has arrived may be EXEC.
             let work_bytes = bytes + self.session.queued_bytes();
-            if long_work::is_long(work_bytes) {
+            // A cluster's nodes do the work.
+            if long_work::is_long(work_bytes) && self.service.cluster().is_none() {
                 let turns = &self.service.long_turns;
                 self.turn = Box::pin(turns.wait(work_bytes)).await;
             }

@@ -4,7 +4,7 @@
 //! changes are made only if that is still so; else it is decided again. A handler does not know of it: it works on a transaction.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, ClusterError, Fetched, Held, Swap, slot_of};
 use crate::command::call::{Answer, Call, Outcome, ROOM_UNCHECKED};
 use crate::command::data::transaction::{self, TransactionRequest};
 use crate::command::dispatch::{Dispatcher, Executed};
+use crate::command::long_work;
 use crate::command::observation::{Observed, Status};
 use crate::command::permission;
 use crate::command::prepare::{Prepared, RequestBatch};
@@ -31,6 +32,11 @@ use super::keys::{self, keys_and_slot, one_slot};
 const DECISIONS_AT_ONCE: u32 = 3;
 /// Longest such pause.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// Watched keys, with the entries of those that existed.
+type WatchedEntries = BTreeMap<Box<[u8]>, Option<Entry>>;
+/// Bytes of work for which a pair counts in a decision.
+const PAIR_WORK_BYTES: usize = 1 << 10;
 
 /// What a decision has come to.
 struct Decided {
@@ -72,7 +78,7 @@ impl Dispatcher<'_> {
                                     call.perform(arguments)
                                 })
                             };
-                        self.decide_until_made(&keys, &[], replies, &mut decide)
+                        self.decide_until_made(&keys, &WatchedEntries::new(), replies, &mut decide)
                             .await
                     }
                 }
@@ -130,12 +136,12 @@ impl Dispatcher<'_> {
     ) -> Result<(Outcome, Status), ErrorReply> {
         let taken = transaction::take_queued(self.session)?;
         let requests = taken.requests();
-        let watched: Vec<(Box<[u8]>, Option<Entry>)> = taken.watched_entries();
+        let watched: WatchedEntries = taken.watched_entries().into_iter().collect();
         let named = requests
             .iter()
             .flat_map(|one| one.command.keys(&one.arguments));
         let valid = named.filter(|word| Key::parse(word).is_ok());
-        let keys: BTreeSet<&[u8]> = valid.chain(watched.iter().map(|(key, _)| &**key)).collect();
+        let keys: BTreeSet<&[u8]> = valid.chain(watched.keys().map(|key| &**key)).collect();
         one_slot(keys.iter().copied())?;
         let mut decide = |this: &mut Dispatcher<'_>, pairs, replies: &mut dyn Replies| {
             this.decide(dialect, pairs, replies, row, &mut |call| {
@@ -196,7 +202,7 @@ impl Dispatcher<'_> {
                 transaction::execute_all_on_copies(call, &admitted, is_too_long)
             })
         };
-        self.decide_until_made(&keys, &[], replies, &mut decide)
+        self.decide_until_made(&keys, &WatchedEntries::new(), replies, &mut decide)
             .await
     }
 
@@ -244,26 +250,28 @@ impl Dispatcher<'_> {
     async fn decide_until_made(
         &mut self,
         keys: &BTreeSet<&[u8]>,
-        known: &[(Box<[u8]>, Option<Entry>)],
+        known: &WatchedEntries,
         replies: &mut dyn Replies,
         decide: &mut (
                  dyn FnMut(&mut Dispatcher<'_>, FetchedPairs, &mut dyn Replies) -> Decided + Send
              ),
     ) -> Result<(Outcome, Status), ErrorReply> {
         let cluster = Arc::clone(self.service.cluster().expect("it has the data"));
-        let deadline = Instant::now() + cluster.timeout();
+        let deadline = cluster.deadline();
         let keys: Vec<&[u8]> = keys.iter().copied().collect();
         let start = replies.bytes();
         let mut decisions = 0;
         loop {
-            let pairs = fetch(&cluster, &keys, known).await?;
+            let pairs = fetch(&cluster, deadline, &keys, known).await?;
+            let work_bytes = PAIR_WORK_BYTES * keys.len();
+            let decided = long_work::execute(work_bytes, || decide(self, pairs, replies));
             let Decided {
                 answer,
                 status,
                 pairs,
-            } = decide(self, pairs, replies);
+            } = decided;
             let outcome = answer?;
-            let made = make(&cluster, &pairs).await;
+            let made = make(&cluster, deadline, &pairs).await;
             match made {
                 Ok(true) => return Ok((outcome, status)),
                 Ok(false) if Instant::now() < deadline => {}
@@ -291,15 +299,15 @@ impl Dispatcher<'_> {
 /// Reads pairs.
 async fn fetch(
     cluster: &Cluster,
+    deadline: Instant,
     keys: &[&[u8]],
-    known: &[(Box<[u8]>, Option<Entry>)],
+    known: &WatchedEntries,
 ) -> Result<FetchedPairs, ErrorReply> {
-    let found = cluster.fetch(keys).await?;
+    let found = cluster.fetch_until(deadline, keys).await?;
     let mut pairs = FetchedPairs::default();
     for (key, found) in keys.iter().zip(found) {
         let mut entry = found.map(|found| entry_of(key, &found)).transpose()?;
-        let same = known.iter().find(|(name, _)| **name == **key);
-        if let (Some((_, Some(old))), Some(new)) = (same, &entry)
+        if let (Some(Some(old)), Some(new)) = (known.get(*key), &entry)
             && old.value() == new.value()
         {
             entry = Some(old.clone());
@@ -315,7 +323,11 @@ fn entry_of(key: &[u8], found: &Fetched) -> Result<Entry, ErrorReply> {
 }
 
 /// Makes the changes of pairs, if all are what they were. Returns whether they are.
-async fn make(cluster: &Cluster, pairs: &FetchedPairs) -> Result<bool, ClusterError> {
+async fn make(
+    cluster: &Cluster,
+    deadline: Instant,
+    pairs: &FetchedPairs,
+) -> Result<bool, ClusterError> {
     fn held(entry: &Entry) -> Held<'_> {
         (entry.value_bytes(), entry.expires_at())
     }
@@ -335,5 +347,5 @@ async fn make(cluster: &Cluster, pairs: &FetchedPairs) -> Result<bool, ClusterEr
             .iter()
             .all(|swap| slot_of(swap.key) == slot_of(swaps[0].key))
     );
-    cluster.swap(&swaps).await
+    cluster.swap(deadline, &swaps).await
 }

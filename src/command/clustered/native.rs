@@ -4,6 +4,7 @@
 //! together, and answered in their order; those for different nodes do not wait for each other.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -35,8 +36,8 @@ pub struct Forwarded {
 #[derive(Debug)]
 struct Due {
     dialect: Dialect,
-    /// Place of its command in the table.
-    place: usize,
+    /// Number of its command or subcommand.
+    id: usize,
     /// What the node's reply will mean, or why nothing was sent.
     meaning: Result<NativeReply, ErrorReply>,
     observed: Option<Box<Observed>>,
@@ -44,6 +45,8 @@ struct Due {
 
 /// Bytes of requests that are sent together at most: then their replies are waited for.
 const FORWARDED_BYTES_MAX: usize = 1 << 20;
+/// Requests that are sent together at most, as each reply may be long.
+const FORWARDED_MAX: usize = 1000;
 
 impl Forwarded {
     /// Returns true if there is nothing to be sent.
@@ -55,7 +58,7 @@ impl Forwarded {
     /// Returns true if what has been added should be sent before more is.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.requests.bytes() >= FORWARDED_BYTES_MAX
+        self.requests.bytes() >= FORWARDED_BYTES_MAX || self.due.len() >= FORWARDED_MAX
     }
 }
 
@@ -91,6 +94,9 @@ impl Dispatcher<'_> {
             return false;
         };
         let id = self.count_request(batch, request);
+        if let Some(client) = &self.session.client {
+            client.command.store(id + 1, Relaxed);
+        }
         let verb = batch.verb(request, command);
         let observed = self.observe(id, (command, verb), arguments);
         let row = (place, command);
@@ -105,7 +111,7 @@ impl Dispatcher<'_> {
         }
         forwarded.due.push(Due {
             dialect,
-            place,
+            id,
             meaning: permitted.map(|()| reply),
             observed,
         });
@@ -121,7 +127,7 @@ impl Dispatcher<'_> {
     ) {
         let Forwarded { requests, due } = std::mem::take(forwarded);
         let mut results = cluster.execute(&requests).await;
-        let held = self.hold_replies(&mut results);
+        let held = self.hold_replies(&requests, &mut results);
         let mut results = results.into_iter();
         for due in due {
             replies.set_dialect(due.dialect);
@@ -134,7 +140,7 @@ impl Dispatcher<'_> {
             };
             let status = shown.unwrap_or_else(|error| {
                 let stats = &self.service.stats;
-                stats.count_failure(due.place, observation::failure_of(&error));
+                stats.count_failure(due.id, observation::failure_of(&error));
                 stats.count_errors(error.redis_prefix(), 1);
                 replies.reply(Reply::Error(&error));
                 Status::Refused(error.code)
@@ -164,14 +170,17 @@ impl Dispatcher<'_> {
         })
     }
 
-    /// Charges replies to the client while they are held. If it holds too much, errors take their places.
-    fn hold_replies(&self, results: &mut [NodeResult]) -> Charge {
+    /// Charges replies to the client while they are held. If it holds too much, errors take the places of what was read.
+    fn hold_replies(&self, requests: &Requests, results: &mut [NodeResult]) -> Charge {
         let replies = results.iter().flatten();
         let bytes: usize = replies.map(Bytes::len).sum();
         let mut charge = self.session.account.charge();
         if bytes > COPIED_BYTES_MAX && charge.set(bytes).is_err() {
             let full = "FULL the replies take more memory than there is for clients; ask for less at a time";
-            for result in results {
+            for (request, result) in requests.all().iter().zip(results) {
+                if request.is_write {
+                    continue;
+                }
                 *result = Err(ClusterError::Refused(full.to_owned()));
             }
         }
@@ -258,7 +267,8 @@ impl Dispatcher<'_> {
     }
 }
 
-fn found(bytes: &[u8]) -> Reply<'_> {
+/// Returns the reply for the value of a key.
+pub(super) fn found(bytes: &[u8]) -> Reply<'_> {
     // A value beyond our limit was stored by others.
     Value::parse(bytes).map_or(Reply::Value(bytes), Reply::Found)
 }

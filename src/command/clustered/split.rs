@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{NodeReply, Requests, parsed, slot_of};
+use crate::cluster::{ClusterError, NodeReply, Requests, parsed, slot_of};
 use crate::command::call::Outcome;
 use crate::command::dispatch::Dispatcher;
 use crate::command::observation::Status;
 use crate::command::reply_sink::Replies;
 use crate::command::spec::{Arguments, Clustered, Command, Flag, NativeReply};
-use crate::model::Value;
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
+
+use super::native::found;
 
 impl Dispatcher<'_> {
     /// Returns true if a request with this error is to be split.
@@ -60,7 +61,11 @@ impl Dispatcher<'_> {
         }
         let cluster = self.service.cluster().expect("it has the data");
         let results = cluster.execute(&requests).await;
-        let results = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let results = if command.is_write() {
+            ClusterError::all(results)?
+        } else {
+            results.into_iter().collect::<Result<Vec<_>, _>>()?
+        };
         let mut sum = 0;
         let mut values: Vec<Option<&[u8]>> = vec![None; arguments.len()];
         for (places, result) in parts.values().zip(&results) {
@@ -81,8 +86,7 @@ impl Dispatcher<'_> {
                 replies.reply(Reply::Array(values.len()));
                 for value in values {
                     self.tally.read(value.is_some());
-                    let value = value.and_then(|value| Value::parse(value).ok());
-                    replies.reply(value.map_or(Reply::NotFound, Reply::Found));
+                    replies.reply(value.map_or(Reply::NotFound, found));
                 }
             }
             NativeReply::Ok => replies.reply(Reply::Ok),

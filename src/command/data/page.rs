@@ -176,7 +176,12 @@ impl PageSource {
                 || entries.len() < self.limit && began.elapsed() < SEARCH_TIME_MAX)
         {
             let before = entries.len();
-            let page = pairs.page(position, least, WalkPart::Pairs, pull.barrier);
+            let page = pairs.page(
+                position,
+                least,
+                (&self.prefix, WalkPart::Pairs),
+                pull.barrier,
+            );
             let (page, following) = page.await?;
             next = following;
             for entry in page {

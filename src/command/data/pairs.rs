@@ -32,8 +32,8 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    /// Returns at least so many entries from a position on, if there are as many, and the next position. Of a cluster, only the keys are
-    /// read unless the values are asked for.
+    /// Returns at least so many entries from a position on, if there are as many, and the next position. Of a cluster, only those with the
+    /// prefix are returned, and only their keys are read unless the values are asked for.
     ///
     /// # Errors
     /// `BUSY`, if a part of a cluster cannot be listed.
@@ -41,12 +41,12 @@ impl<'a> Pairs<'a> {
         &self,
         from: Cursor,
         least: usize,
-        part: WalkPart,
+        (prefix, part): (&[u8], WalkPart),
         barrier: &mut Barrier,
     ) -> Result<(Vec<Entry>, Option<Cursor>), ErrorReply> {
         match self {
             Self::Engine(engine) => Ok(engine.page(from, least, barrier)),
-            Self::Cluster(cluster) => Ok(cluster.page(from, least, b"", part).await?),
+            Self::Cluster(cluster) => Ok(cluster.page(from, least, prefix, part).await?),
         }
     }
 
@@ -66,7 +66,7 @@ impl<'a> Pairs<'a> {
                 Ok(transaction.get(key))
             }
             Self::Cluster(cluster) => {
-                let found = cluster.entries_of(&[key.as_bytes().to_vec()]).await?;
+                let found = cluster.entries_of(&[key.as_bytes()]).await?;
                 Ok(found.into_iter().next())
             }
         }

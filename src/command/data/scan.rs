@@ -183,7 +183,7 @@ struct ScanPage {
 impl Source for ScanPage {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let pairs = Pairs::of(pull.service)?;
-        let page = pairs.page(self.from, self.least, WalkPart::Keys, pull.barrier);
+        let page = pairs.page(self.from, self.least, (b"", WalkPart::Keys), pull.barrier);
         let (mut page, next) = page.await?;
         if !self.is_string {
             page.clear();

@@ -179,8 +179,9 @@ impl Queued {
 
     /// Returns the watched keys, with the entries of those that existed.
     pub fn watched_entries(&self) -> Vec<(Box<[u8]>, Option<Entry>)> {
-        let keys = self.watched.keys();
-        keys.map(|key| (key.as_bytes().into(), self.watched.entry_of(key)))
+        let entries = self.watched.entries();
+        entries
+            .map(|(key, entry)| (key.as_bytes().into(), entry))
             .collect()
     }
 
