@@ -21,20 +21,36 @@ const PIPELINES: [(u64, u64); 2] = [(1, 300_000), (64, 2_000_000)];
 const FAR_BYTES: u64 = 8 << 30;
 /// So many keys to choose from that nearly all chosen are new; redis-benchmark takes no more than fit in 31 bits.
 const NEW_KEYS: u64 = 2_000_000_000;
+/// Times that new keys are stored at most before each of them evicts another.
+const WARM_UPS_MAX: usize = 5;
 /// Keys stored at once.
 const FILL_BATCH: u64 = 1000;
 
 /// The figures of one policy, or of no cap, of a server with a pipeline: one for each round.
 type Rounds = Vec<Measured>;
 
-pub fn run(scale: Scale) -> Result<(), Failure> {
+/// What is measured.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Arguments {
+    /// Only SETs of new keys at the cap, and no GETs.
+    #[arg(long)]
+    only_stores: bool,
+}
+
+/// Measures what a cap costs.
+///
+/// # Errors
+/// If a server fails, or does not evict as it should.
+pub fn run(scale: Scale, arguments: &Arguments) -> Result<(), Failure> {
     println!(
         "\n50 connections, {KEYS} keys of 16 bytes, values of 64; each server on core 0, redis-benchmark on core 1"
     );
     println!(
         "microseconds of the server's core for each request, user + system; ratio of both together to no cap"
     );
-    reads(scale)?;
+    if !arguments.only_stores {
+        reads(scale)?;
+    }
     stores(scale)
 }
 
@@ -89,12 +105,19 @@ fn stores(scale: Scale) -> Result<(), Failure> {
             peer.set_cap(Cap { bytes, policy })?;
             settle(peer)?;
         }
-        // What a new cap has to do at first is not its cost.
+        // What a new cap has to do at first is not its cost, nor what still fits under it.
         let first = Load {
             requests: load.requests / 2,
             ..load
         };
-        first.run(peer.address, peer.process())?;
+        for _ in 0..WARM_UPS_MAX {
+            let evicted = peer.figure("evicted_keys")?;
+            first.run(peer.address, peer.process())?;
+            let evicted = peer.figure("evicted_keys")? - evicted;
+            if policy.is_none() || evicted >= first.requests / 10 * 9 {
+                break;
+            }
+        }
         let evicted = peer.figure("evicted_keys")?;
         let measured = load.run(peer.address, peer.process())?;
         let evicted = peer.figure("evicted_keys")? - evicted;

@@ -64,7 +64,7 @@ enum Part {
     /// Hit ratios for a recorded trace, both servers of the same resident memory.
     SameMemory(same_memory::Arguments),
     /// Processor time, throughput and latency of each policy.
-    Cost,
+    Cost(cost::Arguments),
     /// Hit ratios while all keys are read now and then.
     Scan,
     /// A day of a cache with restarts and crashes, and whether anything is lost.
@@ -109,12 +109,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.part {
         Some(Part::Trace(arguments)) => trace::run(arguments),
         Some(Part::SameMemory(arguments)) => same_memory::run(arguments),
-        Some(Part::Cost) => cost::run(scale),
+        Some(Part::Cost(arguments)) => cost::run(scale, arguments),
         Some(Part::Scan) => scan::run(scale),
         Some(Part::Day) => day::run(scale),
         // All that need no trace.
         None => {
-            cost::run(scale)?;
+            cost::run(scale, &cost::Arguments::default())?;
             scan::run(scale)?;
             day::run(scale)
         }

@@ -538,7 +538,7 @@ impl Setting {
             .aliases(flag.alias)
             .env(flag.variable)
             // It may have a password.
-            .hide_env_values(self.name == "engine")
+            .hide_env_values(self.name == "engine" && std::env::var_os(flag.variable).is_some())
             .value_name(flag.value_name)
             .help(self.help);
         let arg = if self.default.is_empty() {

@@ -10,7 +10,9 @@ mod at_work;
 #[path = "../whole/histories/checker.rs"]
 #[allow(dead_code, reason = "whole/histories/ shares it and uses more")]
 mod checker;
+mod comparison;
 mod counters;
+mod examples;
 #[path = "../whole/histories/excerpt.rs"]
 mod excerpt;
 mod faults;
@@ -20,6 +22,7 @@ mod link;
 mod load;
 mod naive;
 mod pykv;
+mod random_requests;
 mod redis_cluster;
 mod redis_node;
 #[path = "../support/server.rs"]
@@ -43,6 +46,8 @@ use server::is_skipped;
 type Scenario = (&'static str, fn(&Setup) -> Result<String, String>);
 
 const SCENARIOS: &[Scenario] = &[
+    ("examples", examples::played),
+    ("comparison", comparison::compared),
     ("primary-killed", faults::primary_killed),
     ("replica-stalled", faults::replica_stalled),
     ("replica-stalled-fast", faults::replica_stalled_fast),
