@@ -16,7 +16,7 @@ const REFUSALS: [&str; 3] = [
     "ERR DENIED a cluster has the data",
 ];
 /// Requests whose replies differ otherwise, and why.
-const LISTED: [(&str, &str); 4] = [
+const LISTED: [(&str, &str); 5] = [
     ("CLEAR", "it is not allowed in a transaction"),
     ("STATS", "figures of the whole are as of the last second"),
     (
@@ -24,6 +24,7 @@ const LISTED: [(&str, &str); 4] = [
         "the nodes keep it without a cap, too",
     ),
     ("BGSAVE", "the nodes save the data"),
+    ("MEMORY USAGE name", "it is what the pair takes on its node"),
 ];
 
 /// How an example went.

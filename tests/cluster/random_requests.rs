@@ -34,7 +34,19 @@ const NUMBERS: &[&str] = &[
     "",
     "253402207200000",
 ];
-/// Commands, and what follows the key: `k` a key, `v` a value, `n` a number, `o` offsets, and in brackets what may follow any number of
+/// Durations and times, of which none ends during the run.
+const TIMES: &[&str] = &[
+    "0",
+    "-5",
+    "abc",
+    "99999999",
+    "9999999999",
+    "9223372036854775807",
+    "1.5",
+    "",
+    "253402207200000",
+];
+/// Commands, and what follows the key: `k` a key, `v` a value, `n` a number, `t` a time, `o` an offset, and in brackets what may follow any number of
 /// times.
 const FORMS: &[(&str, &str)] = &[
     ("PUT", "v"),
@@ -42,8 +54,8 @@ const FORMS: &[(&str, &str)] = &[
     ("SET", "v(s)"),
     ("GET", ""),
     ("SETNX", "v"),
-    ("SETEX", "nv"),
-    ("PSETEX", "nv"),
+    ("SETEX", "tv"),
+    ("PSETEX", "tv"),
     ("GETSET", "v"),
     ("GETDEL", ""),
     ("GETEX", "(x)"),
@@ -71,10 +83,10 @@ const FORMS: &[(&str, &str)] = &[
     ("RENAME", "k"),
     ("RENAMENX", "k"),
     ("COPY", "k(c)"),
-    ("EXPIRE", "n(e)"),
-    ("PEXPIRE", "n(e)"),
-    ("EXPIREAT", "n(e)"),
-    ("PEXPIREAT", "n(e)"),
+    ("EXPIRE", "t(e)"),
+    ("PEXPIRE", "t(e)"),
+    ("EXPIREAT", "t(e)"),
+    ("PEXPIREAT", "t(e)"),
     ("TTL", ""),
     ("PTTL", ""),
     ("EXPIRETIME", ""),
@@ -100,7 +112,7 @@ pub fn request(random: &mut Rng) -> Vec<String> {
     // Too few or too many words.
     match random.u8(..60) {
         0 => words.truncate(1),
-        1 => words.push("more".to_owned()),
+        1 => words.push("{t}more".to_owned()),
         2 => words.truncate(words.len() - 1),
         _ => {}
     }
@@ -129,6 +141,7 @@ fn add(random: &mut Rng, kind: char, words: &mut Vec<String>) {
         'v' => return words.push(value(random)),
         'p' => return words.extend([key(random), value(random)]),
         'n' => choice(random, NUMBERS),
+        't' => choice(random, TIMES),
         'o' => choice(random, &["0", "3", "20", "-1", "abc", "67108864"]),
         's' => choice(
             random,
@@ -143,7 +156,7 @@ fn add(random: &mut Rng, kind: char, words: &mut Vec<String>) {
     };
     words.push(word.to_owned());
     match word {
-        "EX" | "PX" | "EXAT" | "PXAT" => words.push(choice(random, NUMBERS).to_owned()),
+        "EX" | "PX" | "EXAT" | "PXAT" => words.push(choice(random, TIMES).to_owned()),
         "IFEQ" | "IFNE" => words.push(value(random)),
         "DB" => words.push("0".to_owned()),
         _ => {}

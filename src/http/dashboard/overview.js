@@ -42,12 +42,14 @@ function busiest(byCommand) {
 
 /** Time at which the person has paused the figures; null while they go on. */
 let pausedAt = null;
-/** The latest figures of the disk, and when they came. */
+/** The latest figures of the disk, those of the cluster that has the data in its place, if there is one, and when they came. */
 let disk;
+let cluster = null;
 let diskAt = null;
 
 export function showFigures(figures) {
   [disk, diskAt] = [figures.disk, Date.now()];
+  cluster = figures.cluster_slots === null ? null : figures;
   if (pausedAt !== null) {
     return;
   }
@@ -60,7 +62,7 @@ export function showFigures(figures) {
   latency.add({ p50: figures.p50_us, p99: figures.p99_us });
   hits.add({ hits: figures.hit_ratio });
   const cap = hasCap(figures) ? { cap: figures.max_memory_bytes } : {};
-  memory.add({ resident: figures.memory_bytes, data: figures.data_bytes, ...cap });
+  memory.add({ resident: figures.memory_bytes, data: cluster === null ? figures.data_bytes : figures.used_memory_bytes, ...cap });
   showDisk(true);
 }
 
@@ -79,8 +81,25 @@ function stateOf(isLive) {
   return isLive ? ["State", state, disk.fault !== null] : ["State", `unknown; at ${clock(diskAt)} it was: ${state}`, true];
 }
 
+const slotsOfCluster = 16384;
+
+function rowsOfCluster(isLive) {
+  const missing = slotsOfCluster - cluster.cluster_slots;
+  const state = missing === 0 ? "well" : `${count(missing)} slots have no primary`;
+  return [
+    isLive ? ["State", state, missing > 0] : ["State", `unknown; at ${clock(diskAt)} it was: ${state}`, true],
+    ["Durability", disk.durability],
+    ["Primaries", count(cluster.cluster_primaries)],
+    ["Replicas", cluster.cluster_replicas_failed === 0 ? count(cluster.cluster_replicas)
+      : `${count(cluster.cluster_replicas)}, and ${count(cluster.cluster_replicas_failed)} that have failed`, cluster.cluster_replicas_failed > 0],
+    ["Not yet replicated", bytes(cluster.cluster_lag_bytes)],
+    ["Memory of the primaries", bytes(cluster.used_memory_bytes)],
+  ];
+}
+
 function showDisk(isLive) {
-  const rows = disk === null ? [["State", "loading the data"]] : [
+  find("disk-title").textContent = cluster === null ? "On disk" : "Cluster";
+  const rows = cluster !== null ? rowsOfCluster(isLive) : disk === null ? [["State", "loading the data"]] : [
     stateOf(isLive),
     ["Durability", disk.durability],
     ["Journal", bytes(disk.journal_bytes)],

@@ -343,6 +343,7 @@ pub static FIGURES: &[FigureSpec] = &[
         status(now.disk.as_ref()?.fault.is_none())
     }),
     FigureSpec::text("durability", |now| {
+        now.service.check_ready().ok()?;
         text(now.service.setup.config.durability_name())
     })
         .help("What is promised of a change when its client reads OK.")
@@ -530,29 +531,34 @@ pub static FIGURES: &[FigureSpec] = &[
         .unit("slots")
         .help("Slots of the cluster (--engine) that have a primary, of 16384.")
         .stats()
-        .metric("pykv_cluster_slots"),
+        .metric("pykv_cluster_slots")
+        .live("cluster_slots"),
     FigureSpec::count("cluster_primaries", |now| Some(now.cluster?.primaries))
         .unit("nodes")
         .help("Primaries of the cluster that own slots.")
         .stats()
-        .metric("pykv_cluster_primaries"),
+        .metric("pykv_cluster_primaries")
+        .live("cluster_primaries"),
     FigureSpec::count("cluster_replicas", |now| Some(now.cluster?.replicas))
         .unit("nodes")
         .help("Their replicas that have not failed.")
         .stats()
-        .metric("pykv_cluster_replicas"),
+        .metric("pykv_cluster_replicas")
+        .live("cluster_replicas"),
     FigureSpec::count("cluster_replicas_failed", |now| {
         Some(now.cluster?.replicas_failed)
     })
     .unit("nodes")
     .help("Their replicas that have failed.")
     .stats()
-    .metric("pykv_cluster_replicas_failed"),
+    .metric("pykv_cluster_replicas_failed")
+        .live("cluster_replicas_failed"),
     FigureSpec::count("cluster_lag_bytes", |now| Some(now.cluster?.lag_bytes))
         .unit("bytes")
         .help("Most bytes of changes that a replica of the cluster has not received yet.")
         .stats()
-        .metric("pykv_cluster_lag_bytes"),
+        .metric("pykv_cluster_lag_bytes")
+        .live("cluster_lag_bytes"),
     FigureSpec::count("uncounted_memory_bytes", |now| {
         let used = now.engine.map(Engine::memory_bytes)?;
         Some(now.memory_bytes?.saturating_sub(used))
