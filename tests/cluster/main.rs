@@ -19,6 +19,7 @@ mod faults;
 mod front;
 mod histories;
 mod link;
+mod listing;
 mod load;
 mod naive;
 mod pykv;
@@ -52,6 +53,7 @@ const SCENARIOS: &[Scenario] = &[
     ("replica-stalled", faults::replica_stalled),
     ("replica-stalled-fast", faults::replica_stalled_fast),
     ("slots-moved", faults::slots_moved),
+    ("listing-while-moving", listing::listed_while_moving),
     ("partition", faults::partition),
     ("slot-down", faults::slot_down),
     ("histories", histories::killed),
