@@ -232,7 +232,13 @@ async fn hold_cap(service: Arc<Service>, shutdown: CancellationToken) {
                 && engine.reduce()
             {
                 if started.elapsed() >= CAP_WORK_MAX {
-                    interval = CAP_WORK_PAUSE;
+                    // What is urgent only lets others have their turns.
+                    interval = if service.memory_cap().is_compaction_urgent() {
+                        tokio::task::yield_now().await;
+                        Duration::ZERO
+                    } else {
+                        CAP_WORK_PAUSE
+                    };
                     break;
                 }
             }
