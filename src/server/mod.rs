@@ -210,8 +210,8 @@ impl Acceptor {
 /// Interval of the looks at resident memory while there is a cap on the memory of the data, and of the looks whether there is one.
 const CAP_INTERVAL: Duration = Duration::from_millis(10);
 const NO_CAP_INTERVAL: Duration = Duration::from_secs(1);
-/// Time for which pairs are evicted or moved at once, and the pause after it: a fifth of a core is taken at most, and no request waits
-/// for long.
+/// Time for which pairs are evicted or moved at once, and the pause after it, unless it is urgent: a fifth of a core is taken at most, and
+/// no request waits for long.
 const CAP_WORK_MAX: Duration = Duration::from_micros(250);
 const CAP_WORK_PAUSE: Duration = Duration::from_millis(1);
 
