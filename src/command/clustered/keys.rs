@@ -4,7 +4,7 @@
 
 use crate::cluster::slot_of;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{Arguments, ChannelUse, Command, Scope};
+use crate::command::spec::{Arguments, ChannelUse, Command, Flag, Scope};
 use crate::model::Key;
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -14,7 +14,9 @@ use crate::protocol::{ErrorCode, ErrorReply};
 /// `ARGS`: it cannot.
 pub(super) fn check_transactional(command: &Command) -> Result<(), ErrorReply> {
     let is_publishing = command.scope == Scope::Channels(ChannelUse::Publish);
-    if command.is_on_keyspace() || is_publishing {
+    // What no transaction takes is refused as everywhere.
+    let is_on_all = command.is_on_keyspace() && !command.has(Flag::NotInMulti);
+    if is_on_all || is_publishing {
         return Err(bad_argument(format!(
             "{} is not to be had in a transaction where a cluster has the data",
             command.name
