@@ -21,14 +21,15 @@ mod histories;
 mod link;
 mod listing;
 mod load;
+mod moved;
 mod naive;
 mod pykv;
-mod random_requests;
 mod redis_cluster;
 mod redis_node;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
 mod server;
+mod split;
 mod topology;
 mod wait;
 mod writers;
@@ -47,13 +48,15 @@ use server::is_skipped;
 type Scenario = (&'static str, fn(&Setup) -> Result<String, String>);
 
 const SCENARIOS: &[Scenario] = &[
-    ("examples", examples::played),
-    ("comparison", comparison::compared),
+    ("examples", examples::examples),
+    ("comparison", comparison::comparison),
+    ("documented-split", split::documented),
+    ("moved-both-ways", moved::both_ways),
     ("primary-killed", faults::primary_killed),
     ("replica-stalled", faults::replica_stalled),
     ("replica-stalled-fast", faults::replica_stalled_fast),
     ("slots-moved", faults::slots_moved),
-    ("listing-while-moving", listing::listed_while_moving),
+    ("listing-while-moving", listing::while_moving),
     ("partition", faults::partition),
     ("slot-down", faults::slot_down),
     ("histories", histories::killed),
