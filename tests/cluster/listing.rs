@@ -1,9 +1,8 @@
 //! Listings while slots move and a primary dies: what stays is listed exactly once.
 //!
 //! In: how the scenario is run. Out: the figures, or a listing that has a pair twice or not at all. A listing that is refused or aborted
-//! with an error says so, and is no failure; it is counted.
+//! with an error says so: it is counted, and is a failure only while slots move.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -25,10 +24,12 @@ const COMING: usize = 60;
 const MOVED_SLOTS: usize = 4;
 const ROUND_TRIPS: usize = 1;
 const LONG_ROUND_TRIPS: usize = 20;
+/// Listings that are shown with a failure.
+const WRONG_SHOWN: usize = 10;
 /// Clients that let pairs come and go.
 const CHANGERS: usize = 3;
-/// The most that a step of a move waits for listings to go on.
-const STEP_MAX: Duration = Duration::from_millis(20);
+/// Pause before each step of a move.
+const STEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// A way to list the keys that begin with `stay:`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +52,6 @@ enum Client {
 /// What a client has seen.
 #[derive(Default)]
 struct Seen {
-    complete: usize,
-    /// The errors in place of a listing.
-    refused: Vec<String>,
     wrong: Vec<String>,
     changes: usize,
 }
@@ -76,74 +74,78 @@ pub fn while_moving(setup: &Setup) -> Result<String, String> {
         .collect();
     let staying = staying(&tags);
     store(&front, &staying);
-    let complete = LISTINGS.map(|_| AtomicUsize::new(0));
-    let listers = LISTINGS.into_iter().map(Client::Lister);
-    let clients = listers.chain((0..CHANGERS).map(Client::Changer)).collect();
-    let work = |client: Client, stop: &Stop| match client {
-        Client::Changer(number) => change(&front, number, &tags, stop),
-        Client::Lister(listing) => {
-            let complete = &complete[listing as usize];
-            list(&front, listing, &staying, complete, stop)
-        }
-    };
     let round_trips = if setup.is_long {
         LONG_ROUND_TRIPS
     } else {
         ROUND_TRIPS
     };
-    let counts = || -> Vec<usize> { complete.iter().map(|count| count.load(Relaxed)).collect() };
-    let goes_on = |what: &str| {
-        let before = counts();
+    let progress = Progress::default();
+    let listers = LISTINGS.into_iter().map(Client::Lister);
+    let clients = listers.chain((0..CHANGERS).map(Client::Changer)).collect();
+    let work = |client: Client, stop: &Stop| match client {
+        Client::Changer(number) => change(&front, number, &tags, stop),
+        Client::Lister(listing) => list(&front, listing, &staying, &progress, stop),
+    };
+    let (all, (moving, refused_moving)) = at_work(clients, work, || {
+        progress.wait_for_all("all are listed");
+        let before: usize = progress.complete().iter().sum();
+        for tag in tags.iter().cycle().take(round_trips * tags.len()) {
+            let slot = slot_of(tag);
+            let step = || thread::sleep(STEP_PAUSE);
+            cluster.move_slot(slot, home, away, step);
+            cluster.move_slot(slot, away, home, step);
+        }
+        progress.wait_for_all("all are listed after the moves");
+        let moving = progress.complete().iter().sum::<usize>() - before;
+        let refused_moving = progress.refused.load(Relaxed);
+        kill(&mut cluster, &front, home, &progress);
+        (moving, refused_moving)
+    });
+    let changes: usize = all.iter().map(|seen| seen.changes).sum();
+    let mut wrong: Vec<String> = all.into_iter().flat_map(|seen| seen.wrong).collect();
+    let (count, complete) = (wrong.len(), progress.complete());
+    wrong.truncate(WRONG_SHOWN);
+    let figures = format!(
+        "{} moves of slots; complete listings by {LISTINGS:?} {complete:?}, {moving} of them during the moves; {refused_moving} refused then, {} in all; {changes} changes of other pairs; {count} wrong {}",
+        2 * round_trips * tags.len(),
+        progress.refused.load(Relaxed),
+        wrong.join("; ")
+    );
+    let is_well = count + refused_moving == 0 && changes > 0;
+    front.verdict(is_well, figures)
+}
+
+/// How far the listers have come.
+#[derive(Default)]
+struct Progress {
+    /// Complete listings of each way.
+    complete: [AtomicUsize; LISTINGS.len()],
+    /// Listings, or pages of them, that were refused or aborted.
+    refused: AtomicUsize,
+}
+
+impl Progress {
+    fn complete(&self) -> Vec<usize> {
+        let counts = self.complete.iter();
+        counts.map(|count| count.load(Relaxed)).collect()
+    }
+
+    /// Waits until there is one more listing of each way.
+    fn wait_for_all(&self, what: &str) {
+        let before = self.complete();
         wait_for(what, || {
-            let now = counts();
-            let all = now.iter().zip(&before).all(|(now, before)| now > before);
-            if all {
+            let now = self.complete();
+            if now.iter().zip(&before).all(|(now, before)| now > before) {
                 Ok(())
             } else {
                 Err(format!("{now:?} after {before:?}"))
             }
         });
-    };
-    let (all, moving) = at_work(clients, work, || {
-        goes_on("all are listed");
-        let before = counts();
-        for tag in tags.iter().cycle().take(round_trips * tags.len()) {
-            let slot = slot_of(tag);
-            let step = || thread::sleep(STEP_MAX);
-            cluster.move_slot(slot, home, away, step);
-            cluster.move_slot(slot, away, home, step);
-        }
-        let moving: usize = counts().iter().sum::<usize>() - before.iter().sum::<usize>();
-        goes_on("all are listed after the moves");
-        kill(&mut cluster, &front, home, &goes_on);
-        moving
-    });
-    let mut wrong: Vec<String> = Vec::new();
-    let (mut refused, mut changes) = (Vec::new(), 0);
-    for seen in all {
-        refused.extend(seen.refused);
-        changes += seen.changes;
-        wrong.extend(seen.wrong);
     }
-    let count = wrong.len();
-    wrong.truncate(10);
-    let done: BTreeMap<String, usize> = LISTINGS
-        .iter()
-        .map(|listing| format!("{listing:?}"))
-        .zip(counts())
-        .collect();
-    let figures = format!(
-        "{} moves of slots; complete listings {done:?}, {moving} of them during the moves, {} refused {:?}; {changes} changes of other pairs; {count} wrong listings {}",
-        2 * round_trips * tags.len(),
-        refused.len(),
-        refused.first(),
-        wrong.join("; ")
-    );
-    front.verdict(count == 0 && moving > 0 && changes > 0, figures)
 }
 
 /// Kills a primary, waits until all is listed again, and lets it come back.
-fn kill(cluster: &mut RedisCluster, front: &Front, victim: usize, goes_on: &dyn Fn(&str)) {
+fn kill(cluster: &mut RedisCluster, front: &Front, victim: usize, progress: &Progress) {
     // A change that the replica has comes after all that was moved.
     let mut link = Link::new(front.addr());
     let own = cluster.slots_of(victim);
@@ -157,10 +159,10 @@ fn kill(cluster: &mut RedisCluster, front: &Front, victim: usize, goes_on: &dyn 
     let slot = *own[0].start();
     cluster.kill(victim);
     cluster.wait_for_failover(slot, victim);
-    goes_on("all are listed after the failover");
+    progress.wait_for_all("all are listed after the failover");
     cluster.restart(victim);
     cluster.wait_until_well();
-    goes_on("all are listed after the old primary has come back");
+    progress.wait_for_all("all are listed after the old primary has come back");
 }
 
 /// The keys that stay: some in each slot that moves, the others anywhere.
@@ -214,7 +216,7 @@ fn list(
     front: &Front,
     listing: Listing,
     staying: &[String],
-    complete: &AtomicUsize,
+    progress: &Progress,
     stop: &Stop,
 ) -> Seen {
     let mut client = front.line_connection();
@@ -223,18 +225,14 @@ fn list(
         let found = match listing {
             Listing::All => rows(&mut client, "ALL stay:"),
             Listing::Keys => rows(&mut client, "KEYS stay:"),
-            Listing::Scan => walk(&mut client, stop),
+            Listing::Scan => walk(&mut client, progress, stop),
             Listing::Count => count(&mut client, staying, &mut seen.wrong),
         };
-        let mut found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                seen.refused.push(format!("{listing:?}: {error}"));
-                continue;
-            }
+        let Ok(mut found) = found else {
+            progress.refused.fetch_add(1, Relaxed);
+            continue;
         };
-        seen.complete += 1;
-        complete.fetch_add(1, Relaxed);
+        progress.complete[listing as usize].fetch_add(1, Relaxed);
         if listing == Listing::Count {
             continue;
         }
@@ -261,13 +259,14 @@ fn rows(client: &mut TestClient, request: &str) -> Result<Vec<String>, String> {
 }
 
 /// The keys of a walk by SCAN. A page that is refused is asked for again.
-fn walk(client: &mut TestClient, stop: &Stop) -> Result<Vec<String>, String> {
+fn walk(client: &mut TestClient, progress: &Progress, stop: &Stop) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     let mut cursor = "0".to_owned();
     loop {
         let opening = client.ask(&format!("SCAN {cursor} MATCH stay:* COUNT 200"));
         if opening.starts_with("ERR ") {
             if stop.goes_on() {
+                progress.refused.fetch_add(1, Relaxed);
                 continue;
             }
             return Err(opening);
