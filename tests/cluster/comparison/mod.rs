@@ -4,7 +4,9 @@
 //! that differ, of each kind one, with the seed of its play.
 
 mod differences;
+mod on_keys;
 mod play;
+mod pools;
 #[path = "../../whole/comparison/reply.rs"]
 #[allow(dead_code, reason = "whole/comparison/ shares it and uses more")]
 mod reply;
