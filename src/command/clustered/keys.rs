@@ -15,7 +15,8 @@ use crate::protocol::{ErrorCode, ErrorReply};
 pub(super) fn check_transactional(command: &Command) -> Result<(), ErrorReply> {
     let is_publishing = command.scope == Scope::Channels(ChannelUse::Publish);
     // What no transaction takes is refused as everywhere.
-    let is_on_all = command.is_on_keyspace() && !command.has(Flag::NotInMulti);
+    let is_whole = command.is_on_keyspace() || command.name == "DBSIZE";
+    let is_on_all = is_whole && !command.has(Flag::NotInMulti);
     if is_on_all || is_publishing {
         return Err(bad_argument(format!(
             "{} is not to be had in a transaction where a cluster has the data",

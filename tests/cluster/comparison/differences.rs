@@ -20,6 +20,8 @@ pub struct Case<'a> {
     pub watched: &'a [Words],
     pub local: &'a Reply,
     pub cluster: &'a Reply,
+    /// Whether a pair has expired lately.
+    pub has_expired: bool,
     /// By how much times may differ, in milliseconds.
     pub slack_ms: u64,
 }
@@ -56,7 +58,7 @@ pub const DIFFERENCES: &[Difference] = &[
         commands: &["EXEC"],
         is_it: |case| {
             let is_unmet = [&b"UNCHANGED"[..], b"*-1", b"_"].contains(&&*case.local.head);
-            !case.watched.is_empty() && is_unmet && !case.cluster.is_error()
+            !case.watched.is_empty() && is_unmet && !case.cluster.is_error_at_all()
         },
         parts: true,
         reason: "a watched pair that is the same again has not changed",
@@ -67,7 +69,48 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: false,
         reason: "a node tells what its own memory is",
     },
+    Difference {
+        commands: WITH_EXPIRED,
+        is_it: |case| case.has_expired && !case.cluster.is_error_at_all(),
+        parts: false,
+        reason: EXPIRED_PAIRS,
+    },
+    Difference {
+        commands: &[],
+        is_it: |case| {
+            let head = String::from_utf8_lossy(&case.cluster.head);
+            let is_of_key =
+                head.contains("the key is not UTF-8") || head.contains("the key has 65537 bytes");
+            case.local.is_error_at_all() && case.cluster.is_error_at_all() && is_of_key
+        },
+        parts: false,
+        reason: "keys are looked at before all other arguments",
+    },
+    Difference {
+        commands: &["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"],
+        is_it: |case| {
+            let head = |reply: &Reply| String::from_utf8_lossy(&reply.head).into_owned();
+            head(case.local).contains("Unsupported option \u{fffd}")
+                && head(case.cluster).contains("a node has answered")
+        },
+        parts: false,
+        reason: "an error of a node cites what is not text",
+    },
 ];
+
+/// Commands that tell of pairs which have expired, as long as their node has not deleted them.
+pub const WITH_EXPIRED: &[&str] = &[
+    "COUNT",
+    "DBSIZE",
+    "KEYS",
+    "SCAN",
+    "NAMESPACES",
+    "DELPREFIX",
+    "RANDOMKEY",
+    "MEMORY",
+];
+pub const EXPIRED_PAIRS: &str =
+    "a node counts and lists pairs that have expired until it deletes them";
 
 /// The row of a request.
 pub fn command_of(words: &[Vec<u8>], wire: Wire) -> Option<&'static Command> {
@@ -162,6 +205,11 @@ impl Reply {
     fn is_error_of(&self, line: &str, resp: &str) -> bool {
         let head = String::from_utf8_lossy(&self.head);
         head.starts_with(&format!("ERR {line} ")) || head.starts_with(&format!("-{resp} "))
+    }
+
+    /// Whether it is an error, in any dialect.
+    pub fn is_error_at_all(&self) -> bool {
+        self.is_error() || self.head.starts_with(b"ERR ")
     }
 
     /// Whether it says that a request will be executed with its transaction.

@@ -33,6 +33,9 @@ const PLAY_REQUESTS: usize = 100;
 /// How many kinds of failures are enough.
 const FAILURES_MAX: usize = 20;
 
+/// Letters by which the kind of a failure is told.
+const KIND_LETTERS: usize = 24;
+
 /// The dialects in turn.
 const WIRES: [Wire; 4] = [Wire::Line, Wire::Resp2, Wire::Line, Wire::Resp3];
 
@@ -97,17 +100,15 @@ pub fn comparison(setup: &Setup) -> Result<String, String> {
     Err(format!("{figures}\n{}", failures.join("\n")))
 }
 
-/// What failures of one kind have in common: the verb, and the beginnings of both replies.
+/// What failures of one kind have in common: the verb, and the letters with which both replies begin.
 fn kind_of(failure: &str) -> String {
-    let lines = failure.lines().take(3);
-    let starts = lines.map(|line| {
-        let words: Vec<&str> = line.split_whitespace().take(4).collect();
-        words.join(" ")
+    let verb = failure.split_whitespace().next().unwrap_or_default();
+    let letters = failure.lines().skip(1).take(2).map(|line| {
+        let letters = line.chars().filter(|letter| letter.is_ascii_alphabetic());
+        letters.take(KIND_LETTERS).collect::<String>()
     });
-    let mut starts: Vec<String> = starts.collect();
-    let verb = starts[0].split(' ').next().unwrap_or_default();
-    starts[0] = verb.to_ascii_uppercase();
-    starts.join("|")
+    let letters: Vec<String> = letters.collect();
+    format!("{} {letters:?}", verb.to_ascii_uppercase())
 }
 
 fn compared(tally: &Tally) -> usize {

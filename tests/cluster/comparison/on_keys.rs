@@ -202,9 +202,10 @@ impl Requests<'_> {
                 }
             }
             _ => {
-                let verb = self.one_of(&["CLEAR", "FLUSHDB", "FLUSHALL"]);
+                let verb = self.one_of(&["CLEAR", "FLUSHDB", "FLUSHALL", "DBSIZE"]);
                 // They are refused in a transaction.
-                if self.random.u8(..3) == 0 && !self.in_transaction[self.client] {
+                let is_rare = self.in_transaction[self.client];
+                if self.random.u8(..if is_rare { 20 } else { 4 }) == 0 {
                     self.ask(verb, []);
                 }
             }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::differences::{Case, Difference, command_of, is_near};
+use super::differences::{Case, EXPIRED_PAIRS, command_of, is_near};
 use super::reply::Reply;
 use super::requests::{CLIENTS, Step, Words};
 use super::wire::{Connection, Wire};
@@ -49,6 +49,8 @@ pub struct Play<'t> {
     wire: Wire,
     clients: Vec<Client>,
     tally: &'t mut Tally,
+    /// Whether a pair has expired while it was waited for.
+    has_expired: bool,
     /// The longest time from a request to both replies.
     longest: Duration,
     /// What was sent, for a failure.
@@ -75,6 +77,7 @@ impl<'t> Play<'t> {
             wire,
             clients,
             tally,
+            has_expired: false,
             longest: Duration::ZERO,
             sent: Vec::new(),
         })
@@ -89,6 +92,7 @@ impl<'t> Play<'t> {
             let goes_on = match step {
                 Step::Pass(ms) => {
                     thread::sleep(Duration::from_millis(*ms));
+                    self.has_expired = true;
                     true
                 }
                 Step::Ask(client, requests) => self.ask(*client, requests)?,
@@ -159,6 +163,7 @@ impl<'t> Play<'t> {
             watched: &client.watched,
             local,
             cluster,
+            has_expired: self.has_expired,
             slack_ms,
         };
         let is_same = case.is_same();
@@ -174,35 +179,35 @@ impl<'t> Play<'t> {
         }
         if local.is_queued() {
             client.queued.push(words.clone());
-        } else if matches!(&*verb, b"EXEC" | b"DISCARD" | b"RESET") && !is_refused(local) {
+        } else if matches!(&*verb, b"EXEC" | b"DISCARD" | b"RESET") && !local.is_error_at_all() {
             client.is_in_transaction = false;
             client.queued.clear();
             client.watched.clear();
-        } else if verb == b"UNWATCH" && !is_refused(local) {
+        } else if verb == b"UNWATCH" && !local.is_error_at_all() {
             client.watched.clear();
-        } else if verb == b"WATCH" && !is_refused(local) {
+        } else if verb == b"WATCH" && !local.is_error_at_all() {
             client.watched.push(words.clone());
-        } else if verb == b"MULTI" && !is_refused(local) {
+        } else if verb == b"MULTI" && !local.is_error_at_all() {
             client.is_in_transaction = true;
             client.queued.clear();
         }
         // A transaction that is aborted drops its requests, too.
-        if verb == b"EXEC" && is_refused(local) {
+        if verb == b"EXEC" && local.is_error_at_all() {
             client.queued.clear();
             client.watched.clear();
         }
-        self.count(words, difference);
+        self.count(words, difference.map(|difference| difference.reason));
         Ok(difference.is_none_or(|difference| !difference.parts))
     }
 
-    fn count(&mut self, words: &[Vec<u8>], difference: Option<&'static Difference>) {
+    fn count(&mut self, words: &[Vec<u8>], reason: Option<&'static str>) {
         let name = command_of(words, self.wire).map_or("(unknown)", |command| command.name);
         let count = self.tally.commands.entry(name).or_default();
-        match difference {
+        match reason {
             None => count.same += 1,
-            Some(difference) => {
+            Some(reason) => {
                 count.explained += 1;
-                *self.tally.reasons.entry(difference.reason).or_default() += 1;
+                *self.tally.reasons.entry(reason).or_default() += 1;
             }
         }
     }
@@ -224,7 +229,10 @@ impl<'t> Play<'t> {
         let slack_ms = self.slack_ms();
         let is_same = local.len() == cluster.len()
             && both.all(|(local, cluster)| is_same_row(local, cluster, slack_ms));
-        if !is_same {
+        let is_more =
+            || cluster.len() > local.len() && local.iter().all(|row| cluster.contains(row));
+        let is_explained = verb == "SCAN" && self.has_expired && is_more();
+        if !is_same && !is_explained {
             let shown_side = |found: &[Reply]| {
                 let rows: Vec<String> = found.iter().map(shown_reply).collect();
                 rows.join(" ")
@@ -237,7 +245,11 @@ impl<'t> Play<'t> {
             );
             return Err(self.failure(&said));
         }
-        self.count(&first, None);
+        if is_same {
+            self.count(&first, None);
+        } else {
+            self.count(&first, Some(EXPIRED_PAIRS));
+        }
         Ok(())
     }
 
@@ -292,10 +304,6 @@ fn is_same_row(local: &Reply, cluster: &Reply, slack_ms: u64) -> bool {
     parts.all(|(place, (local, cluster))| {
         local == cluster || place == 3 && is_near(local, cluster, slack_ms)
     })
-}
-
-fn is_refused(reply: &Reply) -> bool {
-    reply.is_error() || reply.head.starts_with(b"ERR ")
 }
 
 fn shown(words: &[Vec<u8>]) -> String {
