@@ -123,8 +123,9 @@ fn show(tally: &Tally) {
         "command", "execution", "same", "otherwise"
     );
     for (name, Count { same, explained }) in &tally.commands {
-        let command = COMMANDS.iter().find(|command| command.name == *name);
-        let execution = command.map_or("", |command| execution(command));
+        let mut rows = COMMANDS.iter().copied();
+        let command = rows.find(|command| command.name == *name);
+        let execution = command.map_or("", execution);
         println!("{name:<14} {execution:<10} {same:>8} {explained:>9}");
     }
 }

@@ -4,6 +4,7 @@
 
 use super::pools::{DECIMALS, NUMBERS, ODD_TIMES, PLACES, PREFIXES};
 use super::requests::{Requests, Step, Words};
+use super::wire::Wire;
 
 /// The longest key that there is.
 const KEY_BYTES_MAX: usize = 65_536;
@@ -245,6 +246,8 @@ impl Requests<'_> {
             words.push(condition.into());
             if self.random.u8(..5) == 0 {
                 words.push(self.one_of(&["XX", "NX", "LT"]).into());
+            } else if self.wire != Wire::Line && self.random.u8(..20) == 0 {
+                words.push(b"\xff".to_vec());
             }
         }
     }

@@ -29,7 +29,7 @@ pub enum Step {
 /// Makes the steps of one play.
 pub struct Requests<'r> {
     pub(super) random: &'r mut fastrand::Rng,
-    wire: Wire,
+    pub(super) wire: Wire,
     pub(super) steps: Vec<Step>,
     /// All keys, and those of them that are of one slot.
     keys: Vec<Vec<u8>>,
