@@ -104,7 +104,7 @@ pub fn comparison(setup: &Setup) -> Result<String, String> {
 fn kind_of(failure: &str) -> String {
     let verb = failure.split_whitespace().next().unwrap_or_default();
     let letters = failure.lines().skip(1).take(2).map(|line| {
-        let letters = line.chars().filter(|letter| letter.is_ascii_alphabetic());
+        let letters = line.chars().filter(char::is_ascii_alphabetic);
         letters.take(KIND_LETTERS).collect::<String>()
     });
     let letters: Vec<String> = letters.collect();
