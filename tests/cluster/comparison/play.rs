@@ -49,7 +49,7 @@ pub struct Play<'t> {
     wire: Wire,
     clients: Vec<Client>,
     tally: &'t mut Tally,
-    /// Whether a pair has expired while it was waited for.
+    /// Whether a pair has expired while it was waited for, or may have been stored with a time that has passed.
     has_expired: bool,
     /// The longest time from a request to both replies.
     longest: Duration,
@@ -153,6 +153,10 @@ impl<'t> Play<'t> {
         [local, cluster]: [&Reply; 2],
     ) -> Result<bool, String> {
         self.note(place, words);
+        // Stored with a time that has passed, a pair has expired at once.
+        self.has_expired |= words
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(b"PXAT") || word.eq_ignore_ascii_case(b"EXAT"));
         let verb = words[0].to_ascii_uppercase();
         let slack_ms = self.slack_ms();
         let client = &mut self.clients[place];
