@@ -1,6 +1,7 @@
 //! A connection to a node that all clients share.
 //!
-//! In: requests of many clients. Out: their replies, in order. Promises: what has been added while the task waited is sent in one go; no request is sent twice; where the connection ends, each request is told whether it had been sent. A connection for writes under
+//! In: requests of many clients. Out: their replies, in order. Promises: what has been added while the task waited is sent in one go; no
+//! request is sent twice; where the connection ends, each request is told whether it had been sent. A connection for writes under
 //! `--durability replicated` sends one group at a time and a WAIT after it: a reply leaves once the replicas have its change, or with
 //! their number if they are too few.
 //! Source: <https://redis.io/docs/latest/commands/wait/>.
@@ -32,6 +33,24 @@ pub struct Answer {
     pub replies: Bytes,
     /// Number of replicas that have the changes, if they are fewer than required.
     pub too_few: Option<TooFew>,
+}
+
+impl Answer {
+    /// Returns the replies, each by itself.
+    pub fn each(&self) -> impl Iterator<Item = Bytes> {
+        let (mut scanner, mut start) = (Scanner::default(), 0);
+        std::iter::from_fn(move || {
+            let rest = &self.replies[start..];
+            if rest.is_empty() {
+                return None;
+            }
+            let length = scanner.end(rest).ok().flatten();
+            let end = start + length.expect("only complete replies are taken");
+            let reply = self.replies.slice(start..end);
+            start = end;
+            Some(reply)
+        })
+    }
 }
 
 /// Fewer replicas than required have a change.

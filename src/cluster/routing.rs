@@ -19,7 +19,7 @@ use super::open::{Access, socket_address, tls_connector};
 use super::options::{ClusterOptions, Replication};
 use super::overview::Overview;
 use super::publications::Publications;
-use super::reply::{NodeReply, Scanner};
+use super::reply::NodeReply;
 use super::request::{Requests, request_of};
 use super::scripts::Script;
 use super::topology::Topology;
@@ -312,23 +312,20 @@ impl Cluster {
                     let is_ordered = request.is_write || other.is_write;
                     is_ordered && other.slot == request.slot && result.is_some()
                 });
+                if is_over || is_passed {
+                    let reason = match refusal {
+                        Refusal::NotReady(reason) => reason,
+                        _ => format!("slot {} is moving", request.slot),
+                    };
+                    results[place] = Some(Err(ClusterError::Unavailable(reason)));
+                    continue;
+                }
                 let asked = match refusal {
-                    Refusal::NotReady(reason) if is_over || is_passed => {
-                        results[place] = Some(Err(ClusterError::Unavailable(reason)));
-                        continue;
-                    }
-                    Refusal::Moved(..) | Refusal::Ask(_) | Refusal::NoScript
-                        if is_over || is_passed =>
-                    {
-                        let reason = format!("slot {} is moving", request.slot);
-                        results[place] = Some(Err(ClusterError::Unavailable(reason)));
-                        continue;
-                    }
+                    Refusal::Ask(address) => Some(address),
                     Refusal::Moved(slot, address) => {
                         self.note_moved(slot, &address);
                         None
                     }
-                    Refusal::Ask(address) => Some(address),
                     Refusal::NotReady(_) | Refusal::NoScript => None,
                 };
                 due.push(Due { place, asked });
@@ -495,15 +492,8 @@ impl Part {
         results: &mut [Option<NodeResult>],
         refused: &mut Vec<(usize, Refusal)>,
     ) {
-        let mut start = 0;
-        let mut scanner = Scanner::default();
-        let mut next = || {
-            let length = scanner.end(&answer.replies[start..]).ok().flatten();
-            let end = start + length.expect("the replies are complete");
-            let reply = answer.replies.slice(start..end);
-            start = end;
-            reply
-        };
+        let mut each = answer.each();
+        let mut next = || each.next().expect("each request has a reply");
         for (place, is_asking) in &self.requests {
             if *is_asking {
                 next();

@@ -128,10 +128,7 @@ impl Cluster {
     }
 
     /// Executes one request.
-    ///
-    /// # Errors
-    /// [`ClusterError`].
-    pub async fn execute_one<'w>(
+    async fn execute_one<'w>(
         &self,
         deadline: Instant,
         words: impl Iterator<Item = &'w [u8]> + Clone,

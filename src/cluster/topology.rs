@@ -4,8 +4,6 @@
 //! highest configuration epoch is believed, as the nodes themselves do.
 //! Source: <https://redis.io/docs/latest/commands/cluster-nodes/>.
 
-use std::collections::BTreeMap;
-
 use super::open::socket_address;
 use super::slot::SLOTS;
 
@@ -76,8 +74,9 @@ impl Topology {
     /// Makes the topology of what nodes have told: each the address that it was asked at, and its reply.
     #[must_use]
     pub fn of(views: &[(String, String)]) -> Self {
-        let mut by_id: BTreeMap<String, Primary> = BTreeMap::new();
-        let mut claims: Vec<Option<(u64, String)>> = vec![None; usize::from(SLOTS)];
+        let mut primaries: Vec<Primary> = Vec::new();
+        // The epoch of each claim, and the place of the primary that has it.
+        let mut claims: Vec<Option<(u64, usize)>> = vec![None; usize::from(SLOTS)];
         for (asked, view) in views {
             let lines: Vec<Line<'_>> = view
                 .lines()
@@ -93,9 +92,13 @@ impl Topology {
                     slots: 0,
                     leaving: Vec::new(),
                 };
-                let known = by_id
-                    .entry(line.node.id.clone())
-                    .or_insert_with(|| primary.clone());
+                let mut known = primaries.iter();
+                let place = known.position(|known| known.node.id == primary.node.id);
+                let place = place.unwrap_or_else(|| {
+                    primaries.push(primary.clone());
+                    primaries.len() - 1
+                });
+                let known = &mut primaries[place];
                 if primary.epoch > known.epoch {
                     known.clone_from(&primary);
                 }
@@ -104,21 +107,24 @@ impl Topology {
                 for slot in claimed {
                     let claim = &mut claims[usize::from(slot)];
                     if claim.as_ref().is_none_or(|(epoch, _)| line.epoch > *epoch) {
-                        *claim = Some((line.epoch, line.node.id.clone()));
+                        *claim = Some((line.epoch, place));
                     }
                 }
             }
         }
-        let mut primaries: Vec<Primary> = by_id.into_values().collect();
-        primaries.sort_by(|a, b| a.node.address.cmp(&b.node.address));
+        let mut in_order: Vec<(usize, Primary)> = primaries.into_iter().enumerate().collect();
+        in_order.sort_by(|(_, a), (_, b)| a.node.address.cmp(&b.node.address));
+        let mut places = vec![0; in_order.len()];
+        for (place, (before, _)) in in_order.iter().enumerate() {
+            places[*before] = place;
+        }
         let mut topology = Self {
-            primaries,
+            primaries: in_order.into_iter().map(|(_, primary)| primary).collect(),
             ..Self::default()
         };
         for (slot, claim) in claims.iter().enumerate() {
-            let Some((_, id)) = claim else { continue };
-            let owner = topology.primaries.iter().position(|one| one.node.id == *id);
-            let owner = owner.expect("who claims a slot is a primary");
+            let Some((_, before)) = claim else { continue };
+            let owner = places[*before];
             topology.owners[slot] = u16::try_from(owner).expect("there are fewer primaries");
             topology.primaries[owner].slots += 1;
         }

@@ -12,9 +12,8 @@ use std::collections::BTreeSet;
 use tokio::time::{Instant, sleep};
 
 use super::error::{ClusterError, parsed};
-use super::link::Answer;
 use super::node::Node;
-use super::reply::{NodeReply, Scanner};
+use super::reply::NodeReply;
 use super::request::{Requests, write_request};
 use super::routing::{Cluster, RETRY_PAUSE};
 use super::scripts::FETCH;
@@ -315,17 +314,8 @@ impl Cluster {
         let link = node.link(false);
         let sent = link.send(std::iter::once(&*bytes), count, false, None);
         let answer = sent.answer(deadline).await;
-        let Answer { replies, .. } = answer.map_err(|lost| lost.reason.to_string())?;
-        let mut found = Vec::with_capacity(count);
-        let (mut scanner, mut start) = (Scanner::default(), 0);
-        while let Ok(Some(length)) = scanner.end(&replies[start..]) {
-            found.push(replies.slice(start..start + length));
-            start += length;
-            if start == replies.len() {
-                break;
-            }
-        }
-        Ok(found)
+        let answer = answer.map_err(|lost| lost.reason.to_string())?;
+        Ok(answer.each().collect())
     }
 }
 

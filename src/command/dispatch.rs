@@ -63,10 +63,7 @@ impl Dispatcher<'_> {
         let (mut status, mut reports_change) = (Status::Ok, false);
         let (mut is_refused_by_data, mut is_executed) = (false, false);
         let answer = match self.admit(dialect, batch, request) {
-            Err(error) => {
-                let command = batch.row(request).map(|(_, command)| command);
-                Err(self.session.note_refusal(command, error))
-            }
+            Err(error) => Err(self.note_refusal(batch, request, error)),
             Ok(row) if self.session.is_queueing(row.1) => {
                 // Checked again when EXEC executes it, as permissions may change before.
                 match permission::check(self.service, self.session, row, arguments) {
@@ -79,25 +76,10 @@ impl Dispatcher<'_> {
                 }
             }
             Ok((place, command)) => {
+                let verb = batch.verb(request, command);
                 let mut call = Call {
-                    service: self.service,
-                    session: self.session,
-                    tally: self.tally,
-                    barrier: self.barrier,
-                    replies,
-                    command,
-                    place,
-                    verb: batch.verb(request, command),
-                    handlers: &HANDLERS,
-                    dialect,
-                    transaction: None,
                     locked,
-                    status,
-                    reports_change,
-                    is_refused_by_data,
-                    granted_room_bytes: ROOM_UNCHECKED,
-                    missing_room_bytes: 0,
-                    is_observed_here: true,
+                    ..self.call(dialect, (place, verb), replies)
                 };
                 let answer = call.perform(arguments);
                 is_executed = true;
@@ -192,45 +174,11 @@ impl Dispatcher<'_> {
         is_too_long: impl Fn(usize) -> Option<ErrorReply>,
         replies: &mut dyn Replies,
     ) -> Executed {
-        let admitted: Result<Vec<TransactionRequest<'_>>, ErrorReply> = requests
-            .iter()
-            .map(|request| {
-                let arguments = batch.arguments(request);
-                let (place, command) = self.admit(dialect, batch, request)?;
-                check_transactional(command)?;
-                // Before room is made for them.
-                permission::check(self.service, self.session, (place, command), arguments)?;
-                Ok(TransactionRequest {
-                    place,
-                    command,
-                    verb: batch.verb(request, command),
-                    arguments: Cow::Borrowed(arguments),
-                })
-            })
-            .collect();
+        let admitted = self.admit_all(dialect, batch, requests, check_transactional);
         let place = COMMANDS
             .place_of(b"EXEC", dialect)
             .expect("a row of the table");
-        let mut call = Call {
-            service: self.service,
-            session: self.session,
-            tally: self.tally,
-            barrier: self.barrier,
-            replies,
-            command: COMMANDS[place],
-            place,
-            verb: b"EXEC",
-            handlers: &HANDLERS,
-            dialect,
-            transaction: None,
-            locked: None,
-            status: Status::Ok,
-            reports_change: false,
-            is_refused_by_data: false,
-            granted_room_bytes: ROOM_UNCHECKED,
-            missing_room_bytes: 0,
-            is_observed_here: true,
-        };
+        let mut call = self.call(dialect, (place, b"EXEC"), replies);
         let done =
             admitted.and_then(|requests| transaction::execute(&mut call, &requests, is_too_long));
         let (reports_change, is_refused_by_data) = (call.reports_change, call.is_refused_by_data);
@@ -242,6 +190,74 @@ impl Dispatcher<'_> {
             },
             Err(error) => self.refuse(&error, is_refused_by_data, replies),
         }
+    }
+
+    /// Checks the requests of a transaction before any is executed, each by `check`, too.
+    ///
+    /// # Errors
+    /// That of the first request that is refused.
+    pub(super) fn admit_all<'r>(
+        &mut self,
+        dialect: Dialect,
+        batch: &'r RequestBatch<'_>,
+        requests: &'r [Prepared],
+        check: impl Fn(&Command) -> Result<(), ErrorReply>,
+    ) -> Result<Vec<TransactionRequest<'r>>, ErrorReply> {
+        let requests = requests.iter().map(|request| {
+            let arguments = batch.arguments(request);
+            let (place, command) = self.admit(dialect, batch, request)?;
+            check(command)?;
+            // Before room is made for them.
+            permission::check(self.service, self.session, (place, command), arguments)?;
+            Ok(TransactionRequest {
+                place,
+                command,
+                verb: batch.verb(request, command),
+                arguments: Cow::Borrowed(arguments),
+            })
+        });
+        requests.collect()
+    }
+
+    /// Makes the call of the command at a place of the table, alone and not yet executed.
+    #[inline(always)]
+    pub(super) fn call<'c, 'e>(
+        &'c mut self,
+        dialect: Dialect,
+        (place, verb): (usize, &'c [u8]),
+        replies: &'c mut dyn Replies,
+    ) -> Call<'c, 'e> {
+        Call {
+            service: self.service,
+            session: self.session,
+            tally: self.tally,
+            barrier: self.barrier,
+            replies,
+            command: COMMANDS[place],
+            place,
+            verb,
+            handlers: &HANDLERS,
+            dialect,
+            transaction: None,
+            locked: None,
+            status: Status::Ok,
+            reports_change: false,
+            is_refused_by_data: false,
+            granted_room_bytes: ROOM_UNCHECKED,
+            missing_room_bytes: 0,
+            is_observed_here: true,
+        }
+    }
+
+    /// Handles the refusal of a request before its execution. Returns the error for the client.
+    pub(super) fn note_refusal(
+        &mut self,
+        batch: &RequestBatch<'_>,
+        request: &Prepared,
+        error: ErrorReply,
+    ) -> ErrorReply {
+        let command = batch.row(request).map(|(_, command)| command);
+        self.session.note_refusal(command, error)
     }
 
     fn refuse(

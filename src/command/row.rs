@@ -127,6 +127,18 @@ impl Row {
     /// Adds what the command acts on.
     pub const fn on(mut self, scope: Scope) -> Self {
         self.command.scope = scope;
+        if matches!(
+            scope,
+            Scope::Keyspace | Scope::Prefix(_) | Scope::Pattern(_)
+        ) {
+            return self.whole();
+        }
+        self
+    }
+
+    /// Lets the command ask all primaries of a cluster, as one does that accesses any key.
+    pub const fn whole(mut self) -> Self {
+        self.command.clustered = Clustered::Whole;
         self
     }
 
@@ -150,20 +162,25 @@ impl Row {
 
     /// Lets a cluster execute the command by its own one of the same name. To be called after [`Self::on_keys`].
     pub const fn native(self, reply: NativeReply) -> Self {
+        let name = self.command.name;
+        self.native_as(name, reply)
+    }
+
+    /// Lets a cluster execute the command by its own one, which has another name. To be called after [`Self::on_keys`].
+    pub const fn native_as(self, name: Text, reply: NativeReply) -> Self {
         const fn always(_: &Arguments<'_>) -> bool {
             true
         }
-        self.native_if(reply, always)
+        self.forwarded(name, reply, always)
     }
 
     /// Lets a cluster execute requests of a form by its own command of the same name. To be called after [`Self::on_keys`].
     pub const fn native_if(self, reply: NativeReply, is_alike: fn(&Arguments<'_>) -> bool) -> Self {
         let name = self.command.name;
-        self.native_as(name, reply, is_alike)
+        self.forwarded(name, reply, is_alike)
     }
 
-    /// Lets a cluster execute requests of a form by its own command, which has another name. To be called after [`Self::on_keys`].
-    pub const fn native_as(
+    const fn forwarded(
         mut self,
         name: Text,
         reply: NativeReply,

@@ -283,8 +283,10 @@ impl Dialects {
 /// Execution of a command where a cluster has the data.
 #[derive(Debug, Clone, Copy)]
 pub enum Clustered {
-    /// By its handler, which touches no pair, or asks the cluster itself.
+    /// By its handler, which touches no pair.
     Here,
+    /// By its handler, which asks all primaries.
+    Whole,
     /// By its handler on copies of the pairs, which are changed in the cluster if they are still what was copied.
     Emulated,
     /// By the cluster's own command, if the request has this form; else as `Emulated`.

@@ -242,13 +242,8 @@ impl Connection {
             };
             let stopped = pipeline.run(&arrived.requests, &arrived.batch);
             arrived.release();
-            if let Some((at, stop)) = stopped {
-                self.input.advance(at, false);
+            if let Some(stop) = self.end_batch(bytes, stopped) {
                 return stop;
-            }
-            self.input.advance(bytes, true);
-            if self.input.waiting().is_empty() {
-                return PipelineStop::Drained;
             }
             if self.tally.is_over(TURN_MAX) {
                 return PipelineStop::Full;
@@ -278,17 +273,26 @@ impl Connection {
         let running = pipeline.run_clustered(&cluster, &arrived.requests, &arrived.batch);
         let stopped = running.await;
         arrived.release();
+        // Their replies are sent before more are executed.
+        let stop = self.end_batch(bytes, stopped);
+        stop.unwrap_or(PipelineStop::Full)
+    }
+
+    /// Removes executed requests from the input: all of a batch of so many bytes, or those before the stop. Returns the reason if no
+    /// further request may be executed for now.
+    #[inline(always)]
+    fn end_batch(
+        &mut self,
+        bytes: usize,
+        stopped: Option<(usize, PipelineStop)>,
+    ) -> Option<PipelineStop> {
         if let Some((at, stop)) = stopped {
             self.input.advance(at, false);
-            return stop;
+            return Some(stop);
         }
         self.input.advance(bytes, true);
-        // Their replies are sent before more are executed.
-        if self.input.waiting().is_empty() {
-            PipelineStop::Drained
-        } else {
-            PipelineStop::Full
-        }
+        let is_drained = self.input.waiting().is_empty();
+        is_drained.then_some(PipelineStop::Drained)
     }
 
     /// Pulls a long reply and sends it, except for its last part, which stays in the output.

@@ -132,7 +132,7 @@ fn the_execution_of_each_command_over_a_cluster_is_documented() {
         (Clustered::Native { .. }, _) => "native",
         (Clustered::Emulated, _) | (_, Scope::Queued) => "emulated",
         (Clustered::Refused(..), _) => "refused",
-        (Clustered::Here, _) if command.is_on_keyspace() || command.name == "DBSIZE" => "whole",
+        (Clustered::Whole, _) => "whole",
         (Clustered::Here, _) => "here",
     };
     for row in rows_of("\n## Over a cluster\n") {

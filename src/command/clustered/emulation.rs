@@ -3,7 +3,6 @@
 //! In: a request, or those of a transaction. Out: the replies of their handlers. Promises: what a request reads is of one moment, and its
 //! changes are made only if that is still so; else it is decided again. A handler does not know of it: it works on a transaction.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, ClusterError, Fetched, Held, Swap, slot_of};
-use crate::command::call::{Answer, Call, Outcome, ROOM_UNCHECKED};
-use crate::command::data::transaction::{self, TransactionRequest};
+use crate::command::call::{Answer, Call, Outcome};
+use crate::command::data::transaction;
 use crate::command::dispatch::{Dispatcher, Executed};
 use crate::command::long_work;
 use crate::command::observation::{Observed, Status};
@@ -20,7 +19,8 @@ use crate::command::permission;
 use crate::command::prepare::{Prepared, RequestBatch};
 use crate::command::reply_sink::Replies;
 use crate::command::session::check_transactional;
-use crate::command::table::{COMMANDS, HANDLERS};
+use crate::command::spec::Command;
+use crate::command::table::COMMANDS;
 use crate::engine::{FetchedPairs, WriteTransaction};
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
@@ -65,9 +65,9 @@ impl Dispatcher<'_> {
                 let keys = permitted.and_then(|()| keys_and_slot(command, arguments));
                 match keys {
                     Err(error) if self.splits(command, &error) => {
-                        self.split((place, command), arguments, replies).await
+                        self.split(command, arguments, replies).await
                     }
-                    Err(error) => Err(self.session.note_refusal(Some(command), error)),
+                    Err(error) => Err(self.note_refusal(batch, request, error)),
                     Ok(keys) => {
                         let keys = keys.map_or_else(Vec::new, |(keys, _)| keys);
                         let keys: BTreeSet<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
@@ -83,10 +83,7 @@ impl Dispatcher<'_> {
                     }
                 }
             }
-            Err(error) => {
-                let command = batch.row(request).map(|(_, command)| command);
-                Err(self.session.note_refusal(command, error))
-            }
+            Err(error) => Err(self.note_refusal(batch, request, error)),
         };
         self.end_observed(observed, &done);
         self.executed(batch, request, done, replies)
@@ -119,10 +116,7 @@ impl Dispatcher<'_> {
                 observed = self.observe(place, (command, verb), &[]);
                 self.execute_queued(dialect, (place, verb), replies).await
             }
-            Err(error) => {
-                let command = batch.row(request).map(|(_, command)| command);
-                Err(self.session.note_refusal(command, error))
-            }
+            Err(error) => Err(self.note_refusal(batch, request, error)),
         };
         self.end_observed(observed, &done);
         self.executed(batch, request, done, replies)
@@ -136,7 +130,7 @@ impl Dispatcher<'_> {
     ) -> Result<(Outcome, Status), ErrorReply> {
         let taken = transaction::take_queued(self.session)?;
         let requests = taken.requests();
-        let watched: WatchedEntries = taken.watched_entries().into_iter().collect();
+        let watched = taken.watched_entries();
         let named = requests
             .iter()
             .flat_map(|one| one.command.keys(&one.arguments));
@@ -175,20 +169,11 @@ impl Dispatcher<'_> {
         is_too_long: &(dyn Fn(usize) -> Option<ErrorReply> + Sync),
         replies: &mut dyn Replies,
     ) -> Result<(Outcome, Status), ErrorReply> {
-        let mut admitted = Vec::new();
-        for request in requests {
-            let arguments = batch.arguments(request);
-            let (place, command) = self.admit(dialect, batch, request)?;
+        let check = |command: &Command| {
             check_transactional(command)?;
-            keys::check_transactional(command)?;
-            permission::check(self.service, self.session, (place, command), arguments)?;
-            admitted.push(TransactionRequest {
-                place,
-                command,
-                verb: batch.verb(request, command),
-                arguments: Cow::Borrowed(arguments),
-            });
-        }
+            keys::check_transactional(command)
+        };
+        let admitted = self.admit_all(dialect, batch, requests, check)?;
         let named = admitted
             .iter()
             .flat_map(|one| one.command.keys(&one.arguments));
@@ -212,29 +197,14 @@ impl Dispatcher<'_> {
         dialect: Dialect,
         pairs: FetchedPairs,
         replies: &mut dyn Replies,
-        (place, verb): (usize, &[u8]),
+        row: (usize, &[u8]),
         perform: &mut dyn FnMut(&mut Call<'_, '_>) -> Answer,
     ) -> Decided {
         let mut copies = WriteTransaction::on_fetched(pairs);
         let mut call = Call {
-            service: self.service,
-            session: self.session,
-            tally: self.tally,
-            barrier: self.barrier,
-            replies,
-            command: COMMANDS[place],
-            place,
-            verb,
-            handlers: &HANDLERS,
-            dialect,
             transaction: Some(&mut copies),
-            locked: None,
-            status: Status::Ok,
-            reports_change: false,
-            is_refused_by_data: false,
-            granted_room_bytes: ROOM_UNCHECKED,
-            missing_room_bytes: 0,
             is_observed_here: false,
+            ..self.call(dialect, row, replies)
         };
         let answer = perform(&mut call);
         let status = call.status;

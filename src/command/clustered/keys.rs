@@ -4,7 +4,7 @@
 
 use crate::cluster::slot_of;
 use crate::command::refusals::bad_argument;
-use crate::command::spec::{Arguments, ChannelUse, Command, Flag, Scope};
+use crate::command::spec::{Arguments, ChannelUse, Clustered, Command, Flag, Scope};
 use crate::model::Key;
 use crate::protocol::{ErrorCode, ErrorReply};
 
@@ -14,8 +14,8 @@ use crate::protocol::{ErrorCode, ErrorReply};
 /// `ARGS`: it cannot.
 pub(super) fn check_transactional(command: &Command) -> Result<(), ErrorReply> {
     let is_publishing = command.scope == Scope::Channels(ChannelUse::Publish);
+    let is_whole = matches!(command.clustered, Clustered::Whole);
     // What no transaction takes is refused as everywhere.
-    let is_whole = command.is_on_keyspace() || command.name == "DBSIZE";
     let is_on_all = is_whole && !command.has(Flag::NotInMulti);
     if is_on_all || is_publishing {
         return Err(bad_argument(format!(

@@ -56,8 +56,7 @@ impl Dispatcher<'_> {
                     permission::check(self.service, self.session, row, batch.arguments(request))?;
                     Err(error)
                 });
-                let command = batch.row(request).map(|(_, command)| command);
-                let done = done.map_err(|error| self.session.note_refusal(command, error));
+                let done = done.map_err(|error| self.note_refusal(batch, request, error));
                 self.executed(batch, request, done, replies)
             }
         }
@@ -82,7 +81,7 @@ impl Dispatcher<'_> {
         }
         match (command.scope, command.clustered) {
             (Scope::Queued, _) => Way::Queued,
-            (_, Clustered::Here) => Way::Here,
+            (_, Clustered::Here | Clustered::Whole) => Way::Here,
             _ => Way::Emulated,
         }
     }

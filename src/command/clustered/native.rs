@@ -191,7 +191,7 @@ impl Dispatcher<'_> {
     ///
     /// # Errors
     /// That of the node, or why it has not answered.
-    pub(super) fn show_native(
+    fn show_native(
         &mut self,
         meaning: NativeReply,
         result: NodeResult,

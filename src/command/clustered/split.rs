@@ -39,7 +39,7 @@ impl Dispatcher<'_> {
     /// Executes a request on keys of several slots.
     pub(super) async fn split(
         &mut self,
-        (_, command): (usize, &'static Command),
+        command: &'static Command,
         arguments: &Arguments<'_>,
         replies: &mut dyn Replies,
     ) -> Result<(Outcome, Status), ErrorReply> {

@@ -10,11 +10,6 @@ use crate::protocol::resp::whole_number;
 const SECONDS_MAX: u64 = 10_000_000_000;
 const MS_MAX: u64 = 1000 * SECONDS_MAX;
 
-/// Returns true for any arguments.
-pub(in crate::command) fn always(_: &Arguments<'_>) -> bool {
-    true
-}
-
 /// Returns true for SET with options that the cluster's SET has, and that change nothing in the reply.
 pub(in crate::command) fn is_plain_set(arguments: &Arguments<'_>) -> bool {
     let mut options = arguments[2..].iter();

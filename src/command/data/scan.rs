@@ -59,6 +59,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     // No scope: it reads a counter, and accesses no key.
     Row::read("DBSIZE", "", 0..=0, dbsize)
         .group(Group::Server)
+        .whole()
         .example("DBSIZE")
         .summary("Count all keys, under Redis's name."),
     Row::read("NAMESPACES", "[<prefix>]", 0..=1, namespaces)

@@ -28,7 +28,7 @@ use crate::protocol::{ErrorReply, Reply, StoredPair};
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::write_string("PUT", "<key> <value>", 2..=2, put)
         .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
-        .native_as("SET", NativeReply::Stored, native_forms::always)
+        .native_as("SET", NativeReply::Stored)
         .flags(&[Flag::GrowsMemory])
         .rest_at(1)
         .batchable(2)
@@ -162,7 +162,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Read a range of a value's bytes; negative offsets count from the end."),
     Row::read_string("SUBSTR", "<key> <first> <last>", 3..=3, getrange)
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
-        .native_as("GETRANGE", NativeReply::Value, native_forms::always)
+        .native_as("GETRANGE", NativeReply::Value)
         .batchable(3)
         .flags(&[Flag::Slow])
         .example("SUBSTR text 5 6")

@@ -6,6 +6,7 @@
 //! Source: <https://redis.io/docs/latest/develop/using-commands/transactions/>.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use std::sync::Arc;
 
@@ -178,7 +179,7 @@ impl Queued {
     }
 
     /// Returns the watched keys, with the entries of those that existed.
-    pub fn watched_entries(&self) -> Vec<(Box<[u8]>, Option<Entry>)> {
+    pub fn watched_entries(&self) -> BTreeMap<Box<[u8]>, Option<Entry>> {
         let entries = self.watched.entries();
         entries
             .map(|(key, entry)| (key.as_bytes().into(), entry))

@@ -136,7 +136,7 @@ fn execution(command: &Command) -> &'static str {
         (Clustered::Native { .. }, _) => "native",
         (Clustered::Emulated, _) | (_, Scope::Queued) => "emulated",
         (Clustered::Refused(..), _) => "refused",
-        (Clustered::Here, _) if command.is_on_keyspace() || command.name == "DBSIZE" => "whole",
+        (Clustered::Whole, _) => "whole",
         (Clustered::Here, _) => "here",
     }
 }
