@@ -49,7 +49,7 @@ impl ClusterError {
 /// [`ClusterError::Refused`] if it is an error.
 pub fn parsed(reply: &[u8]) -> Result<NodeReply<'_>, ClusterError> {
     match NodeReply::parse(reply) {
-        Ok(NodeReply::Error(error)) => Err(ClusterError::Refused(error.to_owned())),
+        Ok(NodeReply::Error(error)) => Err(ClusterError::Refused(error.into_owned())),
         Ok(reply) => Ok(reply),
         Err(_) => Err(ClusterError::strange(reply)),
     }

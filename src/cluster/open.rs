@@ -91,7 +91,7 @@ pub async fn ask(
         }
     }
     if let Ok(NodeReply::Error(error)) = NodeReply::parse(&reply) {
-        return Err(io::Error::other(error.to_owned()));
+        return Err(io::Error::other(error.into_owned()));
     }
     Ok(reply)
 }

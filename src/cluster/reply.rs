@@ -4,6 +4,8 @@
 //! again from its start.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 /// Bytes are no reply.
@@ -61,8 +63,8 @@ impl Scanner {
 pub enum NodeReply<'a> {
     /// A word of the node's.
     Status(&'a str),
-    /// An error: its first word is its code.
-    Error(&'a str),
+    /// An error: its first word is its code. It may cite what is not text.
+    Error(Cow<'a, str>),
     /// A number.
     Number(i64),
     /// Bytes.
@@ -89,7 +91,7 @@ fn parse_at(frame: &[u8], at: usize) -> Result<(NodeReply<'_>, usize), Malformed
     let text = || std::str::from_utf8(line).map_err(|_| Malformed);
     let reply = match kind {
         b'+' => NodeReply::Status(text()?),
-        b'-' => NodeReply::Error(text()?),
+        b'-' => NodeReply::Error(String::from_utf8_lossy(line)),
         b':' => NodeReply::Number(number(line)?),
         b'$' => match usize::try_from(number(line)?) {
             Err(_) => NodeReply::Nil,
@@ -148,7 +150,7 @@ mod tests {
             Ok(NodeReply::Array(vec![
                 NodeReply::Bytes(b"a\r\nb"),
                 NodeReply::Array(vec![NodeReply::Number(-7), NodeReply::Nil]),
-                NodeReply::Error("ERR no"),
+                NodeReply::Error("ERR no".into()),
             ]))
         );
         assert_eq!(scanner.end(b"HTTP/1.1 400\r\n"), Err(Malformed));

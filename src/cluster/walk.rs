@@ -31,6 +31,8 @@ const SLOTS_AT_MOST: u16 = 1024;
 /// Keys of the slots that are listed together, from which on fewer slots are, and below which more are.
 const LISTED_KEYS_MOST: usize = 4000;
 const LISTED_KEYS_FEW: usize = 1000;
+/// Keys of which is asked together whether they exist.
+const KEYS_AT_ONCE: usize = 1000;
 /// Keys whose values are read together.
 const VALUES_AT_ONCE: usize = 100;
 /// Length in bytes of a value up to which it is read together with others.
@@ -63,7 +65,8 @@ enum Listed {
 }
 
 impl Cluster {
-    /// Returns at least so many entries from a position on, if there are as many, whose keys begin with a prefix, and the next position.
+    /// Returns entries from a position on, whose keys begin with a prefix, and the next position: of at least so many keys that nodes
+    /// list, if there are as many. There are fewer entries if pairs have expired, or are of other types.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`], if a slot cannot be listed.
@@ -112,19 +115,22 @@ impl Cluster {
             next = found.get(cut).map_or(next, |(position, _)| Some(*position));
             found.truncate(cut);
         }
-        if part == WalkPart::Keys {
-            let entries = found.iter().filter_map(|(_, key)| entry(key, b"", None));
-            return Ok((entries.collect(), next));
-        }
         let mut entries = Vec::with_capacity(found.len());
         let (mut read, mut bytes) = (0, 0);
+        let at_once = match part {
+            WalkPart::Keys => KEYS_AT_ONCE,
+            WalkPart::Pairs => VALUES_AT_ONCE,
+        };
         while read < found.len() && bytes < PAGE_BYTES {
-            let mut end = (read + VALUES_AT_ONCE).min(found.len());
+            let mut end = (read + at_once).min(found.len());
             while end < found.len() && found[end].0 == found[end - 1].0 {
                 end += 1;
             }
             let keys: Vec<&[u8]> = found[read..end].iter().map(|(_, key)| &**key).collect();
-            let mut some = self.entries_of(&keys).await?;
+            let mut some = match part {
+                WalkPart::Keys => self.existing(&keys).await?,
+                WalkPart::Pairs => self.entries_of(&keys).await?,
+            };
             bytes += some.iter().map(Entry::data_bytes).sum::<usize>();
             entries.append(&mut some);
             read = end;
@@ -133,6 +139,22 @@ impl Cluster {
             .get(read)
             .map_or(next, |(position, _)| Some(*position));
         Ok((entries, next))
+    }
+
+    /// Returns those keys, with empty values, whose pairs exist: a node lists a pair that has expired until it deletes it.
+    async fn existing(&self, keys: &[&[u8]]) -> Result<Vec<Entry>, ClusterError> {
+        let mut requests = Requests::default();
+        for key in keys {
+            requests.push([&b"TYPE"[..], key].into_iter(), slot_of(key), false);
+        }
+        let mut entries = Vec::with_capacity(keys.len());
+        for (key, result) in keys.iter().zip(self.execute(&requests).await) {
+            let reply = result?;
+            if parsed(&reply)? == NodeReply::Status("string") {
+                entries.extend(entry(key, b"", None));
+            }
+        }
+        Ok(entries)
     }
 
     /// Reads the pairs of keys. Those that are gone meanwhile, or of another type, are left out.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::differences::{Case, EXPIRED_PAIRS, command_of, is_near};
+use super::differences::{Case, command_of, is_near};
 use super::reply::Reply;
 use super::requests::{CLIENTS, Step, Words};
 use super::wire::{Connection, Wire};
@@ -233,10 +233,7 @@ impl<'t> Play<'t> {
         let slack_ms = self.slack_ms();
         let is_same = local.len() == cluster.len()
             && both.all(|(local, cluster)| is_same_row(local, cluster, slack_ms));
-        let is_more =
-            || cluster.len() > local.len() && local.iter().all(|row| cluster.contains(row));
-        let is_explained = verb == "SCAN" && self.has_expired && is_more();
-        if !is_same && !is_explained {
+        if !is_same {
             let shown_side = |found: &[Reply]| {
                 let rows: Vec<String> = found.iter().map(shown_reply).collect();
                 rows.join(" ")
@@ -249,11 +246,7 @@ impl<'t> Play<'t> {
             );
             return Err(self.failure(&said));
         }
-        if is_same {
-            self.count(&first, None);
-        } else {
-            self.count(&first, Some(EXPIRED_PAIRS));
-        }
+        self.count(&first, None);
         Ok(())
     }
 
