@@ -650,11 +650,13 @@ pub fn prefetch<T>(address: *const T) {
 pub fn collapse(start: usize, bytes: usize) -> io::Result<()> {
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     {
+        /// The advice of that name of Linux 6.1; crate libc does not have it for musl.
+        const MADV_COLLAPSE: libc::c_int = 25;
         let start = ptr::with_exposed_provenance_mut(start);
         // SAFETY: the system copies the pages, and changes neither what is in them nor who may use them; where nothing is mapped
         // it returns an error.
         #[allow(unsafe_code)]
-        let result = unsafe { libc::madvise(start, bytes, libc::MADV_COLLAPSE) };
+        let result = unsafe { libc::madvise(start, bytes, MADV_COLLAPSE) };
         if result == 0 {
             return Ok(());
         }
