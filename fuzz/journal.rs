@@ -126,7 +126,9 @@ enum Ends {
 enum Line {
     /// Changes, and the number that they share.
     Changes(u64, Vec<Change>),
-    Saved(u64),
+    /// No change, in versions 1 to 4 with a number.
+    Saved(Option<u64>),
+    Timeline,
     Mark(u64),
 }
 
@@ -185,8 +187,8 @@ fn expected(journal: &[u8]) -> Option<(Map, Ends)> {
             return Some((map, if is_tear { Ends::Well } else { Ends::Badly }));
         };
         let seq = match &line {
-            Line::Mark(_) => continue,
-            Line::Changes(seq, _) | Line::Saved(seq) => *seq,
+            Line::Mark(_) | Line::Timeline | Line::Saved(None) => continue,
+            Line::Changes(seq, _) | Line::Saved(Some(seq)) => *seq,
         };
         if seq != next_seq {
             return Some((map, Ends::Badly));
@@ -214,7 +216,7 @@ fn whole(line: &[u8]) -> Option<&str> {
 
 fn is_header(line: &[u8]) -> bool {
     whole(line).is_some_and(|line| {
-        [1, 2, 3]
+        [1, 2, 3, 4, 5]
             .iter()
             .any(|version| line == format!("{{\"journal\":{version},\"number\":1,\"first_seq\":1"))
     })
@@ -225,12 +227,24 @@ fn read_line(line: &[u8]) -> Option<Line> {
     let Members(mut members) = serde_json::from_str(&object).ok()?;
     let [synced, seq, saved, group] =
         ["synced", "seq", "saved", "group"].map(|name| take(&mut members, name));
+    let timeline = ["timeline", "from", "own"].map(|name| take(&mut members, name));
     let change = read_change(members)?;
     let number = |raw: &RawValue| serde_json::from_str::<u64>(raw.get()).ok();
     let seq = match seq.map(number) {
         Some(None | Some(0 | SEQ_ABOVE..)) => return None,
         seq => seq.flatten(),
     };
+    if let [None, None, None] = timeline {
+    } else {
+        let others = change.is_some() || [&group, &saved, &synced].iter().any(|one| one.is_some());
+        let [Some(id), Some(from), Some(own)] = timeline else {
+            return None;
+        };
+        serde_json::from_str::<String>(id.get()).ok()?;
+        number(from)?;
+        serde_json::from_str::<bool>(own.get()).ok()?;
+        return (!others && seq.is_none()).then_some(Line::Timeline);
+    }
     Some(match (change, group, saved, synced, seq) {
         (None, None, None, Some(synced), None) => Line::Mark(number(synced)?),
         (Some(change), None, None, None, Some(seq)) => Line::Changes(seq, vec![change]),
@@ -241,7 +255,7 @@ fn read_line(line: &[u8]) -> Option<Line> {
                 .map(|Members(members)| read_change(members)?);
             Line::Changes(seq, changes.collect::<Option<_>>()?)
         }
-        (None, None, Some(saved), None, Some(seq)) => {
+        (None, None, Some(saved), None, seq) => {
             serde_json::from_str::<SnapshotFingerprint>(saved.get()).ok()?;
             Line::Saved(seq)
         }

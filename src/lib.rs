@@ -14,6 +14,7 @@
 //! command      what a request means   Request -> calls on the engine -> Reply
 //! config       the settings           flags, variables -> one table of values
 //! cluster      a Redis Cluster        requests for slots -> replies of its nodes
+//! replication  replicas               the feed of a primary -> changes of the engine
 //! tls          TLS                certificates; a socket -> an encrypted stream
 //! protocol     what the bytes say     bytes -> Request; Reply -> bytes
 //! engine       the map                Key, Value -> Change; locks, expiry, saves
@@ -42,6 +43,7 @@ pub mod model;
 pub mod persistence;
 pub mod protocol;
 pub mod receive_buffer;
+pub mod replication;
 pub mod server;
 pub mod spare;
 pub mod stdout;

@@ -29,6 +29,7 @@ use pykv::engine::{Engine, MemoryCap};
 use pykv::error::{error_chain, without_numbers};
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Files as _, Options, Progress, System};
+use pykv::replication;
 use pykv::server::listener::listen;
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server};
 use pykv::stdout::{StdoutError, print};
@@ -209,6 +210,12 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tracing::info!("stopped before the data was loaded");
         return Ok(());
     };
+    if let Some(options) = config.primary() {
+        replication::check_folder(&engine, &service.replication, &folder)?;
+        let (status, shutdown) = (Arc::clone(&service.replication), shutdown.clone());
+        let following = replication::run(Arc::clone(&engine), status, options, folder, shutdown);
+        service.connections.spawn(following);
+    }
     service.begin(Arc::clone(&engine));
     serve_until_stopped(&service, &http_endpoints, &supervisor, &shutdown, serving).await?;
     supervisor

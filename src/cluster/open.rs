@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -94,21 +93,6 @@ pub async fn ask(
         return Err(io::Error::other(error.into_owned()));
     }
     Ok(reply)
-}
-
-/// Returns the configuration of TLS: the system's authorities are trusted.
-#[must_use]
-pub fn tls_connector() -> TlsConnector {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
 }
 
 /// Returns an address in the form `HOST:PORT`, with brackets around a host of IPv6.

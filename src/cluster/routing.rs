@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::error::ClusterError;
 use super::link::{Answer, Link, Lost, Sent};
 use super::node::Node;
-use super::open::{Access, socket_address, tls_connector};
+use super::open::{Access, socket_address};
 use super::options::{ClusterOptions, Replication};
 use super::overview::Overview;
 use super::publications::Publications;
@@ -24,6 +24,7 @@ use super::request::{Requests, request_of};
 use super::scripts::Script;
 use super::topology::Topology;
 use super::unanswered::{Unanswered, UnansweredChanges};
+use crate::tls::client_connector;
 
 /// Interval of looks at the topology.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -97,7 +98,7 @@ impl Cluster {
     /// Why none of the nodes has told its topology.
     pub async fn open(options: ClusterOptions) -> Result<Arc<Self>, String> {
         let access = Access {
-            tls: options.is_encrypted.then(tls_connector),
+            tls: options.is_encrypted.then(client_connector),
             user: options.user.clone(),
             password: options.password.clone(),
             timeout: options.timeout,

@@ -18,7 +18,7 @@ use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
 use super::slow_requests::Slowlog;
-use super::spec::Command;
+use super::spec::{Access, Command};
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::{Failure, Tally};
@@ -351,6 +351,9 @@ impl Dispatcher<'_> {
             return Err(bad_argument(format!(
                 "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             )));
+        }
+        if command.access == Access::Write {
+            self.service.check_writable()?;
         }
         let given = batch.arguments(request).len();
         if command.takes_pairs() && !given.is_multiple_of(2) {

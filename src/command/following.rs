@@ -1,18 +1,27 @@
-//! The prefixes that a client follows, and their changes.
+//! The prefixes that a client follows, and their changes; or the feed of a replica.
 //!
 //! In: prefixes, and their changes in the journal. Out: pushes. Promise: a client that does not read its changes delays no other;
 //! if it falls too far behind, following ends with an error.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Interval, interval};
 
 use super::acl::KeyFilter;
 use super::refusals::bad_argument;
 use super::stream::{Pull, Pulled, Source, Stream};
-use crate::engine::{Changes, FollowError, Follower, OwnedChange};
+use crate::engine::{Changes, Engine, FollowError, Follower, OwnedChange, RecordFeed};
 use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Reply};
+use crate::replication::{Heartbeat, Replication};
 
 /// Maximum number of prefixes that one connection follows, as the journal is read for each.
 pub const FOLLOWED_MAX: usize = 16;
+
+/// Interval at which a replica is told how far this server is.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prefixes that one client follows.
 #[derive(Default)]
@@ -21,6 +30,7 @@ pub struct Following {
     followers: Vec<Follower>,
     /// Each prefix with the dialect of its changes.
     prefixes: Vec<(String, Dialect)>,
+    feed: Option<ReplicaFeed>,
 }
 
 impl fmt::Debug for Following {
@@ -29,14 +39,85 @@ impl fmt::Debug for Following {
     }
 }
 
-/// Changes of the prefix at a place, or the error that ends following it.
-pub type Followed = (usize, Result<Changes, FollowError>);
+/// What has come for a client.
+pub enum Followed {
+    /// Changes of the prefix at a place, or the error that ends following it.
+    Changes(usize, Result<Changes, FollowError>),
+    /// A piece of the feed of a replica, or the error that ends it.
+    Feed(Result<Bytes, FollowError>),
+}
+
+/// The feed of a replica, with a heartbeat at its beginning and once a second.
+struct ReplicaFeed {
+    feed: RecordFeed,
+    engine: Arc<Engine>,
+    replication: Arc<Replication>,
+    /// Number of the connection.
+    id: u64,
+    is_begun: bool,
+    heartbeats: Interval,
+}
+
+impl ReplicaFeed {
+    async fn next(&mut self) -> Result<Bytes, FollowError> {
+        let files = self.feed.files();
+        if !self.is_begun {
+            self.is_begun = true;
+            return Ok(self.heartbeat(files));
+        }
+        if !files.is_empty() {
+            // Nothing may stand between the bytes of files.
+            return self.feed.next().await;
+        }
+        tokio::select! {
+            biased;
+            _ = self.heartbeats.tick() => Ok(self.heartbeat(Vec::new())),
+            piece = self.feed.next() => piece,
+        }
+    }
+
+    fn heartbeat(&self, files: Vec<(String, u64)>) -> Bytes {
+        let timelines = self.engine.timelines().into_iter();
+        let heartbeat = Heartbeat {
+            newest: self.feed.newest(),
+            timelines: timelines.map(|one| (one.id, one.from)).collect(),
+            files,
+        };
+        let mut line = serde_json::to_vec(&heartbeat).expect("plain fields are always JSON");
+        line.push(b'\n');
+        line.into()
+    }
+}
+
+impl Drop for ReplicaFeed {
+    fn drop(&mut self) {
+        self.replication.remove_replica(self.id);
+    }
+}
 
 impl Following {
     /// Returns true if nothing is followed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.prefixes.is_empty()
+        self.prefixes.is_empty() && self.feed.is_none()
+    }
+
+    /// Begins to send the feed of a replica, which is client `id`.
+    pub(super) fn replicate(
+        &mut self,
+        (id, address): (u64, String),
+        feed: RecordFeed,
+        (engine, replication): (Arc<Engine>, Arc<Replication>),
+    ) {
+        replication.add_replica(id, address);
+        self.feed = Some(ReplicaFeed {
+            feed,
+            engine,
+            replication,
+            id,
+            is_begun: false,
+            heartbeats: interval(HEARTBEAT_INTERVAL),
+        });
     }
 
     /// Checks that one more prefix may be followed.
@@ -79,15 +160,34 @@ impl Following {
 
     /// Waits for changes of any prefix. Cancel safe: dropping the future loses no change.
     pub async fn next(&mut self) -> Followed {
-        Follower::next_of(&mut self.followers).await
+        let feed = async {
+            match &mut self.feed {
+                Some(feed) => feed.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (place, changes) = Follower::next_of(&mut self.followers) => Followed::Changes(place, changes),
+            piece = feed => Followed::Feed(piece),
+        }
     }
 
     /// Converts the changes that a user may see to a stream of pushes, and returns its dialect. An error ends following the prefix.
     pub(super) fn pushes(
         &mut self,
-        (place, changes): Followed,
+        followed: Followed,
         filter: Option<KeyFilter>,
     ) -> (Stream, Dialect) {
+        let (place, changes) = match followed {
+            Followed::Changes(place, changes) => (place, changes),
+            Followed::Feed(piece) => {
+                let piece = piece.map_err(|error| {
+                    self.feed = None;
+                    refusal_of(&error)
+                });
+                return (Stream::new(FeedPiece(Some(piece))), Dialect::Line);
+            }
+        };
         match changes {
             Ok(changes) => {
                 let changes = Box::new(changes.into_iter());
@@ -103,6 +203,18 @@ impl Following {
                 (Stream::new(end), dialect)
             }
         }
+    }
+}
+
+/// A piece of the feed of a replica, or the error that ends it.
+struct FeedPiece(Option<Result<Bytes, ErrorReply>>);
+
+impl Source for FeedPiece {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        if let Some(piece) = self.0.take() {
+            pull.replies.reply(Reply::Raw(&piece?));
+        }
+        Ok(Pulled::End)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::metrics::counters::Stats;
 use crate::metrics::recent_requests::RecentRequests;
 use crate::model::now_ms;
 use crate::protocol::{ErrorCode, ErrorReply};
+use crate::replication::Replication;
 
 /// State that all sessions share.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Service {
     /// The cluster that has the data in place of the engine, if there is one, once it is connected.
     cluster: OnceLock<Arc<Cluster>>,
     progress: Arc<Progress>,
+    /// The role of this server.
+    pub replication: Arc<Replication>,
     /// Tasks that serve clients: a shutdown waits for them.
     pub connections: TaskTracker,
     /// Counters.
@@ -73,11 +76,14 @@ impl Service {
         progress: Arc<Progress>,
         setup: Setup,
     ) -> Self {
+        let primary = setup.config.primary();
+        let primary = primary.and_then(|primary| primary.primaries.first().cloned());
         Self {
             commands,
             engine: OnceLock::new(),
             cluster: OnceLock::new(),
             progress,
+            replication: Arc::new(Replication::new(primary.as_deref())),
             users,
             connections: TaskTracker::new(),
             stats: Stats::new(commands.id_count()),
@@ -197,7 +203,9 @@ impl Service {
     /// `BUSY`, with the progress, while it is being loaded.
     #[inline(always)]
     pub fn check_ready(&self) -> Result<(), ErrorReply> {
-        if self.engine.get().is_some() || self.cluster.get().is_some() {
+        if (self.engine.get().is_some() || self.cluster.get().is_some())
+            && !self.replication.is_closed()
+        {
             return Ok(());
         }
         self.engine().map(drop)
@@ -209,7 +217,15 @@ impl Service {
     /// `BUSY`, with the progress, while the data is being loaded; `DENIED` where a cluster has it.
     #[inline(always)]
     pub fn engine(&self) -> Result<&Arc<Engine>, ErrorReply> {
-        self.engine.get().ok_or_else(|| {
+        let engine = self.engine.get().filter(|_| !self.replication.is_closed());
+        engine.ok_or_else(|| {
+            if self.replication.is_closed() {
+                let primary = self.replication.primary();
+                return ErrorReply::new(
+                    ErrorCode::Busy,
+                    format!("this replica has not copied all pairs of {primary} yet; try again in a moment"),
+                );
+            }
             if self.cluster.get().is_some() {
                 let message = "this is not to be had where a cluster has the data (--engine)";
                 return ErrorReply::new(ErrorCode::Denied, message).with_prefix("ERR");
@@ -223,6 +239,33 @@ impl Service {
                 ),
             )
         })
+    }
+
+    /// Returns the engine, also while its pairs are being replaced; `None` until it is loaded.
+    #[must_use]
+    pub fn own_engine(&self) -> Option<&Arc<Engine>> {
+        self.engine.get()
+    }
+
+    /// Checks that a change of a client can be taken.
+    ///
+    /// # Errors
+    /// `READONLY` on a replica.
+    #[inline(always)]
+    pub fn check_writable(&self) -> Result<(), ErrorReply> {
+        if self.replication.is_replica() {
+            return Err(self.read_only());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn read_only(&self) -> ErrorReply {
+        let primary = self.replication.primary();
+        ErrorReply::new(
+            ErrorCode::ReadOnly,
+            format!("this is a replica; {primary} takes changes"),
+        )
     }
 
     /// Returns the cap on the memory of the data.

@@ -5,9 +5,9 @@
 //! precedence over a variable, a variable over the file, and the file over the default.
 
 mod addresses;
-mod engine_url;
 mod file;
 mod password;
+mod servers_url;
 mod values;
 mod without_effect;
 
@@ -36,14 +36,15 @@ use crate::error::{error_chain, without_numbers};
 use crate::metrics::process::resident_bytes;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
+use crate::replication::ReplicaOptions;
 use crate::stdout::ignore_closed;
 use crate::tls::{Tls, TlsFiles};
 
 pub use addresses::{
     Address, BoundEndpoints, Endpoint, HttpEndpoint, PeerAddress, Place, Scheme, TextEndpoint,
 };
-pub use engine_url::{EngineSetting, EngineUrl};
 pub use password::PasswordError;
+pub use servers_url::{PYKV, REDIS, ServersUrl, UrlScheme, UrlSetting};
 pub use values::{
     ByteCount, DurabilityLevel, HostNames, LogFormat, MaxMemory, WaitReplicas, host_name,
 };
@@ -313,7 +314,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         values: Values::Parsed(|| {
             let parser = StringValueParser::new();
-            parser.map(|text| EngineSetting::from(&*text)).into()
+            let parsed = parser.map(|text| UrlSetting(ServersUrl::parse(&text, REDIS)));
+            parsed.into()
         }),
         help: "Redis or Valkey Cluster that holds the data in place of this process: redis://HOST:PORT,HOST:PORT,... names some of \
                its nodes, which tell of the others; rediss:// for TLS, redis://USER:PASSWORD@HOST:PORT to sign in. Redis 7.0 or \
@@ -357,6 +359,36 @@ pub static SETTINGS: &[Setting] = &[
         values: Values::Switch,
         help: "Whether MGET, MSET, DEL, UNLINK, EXISTS and TOUCH on keys of several slots of --engine are split into a request for each \
                slot, which are not one: others may see, and a failure may leave, some of the changes. Without it they are refused",
+        config: &[],
+    },
+    Setting {
+        name: "replica-of",
+        flag: Some(Flag {
+            value_name: "URL",
+            alias: None,
+            variable: "PYKV_REPLICA_OF",
+        }),
+        default: "",
+        values: Values::Parsed(|| {
+            let parser = StringValueParser::new();
+            let parsed = parser.map(|text| UrlSetting(ServersUrl::parse(&text, PYKV)));
+            parsed.into()
+        }),
+        help: "Server that this one is a replica of: pykv://HOST:PORT, or several, of which one is the primary; pykvs:// for TLS, \
+               pykv://USER:PASSWORD@HOST:PORT to sign in. It copies all pairs into its data folder, follows the changes, and refuses \
+               those of clients until PROMOTE. A change is acknowledged before it is here: some may be missing when the primary dies",
+        config: &[],
+    },
+    Setting {
+        name: "max-lag",
+        flag: Some(Flag {
+            value_name: "SECONDS",
+            alias: None,
+            variable: "PYKV_MAX_LAG",
+        }),
+        default: "0",
+        values: Values::Number(0..=86_400),
+        help: "Lag from which on a replica is not healthy: 1 to 86400 seconds, 0 for never",
         config: &[],
     },
     Setting {
@@ -531,6 +563,11 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 impl Setting {
+    /// Returns true for the URL of other servers.
+    fn is_url(&self) -> bool {
+        ["engine", "replica-of"].contains(&self.name)
+    }
+
     /// Converts the flag for the parser of the command line.
     fn arg(&self, flag: &Flag) -> Arg {
         let arg = Arg::new(self.name)
@@ -538,7 +575,7 @@ impl Setting {
             .aliases(flag.alias)
             .env(flag.variable)
             // It may have a password.
-            .hide_env_values(self.name == "engine" && std::env::var_os(flag.variable).is_some())
+            .hide_env_values(self.is_url() && std::env::var_os(flag.variable).is_some())
             .value_name(flag.value_name)
             .help(self.help);
         let arg = if self.default.is_empty() {
@@ -765,10 +802,27 @@ impl Config {
         Ok(config)
     }
 
-    /// Returns the cluster that has the data, if there is one.
-    fn engine(&self) -> Option<EngineUrl> {
-        let EngineSetting(url) = self.given("engine")?;
+    /// Returns the URL of other servers, if it is given.
+    fn url(&self, name: &str) -> Option<ServersUrl> {
+        let UrlSetting(url) = self.given(name)?;
         url.ok()
+    }
+
+    /// Returns the cluster that has the data, if there is one.
+    fn engine(&self) -> Option<ServersUrl> {
+        self.url("engine")
+    }
+
+    /// Returns how the primary of this replica is accessed, if it is one.
+    #[must_use]
+    pub fn primary(&self) -> Option<ReplicaOptions> {
+        let url = self.url("replica-of")?;
+        Some(ReplicaOptions {
+            primaries: url.nodes,
+            is_encrypted: url.is_encrypted,
+            user: url.user,
+            password: url.password,
+        })
     }
 
     /// Checks that the engine is a cluster, and the promise of durability is one of it.
@@ -776,10 +830,30 @@ impl Config {
     /// # Errors
     /// A sentence for the user.
     fn check_engine(&self) -> Result<(), String> {
-        if let Some(EngineSetting(Err(reason))) = self.given("engine") {
-            return Err(format!(
-                "the URL of --engine is wrong: {reason}; redis://HOST:PORT,HOST:PORT,... is expected"
-            ));
+        for (name, expected) in [("engine", "redis"), ("replica-of", "pykv")] {
+            if let Some(UrlSetting(Err(reason))) = self.given(name) {
+                return Err(format!(
+                    "the URL of --{name} is wrong: {reason}; {expected}://HOST:PORT,HOST:PORT,... is expected"
+                ));
+            }
+        }
+        if self.url("replica-of").is_some() {
+            if self.engine().is_some() {
+                return Err(
+                    "--replica-of and --engine are given: a cluster has replicas of its own"
+                        .to_owned(),
+                );
+            }
+            if self.durability() == Durability::Off {
+                return Err(
+                    "--replica-of needs a journal, by which it goes on after a break: --durability everysec or always".to_owned(),
+                );
+            }
+            if self.get::<MaxMemory>("max-memory") != MaxMemory(0) {
+                return Err(
+                    "--replica-of and --max-memory are given: a replica holds what its primary does; give a cap to that".to_owned(),
+                );
+            }
         }
         let level: DurabilityLevel = self.get("durability");
         let is_local = matches!(level, DurabilityLevel::Local(_));
@@ -891,7 +965,7 @@ impl Config {
                 Values::Number(_) => values.next()?.into_owned(),
                 Values::Switch => self.get::<bool>(name).to_string(),
                 // Without its password.
-                _ if name == "engine" => file::string(&self.engine()?.to_string()),
+                _ if setting.is_url() => file::string(&self.url(name)?.to_string()),
                 Values::List(_) if values.len() > 1 => file::array(values),
                 _ => file::string(&values.next()?),
             };
@@ -966,6 +1040,7 @@ impl Config {
             durability: self.durability(),
             save_interval: Duration::from_secs(self.get::<i64>("save-interval").unsigned_abs()),
             sync_interval: SYNC_INTERVAL,
+            is_copy: self.primary().is_some(),
         }
     }
 }

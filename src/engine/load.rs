@@ -3,10 +3,7 @@
 //! In: batches of changes. Out: the filled map. Promises: no two threads change the same shard at one time, and each shard is
 //! locked, and its part of the memory visited, once per batch.
 
-use std::sync::Arc;
-
 use super::map::{Compaction, LoadedChange, SHARDS, Table};
-use super::memory_cap::MemoryCap;
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 use crate::persistence::{Batch, Load, Work};
@@ -16,22 +13,18 @@ const CHANGES_PER_STEP: usize = 64;
 
 /// The map, as far as it has been loaded.
 #[derive(Debug)]
-pub(super) struct Loading {
-    table: Table,
+pub(super) struct Loading<'t> {
+    table: &'t Table,
     compaction: Compaction,
 }
 
-impl Loading {
-    /// Begins with an empty map, under a cap on its memory.
-    pub(super) fn new(cap: Arc<MemoryCap>) -> Self {
+impl<'t> Loading<'t> {
+    /// Begins with an empty map.
+    pub(super) fn new(table: &'t Table) -> Self {
         Self {
-            table: Table::new(cap),
+            table,
             compaction: Compaction::default(),
         }
-    }
-
-    pub(super) fn end(self) -> Table {
-        self.table
     }
 
     /// Moves some pairs together in memory, if the process holds more than the cap, after so many changes. The limit stays as it is:
@@ -43,13 +36,13 @@ impl Loading {
         }
         cap.note_counted(self.table.memory_bytes());
         let mut steps = changes.div_ceil(CHANGES_PER_STEP);
-        while steps > 0 && self.compaction.step(&self.table) {
+        while steps > 0 && self.compaction.step(self.table) {
             steps -= 1;
         }
     }
 }
 
-impl Load for Loading {
+impl Load for Loading<'_> {
     fn batch(&self) -> Box<dyn Batch<'_> + '_> {
         Box::new(ShardedBatch {
             loading: self,
@@ -74,7 +67,7 @@ impl Load for Loading {
 
 /// Changes in their order, each with its shard.
 struct ShardedBatch<'a> {
-    loading: &'a Loading,
+    loading: &'a Loading<'a>,
     /// True if every key is gone before these.
     clears: bool,
     changes: Vec<(usize, LoadedChange)>,
@@ -140,7 +133,7 @@ impl<'a> Batch<'a> for ShardedBatch<'a> {
                 let len = counts.iter().sum();
                 let changes: Vec<_> = sorted.by_ref().take(len).collect();
                 let work: Work<'a> = Box::new(move || {
-                    apply(&loading.table, clears, from, &counts, changes);
+                    apply(loading.table, clears, from, &counts, changes);
                     loading.compact(len);
                 });
                 work

@@ -5,6 +5,7 @@
 //! - once `wait_until_durable` returns, what a batch has made or seen is as safe as `--durability` says;
 //! - a scan shows every pair that is there from its beginning to its end exactly once, and holds no lock meanwhile.
 
+mod adoption;
 mod barrier;
 mod batch_access;
 mod data;
@@ -44,7 +45,10 @@ use crate::persistence::{
     BackupError, BackupReport, Disk, DiskFault, Durability, Files, Inspection, Load as _, Options,
     SYNC_INTERVAL, Salvaged, Store, StoreError, System,
 };
-pub use crate::persistence::{Changes, FollowError, Follower, OwnedChange, Progress};
+pub use crate::persistence::{
+    Changes, FollowError, Follower, OwnedChange, Progress, RecordFeed, Timeline,
+};
+pub use adoption::ApplyError;
 use data::Data;
 use eviction::Evictor;
 use expiry::Expiry;
@@ -91,17 +95,17 @@ impl Engine {
         cap: Arc<MemoryCap>,
         progress: &Progress,
     ) -> Result<Arc<Self>, StoreError> {
-        let loading = Loading::new(cap);
-        let store = Store::open(files, options, &loading, progress)?;
+        let table = Table::new(cap);
+        let store = Store::open(files, options, &Loading::new(&table), progress)?;
         let engine = Arc::new(Self {
-            data: data_of(loading, store),
+            data: Arc::new(Data { table, store }),
             expiry: Expiry::default(),
             evictor: Evictor::default(),
             compaction: Compaction::default(),
             snapshotter: Snapshotter::new(),
             huge_pages: HugePages::default(),
         });
-        while engine.expire() {}
+        while !options.is_copy && engine.expire() {}
         let store = &engine.data.store;
         if options.durability == Durability::Off && store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
@@ -110,6 +114,10 @@ impl Engine {
             // What was dropped must not come back.
             // If it fails, the snapshotter tries again while reads are served.
             let _ = snapshotter::save_at_full_speed(&engine.data);
+        }
+        if !options.is_copy && !store.timelines().is_empty() {
+            // What a crash has taken may have been copied.
+            store.begin_timeline().map_err(StoreError::FirstSave)?;
         }
         engine
             .snapshotter
@@ -123,7 +131,8 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder cannot be read or is in use.
     pub fn check(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Inspection), StoreError> {
-        let loading = Loading::new(Arc::default());
+        let table = Table::new(Arc::default());
+        let loading = Loading::new(&table);
         let inspection = Store::check(files, path, &loading)?;
         Ok((loading.pairs(), inspection))
     }
@@ -134,17 +143,19 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder cannot be read or is in use, or if what could be read cannot be saved.
     pub fn repair(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Salvaged), StoreError> {
-        let loading = Loading::new(Arc::default());
+        let table = Table::new(Arc::default());
+        let loading = Loading::new(&table);
         let options = Options {
             data: path.to_owned(),
             durability: Durability::Always,
             save_interval: Duration::MAX,
             sync_interval: SYNC_INTERVAL,
+            is_copy: false,
         };
         let mut salvaged = Store::salvage(files, &options, &loading)?;
         let pairs = loading.pairs();
         if let Some(store) = salvaged.store.take() {
-            let data = data_of(loading, store);
+            let data = Arc::new(Data { table, store });
             snapshotter::save_at_full_speed(&data).map_err(StoreError::Unmended)?;
         }
         Ok((pairs, salvaged))
@@ -469,11 +480,6 @@ impl Engine {
     pub fn disk(&self) -> Disk {
         self.data.store.disk()
     }
-}
-
-fn data_of(loading: Loading, store: Store) -> Arc<Data> {
-    let table = loading.end();
-    Arc::new(Data { table, store })
 }
 
 impl fmt::Debug for Engine {

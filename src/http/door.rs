@@ -442,6 +442,7 @@ impl Replies for ReplyCollector {
             | Reply::Following(..)
             | Reply::Unfollowed(_)
             | Reply::Change(..)
+            | Reply::Raw(_)
             | Reply::Monitor(_) => unreachable!("no endpoint requests it, or only as a stream"),
         });
     }

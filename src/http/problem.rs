@@ -129,7 +129,7 @@ impl From<ErrorReply> for Problem {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             ErrorCode::NoAuth => StatusCode::UNAUTHORIZED,
-            ErrorCode::Denied => StatusCode::FORBIDDEN,
+            ErrorCode::Denied | ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
             ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full | ErrorCode::InDoubt => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

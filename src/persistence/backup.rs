@@ -107,7 +107,8 @@ pub enum BackupError {
 }
 
 /// A file of the data folder that is to be copied.
-struct Original {
+#[derive(Debug)]
+pub(super) struct Original {
     name: String,
     path: PathBuf,
     file: Arc<dyn File>,
@@ -205,7 +206,13 @@ fn places(files: &dyn Files, to: &Path) -> Result<(PathBuf, PathBuf), BackupErro
 }
 
 /// Opens the files that make up the data, all as they are at one moment.
-fn open_at_one_moment(files: &dyn Files, data: &Path) -> Result<Vec<Original>, BackupError> {
+///
+/// # Errors
+/// [`BackupError`].
+pub(super) fn open_at_one_moment(
+    files: &dyn Files,
+    data: &Path,
+) -> Result<Vec<Original>, BackupError> {
     for _ in 0..OPENINGS_MAX {
         let names = names_of(files, data)?;
         let opened = names.iter().map(|name| open(files, data.join(name), name));
@@ -239,6 +246,12 @@ fn names_of(files: &dyn Files, data: &Path) -> Result<Vec<String>, BackupError> 
     Ok(names)
 }
 
+/// Returns true if a file of this name is the snapshot or a journal.
+#[must_use]
+pub fn is_data_file(name: &str) -> bool {
+    name == SNAPSHOT_NAME || JournalName::parse(name).is_some()
+}
+
 /// Returns true if a file of this name is never appended to, but replaced.
 fn is_whole_file(name: &str) -> bool {
     [SNAPSHOT_NAME, USERS_NAME].contains(&name)
@@ -259,6 +272,21 @@ fn open(files: &dyn Files, path: PathBuf, name: &str) -> Result<Original, Backup
 }
 
 impl Original {
+    /// Returns its name in the folder.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns its length in bytes at the moment of the backup.
+    pub(super) fn bytes(&self) -> u64 {
+        self.stat.bytes
+    }
+
+    /// Returns the open file.
+    pub(super) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
     /// Returns true if the file still has its name.
     fn is_named(&self, files: &dyn Files) -> bool {
         let now = files

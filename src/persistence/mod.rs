@@ -89,11 +89,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
-pub use backup::{BackupError, BackupReport, USERS_NAME, back_up};
+pub use backup::{BackupError, BackupReport, USERS_NAME, back_up, is_data_file};
 pub use disk::{DiskFault, File, FileReader, Files, FolderError, Stat, System, append_all};
 pub use durability::{Durability, SYNC_INTERVAL};
-pub use follow::{Changes, FollowError, Follower, OwnedChange};
-pub use format::{RECORD_BYTES_MAX, Records, SnapshotFingerprint};
+pub use follow::{Changes, FollowError, Follower, OwnedChange, RecordFeed};
+pub use format::{
+    Line, ParsedChange, Payload, RECORD_BYTES_MAX, Records, SnapshotFingerprint, Timeline,
+    read_line,
+};
 pub use recovery::{
     Batch, Finding, Inspection, Load, Progress, ReplayError, SnapshotError, StoreError, Work,
 };
@@ -124,6 +127,8 @@ pub struct Options {
     pub save_interval: Duration,
     /// The interval of syncs under `everysec`: [`SYNC_INTERVAL`], except in tests.
     pub sync_interval: Duration,
+    /// True if the folder is a copy of another server's, whose records alone are added.
+    pub is_copy: bool,
 }
 
 /// The result of a save.
@@ -195,6 +200,8 @@ pub struct Store {
     /// Of these, the changes that store.json holds.
     saved_changes: AtomicU64,
     last_save: Mutex<Option<SaveReport>>,
+    /// Held during a save, and while other data takes the place of all pairs.
+    saving: Mutex<()>,
 }
 
 impl Store {
@@ -320,6 +327,7 @@ impl Store {
             changes: CachePadded::new(AtomicU64::new(changes)),
             saved_changes: AtomicU64::new(0),
             last_save: Mutex::new(None),
+            saving: Mutex::default(),
         })
     }
 
@@ -407,6 +415,71 @@ impl Store {
         self.followers.follow(prefix, after)
     }
 
+    /// Returns the feed of a replica: what follows on record `after` of a timeline, or all.
+    ///
+    /// # Errors
+    /// [`FollowError`]; [`FollowError::Ahead`] and [`FollowError::Gone`] if the replica has to copy all.
+    pub fn feed_replica(&self, place: Option<(&str, u64)>) -> Result<RecordFeed, FollowError> {
+        if let Some((timeline, after)) = place {
+            return self.followers.resume(timeline, after);
+        }
+        let folder = self.snapshot.folder();
+        self.followers.copy(|| {
+            let files = backup::open_at_one_moment(folder.files(), folder.path());
+            let mut files =
+                files.map_err(|error| FollowError::Unreadable(io::Error::other(error)))?;
+            files.retain(|file| file.name() != USERS_NAME);
+            Ok(files)
+        })
+    }
+
+    /// Returns the timelines of the records, oldest first.
+    #[must_use]
+    pub fn timelines(&self) -> Vec<Timeline> {
+        self.writer.timelines()
+    }
+
+    /// Lets the records from the next one on be of a timeline of this server.
+    ///
+    /// # Errors
+    /// [`DiskFault`], if the journal does not take that.
+    pub fn begin_timeline(&self) -> Result<(), DiskFault> {
+        self.writer.begin_timeline()
+    }
+
+    /// Lets the records from a number on be of a timeline of another server.
+    ///
+    /// # Errors
+    /// [`DiskFault`], if the journal does not take that.
+    pub fn copy_timeline(&self, timeline: Timeline) -> Result<(), DiskFault> {
+        self.writer.add_timeline(Timeline {
+            is_own: false,
+            ..timeline
+        })
+    }
+
+    /// Loads the copy of another server's folder, and continues its records. Changes are refused until all pairs have been saved.
+    ///
+    /// # Errors
+    /// [`StoreError`], if the copy cannot be read; [`StoreError::FirstSave`], if the journal cannot be begun anew.
+    pub fn adopt(
+        &self,
+        copy: &Path,
+        load: &dyn Load,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
+        let folder = Folder::look(Arc::new(System), copy)?;
+        let (_, replayed) = read_folder(&folder, load, progress)?;
+        let mut timelines = replayed.contents.timelines;
+        for timeline in &mut timelines {
+            timeline.is_own = false;
+        }
+        journal::restart_at(&self.writer, replayed.next_seq, timelines)
+            .map_err(StoreError::FirstSave)?;
+        self.changes.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
     /// Returns true if there are changes that store.json does not hold.
     #[must_use]
     pub fn is_unsaved(&self) -> bool {
@@ -419,11 +492,12 @@ impl Store {
         self.writer.needs_save()
     }
 
-    /// Writes all pairs to store.json. Only one thread at a time may save.
+    /// Writes all pairs to store.json.
     ///
     /// # Errors
     /// [`DiskFault`], if any of its steps fails; the old store.json and all journals are kept then.
     pub fn save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {
+        let _one = self.pause_saves();
         let started = Instant::now();
         let changes = self.changes.load(Relaxed);
         let saved = self.try_save(entries);
@@ -447,6 +521,11 @@ impl Store {
             result,
         });
         saved
+    }
+
+    /// Waits for the end of a save, and lets none begin while the guard is held.
+    pub fn pause_saves(&self) -> MutexGuard<'_, ()> {
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {

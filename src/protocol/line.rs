@@ -315,6 +315,7 @@ fn blank_in(bytes: &[u8]) -> Option<usize> {
 /// Appends a reply as a line to a buffer.
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
     match reply {
+        Reply::Raw(bytes) => return out.extend_from_slice(bytes),
         Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"OK"),
         Reply::Value(value) => write_value(out, "VALUE ", value),
         Reply::Found(value) => write_value(out, "VALUE ", value.bytes()),

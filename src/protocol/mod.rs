@@ -41,6 +41,8 @@ pub enum ErrorCode {
     NoFeed,
     /// A change may have been made, and may be lost.
     InDoubt,
+    /// A replica takes no changes.
+    ReadOnly,
     /// There are too many connections, or the data is being loaded.
     Busy,
     /// The server has failed.
@@ -64,6 +66,7 @@ impl ErrorCode {
             Self::CrossSlot => "CROSS_SLOT",
             Self::NoFeed => "NO_FEED",
             Self::InDoubt => "IN_DOUBT",
+            Self::ReadOnly => "READONLY",
             Self::Busy => "BUSY",
             Self::Internal => "INTERNAL",
         }
@@ -111,6 +114,7 @@ impl ErrorReply {
             ErrorCode::CrossSlot => "CROSSSLOT",
             ErrorCode::NoFeed => "NOFEED",
             ErrorCode::InDoubt => "INDOUBT",
+            ErrorCode::ReadOnly => "READONLY",
             _ => "ERR",
         })
     }
@@ -225,6 +229,8 @@ pub enum Reply<'a> {
     Unfollowed(&'a str),
     /// A change and its revision.
     Change(u64, Changed<'a>),
+    /// Bytes as they are: a part of the feed of a replica.
+    Raw(&'a [u8]),
     /// A request of some client, for MONITOR.
     Monitor(&'a str),
     /// The reply to PING.

@@ -220,6 +220,7 @@ pub fn whole_number(bytes: &[u8]) -> Option<i64> {
 pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
     match reply {
         Reply::Ok | Reply::Stored(_) => out.extend_from_slice(b"+OK\r\n"),
+        Reply::Raw(bytes) => out.extend_from_slice(bytes),
         Reply::Pong => out.extend_from_slice(b"+PONG\r\n"),
         Reply::Queued => out.extend_from_slice(b"+QUEUED\r\n"),
         Reply::Status(text) | Reply::Monitor(text) => {

@@ -282,7 +282,8 @@ async fn tick(service: Arc<Service>, shutdown: CancellationToken) {
                 tokio::task::block_in_place(|| service.watch_users());
                 // The load drops expired keys itself.
                 if let Ok(engine) = service.engine() {
-                    while engine.expire() {
+                    // A replica is told of what expires.
+                    while !service.replication.is_replica() && engine.expire() {
                         // Let other tasks run.
                         tokio::task::yield_now().await;
                     }

@@ -5,11 +5,13 @@
 //! and bad ones leave the old in force; a handshake ends in [`HANDSHAKE_MAX`]; whoever speaks no TLS is told so in its own words.
 
 mod certificate;
+mod client;
 mod files;
 mod handshake;
 mod identity;
 mod sometimes;
 
+pub use client::client_connector;
 pub use files::{TlsError, TlsFiles};
 pub use handshake::{
     HANDSHAKE_MAX, HANDSHAKE_RECORD, Handshake, NoTls, TLS_BYTES, TlsStream, note_tls_on_plain_port,

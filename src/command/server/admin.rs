@@ -53,14 +53,21 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .group(Group::Generic)
         .flags(&[Flag::Slow, Flag::Blocks])
         .example("WAIT 1 100")
-        .summary("Wait until so many replicas have all changes, or for so long; there are none, so 0 is the answer."),
+        .summary(
+            "Wait until so many replicas have all changes, or for so long; answers how many have.",
+        ),
     Row::admin(
         "SHUTDOWN",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         0..=ANY,
         shutdown,
     )
-    .flags(&[Flag::LoadingOk, Flag::NotInMulti, Flag::Dangerous, Flag::Slow])
+    .flags(&[
+        Flag::LoadingOk,
+        Flag::NotInMulti,
+        Flag::Dangerous,
+        Flag::Slow,
+    ])
     .example("SHUTDOWN ABORT")
     .summary("Stop the server: it answers the requests it has received, saves, and exits."),
 ];
@@ -124,11 +131,21 @@ fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // Nobody waits under the locks of a transaction, nor at a place that is kept for administration.
     let is_waiting = replicas > 0 && call.transaction.is_none() && call.session.reserved.is_none();
     let Some(client) = call.session.client.clone().filter(|_| is_waiting) else {
-        return call.done(Reply::Count(0));
+        let revision = call
+            .service
+            .own_engine()
+            .map_or(0, |engine| engine.revision());
+        let having = call.service.replication.having(revision);
+        return call.done(Reply::Count(having));
     };
     let time = (timeout > 0).then(|| Duration::from_millis(timeout));
     Ok(Outcome::Stream(Box::new(Stream::idle(Wait {
         client,
+        replicas: replicas.unsigned_abs(),
+        revision: call
+            .service
+            .own_engine()
+            .map_or(0, |engine| engine.revision()),
         time,
     }))))
 }
@@ -136,6 +153,9 @@ fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 /// The reply to WAIT.
 struct Wait {
     client: Arc<Client>,
+    replicas: u64,
+    /// The last record that they must have.
+    revision: u64,
     /// Time after which it ends; without one, it ends with the client.
     time: Option<Duration>,
 }
@@ -145,8 +165,13 @@ impl Source for Wait {
         let signals = self.client.signals();
         let mut timer = pin!(self.time.map(tokio::time::sleep));
         self.client.is_waiting.store(true, Relaxed);
+        let replication = &pull.service.replication;
+        let mut reached = pin!(replication.wait_for(self.replicas, self.revision));
         poll_fn(|context| {
             if signals.has(Signal::HungUp) || signals.has(Signal::Draining) {
+                return Poll::Ready(());
+            }
+            if reached.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
             match timer.as_mut().as_pin_mut() {
@@ -156,7 +181,8 @@ impl Source for Wait {
         })
         .await;
         self.client.is_waiting.store(false, Relaxed);
-        pull.replies.reply(Reply::Count(0));
+        let having = replication.having(self.revision);
+        pull.replies.reply(Reply::Count(having));
         Ok(Pulled::End)
     }
 }

@@ -1,15 +1,41 @@
-//! Commands of Redis for replicas and clusters, which there are none of: for its clients and tools, which then end with words.
+//! Commands of replicas; and those of Redis for its replicas and clusters, which there are none of: for its clients and tools, which
+//! then end with words.
 //!
-//! In: requests in RESP. Out: what a Redis without replicas and cluster answers. Promise: no data is sent or changed.
+//! In: requests. Out: the feed of a replica, another role; or what a Redis without replicas and cluster answers.
 
-use crate::command::call::{Answer, Arguments, Call};
+use std::sync::Arc;
+
+use crate::command::audit;
+use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
+use crate::command::data::options::number_of;
+use crate::command::following::refusal_of;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
-use crate::command::spec::Flag::{LoadingOk, NotInMulti, Slow};
-use crate::command::spec::{ANY, Dialects, Group};
-use crate::protocol::Reply;
+use crate::command::server::admin::ELSEWHERE;
+use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, Slow, SubscribedOk};
+use crate::command::spec::{ANY, Dialects, Group, Scope};
+use crate::command::stream::{Pull, Pulled, Source};
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
+    Row::admin("REPLICATE", "[<timeline> <revision>]", 0..=2, replicate)
+        .on(Scope::Keyspace)
+        .flags(&[NotInMulti, SubscribedOk, Receives])
+        .only(Dialects::Line)
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
+        .example("REPLICATE")
+        .summary("Receive the lines of the journal, as a replica: after a revision, or all files before."),
+    Row::admin("REPLICATED", "<revision>", 1..=1, replicated)
+        .flags(&[NotInMulti, SubscribedOk])
+        .only(Dialects::Line)
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
+        .example("REPLICATED 812")
+        .summary("Tell the primary, as a replica, up to which revision all is here."),
+    Row::admin("PROMOTE", "", 0..=0, promote)
+        .flags(&[NotInMulti, Slow])
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
+        .example("PROMOTE")
+        .summary("Let a replica take changes; it follows its primary no more."),
     Row::admin("ROLE", "", 0..=0, role)
         .flags(&[LoadingOk])
         .only(Dialects::Resp)
@@ -69,6 +95,74 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .example("ASKING")
         .summary("Known to Redis clients; refused, as there is no cluster."),
 ];
+
+fn replicate(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let place = match &words[..] {
+        [] => None,
+        [timeline, revision] => {
+            let revision = u64::try_from(number_of(revision)?);
+            let revision = revision.map_err(|_| bad_argument("a revision is not below 0"))?;
+            Some((String::from_utf8_lossy(timeline).into_owned(), revision))
+        }
+        _ => return Err(call.syntax_error()),
+    };
+    let client = call.client()?;
+    if !call.session.following.is_empty() {
+        return Err(bad_argument(
+            "this connection follows already; a replica has one of its own",
+        ));
+    }
+    let engine = Arc::clone(call.service.engine()?);
+    let feed = engine.feed_replica(place.as_ref().map(|(id, revision)| (&**id, *revision)));
+    let feed = feed.map_err(|error| refusal_of(&error))?;
+    audit::called(call, "");
+    let replication = Arc::clone(&call.service.replication);
+    let peer = (client.id, client.address.to_string());
+    call.session
+        .following
+        .replicate(peer, feed, (engine, replication));
+    Ok(Outcome::Done)
+}
+
+fn replicated(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let revision = u64::try_from(number_of(&words[0])?);
+    let revision = revision.map_err(|_| bad_argument("a revision is not below 0"))?;
+    let id = call.client()?.id;
+    if !call.service.replication.note_reached(id, revision) {
+        return Err(bad_argument(
+            "this connection is no replica's; REPLICATE first",
+        ));
+    }
+    call.done(Reply::Ok)
+}
+
+fn promote(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    audit::called(call, "");
+    stream(Promote)
+}
+
+/// The reply to PROMOTE.
+struct Promote;
+
+impl Source for Promote {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let engine = Arc::clone(pull.service.engine()?);
+        let replication = &pull.service.replication;
+        if !replication.is_replica() {
+            return Err(bad_argument("this server is no replica"));
+        }
+        replication.promoted.cancel();
+        replication.ended.cancelled().await;
+        engine.begin_timeline()?;
+        replication.set_primary();
+        tracing::warn!(
+            "promoted at revision {}: changes are taken from now on",
+            engine.revision()
+        );
+        pull.replies.reply(Reply::Ok);
+        Ok(Pulled::End)
+    }
+}
 
 fn role(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.replies.reply(Reply::Array(3));

@@ -11,6 +11,7 @@
 //! not left behind by saves in quick succession; and the one that it is reading is open anyway.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -19,7 +20,9 @@ use tokio::task::JoinHandle;
 
 use super::error::FollowError;
 use super::journal_reader::{Changes, JournalReader, Page};
+use super::record_feed::{RecordFeed, SharedLines};
 use crate::model::Key;
+use crate::persistence::backup::Original;
 use crate::persistence::durability::Durability;
 use crate::persistence::journal::Writer;
 
@@ -30,6 +33,7 @@ const READING_MAX: usize = 4;
 pub struct Followers {
     writer: Arc<Writer>,
     reading: Arc<Semaphore>,
+    shared: Arc<SharedLines>,
 }
 
 impl Followers {
@@ -39,7 +43,71 @@ impl Followers {
         Self {
             writer,
             reading: Arc::new(Semaphore::new(READING_MAX)),
+            shared: Arc::default(),
         }
+    }
+
+    /// Returns the feed of a replica that has all records up to one of a timeline: those after it.
+    ///
+    /// # Errors
+    /// [`FollowError::Off`] without a journal, [`FollowError::Ahead`] if the replica has records that are not of this history, and
+    /// [`FollowError::Gone`] if the journals do not hold the records after it any more.
+    pub fn resume(&self, timeline: &str, after: u64) -> Result<RecordFeed, FollowError> {
+        self.check_on()?;
+        let newest = self.writer.appended();
+        let timelines = self.writer.timelines();
+        let place = timelines.iter().position(|known| known.id == timeline);
+        let end = place.map(|place| {
+            timelines
+                .get(place + 1)
+                .map_or(newest, |next| next.from - 1)
+        });
+        if end.is_none_or(|end| after > end) {
+            return Err(FollowError::Ahead { after, newest });
+        }
+        self.check_kept(after)?;
+        Ok(self.feed(after, Vec::new()))
+    }
+
+    /// Returns the feed of a replica that has nothing: the files, which were opened by `open`, and the records after them.
+    ///
+    /// # Errors
+    /// [`FollowError::Off`] without a journal; the error of `open`; [`FollowError::Unreadable`] if the journal does not take a timeline.
+    pub fn copy(
+        &self,
+        open: impl FnOnce() -> Result<Vec<Original>, FollowError>,
+    ) -> Result<RecordFeed, FollowError> {
+        self.check_on()?;
+        if self.writer.timelines().is_empty() {
+            let begun = self.writer.begin_timeline();
+            begun.map_err(|fault| FollowError::Unreadable(io::Error::other(fault)))?;
+        }
+        // Before the files: a record between comes twice, and is passed over.
+        let after = self.writer.visible_seq();
+        let feed = self.feed(after, Vec::new());
+        let files = open()?;
+        Ok(self.feed(feed.revision(), files))
+    }
+
+    fn feed(&self, after: u64, files: Vec<Original>) -> RecordFeed {
+        let (writer, shared) = (Arc::clone(&self.writer), Arc::clone(&self.shared));
+        RecordFeed::new(writer, shared, after, files)
+    }
+
+    fn check_on(&self) -> Result<(), FollowError> {
+        if self.writer.durability() == Durability::Off {
+            return Err(FollowError::Off);
+        }
+        Ok(())
+    }
+
+    /// Checks that the journals hold all records after one.
+    fn check_kept(&self, after: u64) -> Result<(), FollowError> {
+        let from = self.writer.extent().first_seq - 1;
+        if after < from {
+            return Err(FollowError::Gone { after, from });
+        }
+        Ok(())
     }
 
     /// Follows the changes of keys with a prefix, after a revision or from now on.
@@ -49,18 +117,13 @@ impl Followers {
     /// [`FollowError::Gone`] if the journals do not hold the changes after it any more.
     pub fn follow(&self, prefix: Key<'_>, after: Option<u64>) -> Result<Follower, FollowError> {
         let writer = &self.writer;
-        if writer.durability() == Durability::Off {
-            return Err(FollowError::Off);
-        }
+        self.check_on()?;
         let newest = writer.appended();
         let after = after.unwrap_or(newest);
         if after > newest {
             return Err(FollowError::Ahead { after, newest });
         }
-        let from = writer.extent().first_seq - 1;
-        if after < from {
-            return Err(FollowError::Gone { after, from });
-        }
+        self.check_kept(after)?;
         writer.retained().add_follower();
         let reader = JournalReader::new(Arc::clone(writer), prefix, after);
         Ok(Follower {

@@ -43,6 +43,17 @@ pub struct Page {
     pub revision: u64,
 }
 
+/// Lines that were read at one time.
+pub struct LinesPage {
+    /// The lines of records, each with its line feed.
+    pub bytes: Vec<u8>,
+    /// All records up to this one have been read.
+    pub revision: u64,
+}
+
+/// Takes a record: its number, its content, and its line.
+type Give<'g> = dyn FnMut(u64, Payload<'_>, &[u8]) -> Result<(), FollowError> + 'g;
+
 /// Reads the records after a revision.
 pub struct JournalReader {
     writer: Arc<Writer>,
@@ -71,6 +82,48 @@ impl JournalReader {
     /// read one.
     pub fn read(&mut self, safe: u64) -> Result<Page, FollowError> {
         let mut changes = Changes::new();
+        let prefix = self.prefix.clone();
+        self.read_records(safe, &mut |seq, payload, _| {
+            let mut give = |change| changes.push((seq, change));
+            match payload {
+                Payload::Change(change) => to_owned_changes(change, &prefix, &mut give)?,
+                Payload::Group(group) => {
+                    for change in group {
+                        to_owned_changes(change, &prefix, &mut give)?;
+                    }
+                }
+                Payload::Saved(_) => {}
+            }
+            Ok(())
+        })?;
+        Ok(Page {
+            changes,
+            revision: self.revision,
+        })
+    }
+
+    /// Returns the lines of the records after a revision, as [`Self::read`] does.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_lines(&mut self, after: u64, safe: u64) -> Result<LinesPage, FollowError> {
+        if after != self.revision {
+            // Others have read meanwhile.
+            self.revision = after;
+            self.position = None;
+        }
+        let mut bytes = Vec::new();
+        self.read_records(safe, &mut |_, _, line| {
+            bytes.extend_from_slice(line);
+            Ok(())
+        })?;
+        Ok(LinesPage {
+            bytes,
+            revision: self.revision,
+        })
+    }
+
+    fn read_records(&mut self, safe: u64, give: &mut Give<'_>) -> Result<(), FollowError> {
         let mut room = READ_BYTES;
         loop {
             let (journal, offset) = match self.position.take() {
@@ -81,13 +134,10 @@ impl JournalReader {
             let there = usize::try_from(there).map_err(io::Error::other)?;
             let mut bytes = vec![0; there.min(room)];
             let count = read_full(&*journal.file, &mut bytes, offset)?;
-            let taken = self.take(&bytes[..count], safe, &mut changes)?;
+            let taken = self.take(&bytes[..count], safe, give)?;
             if taken > 0 {
                 self.position = Some((journal, offset + taken));
-                return Ok(Page {
-                    changes,
-                    revision: self.revision,
-                });
+                return Ok(());
             }
             self.position = Some(if room < there.min(RECORD_BYTES_MAX) {
                 room = (2 * room).min(RECORD_BYTES_MAX);
@@ -101,14 +151,15 @@ impl JournalReader {
 
     /// Takes lines, up to the last record that is safe, and not many more than are read at a time. Returns their length in
     /// bytes.
-    fn take(&mut self, bytes: &[u8], safe: u64, changes: &mut Changes) -> Result<u64, FollowError> {
+    fn take(&mut self, bytes: &[u8], safe: u64, give: &mut Give<'_>) -> Result<u64, FollowError> {
         let mut rest = bytes;
         while self.revision < safe
             && bytes.len() - rest.len() < READ_BYTES
             && let Some(end) = memchr::memchr(b'\n', rest)
             && let Some(line) = read_line(&rest[..end])
         {
-            rest = &rest[end + 1..];
+            let (whole, after) = rest.split_at(end + 1);
+            rest = after;
             let Line::Record(seq, payload) = line else {
                 continue;
             };
@@ -119,16 +170,7 @@ impl JournalReader {
                 return Err(self.gone(seq - 1));
             }
             self.revision = seq;
-            let mut give = |change| changes.push((seq, change));
-            match payload {
-                Payload::Change(change) => to_owned_changes(change, &self.prefix, &mut give)?,
-                Payload::Group(group) => {
-                    for change in group {
-                        to_owned_changes(change, &self.prefix, &mut give)?;
-                    }
-                }
-                Payload::Saved(_) => {}
-            }
+            give(seq, payload, whole)?;
         }
         Ok((bytes.len() - rest.len()) as u64)
     }
@@ -208,7 +250,7 @@ fn record_after(file: &Arc<dyn File>, offset: u64) -> io::Result<Option<(u64, u6
         let line = lines.next()?;
         match line.map(read_line) {
             Some(Some(Line::Record(seq, _))) => return Ok(Some((offset, seq))),
-            Some(Some(Line::Mark(_))) => {}
+            Some(Some(_)) => {}
             // What follows is not written to its end.
             None | Some(None) => return Ok(None),
         }

@@ -5,7 +5,9 @@
 mod change_feed;
 mod error;
 mod journal_reader;
+mod record_feed;
 
 pub use change_feed::{Follower, Followers};
 pub use error::FollowError;
 pub use journal_reader::{Changes, OwnedChange};
+pub use record_feed::RecordFeed;

@@ -1,15 +1,16 @@
 //! The journal's format: every change, in the order in which it was made, one JSON object per line.
 //!
-//! # Format, version 4: the file `journal-N.jsonl`
+//! # Format, version 5: the file `journal-N.jsonl`
 //!
 //! ```text
-//! {"journal":4,"number":7,"first_seq":41,"crc":"84f86906"}            the header: version, N, number of the first record
+//! {"journal":5,"number":7,"first_seq":41,"crc":".."}                  the header: version, N, number of the first record
+//! {"timeline":"5b0c..","from":41,"own":true,"crc":".."}              the records from 41 on are of this timeline
 //! {"put":"name","value":"Ada","seq":41,"crc":"1c291ca3"}              the key now has this value (form of `codec::json`)
 //! {"del":["name","user:1"],"seq":42,"crc":"0f3cb1d2"}                 these keys are gone: one request, one record
 //! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
 //! {"group":[{"put":"a","value":"1"},{"del":["b"]}],"seq":44,"crc":".."}  these changes, in this order, all or none
 //! {"del":["b"],"reason":"evicted","seq":45,"crc":"b7f8d493"}          the same, as the memory of the data has a cap
-//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":46,"crc":".."}  store.json was written with this fingerprint
+//! {"saved":{"bytes":9,"crc":"..","modified":".."},"crc":".."}         store.json was written with this fingerprint
 //! {"synced":43,"crc":"5d0fe1a7"}                                      a mark: up to record 43 all was on disk by now
 //! ```
 //!
@@ -23,14 +24,18 @@
 //! - A new journal is provisional: it is called `journal-N.jsonl.new` until those before it are on disk or, where that is in
 //!   doubt, until a save has replaced them. The name records the doubt, so the doubt outlives a crash. If the machine goes
 //!   down meanwhile and an older journal turns out to be short, nothing in the newer one was promised, and it is set aside.
-//! - A mark is no record and has no number. It is written with the first records after a sync, and divides what a power cut
+//! - What is no change has no number, so that servers with the same changes have the same numbers.
+//! - A timeline is a run of a server during which no number was given twice: by its name and a number a replica tells whether it has
+//!   the same records. Each journal begins with those that are known, oldest first; there are none before a replica has come.
+//! - A mark is written with the first records after a sync, and divides what a power cut
 //!   may have taken from what it cannot: all up to the marked record was on disk.
 //! - The last lines of the last journal that are cut short, zero-filled or otherwise not whole were never promised: they are
 //!   copied aside (`journal-N.jsonl.torn`), reported, and cut off. A bad line before a whole one is damage, not a torn tail,
 //!   with one exception: a disk may write what was not synced in any order, so a power cut can leave sectors of zeros, which
 //!   no line ever holds, before whole lines. It is a torn tail unless a later mark says that the place was on disk.
 //!
-//! Version 1 had no marks, version 2 no groups, and version 3 no reasons; all are read as this one is, and not appended to.
+//! Version 1 had no marks, version 2 no groups, version 3 no reasons, and version 4 no timelines, and a number in the line of a store.json
+//! that was written; all are read as this one is, and not appended to.
 //!
 //! To change the format: raise the version, keep the old reader, add a file to `tests/persistence/fixtures/`.
 //!
@@ -40,10 +45,11 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::fingerprint::SnapshotFingerprint;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The version of the format that is written.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
 
 /// The highest number of a journal or a record: far above what any server reaches, exact in every JSON reader, and low enough
 /// that arithmetic on it cannot overflow.
@@ -141,6 +147,32 @@ pub fn write_header(number: u64, first_seq: u64, out: &mut Vec<u8>) {
 /// Writes a mark: all records up to this one are on disk.
 pub fn write_mark(synced: u64, out: &mut Vec<u8>) {
     write_line(&format!("{{\"synced\":{synced}"), out);
+}
+
+/// Writes that store.json was written with this fingerprint.
+pub fn write_saved(saved: &SnapshotFingerprint, out: &mut Vec<u8>) {
+    let saved = serde_json::to_string(saved).expect("three plain fields are always JSON");
+    write_line(&format!("{{\"saved\":{saved}"), out);
+}
+
+/// A run of a server during which no number was given to two records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    /// Name, unique among all servers: 32 hexadecimal digits.
+    pub id: String,
+    /// The number of its first record.
+    pub from: u64,
+    /// True if the server of this folder has begun it; false if it was copied from another one.
+    pub is_own: bool,
+}
+
+/// Writes that the records from a number on are of a timeline.
+pub fn write_timeline(timeline: &Timeline, out: &mut Vec<u8>) {
+    let Timeline { id, from, is_own } = timeline;
+    write_line(
+        &format!("{{\"timeline\":\"{id}\",\"from\":{from},\"own\":{is_own}"),
+        out,
+    );
 }
 
 fn write_line(text: &str, out: &mut Vec<u8>) {

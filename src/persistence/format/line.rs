@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fingerprint::SnapshotFingerprint;
-use super::journal::{CRC_FIELD_BYTES, NUMBER_MAX, is_whole};
+use super::journal::{CRC_FIELD_BYTES, NUMBER_MAX, Timeline, is_whole};
 use crate::codec::json;
 
 /// A line after the header.
@@ -19,6 +19,10 @@ pub enum Line<'a> {
     Record(u64, Payload<'a>),
     /// A mark: all records up to this one were on disk when the line was written.
     Mark(u64),
+    /// store.json was written with this fingerprint.
+    Saved(SnapshotFingerprint),
+    /// The records from a number on are of this timeline.
+    Timeline(Timeline),
 }
 
 /// The content of a record.
@@ -28,7 +32,7 @@ pub enum Payload<'a> {
     Change(ParsedChange<'a>),
     /// These changes, in this order, all or none.
     Group(Vec<ParsedChange<'a>>),
-    /// store.json was written with this fingerprint.
+    /// No change: before version 5, the line of a store.json that was written had a number.
     Saved(SnapshotFingerprint),
 }
 
@@ -61,6 +65,10 @@ struct LineFields<'a> {
     group: Option<Vec<&'a RawValue>>,
     saved: Option<SnapshotFingerprint>,
     synced: Option<u64>,
+    #[serde(borrow)]
+    timeline: Option<Cow<'a, str>>,
+    from: Option<u64>,
+    own: Option<bool>,
     seq: Option<u64>,
     #[serde(rename = "crc")]
     _crc: &'a str,
@@ -114,6 +122,9 @@ fn read_fields(line: &[u8]) -> Option<Line<'_>> {
         group,
         saved,
         synced,
+        timeline,
+        from,
+        own,
         seq,
         ..
     } = serde_json::from_slice(line).ok()?;
@@ -124,9 +135,22 @@ fn read_fields(line: &[u8]) -> Option<Line<'_>> {
         reason,
         clear,
     };
+    let timeline = match (timeline, from, own) {
+        (None, None, None) => None,
+        (Some(id), Some(from), Some(is_own)) => {
+            let id = id.into_owned();
+            Some(Timeline { id, from, is_own })
+        }
+        _ => return None,
+    };
     let recorded = match (group, saved, synced) {
+        (None, None, None) if change.is_empty() => {
+            return timeline.filter(|_| seq.is_none()).map(Line::Timeline);
+        }
+        _ if timeline.is_some() => return None,
         (None, None, None) => Payload::Change(change.read()?),
         _ if !change.is_empty() => return None,
+        (None, Some(saved), None) if seq.is_none() => return Some(Line::Saved(saved)),
         (None, None, Some(synced)) => return seq.is_none().then_some(Line::Mark(synced)),
         (None, Some(saved), None) => Payload::Saved(saved),
         (Some(changes), None, None) => {

@@ -12,7 +12,8 @@ mod snapshot;
 
 pub use fingerprint::{Checksummed, Comparison, SnapshotFingerprint, modified};
 pub use journal::{
-    Header, JournalName, RECORD_BYTES_MAX, VERSION, read_header, write_header, write_mark,
+    Header, JournalName, RECORD_BYTES_MAX, Timeline, VERSION, read_header, write_header,
+    write_mark, write_saved, write_timeline,
 };
 pub use line::{Line, ParsedChange, Payload, read_line};
 pub use line_reader::LineReader;

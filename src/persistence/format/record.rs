@@ -4,7 +4,6 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, write_crc};
 use crate::codec::json;
 use crate::model::{Change, Key};
@@ -65,11 +64,12 @@ impl Records {
         Self::of_content(content)
     }
 
-    /// Encodes the record of a snapshot that was written.
+    /// Returns the record of a whole line, which gets a new number; `None` if the line has none.
     #[must_use]
-    pub fn of_saved(saved: &SnapshotFingerprint) -> Self {
-        let saved = serde_json::to_string(saved).expect("three plain fields are always JSON");
-        Self::of_content(format!("{{\"saved\":{saved}").into_bytes())
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        let unsummed = line.len().checked_sub(CRC_FIELD_BYTES)?;
+        let end = memchr::memmem::rfind(&line[..unsummed], b",\"seq\":")?;
+        Some(Self::of_content(line[..end].to_vec()))
     }
 
     /// Encodes the record of one more change, which is no group.
@@ -218,7 +218,7 @@ mod tests {
         write_mark(43, &mut out);
         // The checksums were computed with Python's zlib.crc32.
         let expected = concat!(
-            "{\"journal\":4,\"number\":7,\"first_seq\":41,\"crc\":\"84f86906\"}\n",
+            "{\"journal\":5,\"number\":7,\"first_seq\":41,\"crc\":\"ea747247\"}\n",
             "{\"put\":\"name\",\"value\":\"Ada\",\"seq\":41,\"crc\":\"a1659ea4\"}\n",
             "{\"del\":[\"name\",\"user:1\"],\"seq\":42,\"crc\":\"94e52f37\"}\n",
             "{\"clear\":true,\"seq\":43,\"crc\":\"fee1443e\"}\n",

@@ -18,5 +18,5 @@ mod writer;
 
 pub use open::open;
 pub use open_journal::JournalFile;
-pub use rotation::{remove_older, rotate};
+pub use rotation::{remove_older, restart_at, rotate};
 pub use writer::Writer;

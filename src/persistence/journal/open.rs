@@ -43,7 +43,7 @@ pub fn open(
         Some(last) => Segment::resume(&folder, last)?,
         None => {
             let mut first = Segment::create(&folder, first_number, None)?;
-            first.begin(next_seq)?;
+            first.begin(next_seq, &replayed.contents.timelines)?;
             first
         }
     };
@@ -57,7 +57,9 @@ pub fn open(
         _ => Health::default(),
     };
     let is_poisoned = !health.is_healthy();
+    let timelines = std::mem::take(&mut replayed.contents.timelines);
     let writer = Arc::new(Writer {
+        timelines: Mutex::new(timelines),
         open: Mutex::new(OpenJournal {
             highest: replayed.highest.max(segment.number),
             segment,

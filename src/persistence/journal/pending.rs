@@ -93,6 +93,15 @@ impl Tail {
         queue.next_seq - 1
     }
 
+    /// Discards all records; the next one gets this number.
+    pub fn restart_at(&self, next_seq: u64) {
+        let mut queue = self.locked();
+        queue.records.clear();
+        queue.next_seq = next_seq;
+        self.bytes.store(0, Ordering::Relaxed);
+        self.last_seq.store(next_seq - 1, Ordering::Release);
+    }
+
     /// Discards all records once `begin` has succeeded, which gets the number of the next record and runs under the lock, so that
     /// no record comes between. Returns the number of the last record.
     ///

@@ -14,7 +14,7 @@ use super::segment::Segment;
 use super::writer::{Writer, locked};
 use crate::error::error_chain;
 use crate::persistence::disk::{DiskFault, Folder, FolderError};
-use crate::persistence::format::JournalName;
+use crate::persistence::format::{JournalName, Timeline};
 
 /// Starts a new journal, so that every record in the older ones is in memory before a snapshot's scan begins.
 ///
@@ -51,7 +51,8 @@ pub(super) fn start_next(writer: &Writer) -> Result<(), DiskFault> {
     let before = {
         let mut open = locked(&writer.open);
         writer.write(&mut open)?;
-        next.begin(open.lines_seq + 1).map_err(cannot_begin)?;
+        next.begin(open.lines_seq + 1, &locked(&writer.timelines))
+            .map_err(cannot_begin)?;
         let before = open.switch_to(next);
         writer.measure(&open);
         before
@@ -84,7 +85,7 @@ fn start_after_failure(writer: &Writer) -> Result<(), DiskFault> {
         let mut open = locked(&writer.open);
         let last_seq = writer
             .tail
-            .discard(|next_seq| next.begin(next_seq))
+            .discard(|next_seq| next.begin(next_seq, &locked(&writer.timelines)))
             .map_err(cannot_begin)?;
         open.lines.clear();
         open.lines_seq = last_seq;
@@ -94,6 +95,42 @@ fn start_after_failure(writer: &Writer) -> Result<(), DiskFault> {
         writer.health.restarted();
     }
     // Its name must be on disk before the snapshot that replaces the journals before it.
+    writer
+        .folder
+        .sync()
+        .map_err(|error| writer.poison("sync", &error))
+}
+
+/// Leaves all journals for one that begins with record `next_seq`, as memory holds the pairs of another folder from now on. Changes are
+/// refused until a snapshot of them is on disk; until then, a start reads what was there before.
+///
+/// # Errors
+/// [`DiskFault`], if the new journal cannot be created.
+pub fn restart_at(
+    writer: &Writer,
+    next_seq: u64,
+    timelines: Vec<Timeline>,
+) -> Result<(), DiskFault> {
+    let _one = locked(&writer.syncing);
+    let mut next = create_next(writer)?;
+    {
+        let mut open = locked(&writer.open);
+        next.begin(next_seq, &timelines).map_err(cannot_begin)?;
+        writer
+            .health
+            .poison("the pairs of the primary have been copied, and are not saved yet");
+        writer.tail.restart_at(next_seq);
+        *locked(&writer.timelines) = timelines;
+        open.lines.clear();
+        open.lines_seq = next_seq - 1;
+        for reached in [&writer.written, &writer.synced, &writer.visible_seq] {
+            reached.restart_at(next_seq - 1);
+        }
+        open.switch_to(next);
+        writer.retained.clear();
+        writer.measure(&open);
+        writer.health.restarted();
+    }
     writer
         .folder
         .sync()

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::persistence::disk::{File, Folder, append_all};
-use crate::persistence::format::{JournalName, write_header};
+use crate::persistence::format::{JournalName, Timeline, write_header, write_timeline};
 use crate::persistence::recovery::ScannedSegment;
 
 /// A journal file that is appended to.
@@ -65,13 +65,16 @@ impl Segment {
         })
     }
 
-    /// Writes the header.
+    /// Writes the header, and the timelines of the records before.
     ///
     /// # Errors
     /// Any error of the operating system while writing; a journal without a whole header counts for nothing.
-    pub fn begin(&mut self, first_seq: u64) -> io::Result<()> {
+    pub fn begin(&mut self, first_seq: u64, timelines: &[Timeline]) -> io::Result<()> {
         let mut header = Vec::new();
         write_header(self.number, first_seq, &mut header);
+        for timeline in timelines {
+            write_timeline(timeline, &mut header);
+        }
         append_all(&*self.file, &header)?;
         self.first_seq = first_seq;
         self.bytes = header.len() as u64;

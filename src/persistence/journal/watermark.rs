@@ -42,6 +42,12 @@ impl Watermark {
         self.wake();
     }
 
+    /// Sets it to a number, which may be lower, and wakes the waiters.
+    pub fn restart_at(&self, reached: u64) {
+        self.reached.store(reached, Ordering::Release);
+        self.wake();
+    }
+
     /// Wakes the waiters, which check their conditions again.
     pub fn wake(&self) {
         // Not a mere store: a task that sees this update must see what was written before it, too.

@@ -27,7 +27,9 @@ use super::watermark::Watermark;
 use super::workers::Workers;
 use crate::persistence::disk::{DiskFault, Folder};
 use crate::persistence::durability::Durability;
-use crate::persistence::format::{Records, SnapshotFingerprint};
+use crate::persistence::format::{
+    Records, SnapshotFingerprint, Timeline, write_saved, write_timeline,
+};
 
 /// Bytes of memory that an empty buffer keeps: one long record must not hold its memory for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -39,6 +41,9 @@ const LONG_BYTES: usize = 2 << 20;
 /// After so many bytes a sync begins before its time: a long sync keeps a core busy, and others wait for it.
 const SYNC_BYTES: usize = 4 << 20;
 
+/// Timelines that are kept: a replica that has been away for more starts of its primary copies the data anew.
+const TIMELINES_MAX: usize = 100;
+
 /// The live journal of a data folder. The locks are taken in the order of the fields.
 pub struct Writer {
     pub(super) folder: Arc<Folder>,
@@ -47,6 +52,8 @@ pub struct Writer {
     pub(super) syncing: Mutex<()>,
     /// Held while the file is written to: never taken where nothing may wait for the disk.
     pub(super) open: Mutex<OpenJournal>,
+    /// The timelines of the records, oldest first; none before a replica has come.
+    pub(super) timelines: Mutex<Vec<Timeline>>,
     pub(super) tail: Tail,
     /// Read before each change: on a cache line of its own, apart from what each change writes to.
     pub(super) health: CachePadded<Health>,
@@ -224,14 +231,15 @@ impl Writer {
 
     /// As [`Writer::sync`], by the holder of `syncing`.
     pub(super) fn sync_exclusively(&self) -> Result<(), DiskFault> {
-        let (file, seq) = {
+        let (file, seq, is_written) = {
             let mut open = locked(&self.open);
             self.write(&mut open)?;
             self.unsynced.sync_begins();
-            open.unsynced_bytes = 0;
-            (Arc::clone(&open.segment.file), open.lines_seq)
+            let unsynced_bytes = std::mem::take(&mut open.unsynced_bytes);
+            let file = Arc::clone(&open.segment.file);
+            (file, open.lines_seq, unsynced_bytes > 0)
         };
-        if self.synced.get() < seq {
+        if is_written || self.synced.get() < seq {
             // Not under the lock of the file: writes go on while the disk works, if only by the thread that may wait for it.
             self.direct
                 .during_sync(|| file.sync_data())
@@ -253,7 +261,43 @@ impl Writer {
     pub fn record_saved(&self, saved: &SnapshotFingerprint) -> Result<(), DiskFault> {
         self.check_folder();
         // Taken in a fault, too: it is the save that ends it.
-        self.tail.append(Records::of_saved(saved), || Ok(()))?;
+        write_saved(saved, &mut locked(&self.open).lines);
+        self.sync()
+    }
+
+    /// Returns the timelines of the records, oldest first.
+    #[must_use]
+    pub fn timelines(&self) -> Vec<Timeline> {
+        locked(&self.timelines).clone()
+    }
+
+    /// Lets the records from the next one on be of another timeline, whose name is random.
+    ///
+    /// # Errors
+    /// [`DiskFault`], if the journal does not take that.
+    pub fn begin_timeline(&self) -> Result<(), DiskFault> {
+        self.add_timeline(Timeline {
+            id: (0..4)
+                .map(|_| format!("{:08x}", fastrand::u32(..)))
+                .collect(),
+            from: self.appended() + 1,
+            is_own: true,
+        })
+    }
+
+    /// Lets the records from a number on be of another timeline.
+    ///
+    /// # Errors
+    /// [`DiskFault`], if the journal does not take that.
+    pub fn add_timeline(&self, timeline: Timeline) -> Result<(), DiskFault> {
+        {
+            let mut open = locked(&self.open);
+            let mut timelines = locked(&self.timelines);
+            write_timeline(&timeline, &mut open.lines);
+            timelines.push(timeline);
+            let surplus = timelines.len().saturating_sub(TIMELINES_MAX);
+            timelines.drain(..surplus);
+        }
         self.sync()
     }
 

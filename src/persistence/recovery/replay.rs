@@ -3,6 +3,7 @@
 //! In: the journals of a folder. Out: their changes, in order, and where the next record goes. Promises: nothing is changed;
 //! damage is reported with file and line, and either ends the reading or is passed over and noted.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -187,13 +188,26 @@ fn records_snapshot(
     while let Some(line) = lines.next().map_err(unreadable)? {
         match read_line(line) {
             None => break,
-            Some(Line::Record(_, Payload::Saved(saved))) if saved.is_same_content(snapshot) => {
+            Some(Line::Saved(saved) | Line::Record(_, Payload::Saved(saved)))
+                if saved.is_same_content(snapshot) =>
+            {
                 return Ok(true);
             }
             Some(_) => {}
         }
     }
     Ok(false)
+}
+
+/// Returns true if no record follows in a journal behind an offset.
+fn holds_no_record(file: &Arc<dyn File>, offset: u64) -> io::Result<bool> {
+    let mut lines = LineReader::new(file, offset);
+    while let Some(line) = lines.next()? {
+        if matches!(read_line(line), Some(Line::Record(..))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A reading of all journals, in progress.
@@ -293,7 +307,11 @@ impl Replay<'_> {
         if let Some(before) = self.replayed.segments.last()
             && (before.is_torn || segment.first_seq != before.next_seq)
         {
-            if is_provisional && segment.first_seq >= before.next_seq {
+            // One without records was begun for a copy of a primary that was not saved.
+            if is_provisional
+                && (segment.first_seq >= before.next_seq
+                    || holds_no_record(&file, segment.bytes).map_err(unreadable)?)
+            {
                 self.replayed.unusable.push(path);
                 return Ok(());
             }

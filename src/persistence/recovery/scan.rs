@@ -15,7 +15,7 @@ use crate::model::{Key, PairError, Value};
 use crate::persistence::disk::File;
 use crate::persistence::format::{
     Header, Line, LineReader, ParsedChange, Payload, RECORD_BYTES_MAX, SnapshotFingerprint,
-    VERSION, read_header, read_line,
+    Timeline, VERSION, read_header, read_line,
 };
 
 /// A journal that is read back, and how far.
@@ -50,6 +50,8 @@ pub struct JournalContents {
     pub changes: u64,
     /// The fingerprint of each store.json that was written.
     pub saved: Vec<SnapshotFingerprint>,
+    /// The timelines of the records, oldest first.
+    pub timelines: Vec<Timeline>,
 }
 
 /// The reason why a journal cannot be read on where its [`ScannedSegment`] ends.
@@ -72,6 +74,7 @@ struct JournalChunk {
     lines: u64,
     bytes: u64,
     saved: Vec<SnapshotFingerprint>,
+    timelines: Vec<Timeline>,
     stop: Option<Stop>,
 }
 
@@ -153,7 +156,7 @@ impl ScannedSegment {
         read_on_all_cores(&mut chunks, load, read_chunk, |chunk: JournalChunk| {
             if let Some(seq) = chunk.first_seq.filter(|seq| *seq != self.next_seq) {
                 stop = Some(Stop::OutOfOrder(seq));
-                // Nothing is lost by that: only marks can stand before it in its chunk.
+                // Nothing is lost by that: only lines without a number can stand before it in its chunk.
                 return Decision::Stop;
             }
             let grown = load.pairs().saturating_sub(before);
@@ -169,6 +172,12 @@ impl ScannedSegment {
             self.bytes += chunk.bytes;
             contents.changes += chunk.changes;
             contents.saved.extend(chunk.saved);
+            for timeline in chunk.timelines {
+                // Each journal begins with those before it.
+                if !contents.timelines.contains(&timeline) {
+                    contents.timelines.push(timeline);
+                }
+            }
             stop = chunk.stop;
             if stop.is_none() {
                 Decision::Continue
@@ -238,7 +247,19 @@ fn read_chunk(chunk: &Chunk, batch: &mut dyn Batch<'_>) -> JournalChunk {
             report.stop = Some(Stop::NotWhole);
             return report;
         };
-        if let Line::Record(seq, payload) = line {
+        let record = match line {
+            Line::Record(seq, payload) => Some((seq, payload)),
+            Line::Saved(saved) => {
+                report.saved.push(saved);
+                None
+            }
+            Line::Timeline(timeline) => {
+                report.timelines.push(timeline);
+                None
+            }
+            Line::Mark(_) => None,
+        };
+        if let Some((seq, payload)) = record {
             if next_seq.is_some_and(|next| next != seq) {
                 report.stop = Some(Stop::OutOfOrder(seq));
                 return report;

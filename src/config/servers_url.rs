@@ -1,21 +1,38 @@
-//! The value of `--engine`: where the data lies, if not in this process.
+//! The values of `--engine` and `--replica-of`: other servers, and how to sign in there.
 //!
-//! In: `redis://[user:password@]host:port,...`, or `rediss://` for TLS. Out: addresses and how to sign in. Promise: a password is shown
-//! nowhere.
+//! In: `redis://[user:password@]host:port,...`, `pykv://` likewise, or `rediss://` and `pykvs://` for TLS. Out: addresses and how to
+//! sign in. Promise: a password is shown nowhere.
 //! Source: <https://www.iana.org/assignments/uri-schemes/prov/redis>.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-/// Port of a node whose address has none.
-const PORT: u16 = 6379;
+/// Scheme of an URL, which says what the servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlScheme {
+    /// Name; with an `s` behind it for TLS.
+    pub name: &'static str,
+    /// Port of a server whose address has none.
+    pub port: u16,
+}
 
-/// Some nodes of a Redis or Valkey Cluster.
+/// Nodes of a Redis or Valkey Cluster.
+pub const REDIS: UrlScheme = UrlScheme {
+    name: "redis",
+    port: 6379,
+};
+/// Servers of this kind.
+pub const PYKV: UrlScheme = UrlScheme {
+    name: "pykv",
+    port: 7878,
+};
+
+/// Some servers.
 #[derive(Clone, PartialEq, Eq)]
-pub struct EngineUrl {
+pub struct ServersUrl {
+    scheme: UrlScheme,
     /// Addresses, `HOST:PORT`.
     pub nodes: Vec<String>,
     /// True for TLS.
@@ -26,17 +43,18 @@ pub struct EngineUrl {
     pub password: Option<String>,
 }
 
-impl FromStr for EngineUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (is_encrypted, rest) = if let Some(rest) = text.strip_prefix("redis://") {
-            (false, rest)
-        } else if let Some(rest) = text.strip_prefix("rediss://") {
-            (true, rest)
-        } else {
-            return Err("it begins with neither redis:// nor rediss://".to_owned());
-        };
+impl ServersUrl {
+    /// Parses an URL of this scheme.
+    ///
+    /// # Errors
+    /// The reason, without the password.
+    pub fn parse(text: &str, scheme: UrlScheme) -> Result<Self, String> {
+        let UrlScheme { name, port } = scheme;
+        let (found, rest) = text.split_once("://").unwrap_or_default();
+        let is_encrypted = found.strip_suffix('s') == Some(name);
+        if found != name && !is_encrypted {
+            return Err(format!("it begins with neither {name}:// nor {name}s://"));
+        }
         let rest = rest.trim_end_matches('/');
         let (sign_in, nodes) = match rest.rsplit_once('@') {
             Some((sign_in, nodes)) => (Some(sign_in), nodes),
@@ -60,7 +78,7 @@ impl FromStr for EngineUrl {
                 Some((host, port)) if !host.is_empty() && !node.ends_with(']') => {
                     (host, port.parse())
                 }
-                _ => (node, Ok(PORT)),
+                _ => (node, Ok(port)),
             };
             let is_host = !host.is_empty() && !host.contains(['/', '?', '#', ' ']);
             let port = port.ok().filter(|port| is_host && *port > 0);
@@ -68,6 +86,7 @@ impl FromStr for EngineUrl {
                 .ok_or_else(|| format!("its node {} is no HOST:PORT", place + 1))
         });
         Ok(Self {
+            scheme,
             nodes: nodes.collect::<Result<_, _>>()?,
             is_encrypted,
             user,
@@ -76,24 +95,23 @@ impl FromStr for EngineUrl {
     }
 }
 
-/// The value of the setting, valid or not: an error of the parser of flags would show it, with its password.
+/// The value of a setting, valid or not: an error of the parser of flags would show it, with its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineSetting(pub Result<EngineUrl, String>);
+pub struct UrlSetting(pub Result<ServersUrl, String>);
 
-impl From<&str> for EngineSetting {
-    fn from(text: &str) -> Self {
-        Self(text.parse())
-    }
-}
-
-impl fmt::Display for EngineUrl {
+impl fmt::Display for ServersUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_encrypted { "rediss" } else { "redis" };
-        write!(f, "{scheme}://{}", self.nodes.join(","))
+        let encrypted = if self.is_encrypted { "s" } else { "" };
+        write!(
+            f,
+            "{}{encrypted}://{}",
+            self.scheme.name,
+            self.nodes.join(",")
+        )
     }
 }
 
-impl fmt::Debug for EngineUrl {
+impl fmt::Debug for ServersUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -105,9 +123,8 @@ mod tests {
 
     #[test]
     fn an_url_names_nodes_and_how_to_sign_in() {
-        let url: EngineUrl = "rediss://app:p%40ss@a.example:7001,[::1]:7002,b"
-            .parse()
-            .expect("an URL");
+        let url = "rediss://app:p%40ss@a.example:7001,[::1]:7002,b";
+        let url = ServersUrl::parse(url, REDIS).expect("an URL");
         assert_eq!(url.nodes, ["a.example:7001", "[::1]:7002", "b:6379"]);
         assert!(url.is_encrypted);
         assert_eq!(
@@ -115,7 +132,7 @@ mod tests {
             (Some("app"), Some("p@ss"))
         );
         assert_eq!(url.to_string(), "rediss://a.example:7001,[::1]:7002,b:6379");
-        let url: EngineUrl = "redis://secret@a:1".parse().expect("an URL");
+        let url = ServersUrl::parse("redis://secret@a:1", REDIS).expect("an URL");
         assert_eq!((url.user, url.password.as_deref()), (None, Some("secret")));
     }
 
@@ -130,7 +147,7 @@ mod tests {
             "http://a:1",
             "redis://a/b:1",
         ] {
-            assert!(text.parse::<EngineUrl>().is_err(), "{text}");
+            assert!(ServersUrl::parse(text, REDIS).is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,285 @@
+//! The work of a replica: it copies all pairs of its primary once, and then follows the records.
+//!
+//! In: a primary, the engine. Out: the engine has what the primary has. Promises: a break is waited out, and then it goes on where it
+//! was; what it has is not shown while it is another history's; a folder with data of its own is never replaced.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::link::Link;
+use super::options::ReplicaOptions;
+use super::status::{LinkState, Replication};
+use crate::engine::{ApplyError, Engine, Progress, Timeline};
+use crate::error::error_chain;
+use crate::persistence::is_data_file;
+
+/// Name of the folder in the data folder into which the files of a primary are copied.
+const COPY_NAME: &str = "replica.copy";
+/// Pause after a connection that has failed: at first, and at most.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Records after which others have their turn.
+const RECORDS_PER_TURN: usize = 64;
+/// Bytes that are read at a time while files are copied.
+const COPY_BYTES: usize = 256 << 10;
+
+/// A folder cannot be that of a replica.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It has data that is not the primary's.
+    #[error(
+        "data folder {path} has data of its own: a replica would replace it. Give --replica-of with an empty folder (--data), or start \
+         without --replica-of"
+    )]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It was promoted.
+    #[error(
+        "the replica in data folder {path} was promoted: it has changes of its own, which a copy of the primary would replace. Start without \
+         --replica-of, or with an empty folder (--data)"
+    )]
+    Promoted {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Checks that a folder is empty, or a copy of a primary's. An empty one is not shown to clients.
+///
+/// # Errors
+/// [`StartError`].
+pub fn check_folder(engine: &Engine, status: &Replication, path: &Path) -> Result<(), StartError> {
+    let path = path.to_owned();
+    match engine.timelines().last() {
+        Some(timeline) if !timeline.is_own => Ok(()),
+        Some(_) => Err(StartError::Promoted { path }),
+        None if engine.revision() > 0 || engine.keys() > 0 => Err(StartError::Occupied { path }),
+        None => {
+            status.set_closed(true);
+            Ok(())
+        }
+    }
+}
+
+/// A line of a feed that is no record: how far the primary is. The first line of a feed is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Its newest record that may be shown.
+    pub newest: u64,
+    /// Its timelines, oldest first: name, and number of the first record.
+    pub timelines: Vec<(String, u64)>,
+    /// Files that follow before any record: name and length in bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<(String, u64)>,
+}
+
+/// Why a connection has ended.
+enum Ended {
+    /// It failed: the reason.
+    Failed(String),
+    /// All has to be copied anew: the reason.
+    Diverged(String),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Follows a primary until the server stops or is promoted.
+pub async fn run(
+    engine: Arc<Engine>,
+    status: Arc<Replication>,
+    options: ReplicaOptions,
+    folder: PathBuf,
+    shutdown: CancellationToken,
+) {
+    let promoted = status.promoted.clone();
+    let mut replica = Replica {
+        must_copy: engine.timelines().is_empty(),
+        engine,
+        status,
+        options,
+        folder,
+    };
+    tokio::select! {
+        () = replica.follow_always() => {}
+        () = promoted.cancelled() => {}
+        () = shutdown.cancelled() => {}
+    }
+    replica.status.ended.cancel();
+}
+
+struct Replica {
+    engine: Arc<Engine>,
+    status: Arc<Replication>,
+    options: ReplicaOptions,
+    folder: PathBuf,
+    must_copy: bool,
+}
+
+impl Replica {
+    async fn follow_always(&mut self) {
+        let addresses = self.options.primaries.clone();
+        let mut pause = PAUSE_FIRST;
+        for address in addresses.iter().cycle() {
+            let before = self.engine.revision();
+            let reason = match self.follow(address).await {
+                Ended::Failed(reason) => reason,
+                Ended::Diverged(reason) => {
+                    self.must_copy = true;
+                    tracing::warn!("{address}: {reason}; all pairs are copied anew");
+                    reason
+                }
+            };
+            let is_new =
+                self.status
+                    .set_state(address, LinkState::Connecting, Some(reason.clone()));
+            if is_new {
+                tracing::warn!("cannot follow {address}: {reason}; trying again");
+            }
+            if self.engine.revision() > before {
+                pause = PAUSE_FIRST;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Follows the primary at an address as long as that goes.
+    async fn follow(&mut self, address: &str) -> Ended {
+        match self.try_to_follow(address).await {
+            Ok(()) => unreachable!("a feed ends with an error"),
+            Err(ended) => ended,
+        }
+    }
+
+    async fn try_to_follow(&mut self, address: &str) -> Result<(), Ended> {
+        let mut link = Link::open(address, &self.options).await?;
+        let timelines = self.engine.timelines();
+        let request = match timelines.last().filter(|_| !self.must_copy) {
+            Some(Timeline { id, .. }) => format!("REPLICATE {id} {}", self.engine.revision()),
+            None => "REPLICATE".to_owned(),
+        };
+        link.send(&request).await?;
+        let mut line = Vec::new();
+        link.line(&mut line).await?;
+        let text = String::from_utf8_lossy(&line).into_owned();
+        if text.starts_with("ERR ARGS") && !self.must_copy {
+            return Err(Ended::Diverged(text));
+        }
+        let Ok(first) = serde_json::from_slice::<Heartbeat>(&line) else {
+            return Err(Ended::Failed(text));
+        };
+        if !first.files.is_empty() {
+            self.status.set_state(address, LinkState::Copying, None);
+            tracing::info!("copying all pairs of {address}");
+            self.copy(&mut link, &first.files).await?;
+        }
+        self.note(&first)?;
+        self.must_copy = false;
+        self.status.set_closed(false);
+        self.status.set_state(address, LinkState::Following, None);
+        tracing::info!(
+            "following {address} from revision {}",
+            self.engine.revision()
+        );
+        let mut told = None;
+        let mut records = 0;
+        loop {
+            let here = self.engine.revision();
+            if !link.has_line() && told != Some(here) {
+                self.tell(&mut link, here).await?;
+                told = Some(here);
+            }
+            link.line(&mut line).await?;
+            if line.starts_with(b"{\"newest\":") {
+                let heartbeat = serde_json::from_slice::<Heartbeat>(&line);
+                self.note(&heartbeat.map_err(|error| Ended::Failed(error.to_string()))?)?;
+            } else if line.starts_with(b"{") {
+                self.engine.apply(&line).map_err(|error| match error {
+                    ApplyError::Gap { .. } => Ended::Diverged(error_chain(&error)),
+                    error => Ended::Failed(error_chain(&error)),
+                })?;
+                self.status.note_heard(None, self.engine.revision());
+                records += 1;
+                if records % RECORDS_PER_TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            } else if line != b"OK" {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                return Err(Ended::Failed(text));
+            }
+        }
+    }
+
+    /// Tells the primary which records are here, as safe as `--durability` says.
+    async fn tell(&self, link: &mut Link, revision: u64) -> Result<(), Ended> {
+        let barrier = self.engine.latest_change();
+        let durable = self.engine.wait_until_durable(barrier).await;
+        durable.map_err(|fault| Ended::Failed(fault.to_string()))?;
+        link.send(&format!("REPLICATED {revision}")).await?;
+        Ok(())
+    }
+
+    fn note(&self, heartbeat: &Heartbeat) -> Result<(), Ended> {
+        let known = self.engine.timelines();
+        for (id, from) in &heartbeat.timelines {
+            if known.iter().all(|timeline| timeline.id != *id) {
+                let timeline = Timeline {
+                    id: id.clone(),
+                    from: *from,
+                    is_own: false,
+                };
+                let taken = self.engine.copy_timeline(timeline);
+                taken.map_err(|fault| Ended::Failed(fault.to_string()))?;
+            }
+        }
+        self.status
+            .note_heard(Some(heartbeat.newest), self.engine.revision());
+        Ok(())
+    }
+
+    /// Copies the files of the primary, and replaces all pairs by those in them.
+    async fn copy(&self, link: &mut Link, files: &[(String, u64)]) -> Result<(), Ended> {
+        let copy = self.folder.join(COPY_NAME);
+        // What an earlier try has left.
+        let _ = std::fs::remove_dir_all(&copy);
+        std::fs::create_dir(&copy)?;
+        let mut room = vec![0; COPY_BYTES];
+        for (name, bytes) in files {
+            if !is_data_file(name) {
+                return Err(Ended::Failed(format!("it sends a file {name:?}")));
+            }
+            let mut file = std::fs::File::create(copy.join(name))?;
+            let mut left = *bytes;
+            while left > 0 {
+                let most = usize::try_from(left).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+                let count = link.bytes(&mut room[..most]).await?;
+                tokio::task::block_in_place(|| file.write_all(&room[..count]))?;
+                left -= count as u64;
+                self.status.note_alive();
+            }
+        }
+        self.status.set_closed(true);
+        let (engine, folder) = (Arc::clone(&self.engine), copy.clone());
+        let adopting = tokio::task::spawn_blocking(move || engine.adopt(&folder, &Progress::new()));
+        let adopted = adopting
+            .await
+            .map_err(|_| Ended::Failed("the server is stopping".to_owned()))?;
+        adopted.map_err(|error| Ended::Failed(error_chain(&error)))?;
+        let saved = self.engine.save().await;
+        saved.map_err(|fault| Ended::Failed(fault.to_string()))?;
+        std::fs::remove_dir_all(&copy)?;
+        Ok(())
+    }
+}
