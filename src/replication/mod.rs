@@ -13,4 +13,4 @@ mod status;
 
 pub use options::ReplicaOptions;
 pub use replica::{Heartbeat, StartError, check_folder, run};
-pub use status::{LinkState, Overview, ReplicaProgress, Replication};
+pub use status::{LinkState, Overview, ReplicaProgress, Replication, host_and_port};

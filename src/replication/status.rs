@@ -12,6 +12,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Splits an address into host and port; port 0 where there is none.
+#[must_use]
+pub fn host_and_port(address: &str) -> (&str, &str) {
+    address.rsplit_once(':').unwrap_or((address, "0"))
+}
+
 /// State of the connection of a replica to its primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {

@@ -16,6 +16,7 @@ use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, Slow, Subscrib
 use crate::command::spec::{ANY, Dialects, Group, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
+use crate::replication::{LinkState, host_and_port};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::admin("REPLICATE", "[<timeline> <revision>]", 0..=2, replicate)
@@ -40,12 +41,12 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .flags(&[LoadingOk])
         .only(Dialects::Resp)
         .example("ROLE")
-        .summary("Return the role of the server and its replicas: a master without any."),
+        .summary("Return the role of the server: master, with its replicas, or slave, with its master."),
     Row::admin("REPLICAOF", "<host> <port>", 2..=2, replicaof)
         .flags(&[Slow])
         .only(Dialects::Resp)
         .example("REPLICAOF NO ONE")
-        .summary("Known to Redis clients; refused, but for NO ONE."),
+        .summary("Known to Redis clients; refused, but for NO ONE on a primary."),
     Row::admin("SLAVEOF", "<host> <port>", 2..=2, replicaof)
         .flags(&[Slow])
         .only(Dialects::Resp)
@@ -165,18 +166,49 @@ impl Source for Promote {
 }
 
 fn role(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let replication = &call.service.replication;
+    let revision = call
+        .service
+        .own_engine()
+        .map_or(0, |engine| engine.revision());
+    if let Some(overview) = replication.overview() {
+        let state = match overview.state {
+            LinkState::Connecting => "connect",
+            LinkState::Copying => "sync",
+            LinkState::Following => "connected",
+        };
+        let (host, port) = host_and_port(&overview.primary);
+        call.replies.reply(Reply::Array(5));
+        call.replies.reply(Reply::Value(b"slave"));
+        call.replies.reply(Reply::Value(host.as_bytes()));
+        call.replies.reply(Reply::Count(port.parse().unwrap_or(0)));
+        call.replies.reply(Reply::Value(state.as_bytes()));
+        return call.done(Reply::Count(revision));
+    }
+    let replicas = replication.replicas();
     call.replies.reply(Reply::Array(3));
     call.replies.reply(Reply::Value(b"master"));
-    call.replies.reply(Reply::Count(0));
-    call.done(Reply::Array(0))
+    call.replies.reply(Reply::Count(revision));
+    call.replies.reply(Reply::Array(replicas.len()));
+    for replica in replicas {
+        let (host, port) = host_and_port(&replica.address);
+        call.replies.reply(Reply::Array(3));
+        for word in [host, port, &replica.revision.to_string()] {
+            call.replies.reply(Reply::Value(word.as_bytes()));
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 fn replicaof(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     if words[0].eq_ignore_ascii_case(b"NO") && words[1].eq_ignore_ascii_case(b"ONE") {
+        if call.service.replication.is_replica() {
+            return Err(bad_argument("PROMOTE makes this replica a primary"));
+        }
         return call.done(Reply::Ok);
     }
     Err(bad_argument(
-        "this server cannot be a replica; FOLLOW sends the changes of another one",
+        "a server is a replica from its start on: --replica-of pykv://HOST:PORT",
     ))
 }
 
@@ -212,7 +244,7 @@ fn replconf(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn sync(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     Err(bad_argument(
-        "this server has no replicas and does not send its data as an RDB file; BACKUP copies the data, FOLLOW sends changes",
+        "this server does not send its data as an RDB file; a replica is another server with --replica-of, BACKUP copies the data",
     ))
 }
 

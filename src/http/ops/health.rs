@@ -3,6 +3,7 @@
 //! In: the state of the data and of the disk. Out: a status, and the reasons if it is not `ok`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -32,7 +33,7 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response {
             let status = if faults.is_empty() { "ok" } else { "failing" };
             (status, faults)
         }
-        (None, Ok(engine)) => health_of(engine),
+        (None, Ok(engine)) => health_of(engine, lag_of(&service)),
         (None, Err(busy)) => ("loading", vec![busy.message]),
     };
     let code = if reasons.is_empty() {
@@ -70,8 +71,27 @@ pub async fn live() -> Json<HealthReport> {
     })
 }
 
+/// Returns by how much a replica lags, if that is more than `--max-lag`; a sentence.
+fn lag_of(service: &Service) -> Option<String> {
+    let most: i64 = service.setup.config.get("max-lag");
+    let most = Duration::from_secs(most.unsigned_abs());
+    let overview = service.replication.overview()?;
+    (most > Duration::ZERO && overview.lag > most).then(|| {
+        format!(
+            "this replica lags {:.1} s behind {}, and --max-lag is {} s: {}",
+            overview.lag.as_secs_f64(),
+            overview.primary,
+            most.as_secs(),
+            overview
+                .reason
+                .as_deref()
+                .unwrap_or(overview.state.as_str()),
+        )
+    })
+}
+
 /// Returns the status of a server that has loaded its data, and the reasons if it is not `ok`, one sentence each.
-fn health_of(engine: &Engine) -> (&'static str, Vec<String>) {
+fn health_of(engine: &Engine, lag: Option<String>) -> (&'static str, Vec<String>) {
     let disk = engine.disk();
     let late = disk.late();
     let mut reasons: Vec<String> = disk
@@ -80,6 +100,7 @@ fn health_of(engine: &Engine) -> (&'static str, Vec<String>) {
         .map(|fault| format!("changes are refused: {fault}"))
         .collect();
     reasons.extend(late);
+    reasons.extend(lag);
     if let Some(save) = disk.last_save.filter(|save| save.result != "ok") {
         reasons.push(format!("the last save failed: {}", save.result));
     }

@@ -155,6 +155,12 @@ impl Health {
         self.recover(Event::WriteSucceeded, "the disk takes changes again");
     }
 
+    /// Refuses changes until a save, as memory holds other data from now on than the journal.
+    pub fn replaced(&self, reason: &str) {
+        *self.locked() = Some(reason.to_owned());
+        self.state.store(State::Restarted);
+    }
+
     /// Notes that a new file was started in place of a poisoned one.
     pub fn restarted(&self) {
         let _kept = self.locked();

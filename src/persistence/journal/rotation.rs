@@ -118,7 +118,7 @@ pub fn restart_at(
         next.begin(next_seq, &timelines).map_err(cannot_begin)?;
         writer
             .health
-            .poison("the pairs of the primary have been copied, and are not saved yet");
+            .replaced("the pairs of the primary have been copied, and are not saved yet");
         writer.tail.restart_at(next_seq);
         *locked(&writer.timelines) = timelines;
         open.lines.clear();
@@ -129,7 +129,6 @@ pub fn restart_at(
         open.switch_to(next);
         writer.retained.clear();
         writer.measure(&open);
-        writer.health.restarted();
     }
     writer
         .folder

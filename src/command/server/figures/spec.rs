@@ -15,6 +15,7 @@ use crate::metrics::process;
 use crate::model::UnixMs;
 use crate::persistence::{Disk, SaveReport};
 use crate::protocol::Figure;
+use crate::replication::{self, ReplicaProgress};
 
 /// Specification of a figure: what it measures, how it is read, and where it is shown.
 #[derive(Debug)]
@@ -216,6 +217,10 @@ pub struct FigureInputs<'a> {
     pub(super) engine: Option<&'a Engine>,
     /// The whole of the cluster that has the data, if there is one.
     pub(super) cluster: Option<Overview>,
+    /// What a replica knows of its primary.
+    pub(super) primary: Option<replication::Overview>,
+    /// The replicas of this server.
+    pub(super) replicas: Vec<ReplicaProgress>,
     pub(super) disk: Option<Disk>,
     pub(super) memory_bytes: Option<u64>,
     /// Processor time in user mode and in system mode.
@@ -233,6 +238,8 @@ impl<'a> FigureInputs<'a> {
             service,
             engine,
             cluster: service.cluster().map(|cluster| cluster.overview()),
+            primary: service.replication.overview(),
+            replicas: service.replication.replicas(),
             disk: engine.map(Engine::disk),
             memory_bytes: process::resident_bytes(),
             cpu_time: process::cpu_time(),

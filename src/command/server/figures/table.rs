@@ -7,13 +7,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
-use super::spec::{FigureSpec, data_memory, keys};
+use super::spec::{FigureInputs, FigureSpec, data_memory, keys};
 use crate::command::clients::Client;
 use crate::command::counts::Usage;
 use crate::engine::Engine;
 use crate::metrics::process;
 use crate::model::now_ms;
 use crate::persistence::Durability;
+use crate::replication::{LinkState, host_and_port};
 
 /// Version of Redis whose commands and replies these are.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -573,15 +574,96 @@ pub static FIGURES: &[FigureSpec] = &[
     })
     .help("Share of the reads that found their key.")
     .metric("pykv_keyspace_hit_ratio"),
-    // Features that PyKV lacks.
-    FigureSpec::redis("Replication", "role", |_| text("master")),
-    FigureSpec::redis("Replication", "connected_slaves", |_| text(0)),
+    // Replicas.
+    FigureSpec::text("role", |now| text(if now.primary.is_some() { "replica" } else { "primary" }))
+        .help("Role of the server: primary or replica.")
+        .stats(),
+    FigureSpec::count("revision", |now| now.engine.map(Engine::revision))
+        .unit("revisions")
+        .help("Newest revision: the number of the last change.")
+        .stats()
+        .info("Replication", "master_repl_offset")
+        .metric("pykv_revision")
+        .live("revision"),
+    FigureSpec::count("replicas", |now| Some(now.replicas.len() as u64))
+        .unit("servers")
+        .help("Replicas that are connected.")
+        .stats()
+        .info("Replication", "connected_slaves")
+        .metric("pykv_replicas")
+        .live("replicas"),
+    FigureSpec::text("replica_link", |now| text(now.primary.as_ref()?.state.as_str()))
+        .help("Connection of a replica to its primary: connecting, copying or following.")
+        .stats()
+        .live("replica_link"),
+    FigureSpec::real("replica_lag_seconds", |now| Some(now.primary.as_ref()?.lag.as_secs_f64()))
+        .unit("seconds")
+        .help("Time for which a replica has not had all changes that its primary has told of.")
+        .stats()
+        .metric("pykv_replica_lag_seconds")
+        .live("replica_lag_seconds"),
+    FigureSpec::count("replica_lag_revisions", |now| {
+        let newest = now.primary.as_ref()?.newest;
+        Some(newest.saturating_sub(now.engine?.revision()))
+    })
+    .unit("revisions")
+    .help("Changes that the primary has told of and that are not here.")
+    .stats()
+    .metric("pykv_replica_lag_revisions")
+    .live("replica_lag_revisions"),
+    FigureSpec::count("replica_copies", |now| {
+        now.primary.as_ref().map(|_| now.service.replication.copies())
+    })
+    .unit("copies")
+    .help("Times that a replica has copied all pairs since the start.")
+    .stats()
+    .metric("pykv_replica_copies")
+    .live("replica_copies"),
+    FigureSpec::redis("Replication", "role", |now| {
+        text(if now.primary.is_some() { "slave" } else { "master" })
+    }),
+    FigureSpec::redis("Replication", "master_host", |now| Some(primary_of(now)?.0)),
+    FigureSpec::redis("Replication", "master_port", |now| Some(primary_of(now)?.1)),
+    FigureSpec::redis("Replication", "master_link_status", |now| {
+        let is_up = now.primary.as_ref()?.state == LinkState::Following;
+        text(if is_up { "up" } else { "down" })
+    }),
+    FigureSpec::redis("Replication", "master_last_io_seconds_ago", |now| {
+        let silence = now.primary.as_ref()?.silence;
+        silence.map_or_else(|| text(-1), |silence| text(silence.as_secs()))
+    }),
+    FigureSpec::redis("Replication", "master_sync_in_progress", |now| {
+        text(u8::from(now.primary.as_ref()?.state == LinkState::Copying))
+    }),
+    FigureSpec::redis("Replication", "slave_read_repl_offset", |now| text(now.primary.as_ref()?.newest)),
+    FigureSpec::redis("Replication", "slave_repl_offset", |now| {
+        now.primary.as_ref()?;
+        text(now.engine.map_or(0, Engine::revision))
+    }),
+    FigureSpec::redis("Replication", "slave_priority", |now| {
+        now.primary.as_ref().and_then(|_| text(100))
+    }),
+    FigureSpec::redis("Replication", "slave_read_only", |now| {
+        now.primary.as_ref().and_then(|_| text(1))
+    }),
+    FigureSpec::redis_lines("Replication", "slave*", |now| {
+        let replicas = now.replicas.iter().enumerate();
+        let lines = replicas.map(|(place, replica)| {
+            let (host, port) = host_and_port(&replica.address);
+            let (offset, lag) = (replica.revision, replica.told_at.elapsed().as_secs());
+            let line = format!("ip={host},port={port},state=online,offset={offset},lag={lag}");
+            (place.to_string(), line)
+        });
+        lines.collect()
+    }),
     FigureSpec::redis("Replication", "master_failover_state", |_| text("no-failover")),
     FigureSpec::redis("Replication", "master_replid", |now| {
-        Some(now.service.run_id.clone())
+        let timelines = now.engine.map(Engine::timelines).unwrap_or_default();
+        let newest = timelines.last().map(|timeline| format!("{:0<40}", timeline.id));
+        newest.or_else(|| Some(now.service.run_id.clone()))
     }),
     FigureSpec::redis("Replication", "master_replid2", |_| Some("0".repeat(40))),
-    FigureSpec::redis("Replication", "master_repl_offset", |_| text(0)),
+    // What PyKV lacks: the journal is the backlog.
     FigureSpec::redis("Replication", "second_repl_offset", |_| text(-1)),
     FigureSpec::redis("Replication", "repl_backlog_active", |_| text(0)),
     FigureSpec::redis("Replication", "repl_backlog_size", |_| text(0)),
@@ -616,6 +698,13 @@ pub static FIGURES: &[FigureSpec] = &[
 ];
 
 /// Returns the most memory that has been resident, in bytes; 0 if it is not known.
+/// Returns host and port of the primary of a replica.
+fn primary_of(now: &FigureInputs<'_>) -> Option<(String, String)> {
+    let primary = now.primary.as_ref()?;
+    let (host, port) = host_and_port(&primary.primary);
+    Some((host.to_owned(), port.to_owned()))
+}
+
 fn memory_peak() -> u64 {
     process::resident_bytes_max().unwrap_or(0)
 }
