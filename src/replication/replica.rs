@@ -205,6 +205,8 @@ impl Replica {
             if line.starts_with(b"{\"newest\":") {
                 let heartbeat = serde_json::from_slice::<Heartbeat>(&line);
                 self.note(&heartbeat.map_err(|error| Ended::Failed(error.to_string()))?)?;
+                // The primary hears of this one as often.
+                told = None;
             } else if line.starts_with(b"{") {
                 self.engine.apply(&line).map_err(|error| match error {
                     ApplyError::Gap { .. } => Ended::Diverged(error_chain(&error)),

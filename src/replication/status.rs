@@ -18,6 +18,9 @@ pub fn host_and_port(address: &str) -> (&str, &str) {
     address.rsplit_once(':').unwrap_or((address, "0"))
 }
 
+/// Time within which a primary says something if all is well: two of its heartbeats.
+const SILENCE_USUAL: Duration = Duration::from_secs(2);
+
 /// State of the connection of a replica to its primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
@@ -65,6 +68,18 @@ struct Primary {
     newest: u64,
     /// The last time at which all that it had told of was here.
     level_at: Instant,
+    is_level: bool,
+}
+
+impl Primary {
+    fn lag(&self) -> Duration {
+        let silence = self.heard_at.map(|at| at.elapsed());
+        let is_heard = silence.is_some_and(|silence| silence < SILENCE_USUAL);
+        if self.is_level && is_heard {
+            return Duration::ZERO;
+        }
+        self.level_at.elapsed()
+    }
 }
 
 /// The role of a server at one time.
@@ -120,6 +135,7 @@ impl Replication {
                 heard_at: None,
                 newest: 0,
                 level_at: Instant::now(),
+                is_level: false,
             }),
             replicas: Mutex::default(),
             told: Notify::new(),
@@ -172,7 +188,7 @@ impl Replication {
             reason: primary.reason.clone(),
             silence: primary.heard_at.map(|at| at.elapsed()),
             newest: primary.newest,
-            lag: primary.level_at.elapsed(),
+            lag: primary.lag(),
         })
     }
 
@@ -206,7 +222,8 @@ impl Replication {
         let mut primary = locked(&self.primary);
         primary.heard_at = Some(now);
         primary.newest = newest.unwrap_or(primary.newest).max(here);
-        if here >= primary.newest {
+        primary.is_level = here >= primary.newest;
+        if primary.is_level {
             primary.level_at = now;
         }
     }

@@ -578,6 +578,9 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::text("role", |now| text(if now.primary.is_some() { "replica" } else { "primary" }))
         .help("Role of the server: primary or replica.")
         .stats(),
+    FigureSpec::redis("Replication", "role", |now| {
+        text(if now.primary.is_some() { "slave" } else { "master" })
+    }),
     FigureSpec::count("revision", |now| now.engine.map(Engine::revision))
         .unit("revisions")
         .help("Newest revision: the number of the last change.")
@@ -619,9 +622,6 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .metric("pykv_replica_copies")
     .live("replica_copies"),
-    FigureSpec::redis("Replication", "role", |now| {
-        text(if now.primary.is_some() { "slave" } else { "master" })
-    }),
     FigureSpec::redis("Replication", "master_host", |now| Some(primary_of(now)?.0)),
     FigureSpec::redis("Replication", "master_port", |now| Some(primary_of(now)?.1)),
     FigureSpec::redis("Replication", "master_link_status", |now| {
