@@ -102,7 +102,7 @@ impl JournalReader {
         })
     }
 
-    /// Returns the lines of the records after a revision, as [`Self::read`] does.
+    /// Returns the lines of the records after a revision, as [`Self::read`] does; at least one.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -113,10 +113,13 @@ impl JournalReader {
             self.position = None;
         }
         let mut bytes = Vec::new();
-        self.read_records(safe, &mut |_, _, line| {
-            bytes.extend_from_slice(line);
-            Ok(())
-        })?;
+        // At first there may be nothing but records before.
+        while self.revision == after {
+            self.read_records(safe, &mut |_, _, line| {
+                bytes.extend_from_slice(line);
+                Ok(())
+            })?;
+        }
         Ok(LinesPage {
             bytes,
             revision: self.revision,

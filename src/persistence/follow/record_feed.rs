@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinHandle;
 
 use super::error::FollowError;
 use super::journal_reader::JournalReader;
@@ -36,11 +37,12 @@ struct Lines {
 pub struct SharedLines(AsyncMutex<VecDeque<Lines>>);
 
 impl SharedLines {
-    /// Returns the next lines after a revision, up to the newest that may be shown; reads them if nobody has.
+    /// Returns the next lines after a revision, up to the newest that may be shown; waits until there are any, and reads them if nobody
+    /// has.
     async fn after(
-        &self,
-        reader: &Arc<Mutex<JournalReader>>,
-        writer: &Arc<Writer>,
+        self: Arc<Self>,
+        reader: Arc<Mutex<JournalReader>>,
+        writer: Arc<Writer>,
         revision: u64,
     ) -> Result<Lines, FollowError> {
         writer.wait_for_visible(revision).await;
@@ -48,7 +50,7 @@ impl SharedLines {
         if let Some(found) = shared.iter().find(|lines| lines.after == revision) {
             return Ok(found.clone());
         }
-        let (reader, safe) = (Arc::clone(reader), writer.visible_seq());
+        let safe = writer.visible_seq();
         let reading = tokio::task::spawn_blocking(move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             reader.read_lines(revision, safe)
@@ -76,6 +78,8 @@ pub struct RecordFeed {
     shared: Arc<SharedLines>,
     reader: Arc<Mutex<JournalReader>>,
     revision: u64,
+    /// The lines that are being read. It outlives who waits for it.
+    reading: Option<JoinHandle<Result<Lines, FollowError>>>,
     /// The files that are left to send, and how much of the first has been sent.
     files: VecDeque<Arc<Original>>,
     sent: u64,
@@ -96,6 +100,7 @@ impl RecordFeed {
             shared,
             reader: Arc::new(Mutex::new(reader)),
             revision,
+            reading: None,
             files: files.into_iter().map(Arc::new).collect(),
             sent: 0,
         }
@@ -148,10 +153,13 @@ impl RecordFeed {
             self.sent += bytes.len() as u64;
             return Ok(bytes.into());
         }
-        let lines = self
-            .shared
-            .after(&self.reader, &self.writer, self.revision)
-            .await?;
+        let reading = self.reading.get_or_insert_with(|| {
+            let (shared, reader) = (Arc::clone(&self.shared), Arc::clone(&self.reader));
+            tokio::spawn(shared.after(reader, Arc::clone(&self.writer), self.revision))
+        });
+        let read = reading.await;
+        self.reading = None;
+        let lines = read.map_err(|_| FollowError::Stopping)??;
         self.revision = lines.revision;
         Ok(lines.bytes)
     }
@@ -159,6 +167,9 @@ impl RecordFeed {
 
 impl Drop for RecordFeed {
     fn drop(&mut self) {
+        if let Some(reading) = &self.reading {
+            reading.abort();
+        }
         self.writer.retained().remove_follower();
     }
 }
