@@ -45,11 +45,13 @@ let pausedAt = null;
 /** The latest figures of the disk, those of the cluster that has the data in its place, if there is one, and when they came. */
 let disk;
 let cluster = null;
+let replication = null;
 let diskAt = null;
 
 export function showFigures(figures) {
   [disk, diskAt] = [figures.disk, Date.now()];
   cluster = figures.cluster_slots === null ? null : figures;
+  replication = figures;
   if (pausedAt !== null) {
     return;
   }
@@ -97,6 +99,15 @@ function rowsOfCluster(isLive) {
   ];
 }
 
+function rowsOfReplication() {
+  const { replica_link: link, replica_lag_seconds: lag, replica_lag_revisions: behind, replicas } = replication;
+  if (link !== null) {
+    return [["Role", `replica, ${link}`, link !== "following"],
+      ["Behind the primary", `${lag.toFixed(1)} s, ${count(behind ?? 0)} changes`, lag > 2]];
+  }
+  return replicas > 0 ? [["Replicas", count(replicas)]] : [];
+}
+
 function showDisk(isLive) {
   find("disk-title").textContent = cluster === null ? "On disk" : "Cluster";
   const rows = cluster !== null ? rowsOfCluster(isLive) : disk === null ? [["State", "loading the data"]] : [
@@ -108,6 +119,7 @@ function showDisk(isLive) {
     ["Last save", disk.last_save_at === null ? "none since start"
       : `${duration((Date.now() - Date.parse(disk.last_save_at)) / 1000)} ago, in ${disk.last_save_seconds.toFixed(2)} s: ${disk.last_save_result}`,
       disk.last_save_result !== null && disk.last_save_result !== "ok"],
+    ...rowsOfReplication(),
   ];
   find("disk").replaceChildren(...rows.flatMap(([title, text, isBad]) =>
     [make("dt", {}, title), make("dd", isBad ? { class: "bad" } : {}, text)]));
