@@ -16,6 +16,12 @@ use super::reply::NodeReply;
 use super::request::Requests;
 use super::routing::{Cluster, RETRY_PAUSE};
 use super::slot::{SLOTS, slot_of};
+use super::walk::WalkPart;
+
+/// Keys of nodes that are tried for a random one, before those of pairs are looked for from a random slot on.
+const RANDOM_KEYS_TRIED: usize = 10;
+/// Keys that are then looked at together.
+const LOOKED_AT_ONCE: usize = 1000;
 
 impl Cluster {
     /// Returns the number of keys.
@@ -91,17 +97,49 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns a random key; `None` if there are none.
+    /// Returns the key of a random pair; `None` if there are none.
     ///
     /// # Errors
     /// [`ClusterError`].
     pub async fn random_key(&self) -> Result<Option<Bytes>, ClusterError> {
+        for _ in 0..RANDOM_KEYS_TRIED {
+            // There is none if that of a node has just expired.
+            if let Some(key) = self.any_key().await?
+                && !self.existing(&[&key]).await?.is_empty()
+            {
+                return Ok(Some(key));
+            }
+        }
+        // Most keys, or all, are of other types.
+        let deadline = self.deadline();
+        let start = u64::from(fastrand::u16(..SLOTS)) << 32;
+        for (mut from, end) in [(start, None), (0, Some(start))] {
+            loop {
+                let page = self.page(from, LOOKED_AT_ONCE, b"", WalkPart::Keys);
+                let (entries, next) = page.await?;
+                if let Some(entry) = fastrand::choice(&entries) {
+                    return Ok(Some(Bytes::copy_from_slice(entry.key_bytes())));
+                }
+                match next {
+                    Some(next) if end.is_none_or(|end| next < end) => from = next,
+                    _ => break,
+                }
+                if Instant::now() >= deadline {
+                    let reason = "no pair was found in time among keys of other types";
+                    return Err(ClusterError::Unavailable(reason.to_owned()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns a random key, of a primary that is chosen by its number of keys: of a pair or of something else.
+    async fn any_key(&self) -> Result<Option<Bytes>, ClusterError> {
         let sizes = self.sizes().await?;
         let all: u64 = sizes.iter().map(|(_, keys)| keys).sum();
         if all == 0 {
             return Ok(None);
         }
-        // By the number of their keys.
         let mut chosen = fastrand::u64(..all);
         let node = sizes.into_iter().find_map(|(node, keys)| {
             if chosen < keys {

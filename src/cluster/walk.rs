@@ -142,7 +142,7 @@ impl Cluster {
     }
 
     /// Returns those keys, with empty values, whose pairs exist: a node lists a pair that has expired until it deletes it.
-    async fn existing(&self, keys: &[&[u8]]) -> Result<Vec<Entry>, ClusterError> {
+    pub(super) async fn existing(&self, keys: &[&[u8]]) -> Result<Vec<Entry>, ClusterError> {
         let mut requests = Requests::default();
         for key in keys {
             requests.push([&b"TYPE"[..], key].into_iter(), slot_of(key), false);

@@ -2,7 +2,7 @@
 //!
 //! In: which front is asked, and for how long. Out: the figures, or why the front failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::front::{Durability, Front, Kind};
 use crate::link::{Link, Outcome};
 use crate::redis_cluster::{RedisCluster, SLOTS, slot_of};
-use crate::redis_node::NODE_TIMEOUT;
+use crate::redis_node::{NODE_TIMEOUT, NodeSetup};
 use crate::wait::wait_for;
 use crate::writers::{Load, Written, key_in};
 
@@ -56,10 +56,24 @@ pub struct Setup {
 impl Setup {
     /// A cluster.
     pub fn cluster(&self, primaries: usize, replicas_per_primary: usize) -> RedisCluster {
-        match &self.program {
-            Some(program) => RedisCluster::start_of(program, primaries, replicas_per_primary),
-            None => RedisCluster::start(primaries, replicas_per_primary),
-        }
+        self.cluster_of(NodeSetup::default(), primaries, replicas_per_primary)
+    }
+
+    /// A cluster of nodes that are set up so.
+    pub fn cluster_of(
+        &self,
+        nodes: NodeSetup,
+        primaries: usize,
+        replicas_per_primary: usize,
+    ) -> RedisCluster {
+        RedisCluster::start(self.program(), nodes, primaries, replicas_per_primary)
+    }
+
+    /// The server of the clusters.
+    pub fn program(&self) -> &Path {
+        self.program
+            .as_deref()
+            .unwrap_or_else(|| Path::new("redis-server"))
     }
 
     /// How long a load lasts before something is done, and after it is over.

@@ -19,6 +19,7 @@ mod faults;
 mod front;
 mod histories;
 mod link;
+mod listed;
 mod listing;
 mod load;
 mod moved;
@@ -30,6 +31,9 @@ mod redis_node;
 #[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
 mod server;
 mod split;
+#[path = "../support/tls.rs"]
+#[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
+mod tls;
 mod topology;
 mod wait;
 mod writers;
@@ -52,6 +56,7 @@ const SCENARIOS: &[Scenario] = &[
     ("comparison", comparison::comparison),
     ("documented-split", split::documented),
     ("moved-both-ways", moved::both_ways),
+    ("listed", listed::strings_alone),
     ("primary-killed", faults::primary_killed),
     ("replica-stalled", faults::replica_stalled),
     ("replica-stalled-fast", faults::replica_stalled_fast),
@@ -64,9 +69,10 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Those that are run on Valkey, too, if tests/run has installed it.
-const ON_VALKEY: [&str; 4] = [
+const ON_VALKEY: [&str; 5] = [
     "examples",
     "comparison",
+    "listed",
     "primary-killed",
     "listing-while-moving",
 ];

@@ -7,9 +7,10 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::redis_node::{Condition, RedisNode, start_nodes};
+use crate::redis_node::{Condition, NodeSetup, RedisNode, start_nodes};
 use crate::topology::{Member, members};
 use crate::wait::wait_for;
 
@@ -25,20 +26,23 @@ const MOVED_KEYS: usize = 3;
 
 /// The cluster.
 pub struct RedisCluster {
+    setup: Rc<NodeSetup>,
     nodes: Vec<RedisNode>,
 }
 
 impl RedisCluster {
-    /// A cluster of the `redis-server` of this machine.
-    pub fn start(primaries: usize, replicas_per_primary: usize) -> Self {
-        Self::start_of(Path::new("redis-server"), primaries, replicas_per_primary)
-    }
-
-    /// A cluster of another program that takes the same settings, such as `valkey-server`.
-    pub fn start_of(program: &Path, primaries: usize, replicas_per_primary: usize) -> Self {
+    /// A cluster of a program, `redis-server` or another one that takes the same settings, such as `valkey-server`.
+    pub fn start(
+        program: &Path,
+        setup: NodeSetup,
+        primaries: usize,
+        replicas_per_primary: usize,
+    ) -> Self {
         let count = primaries * (1 + replicas_per_primary);
-        let started = (0..STARTS_MAX).find_map(|_| start_nodes(program, count));
+        let setup = Rc::new(setup);
+        let started = (0..STARTS_MAX).find_map(|_| start_nodes(program, &setup, count));
         let mut cluster = Self {
+            setup,
             nodes: started.unwrap_or_else(|| panic!("{} does not start", program.display())),
         };
         cluster.join(primaries);
@@ -59,7 +63,12 @@ impl RedisCluster {
     /// What `--engine` takes: all nodes.
     pub fn url(&self) -> String {
         let addresses: Vec<String> = self.addresses().iter().map(SocketAddr::to_string).collect();
-        format!("redis://{}", addresses.join(","))
+        self.setup.url(&addresses.join(","))
+    }
+
+    /// How its nodes are set up.
+    pub fn setup(&self) -> &NodeSetup {
+        &self.setup
     }
 
     /// The primary of a slot, as far as the running nodes know: the claim with the greatest epoch holds.

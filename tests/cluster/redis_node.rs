@@ -1,21 +1,84 @@
 //! One server of a cluster on two free ports, in a folder of its own, killed when dropped.
 //!
-//! In: the program. Out: a node that answers and knows no other. It can be killed, stalled, resumed, and started again as it was.
+//! In: the program, and how nodes are set up. Out: a node that answers and knows no other. It can be killed, stalled, resumed, and started
+//! again as it was.
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::tls::Authority;
 use crate::wait::wait_for;
 
 /// Time after which a node is taken for failed.
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time within which a node that is neither killed nor stalled answers.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How the nodes of a cluster are set up, besides what is the same for all.
+#[derive(Default)]
+pub struct NodeSetup {
+    /// Settings, as flags.
+    pub flags: Vec<String>,
+    /// Where the nodes speak TLS alone, to clients and to each other: who has signed their certificate, and its name.
+    pub tls: Option<(Authority, Names)>,
+    /// What clients and nodes must sign in with.
+    pub password: Option<&'static str>,
+}
+
+/// The names in the certificate of the nodes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// The address and the host.
+    All,
+    /// `localhost` alone: who connects to the address does not accept it.
+    Localhost,
+}
+
+impl NodeSetup {
+    /// All flags that a node is started with.
+    fn flags(&self, port: u16) -> Vec<String> {
+        let port = port.to_string();
+        let mut flags = self.flags.clone();
+        let mut add = |words: &[&str]| flags.extend(words.iter().map(|word| (*word).to_owned()));
+        match &self.tls {
+            None => add(&["--port", &port]),
+            Some((authority, names)) => {
+                let identity = match names {
+                    Names::All => authority.issue("node"),
+                    Names::Localhost => authority.issue_unnamed("localhost"),
+                };
+                let path = |path: &Path| path.display().to_string();
+                add(&["--port", "0", "--tls-port", &port]);
+                add(&["--tls-cluster", "yes", "--tls-replication", "yes"]);
+                add(&["--tls-auth-clients", "no"]);
+                add(&["--tls-ca-cert-file", &path(&authority.file())]);
+                add(&["--tls-cert-file", &path(&identity.certificate)]);
+                add(&["--tls-key-file", &path(&identity.key)]);
+            }
+        }
+        if let Some(password) = self.password {
+            add(&["--requirepass", password, "--masterauth", password]);
+        }
+        flags
+    }
+
+    /// The URL of nodes: scheme, password, and these addresses.
+    pub fn url(&self, addresses: &str) -> String {
+        let scheme = if self.tls.is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        let password = self.password.map(|password| format!(":{password}@"));
+        format!("{scheme}://{}{addresses}", password.unwrap_or_default())
+    }
+}
 
 /// What a node does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,6 +93,7 @@ pub struct RedisNode {
     child: Child,
     condition: Condition,
     program: PathBuf,
+    setup: Rc<NodeSetup>,
     pub port: u16,
     pub bus_port: u16,
     dir: TempDir,
@@ -47,7 +111,17 @@ impl RedisNode {
 
     /// A new connection.
     pub fn connect(&self) -> redis::RedisResult<redis::Connection> {
-        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        let url = self.setup.url(&format!("localhost:{}", self.port));
+        let client = match &self.setup.tls {
+            None => redis::Client::open(url)?,
+            Some((authority, _)) => {
+                let certificates = redis::TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(std::fs::read(authority.file())?),
+                };
+                redis::Client::build_with_tls(url, certificates)?
+            }
+        };
         let link = client.get_connection_with_timeout(ANSWER_MAX)?;
         link.set_read_timeout(Some(ANSWER_MAX))?;
         Ok(link)
@@ -97,7 +171,12 @@ impl RedisNode {
     /// Starts it again after a kill, and waits until it answers.
     pub fn restart(&mut self) {
         assert!(self.condition == Condition::Killed, "it was not killed");
-        self.child = spawn(&self.program, self.port, self.bus_port, self.dir.path());
+        self.child = spawn(
+            &self.program,
+            &self.setup,
+            (self.port, self.bus_port),
+            self.dir.path(),
+        );
         self.condition = Condition::Running;
         wait_for("the node answers again", || self.answers());
     }
@@ -129,16 +208,17 @@ impl Drop for RedisNode {
 }
 
 /// Starts so many nodes, unless one of them cannot have its ports.
-pub fn start_nodes(program: &Path, count: usize) -> Option<Vec<RedisNode>> {
+pub fn start_nodes(program: &Path, setup: &Rc<NodeSetup>, count: usize) -> Option<Vec<RedisNode>> {
     let ports = free_ports(count * 2);
     let mut nodes: Vec<RedisNode> = ports
         .chunks_exact(2)
         .map(|ports| {
             let dir = TempDir::new().expect("a folder for a node");
             RedisNode {
-                child: spawn(program, ports[0], ports[1], dir.path()),
+                child: spawn(program, setup, (ports[0], ports[1]), dir.path()),
                 condition: Condition::Running,
                 program: program.to_owned(),
+                setup: Rc::clone(setup),
                 port: ports[0],
                 bus_port: ports[1],
                 dir,
@@ -170,9 +250,10 @@ fn free_ports(count: usize) -> Vec<u16> {
     listeners.iter().map(port).collect()
 }
 
-fn spawn(program: &Path, port: u16, bus_port: u16, dir: &Path) -> Child {
+fn spawn(program: &Path, setup: &NodeSetup, (port, bus_port): (u16, u16), dir: &Path) -> Child {
     Command::new(program)
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--bind", "127.0.0.1"])
+        .args(setup.flags(port))
         .args([
             "--cluster-enabled",
             "yes",

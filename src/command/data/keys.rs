@@ -269,7 +269,7 @@ fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     }
 }
 
-/// A random key of a cluster: of a primary that is chosen by its number of keys.
+/// The key of a random pair of a cluster.
 struct RandomOfCluster(Arc<Cluster>);
 
 impl Source for RandomOfCluster {
