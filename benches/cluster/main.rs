@@ -20,6 +20,9 @@ mod redis_node;
 #[path = "../common/spawn.rs"]
 #[allow(dead_code, reason = "others start Redis with it")]
 mod spawn;
+#[path = "../../tests/support/tls.rs"]
+#[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
+mod tls;
 #[path = "../../tests/cluster/topology.rs"]
 #[allow(dead_code, reason = "tests/cluster shares it and uses more")]
 mod topology;
@@ -28,11 +31,13 @@ mod wait;
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command};
 
 use clap::Parser as _;
 
 use redis_cluster::RedisCluster;
+use redis_node::NodeSetup;
 
 /// Anything that ends the run.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -91,7 +96,7 @@ fn main() -> Result<(), Failure> {
         return Ok(());
     }
     let (rounds, divisor) = if arguments.quick { (1, 10) } else { (3, 1) };
-    let cluster = RedisCluster::start(3, 1);
+    let cluster = RedisCluster::start(Path::new("redis-server"), NodeSetup::default(), 3, 1);
     let subjects = [
         Subject {
             name: "the nodes directly",

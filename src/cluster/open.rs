@@ -16,6 +16,39 @@ use tokio_rustls::client::TlsStream;
 use super::reply::{NodeReply, Scanner};
 use super::request::request_of;
 
+/// Texts of errors that another try does not mend, and what does.
+const REMEDIES: &[(&str, &str)] = &[
+    (
+        "cluster support disabled",
+        "PyKV needs nodes of a cluster: cluster-enabled yes",
+    ),
+    (
+        "WRONGPASS",
+        "give the user and the password of the nodes: redis://USER:PASSWORD@HOST:PORT in PYKV_ENGINE, % and @ in them as %25 and %40",
+    ),
+    (
+        "NOAUTH",
+        "the nodes want a password: redis://USER:PASSWORD@HOST:PORT in PYKV_ENGINE",
+    ),
+    (
+        "NOPERM",
+        "give a user of the nodes who may run all commands on all keys and channels",
+    ),
+    (
+        "invalid peer certificate",
+        "the node's certificate must be for the host at which it is reached, and of an authority that the system trusts, or that is in \
+         the file that SSL_CERT_FILE names",
+    ),
+    (
+        "CertificateRequired",
+        "PyKV has no certificate for nodes: they must accept clients without one (tls-auth-clients no)",
+    ),
+    (
+        "corrupt message of type InvalidContentType",
+        "the node does not speak TLS at this port: give redis:// in place of rediss://, or its tls-port",
+    ),
+];
+
 /// How nodes are accessed.
 pub struct Access {
     /// TLS, if it is asked for.
@@ -93,6 +126,14 @@ pub async fn ask(
         return Err(io::Error::other(error.into_owned()));
     }
     Ok(reply)
+}
+
+/// Returns what helps against the reason for which a node cannot be used, if another try does not.
+#[must_use]
+pub fn remedy(reason: &str) -> Option<&'static str> {
+    let mut remedies = REMEDIES.iter();
+    let found = remedies.find(|(sign, _)| reason.contains(sign));
+    found.map(|(_, remedy)| *remedy)
 }
 
 /// Returns an address in the form `HOST:PORT`, with brackets around a host of IPv6.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::error::ClusterError;
 use super::link::{Answer, Link, Lost, Sent};
 use super::node::Node;
-use super::open::{Access, socket_address};
+use super::open::{Access, remedy, socket_address};
 use super::options::{ClusterOptions, Replication};
 use super::overview::Overview;
 use super::publications::Publications;
 use super::reply::NodeReply;
 use super::request::{Requests, request_of};
 use super::scripts::Script;
-use super::topology::Topology;
+use super::topology::{Endpoints, Topology, hostnames, names_hosts};
 use super::unanswered::{Unanswered, UnansweredChanges};
 use crate::tls::client_connector;
 
@@ -32,8 +32,6 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 /// Time within which a node must tell the topology.
 pub(super) const REFRESH_MAX: Duration = Duration::from_millis(500);
-/// Texts of errors that another try does not mend.
-const FINAL_ERRORS: [&str; 4] = ["cluster support disabled", "WRONGPASS", "NOAUTH", "NOPERM"];
 /// Number of nodes that are asked for the topology at once.
 const ASKED_NODES: usize = 6;
 /// Number of redirections of a request that are followed at once.
@@ -62,6 +60,8 @@ pub struct Cluster {
     nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Connections for looks at the topology, by address.
     watches: Mutex<BTreeMap<String, Arc<Link>>>,
+    /// True once a node has named nodes by their hostnames. It stays so: a node that goes by two names would be taken for another one.
+    prefers_hostnames: AtomicBool,
     /// Asks for a look at the topology.
     pub(super) doubt: Notify,
     /// Tells of a look at the topology.
@@ -97,8 +97,9 @@ impl Cluster {
     /// # Errors
     /// Why none of the nodes has told its topology.
     pub async fn open(options: ClusterOptions) -> Result<Arc<Self>, String> {
+        let tls = options.is_encrypted.then(client_connector).transpose();
         let access = Access {
-            tls: options.is_encrypted.then(client_connector),
+            tls: tls.map_err(|reason| format!("--engine: {reason}"))?,
             user: options.user.clone(),
             password: options.password.clone(),
             timeout: options.timeout,
@@ -113,6 +114,7 @@ impl Cluster {
             state: RwLock::new(Arc::new(state)),
             nodes: Mutex::default(),
             watches: Mutex::default(),
+            prefers_hostnames: AtomicBool::new(false),
             doubt: Notify::new(),
             looked: Notify::new(),
             looked_at: Mutex::new(Instant::now()),
@@ -122,9 +124,16 @@ impl Cluster {
         });
         let deadline = Instant::now() + cluster.options.timeout;
         while let Err(reason) = cluster.look().await {
-            let mut finals = FINAL_ERRORS.iter();
-            if Instant::now() >= deadline || finals.any(|text| reason.contains(text)) {
-                return Err(format!("--engine: {reason}"));
+            if let Some(remedy) = remedy(&reason) {
+                return Err(format!("--engine: {reason}; {remedy}"));
+            }
+            if Instant::now() >= deadline {
+                let hint = if cluster.options.is_encrypted {
+                    "rediss:// is for ports at which nodes speak TLS (tls-port)"
+                } else {
+                    "if nodes speak TLS at these ports, give rediss://"
+                };
+                return Err(format!("--engine: {reason}; {hint}"));
             }
             sleep(REFRESH_PAUSE).await;
         }
@@ -227,9 +236,36 @@ impl Cluster {
             .looked_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.take_over(Topology::of(&views));
+        let endpoints = self.endpoints_of(&views).await;
+        self.take_over(Topology::of(&views, endpoints));
         self.looked.notify_waiters();
         Ok(())
+    }
+
+    /// Returns what nodes are reached by, as they want it.
+    async fn endpoints_of(&self, views: &[(String, String)]) -> Endpoints {
+        for (address, view) in views {
+            let hostnames = hostnames(view);
+            if hostnames.is_empty() || self.prefers_hostnames.load(Relaxed) {
+                continue;
+            }
+            let request = request_of(&[b"CLUSTER", b"SLOTS"]);
+            let link = self.watch(address);
+            let sent = link.send(std::iter::once(&*request), 1, false, None);
+            // Without an answer the next look asks again.
+            if let Ok(answer) = sent.answer(Instant::now() + REFRESH_MAX).await
+                && NodeReply::parse(&answer.replies)
+                    .is_ok_and(|reply| names_hosts(&reply, &hostnames))
+            {
+                self.prefers_hostnames.store(true, Relaxed);
+            }
+            break;
+        }
+        if self.prefers_hostnames.load(Relaxed) {
+            Endpoints::Hostnames
+        } else {
+            Endpoints::Addresses
+        }
     }
 
     /// Returns the connection for looks at the topology by way of a node.

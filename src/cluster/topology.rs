@@ -1,14 +1,26 @@
 //! The topology of a cluster: which primary owns which slot, and which replicas it has, as its nodes tell.
 //!
-//! In: the replies of CLUSTER NODES of one or more nodes. Out: the owner of each slot. Promise: where nodes differ, the owner with the
-//! highest configuration epoch is believed, as the nodes themselves do.
-//! Source: <https://redis.io/docs/latest/commands/cluster-nodes/>.
+//! In: the replies of CLUSTER NODES of one or more nodes; that of CLUSTER SLOTS, where nodes have hostnames. Out: the owner of each slot.
+//! Promise: where nodes differ, the owner with the highest configuration epoch is believed, as the nodes themselves do.
+//! Sources: <https://redis.io/docs/latest/commands/cluster-nodes/>, <https://redis.io/docs/latest/commands/cluster-slots/>.
+
+use std::collections::BTreeSet;
 
 use super::open::socket_address;
+use super::reply::NodeReply;
 use super::slot::SLOTS;
 
 /// Value of an owner for a slot that nobody owns.
 const NOBODY: u16 = u16::MAX;
+
+/// What nodes are reached by. It is up to them: a certificate may be for their hostnames alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoints {
+    /// Their IP addresses.
+    Addresses,
+    /// Their hostnames, for those that have one.
+    Hostnames,
+}
 
 /// A node, as others reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,14 +85,14 @@ struct Line<'a> {
 impl Topology {
     /// Makes the topology of what nodes have told: each the address that it was asked at, and its reply.
     #[must_use]
-    pub fn of(views: &[(String, String)]) -> Self {
+    pub fn of(views: &[(String, String)], endpoints: Endpoints) -> Self {
         let mut primaries: Vec<Primary> = Vec::new();
         // The epoch of each claim, and the place of the primary that has it.
         let mut claims: Vec<Option<(u64, usize)>> = vec![None; usize::from(SLOTS)];
         for (asked, view) in views {
             let lines: Vec<Line<'_>> = view
                 .lines()
-                .filter_map(|line| parse_line(line, asked))
+                .filter_map(|line| parse_line(line, asked, endpoints))
                 .collect();
             for line in lines.iter().filter(|line| line.primary_id.is_none()) {
                 let replicas = lines.iter();
@@ -172,8 +184,44 @@ impl Topology {
     }
 }
 
+/// Returns the hostnames of a view.
+#[must_use]
+pub fn hostnames(view: &str) -> BTreeSet<&str> {
+    let places = view.lines().filter_map(|line| line.split(' ').nth(1));
+    places.filter_map(hostname_of).collect()
+}
+
+/// Returns true if a reply to CLUSTER SLOTS names nodes by some of these hostnames.
+#[must_use]
+pub fn names_hosts(reply: &NodeReply<'_>, hostnames: &BTreeSet<&str>) -> bool {
+    let NodeReply::Array(ranges) = reply else {
+        return false;
+    };
+    // First and last slot of a range, and its nodes: endpoint, port, identity and more of each.
+    let parts = ranges.iter().flat_map(|range| match range {
+        NodeReply::Array(parts) => &parts[..],
+        _ => &[],
+    });
+    let mut endpoints = parts.filter_map(|part| match part {
+        NodeReply::Array(node) => node.first(),
+        _ => None,
+    });
+    endpoints.any(|endpoint| {
+        let NodeReply::Bytes(endpoint) = endpoint else {
+            return false;
+        };
+        std::str::from_utf8(endpoint).is_ok_and(|endpoint| hostnames.contains(endpoint))
+    })
+}
+
+/// Returns the hostname in `ip:port@bus-port,hostname,...`.
+fn hostname_of(place: &str) -> Option<&str> {
+    let hostname = place.split(',').nth(1)?;
+    (!hostname.is_empty() && !hostname.contains('=')).then_some(hostname)
+}
+
 /// Parses a line; `None` for a node that has no address, is about to leave, or has not joined.
-fn parse_line<'a>(line: &'a str, asked: &str) -> Option<Line<'a>> {
+fn parse_line<'a>(line: &'a str, asked: &str, endpoints: Endpoints) -> Option<Line<'a>> {
     let mut words = line.split(' ');
     let id = words.next()?;
     let place = words.next()?;
@@ -185,9 +233,11 @@ fn parse_line<'a>(line: &'a str, asked: &str) -> Option<Line<'a>> {
     if is("noaddr") || is("handshake") {
         return None;
     }
-    // `ip:port@bus-port,hostname,...`; a node that does not know its own address leaves it out.
+    // A node that does not know its own address leaves it out.
     let address = place.split(['@', ',']).next()?;
     let (host, port) = address.rsplit_once(':')?;
+    let hostname = hostname_of(place).filter(|_| endpoints == Endpoints::Hostnames);
+    let host = hostname.unwrap_or(host);
     let address = if host.is_empty() {
         let (asked_host, _) = asked.rsplit_once(':')?;
         format!("{asked_host}:{port}")
@@ -241,7 +291,7 @@ ff :0@0 master,noaddr - 0 0 0 disconnected
 
     #[test]
     fn a_slot_belongs_to_the_primary_that_a_node_names() {
-        let topology = Topology::of(&[view("127.0.0.1:7001", VIEW)]);
+        let topology = Topology::of(&[view("127.0.0.1:7001", VIEW)], Endpoints::Addresses);
         let owner_of = |slot| {
             let owner = topology.owner(slot);
             owner.map(|owner| &*topology.primaries[owner].node.address)
@@ -268,7 +318,7 @@ ff :0@0 master,noaddr - 0 0 0 disconnected
             [view("127.0.0.1:7001", stale), view("127.0.0.1:7004", fresh)],
             [view("127.0.0.1:7004", fresh), view("127.0.0.1:7001", stale)],
         ] {
-            let topology = Topology::of(&views);
+            let topology = Topology::of(&views, Endpoints::Addresses);
             let owner = topology.owner(7).map(|owner| &topology.primaries[owner]);
             assert_eq!(owner.map(|one| &*one.node.address), Some("127.0.0.1:7004"));
         }
@@ -277,7 +327,30 @@ ff :0@0 master,noaddr - 0 0 0 disconnected
     #[test]
     fn a_node_that_does_not_know_its_address_has_that_at_which_it_was_asked() {
         let alone = "aa :7001@17001 myself,master - 0 0 1 connected 0-16383\n";
-        let topology = Topology::of(&[view("10.0.0.7:7001", alone)]);
+        let topology = Topology::of(&[view("10.0.0.7:7001", alone)], Endpoints::Addresses);
         assert_eq!(topology.primaries[0].node.address, "10.0.0.7:7001");
+    }
+
+    #[test]
+    fn a_node_is_reached_by_its_hostname_if_the_nodes_prefer_it_and_it_has_one() {
+        let topology = Topology::of(&[view("127.0.0.1:7001", VIEW)], Endpoints::Hostnames);
+        let addresses: Vec<&str> = topology.addresses().collect();
+        assert!(addresses.contains(&"host-c:7003"), "{addresses:?}");
+        assert!(addresses.contains(&"127.0.0.1:7001"), "{addresses:?}");
+        assert_eq!(hostnames(VIEW).into_iter().collect::<Vec<_>>(), ["host-c"]);
+    }
+
+    #[test]
+    fn nodes_prefer_hostnames_if_they_name_one_by_it() {
+        let named = |endpoint: &'static [u8]| {
+            let endpoint = NodeReply::Bytes(endpoint);
+            let node = NodeReply::Array(vec![endpoint, NodeReply::Number(7003)]);
+            let bounds = [NodeReply::Number(0), NodeReply::Number(7)];
+            let range = NodeReply::Array(bounds.into_iter().chain([node]).collect());
+            names_hosts(&NodeReply::Array(vec![range]), &hostnames(VIEW))
+        };
+        assert!(named(b"host-c"));
+        assert!(!named(b"127.0.0.1"));
+        assert!(!named(b"?"));
     }
 }

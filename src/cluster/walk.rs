@@ -18,7 +18,7 @@ use super::request::{Requests, write_request};
 use super::routing::{Cluster, RETRY_PAUSE};
 use super::scripts::FETCH;
 use super::slot::{SLOTS, slot_of};
-use super::topology::Topology;
+use super::topology::{Endpoints, Topology};
 use crate::model::entry::Entry;
 use crate::model::{Key, Value};
 
@@ -361,7 +361,9 @@ impl OwnSlots {
 }
 
 fn own_slots(address: &str, view: &str) -> Option<OwnSlots> {
-    let topology = Topology::of(&[(address.to_owned(), view.to_owned())]);
+    // Nodes are told apart by their identities here.
+    let view_of_it = [(address.to_owned(), view.to_owned())];
+    let topology = Topology::of(&view_of_it, Endpoints::Addresses);
     let is_own = |line: &&str| {
         let flags = line.split(' ').nth(2).unwrap_or_default();
         flags.split(',').any(|flag| flag == "myself")

@@ -48,7 +48,8 @@ impl Link {
             let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
             let host = host.trim_matches(['[', ']']).to_owned();
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            Box::new(client_connector().connect(name, socket).await?)
+            let tls = client_connector().map_err(io::Error::other)?;
+            Box::new(tls.connect(name, socket).await?)
         } else {
             Box::new(socket)
         };

@@ -27,6 +27,7 @@ mod naive;
 mod pykv;
 mod redis_cluster;
 mod redis_node;
+mod secured;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
 mod server;
@@ -57,6 +58,8 @@ const SCENARIOS: &[Scenario] = &[
     ("documented-split", split::documented),
     ("moved-both-ways", moved::both_ways),
     ("listed", listed::strings_alone),
+    ("tls", secured::tls),
+    ("hostnames", secured::hostnames),
     ("primary-killed", faults::primary_killed),
     ("replica-stalled", faults::replica_stalled),
     ("replica-stalled-fast", faults::replica_stalled_fast),

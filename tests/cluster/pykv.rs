@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::redis_cluster::RedisCluster;
-use crate::server::{TestClient, TestServer};
+use crate::server::{Stopped, TestClient, TestServer};
 
 /// The server.
 pub struct Pykv {
@@ -15,11 +15,19 @@ pub struct Pykv {
 impl Pykv {
     /// A server over all nodes of a cluster, with these flags besides.
     pub fn start(cluster: &RedisCluster, flags: &[&str]) -> Self {
-        let url = cluster.url();
-        let flags = [&["--engine", &url], flags].concat();
+        Self::start_at(&cluster.url(), flags, &[])
+    }
+
+    /// A server over the nodes of an URL, with these flags and variables besides.
+    pub fn start_at(url: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         Self {
-            server: TestServer::start_with(&flags),
+            server: stopped(url, flags, variables).restart(),
         }
+    }
+
+    /// What is said by a server over the nodes of an URL that must not start.
+    pub fn start_fails(url: &str, flags: &[&str], variables: &[(&str, &str)]) -> String {
+        stopped(url, flags, variables).start_fails()
     }
 
     /// The address of the text port.
@@ -43,4 +51,13 @@ impl Pykv {
         let client = client.expect("an address");
         client.get_connection().expect("the server takes a client")
     }
+}
+
+fn stopped(url: &str, flags: &[&str], variables: &[(&str, &str)]) -> Stopped {
+    let flags = [&["--engine", url], flags].concat();
+    let stopped = Stopped::new(&flags);
+    let variables = variables.iter();
+    variables.fold(stopped, |stopped, (name, value)| {
+        stopped.with_env(name, value)
+    })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::tls::Authority;
+use crate::tls::{Authority, Identity};
 use crate::wait::wait_for;
 
 /// Time after which a node is taken for failed.
@@ -25,19 +25,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 pub struct NodeSetup {
     /// Settings, as flags.
     pub flags: Vec<String>,
-    /// Where the nodes speak TLS alone, to clients and to each other: who has signed their certificate, and its name.
-    pub tls: Option<(Authority, Names)>,
+    /// Where the nodes speak TLS alone, to clients and to each other: their certificate, which is for `localhost` at least, and who has
+    /// signed it.
+    pub tls: Option<(Authority, Identity)>,
     /// What clients and nodes must sign in with.
     pub password: Option<&'static str>,
-}
-
-/// The names in the certificate of the nodes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// The address and the host.
-    All,
-    /// `localhost` alone: who connects to the address does not accept it.
-    Localhost,
 }
 
 impl NodeSetup {
@@ -48,11 +40,7 @@ impl NodeSetup {
         let mut add = |words: &[&str]| flags.extend(words.iter().map(|word| (*word).to_owned()));
         match &self.tls {
             None => add(&["--port", &port]),
-            Some((authority, names)) => {
-                let identity = match names {
-                    Names::All => authority.issue("node"),
-                    Names::Localhost => authority.issue_unnamed("localhost"),
-                };
+            Some((authority, identity)) => {
                 let path = |path: &Path| path.display().to_string();
                 add(&["--port", "0", "--tls-port", &port]);
                 add(&["--tls-cluster", "yes", "--tls-replication", "yes"]);
@@ -111,7 +99,8 @@ impl RedisNode {
 
     /// A new connection.
     pub fn connect(&self) -> redis::RedisResult<redis::Connection> {
-        let url = self.setup.url(&format!("localhost:{}", self.port));
+        let host = self.setup.tls.as_ref().map_or("127.0.0.1", |_| "localhost");
+        let url = self.setup.url(&format!("{host}:{}", self.port));
         let client = match &self.setup.tls {
             None => redis::Client::open(url)?,
             Some((authority, _)) => {
