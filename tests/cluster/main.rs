@@ -36,6 +36,7 @@ mod split;
 #[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
 mod tls;
 mod topology;
+mod two_fronts;
 mod wait;
 mod writers;
 
@@ -60,6 +61,7 @@ const SCENARIOS: &[Scenario] = &[
     ("listed", listed::strings_alone),
     ("tls", secured::tls),
     ("hostnames", secured::hostnames),
+    ("two-fronts", two_fronts::two_fronts),
     ("primary-killed", faults::primary_killed),
     ("replica-stalled", faults::replica_stalled),
     ("replica-stalled-fast", faults::replica_stalled_fast),
