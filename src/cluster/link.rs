@@ -291,6 +291,8 @@ impl Task {
         let link = Arc::clone(&self.link);
         let mut output = Vec::new();
         let mut written = 0;
+        // TLS keeps what the socket does not take at once.
+        let mut is_flushed = true;
         let mut input = BytesMut::new();
         let mut scanner = Scanner::default();
         // The time from which on a reply is due.
@@ -309,11 +311,19 @@ impl Task {
             input.reserve(READ_BYTES);
             tokio::select! {
                 biased;
-                sent = writer.write(&output[written..]), if !output.is_empty() => match sent {
+                sent = async {
+                    if output.is_empty() {
+                        writer.flush().await.map(|()| 0)
+                    } else {
+                        writer.write(&output[written..]).await
+                    }
+                }, if !output.is_empty() || !is_flushed => match sent {
+                    Ok(0) if output.is_empty() => is_flushed = true,
                     Ok(0) => return "the connection was closed".to_owned(),
                     Err(error) => return error.to_string(),
                     Ok(bytes) => {
                         written += bytes;
+                        is_flushed = false;
                         if written == output.len() {
                             written = 0;
                             output.clear();
@@ -436,5 +446,53 @@ impl Task {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{BufWriter, duplex, split};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_sent_to_its_end_over_a_stream_that_keeps_what_is_written() {
+        let link = Arc::new(Link {
+            address: "here:1".to_owned(),
+            queue: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let access = Access {
+            tls: None,
+            user: None,
+            password: None,
+            timeout: Duration::from_secs(60),
+        };
+        let mut task = Task {
+            link: Arc::clone(&link),
+            access: Arc::new(access),
+            required: None,
+            sent: VecDeque::new(),
+        };
+        let (ours, mut node) = duplex(1 << 10);
+        let (reader, writer) = split(ours);
+        let driving = tokio::spawn(async move { task.drive(reader, BufWriter::new(writer)).await });
+        for request in [&b"*1\r\n$4\r\nPING\r\n"[..], &[b'x'; 4 << 10]] {
+            let sent = link.send(std::iter::once(request), 1, false, None);
+            let mut arrived = vec![0; request.len()];
+            let reading = timeout(Duration::from_secs(10), node.read_exact(&mut arrived));
+            let read = reading.await.expect("the node receives all of the request");
+            read.expect("the connection is open");
+            assert!(arrived == request);
+            node.write_all(b"+PONG\r\n").await.expect("it is read");
+            let answer = sent.answer(Instant::now() + Duration::from_secs(10)).await;
+            let answer = answer.expect("it is answered");
+            assert_eq!(&*answer.replies, b"+PONG\r\n");
+        }
+        drop(node);
+        assert_eq!(
+            driving.await.expect("no panic"),
+            "the connection was closed"
+        );
     }
 }

@@ -104,10 +104,16 @@ impl Cluster {
         let mut heard = Instant::now();
         let mut next_ping = heard + PING_INTERVAL;
         loop {
-            if let Err(error) = writer.write_all(&output).await {
-                return error.to_string();
+            if !output.is_empty() {
+                if let Err(error) = writer.write_all(&output).await {
+                    return error.to_string();
+                }
+                // TLS keeps what the socket does not take at once.
+                if let Err(error) = writer.flush().await {
+                    return error.to_string();
+                }
+                output.clear();
             }
-            output.clear();
             tokio::select! {
                 read = reader.read_buf(&mut input) => match read {
                     Ok(0) => return "the connection was closed".to_owned(),

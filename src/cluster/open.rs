@@ -112,6 +112,7 @@ pub async fn ask(
     words: &[&[u8]],
 ) -> io::Result<Vec<u8>> {
     stream.write_all(&request_of(words)).await?;
+    stream.flush().await?;
     let mut reply = Vec::new();
     let mut scanner = Scanner::default();
     loop {

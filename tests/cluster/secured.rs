@@ -18,7 +18,10 @@ use crate::writers::key_in;
 const PAIRS: usize = 500;
 const PASSWORD: &str = "secret-of-nodes";
 /// Seconds within which a server that finds no node gives up.
-const GIVE_UP: &str = "2";
+const GIVE_UP: &str = "1";
+/// Values that are longer than what a socket holds, and bytes of each.
+const LONG_VALUES: usize = 2;
+const LONG_BYTES: usize = 16 << 20;
 /// Messages that are sent and received.
 const MESSAGES: usize = 10;
 
@@ -185,6 +188,15 @@ fn use_all(pykv: &Pykv, cluster: &RedisCluster, failures: &mut Vec<String>) {
     expect(&mut client, "DELIFEQ {a}1 1", "COUNT 1");
     expect(&mut client, "DEL {a}2", "COUNT 1");
     let mut link = pykv.redis_connection();
+    for number in 0..LONG_VALUES {
+        let value = vec![b'0' + number.to_le_bytes()[0]; LONG_BYTES + number];
+        let set = redis::cmd("SET").arg("long").arg(&value).to_owned();
+        let stored: Result<(), _> = set.query(&mut link);
+        stored.unwrap_or_else(|error| panic!("SET of a long value: {error}"));
+        let found: Vec<u8> = query(redis::cmd("GET").arg("long"), &mut link);
+        assert!(found == value, "GET of a long value");
+    }
+    let () = query(redis::cmd("DEL").arg("long"), &mut link);
     let mut listener = pykv.redis_connection();
     let mut channel = listener.as_pubsub();
     channel.subscribe("news").expect("it is subscribed to");
