@@ -312,6 +312,7 @@ fn every_error_code_and_figure_is_documented() {
         ErrorCode::Busy,
         ErrorCode::Disk,
         ErrorCode::InDoubt,
+        ErrorCode::ReadOnly,
         ErrorCode::NoAuth,
         ErrorCode::Full,
         ErrorCode::Internal,
@@ -330,6 +331,7 @@ fn every_error_code_and_figure_is_documented() {
             | ErrorCode::Busy
             | ErrorCode::Disk
             | ErrorCode::InDoubt
+            | ErrorCode::ReadOnly
             | ErrorCode::NoAuth
             | ErrorCode::Full
             | ErrorCode::Internal => {}
