@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
 /// = journal-1.jsonl                               the lines that follow are of this file; it is the one at the beginning
 /// {"journal":5,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
 /// {"put":"name","value":"Ada","seq":~             `~` is the number of the next record
-/// {"saved":@,"seq":~                              `@` is what store.json looks like
+/// {"saved":@                                      `@` is what store.json looks like
 /// !anything                                       a line as it stands, without the first character
 /// ```
 ///
