@@ -112,6 +112,7 @@ pub fn served(folder: &Path, durability: Durability, eviction: Option<Eviction>)
         durability,
         save_interval: Duration::from_secs(86_400),
         sync_interval: SYNC_INTERVAL,
+        is_copy: false,
     };
     let progress = Arc::new(Progress::new());
     let engine = Engine::open(&options, Arc::clone(&cap), &progress).expect("an empty folder");
