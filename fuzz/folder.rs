@@ -70,6 +70,7 @@ fn options() -> Options {
         durability: Durability::Off,
         save_interval: Duration::MAX,
         sync_interval: Duration::MAX,
+        is_copy: false,
     }
 }
 

@@ -9,3 +9,4 @@ mod limits; // both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
 mod packaging; // what is installed with the server
 mod protocol_md; // protocol.md, played
+mod replica; // replicas follow their primary, whatever ends meanwhile
