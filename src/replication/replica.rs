@@ -164,15 +164,15 @@ impl Replica {
     }
 
     async fn try_to_follow(&mut self, address: &str) -> Result<(), Ended> {
-        let mut link = Link::open(address, &self.options).await?;
+        let mut primary = Link::open(address, &self.options).await?;
         let timelines = self.engine.timelines();
         let request = match timelines.last().filter(|_| !self.must_copy) {
             Some(Timeline { id, .. }) => format!("REPLICATE {id} {}", self.engine.revision()),
             None => "REPLICATE".to_owned(),
         };
-        link.send(&request).await?;
+        primary.send(&request).await?;
         let mut line = Vec::new();
-        link.line(&mut line).await?;
+        primary.line(&mut line).await?;
         let text = String::from_utf8_lossy(&line).into_owned();
         if text.starts_with("ERR ARGS") && !self.must_copy {
             return Err(Ended::Diverged(text));
@@ -183,7 +183,7 @@ impl Replica {
         if !first.files.is_empty() {
             self.status.set_state(address, LinkState::Copying, None);
             tracing::info!("copying all pairs of {address}");
-            self.copy(&mut link, &first.files).await?;
+            self.copy(&mut primary, &first.files).await?;
         }
         self.note(&first)?;
         self.must_copy = false;
@@ -197,11 +197,11 @@ impl Replica {
         let mut records = 0;
         loop {
             let here = self.engine.revision();
-            if !link.has_line() && told != Some(here) {
-                self.tell(&mut link, here).await?;
+            if !primary.has_line() && told != Some(here) {
+                self.tell(&mut primary, here).await?;
                 told = Some(here);
             }
-            link.line(&mut line).await?;
+            primary.line(&mut line).await?;
             if line.starts_with(b"{\"newest\":") {
                 let heartbeat = serde_json::from_slice::<Heartbeat>(&line);
                 self.note(&heartbeat.map_err(|error| Ended::Failed(error.to_string()))?)?;

@@ -98,7 +98,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
 ];
 
 fn replicate(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let place = match &words[..] {
+    let place = match words {
         [] => None,
         [timeline, revision] => {
             let revision = u64::try_from(number_of(revision)?);
