@@ -54,33 +54,52 @@ struct ReplicaFeed {
     replication: Arc<Replication>,
     /// Number of the connection.
     id: u64,
-    is_begun: bool,
+    /// The newest timeline that the replica has been told of; `None` before the first heartbeat.
+    told: Option<String>,
+    /// Lines that a heartbeat goes before.
+    held: Option<Bytes>,
     heartbeats: Interval,
 }
 
 impl ReplicaFeed {
     async fn next(&mut self) -> Result<Bytes, FollowError> {
         let files = self.feed.files();
-        if !self.is_begun {
-            self.is_begun = true;
+        if self.told.is_none() {
             return Ok(self.heartbeat(files));
         }
         if !files.is_empty() {
             // Nothing may stand between the bytes of files.
             return self.feed.next().await;
         }
+        if let Some(piece) = self.held.take() {
+            return Ok(piece);
+        }
         tokio::select! {
             biased;
             _ = self.heartbeats.tick() => Ok(self.heartbeat(Vec::new())),
-            piece = self.feed.next() => piece,
+            piece = self.feed.next() => {
+                let piece = piece?;
+                let newest = self.engine.newest_timeline();
+                if newest.is_none_or(|newest| self.told.as_ref() == Some(&newest)) {
+                    return Ok(piece);
+                }
+                // By the timelines the replica tells whether the lines are of the history that it has.
+                self.held = Some(piece);
+                Ok(self.heartbeat(Vec::new()))
+            }
         }
     }
 
-    fn heartbeat(&self, files: Vec<(String, u64)>) -> Bytes {
-        let timelines = self.engine.timelines().into_iter();
+    fn heartbeat(&mut self, files: Vec<(String, u64)>) -> Bytes {
+        let timelines: Vec<_> = self.engine.timelines();
+        let newest = timelines.last().map(|timeline| timeline.id.clone());
+        self.told = Some(newest.unwrap_or_default());
         let heartbeat = Heartbeat {
             newest: self.feed.newest(),
-            timelines: timelines.map(|one| (one.id, one.from)).collect(),
+            timelines: timelines
+                .into_iter()
+                .map(|one| (one.id, one.from))
+                .collect(),
             files,
         };
         let mut line = serde_json::to_vec(&heartbeat).expect("plain fields are always JSON");
@@ -115,7 +134,8 @@ impl Following {
             engine,
             replication,
             id,
-            is_begun: false,
+            told: None,
+            held: None,
             heartbeats: interval(HEARTBEAT_INTERVAL),
         });
     }

@@ -58,6 +58,12 @@ impl Engine {
         self.data.store.timelines()
     }
 
+    /// Returns the name of the newest timeline, if there is any.
+    #[must_use]
+    pub fn newest_timeline(&self) -> Option<String> {
+        self.data.store.newest_timeline()
+    }
+
     /// Lets the records from the next one on be of a timeline of this server.
     ///
     /// # Errors

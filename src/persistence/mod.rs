@@ -439,6 +439,12 @@ impl Store {
         self.writer.timelines()
     }
 
+    /// Returns the name of the newest timeline, if there is any.
+    #[must_use]
+    pub fn newest_timeline(&self) -> Option<String> {
+        self.writer.newest_timeline()
+    }
+
     /// Lets the records from the next one on be of a timeline of this server.
     ///
     /// # Errors
@@ -476,6 +482,7 @@ impl Store {
         }
         journal::restart_at(&self.writer, replayed.next_seq, timelines)
             .map_err(StoreError::FirstSave)?;
+        self.followers.end_feeds();
         self.changes.fetch_add(1, Relaxed);
         Ok(())
     }

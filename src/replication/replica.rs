@@ -235,16 +235,23 @@ impl Replica {
 
     fn note(&self, heartbeat: &Heartbeat) -> Result<(), Ended> {
         let known = self.engine.timelines();
-        for (id, from) in &heartbeat.timelines {
-            if known.iter().all(|timeline| timeline.id != *id) {
-                let timeline = Timeline {
-                    id: id.clone(),
-                    from: *from,
-                    is_own: false,
-                };
-                let taken = self.engine.copy_timeline(timeline);
-                taken.map_err(|fault| Ended::Failed(fault.to_string()))?;
+        let is_known = |(id, _): &(String, u64)| known.iter().any(|timeline| timeline.id == *id);
+        let told = &heartbeat.timelines;
+        let new = told.iter().rposition(is_known).map_or(0, |last| last + 1);
+        let here = self.engine.revision();
+        for (id, from) in &told[new..] {
+            if *from <= here {
+                return Err(Ended::Diverged(format!(
+                    "its records from {from} on are not those that are here, up to {here}"
+                )));
             }
+            let timeline = Timeline {
+                id: id.clone(),
+                from: *from,
+                is_own: false,
+            };
+            let taken = self.engine.copy_timeline(timeline);
+            taken.map_err(|fault| Ended::Failed(fault.to_string()))?;
         }
         self.status
             .note_heard(Some(heartbeat.newest), self.engine.revision());

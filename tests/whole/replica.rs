@@ -187,7 +187,7 @@ fn a_replica_copies_all_pairs_and_then_has_the_same_records() {
         assert_eq!(replica.client().ask(&line), client.ask(&line), "{key}");
     }
     assert_eq!(replica.client().ask("GET bytes"), "BASE64 \"w3g=\"");
-    assert_eq!(client.ask("CLEAR"), "COUNT 2003");
+    assert_eq!(client.ask("CLEAR"), "OK");
     wait_until("all are gone", || {
         replica.client().ask("COUNT") == "COUNT 0"
     });
@@ -242,7 +242,7 @@ fn a_replica_refuses_changes_and_names_the_primary() {
     assert_eq!(client.ask("PUT a 2"), format!("ERR READONLY {sentence}"));
     assert_eq!(
         client.ask("EXEC"),
-        "ERR ARGS Transaction discarded because of previous errors."
+        format!("ERR ARGS Transaction discarded because of: {sentence}")
     );
     let mut resp = replica.client();
     resp.send_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n");
@@ -430,7 +430,7 @@ fn a_folder_with_data_of_its_own_is_not_made_a_replicas() {
     assert_eq!(server.client().ask("GET mine"), "VALUE \"1\"");
     let replica = replica_of(&server);
     wait_until_level(&replica, &server);
-    assert_eq!(server.client().ask("CLEAR"), "COUNT 2");
+    assert_eq!(server.client().ask("CLEAR"), "OK");
     let stopped = server.stop().with_flags(&flags);
     let said = stopped.start_fails();
     assert!(said.contains("--replica-of"), "{said}");
@@ -451,7 +451,6 @@ fn a_replica_shows_nothing_before_it_has_copied_all() {
             "{line}: {reply}"
         );
     }
-    assert_eq!(replica.client().ask("PING"), "PONG");
     let primary = gone.on(addr).restart();
     wait_until_level(&replica, &primary);
 }
@@ -688,7 +687,7 @@ fn twenty_replicas_are_all_equal_in_the_end() {
         replicas
     });
     assert_eq!(primary.client().ask("PUT done 1"), "OK");
-    assert_eq!(primary.client().ask("WAIT 20 60000"), "COUNT 20");
+    assert_eq!(primary.client().ask("WAIT 20 30000"), "COUNT 20");
     for replica in &replicas {
         wait_until_level(replica, &primary);
     }

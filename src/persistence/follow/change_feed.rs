@@ -94,6 +94,11 @@ impl Followers {
         RecordFeed::new(writer, shared, after, files)
     }
 
+    /// Ends all feeds, as the journals are of another history now. Not to be called by a task.
+    pub fn end_feeds(&self) {
+        self.shared.restart();
+    }
+
     fn check_on(&self) -> Result<(), FollowError> {
         if self.writer.durability() == Durability::Off {
             return Err(FollowError::Off);

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -34,23 +35,33 @@ struct Lines {
 
 /// The last lines that were read for any replica, oldest first.
 #[derive(Debug, Default)]
-pub struct SharedLines(AsyncMutex<VecDeque<Lines>>);
+pub struct SharedLines {
+    lines: AsyncMutex<VecDeque<Lines>>,
+    /// Times that the journals became those of another history. Changes under the lock of `lines`.
+    history: AtomicU64,
+}
 
 impl SharedLines {
-    /// Returns the next lines after a revision, up to the newest that may be shown; waits until there are any, and reads them if nobody
-    /// has.
+    /// Returns the next lines after a revision, up to the newest that may be shown; reads them if nobody has.
     async fn after(
-        self: Arc<Self>,
-        reader: Arc<Mutex<JournalReader>>,
-        writer: Arc<Writer>,
-        revision: u64,
+        &self,
+        reader: &Arc<Mutex<JournalReader>>,
+        writer: &Arc<Writer>,
+        (history, revision): (u64, u64),
     ) -> Result<Lines, FollowError> {
         writer.wait_for_visible(revision).await;
-        let mut shared = self.0.lock().await;
+        let mut shared = self.lines.lock().await;
+        if history != self.history.load(Relaxed) {
+            // What its reader has open is of the history before.
+            return Err(FollowError::Ahead {
+                after: revision,
+                newest: writer.visible_seq(),
+            });
+        }
         if let Some(found) = shared.iter().find(|lines| lines.after == revision) {
             return Ok(found.clone());
         }
-        let safe = writer.visible_seq();
+        let (reader, safe) = (Arc::clone(reader), writer.visible_seq());
         let reading = tokio::task::spawn_blocking(move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             reader.read_lines(revision, safe)
@@ -70,19 +81,31 @@ impl SharedLines {
         }
         Ok(lines)
     }
+
+    /// Forgets the lines, which are of another history than the journals now, and ends the feeds.
+    pub fn restart(&self) {
+        let mut lines = self.lines.blocking_lock();
+        lines.clear();
+        self.history.fetch_add(1, Relaxed);
+    }
 }
+
+/// Bytes, and the revision that they reach if they are lines.
+type Piece = (Bytes, Option<u64>);
 
 /// The feed of one replica.
 pub struct RecordFeed {
     writer: Arc<Writer>,
     shared: Arc<SharedLines>,
     reader: Arc<Mutex<JournalReader>>,
+    /// The history that the reader reads.
+    history: u64,
     revision: u64,
-    /// The lines that are being read. It outlives who waits for it.
-    reading: Option<JoinHandle<Result<Lines, FollowError>>>,
     /// The files that are left to send, and how much of the first has been sent.
     files: VecDeque<Arc<Original>>,
     sent: u64,
+    /// The piece that is being read. It outlives the wait for it, which every wake-up of the connection cancels.
+    reading: Option<JoinHandle<Result<Piece, FollowError>>>,
 }
 
 impl RecordFeed {
@@ -97,12 +120,13 @@ impl RecordFeed {
         let reader = JournalReader::new(Arc::clone(&writer), all, revision);
         Self {
             writer,
+            history: shared.history.load(Relaxed),
             shared,
             reader: Arc::new(Mutex::new(reader)),
             revision,
-            reading: None,
             files: files.into_iter().map(Arc::new).collect(),
             sent: 0,
+            reading: None,
         }
     }
 
@@ -132,36 +156,52 @@ impl RecordFeed {
     /// # Errors
     /// [`FollowError`].
     pub async fn next(&mut self) -> Result<Bytes, FollowError> {
-        while let Some(file) = self.files.front() {
-            let left = file.bytes() - self.sent;
-            if left == 0 {
+        while self.files.front().is_some_and(|file| file.bytes() == 0) {
+            self.files.pop_front();
+        }
+        let reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => self.begin_reading(),
+        };
+        let piece = self.reading.insert(reading).await;
+        self.reading = None;
+        let (bytes, revision) = piece.map_err(|_| FollowError::Stopping)??;
+        if let Some(revision) = revision {
+            self.revision = revision;
+        } else {
+            self.sent += bytes.len() as u64;
+            if self
+                .files
+                .front()
+                .is_some_and(|file| file.bytes() == self.sent)
+            {
                 self.files.pop_front();
                 self.sent = 0;
-                continue;
             }
-            let count = FILE_BYTES.min(usize::try_from(left).unwrap_or(FILE_BYTES));
-            let (file, from) = (Arc::clone(file), self.sent);
-            let reading = tokio::task::spawn_blocking(move || {
-                let mut bytes = vec![0; count];
-                let read = read_full(file.file(), &mut bytes, from)?;
-                if read < count {
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-                }
-                Ok(bytes)
-            });
-            let bytes = reading.await.map_err(|_| FollowError::Stopping)??;
-            self.sent += bytes.len() as u64;
-            return Ok(bytes.into());
         }
-        let reading = self.reading.get_or_insert_with(|| {
+        Ok(bytes)
+    }
+
+    fn begin_reading(&self) -> JoinHandle<Result<Piece, FollowError>> {
+        let Some(file) = self.files.front() else {
             let (shared, reader) = (Arc::clone(&self.shared), Arc::clone(&self.reader));
-            tokio::spawn(shared.after(reader, Arc::clone(&self.writer), self.revision))
-        });
-        let read = reading.await;
-        self.reading = None;
-        let lines = read.map_err(|_| FollowError::Stopping)??;
-        self.revision = lines.revision;
-        Ok(lines.bytes)
+            let writer = Arc::clone(&self.writer);
+            let place = (self.history, self.revision);
+            return tokio::spawn(async move {
+                let lines = shared.after(&reader, &writer, place).await?;
+                Ok((lines.bytes, Some(lines.revision)))
+            });
+        };
+        let left = file.bytes() - self.sent;
+        let count = FILE_BYTES.min(usize::try_from(left).unwrap_or(FILE_BYTES));
+        let (file, from) = (Arc::clone(file), self.sent);
+        tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; count];
+            if read_full(file.file(), &mut bytes, from)? < count {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            Ok((bytes.into(), None))
+        })
     }
 }
 

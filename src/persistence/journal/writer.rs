@@ -271,6 +271,13 @@ impl Writer {
         locked(&self.timelines).clone()
     }
 
+    /// Returns the name of the newest timeline, if there is any.
+    #[must_use]
+    pub fn newest_timeline(&self) -> Option<String> {
+        let timelines = locked(&self.timelines);
+        timelines.last().map(|timeline| timeline.id.clone())
+    }
+
     /// Lets the records from the next one on be of another timeline, whose name is random.
     ///
     /// # Errors
