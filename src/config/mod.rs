@@ -388,7 +388,7 @@ pub static SETTINGS: &[Setting] = &[
         }),
         default: "0",
         values: Values::Number(0..=86_400),
-        help: "Lag from which on a replica is not healthy: 1 to 86400 seconds, 0 for never",
+        help: "Lag from which on a replica is not healthy: 0 to 86400 seconds; 0 for never",
         config: &[],
     },
     Setting {
