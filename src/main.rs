@@ -218,9 +218,12 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     service.begin(Arc::clone(&engine));
     serve_until_stopped(&service, &http_endpoints, &supervisor, &shutdown, serving).await?;
-    supervisor
-        .during(|| "saving".to_owned(), save_all(&engine))
-        .await?;
+    // What a replica has not copied whole is not saved: it copies it again.
+    if !service.replication.is_closed() {
+        supervisor
+            .during(|| "saving".to_owned(), save_all(&engine))
+            .await?;
+    }
     tracing::info!("stopped");
     Ok(())
 }

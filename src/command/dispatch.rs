@@ -18,7 +18,7 @@ use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
 use super::slow_requests::Slowlog;
-use super::spec::{Access, Command};
+use super::spec::{Access, Command, Scope};
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::{Failure, Tally};
@@ -352,7 +352,8 @@ impl Dispatcher<'_> {
                 "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             )));
         }
-        if command.access == Access::Write {
+        // The requests of a transaction are checked when they are queued.
+        if command.access == Access::Write && command.scope != Scope::Queued {
             self.service.check_writable()?;
         }
         let given = batch.arguments(request).len();

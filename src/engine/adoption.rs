@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Engine;
 use super::data::Data;
+use super::error::ApplyError;
 use super::load::Loading;
 use super::map::{LockedShards, SHARDS};
 use crate::model::{Key, PairError, Value};
@@ -14,28 +15,6 @@ use crate::persistence::{
     DiskFault, FollowError, Line, ParsedChange, Payload, Progress, RecordFeed, Records, StoreError,
     Timeline, read_line,
 };
-
-/// A record of another server cannot be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The line is not one of the journal.
-    #[error("it is no line of a journal")]
-    Malformed,
-    /// A record is missing.
-    #[error("it is record {seq}, and {expected} is the next one")]
-    Gap {
-        /// Its number.
-        seq: u64,
-        /// The number of the next record.
-        expected: u64,
-    },
-    /// A key or a value is over its limit.
-    #[error(transparent)]
-    Pair(#[from] PairError),
-    /// The disk does not take it.
-    #[error(transparent)]
-    Disk(#[from] DiskFault),
-}
 
 impl Engine {
     /// Returns the number of the last record.
@@ -148,11 +127,8 @@ impl Engine {
     /// [`StoreError`], if the copy cannot be read: the pairs have to be replaced again then.
     pub fn adopt(&self, copy: &Path, progress: &Progress) -> Result<(), StoreError> {
         let Data { table, store } = &*self.data;
-        let _no_save = store.pause_saves();
-        for shard in 0..SHARDS {
-            table.clear_shard(shard);
-        }
-        store.adopt(copy, &Loading::new(table), progress)?;
+        let clear = || (0..SHARDS).for_each(|shard| table.clear_shard(shard));
+        store.adopt(copy, clear, &Loading::new(table), progress)?;
         for shard in 0..SHARDS {
             table.set_last_change(shard, store.appended());
         }

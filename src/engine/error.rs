@@ -2,6 +2,7 @@
 //!
 //! In: faults of the disk, and transactions over the limit of a record. Out: one error, whose text is fit for clients.
 
+use crate::model::PairError;
 use crate::persistence::{DiskFault, RECORD_BYTES_MAX};
 
 /// A change was refused; nothing has changed.
@@ -28,4 +29,26 @@ pub enum EngineError {
         /// The length of their record, or a lower bound of it.
         bytes: usize,
     },
+}
+
+/// A record of another server cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The line is not one of the journal.
+    #[error("it is no line of a journal")]
+    Malformed,
+    /// A record is missing.
+    #[error("it is record {seq}, and {expected} is the next one")]
+    Gap {
+        /// Its number.
+        seq: u64,
+        /// The number of the next record.
+        expected: u64,
+    },
+    /// A key or a value is over its limit.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// The disk does not take it.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
 }

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 pub use barrier::Barrier;
 pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
-pub use error::EngineError;
+pub use error::{ApplyError, EngineError};
 pub use fetched_pairs::FetchedPairs;
 pub use map::{Cursor, Use};
 pub use memory_cap::{Eviction, MemoryCap};
@@ -48,7 +48,6 @@ use crate::persistence::{
 pub use crate::persistence::{
     Changes, FollowError, Follower, OwnedChange, Progress, RecordFeed, Timeline,
 };
-pub use adoption::ApplyError;
 use data::Data;
 use eviction::Evictor;
 use expiry::Expiry;
@@ -105,8 +104,12 @@ impl Engine {
             snapshotter: Snapshotter::new(),
             huge_pages: HugePages::default(),
         });
-        while !options.is_copy && engine.expire() {}
         let store = &engine.data.store;
+        if !options.is_copy {
+            // Before the first record: what a crash has taken may have been copied, under the same number.
+            store.begin_another_timeline();
+            while engine.expire() {}
+        }
         if options.durability == Durability::Off && store.is_unsaved() {
             // Old records must not lie in the journal while newer changes go past it.
             snapshotter::save_at_full_speed(&engine.data).map_err(StoreError::FirstSave)?;
@@ -114,10 +117,6 @@ impl Engine {
             // What was dropped must not come back.
             // If it fails, the snapshotter tries again while reads are served.
             let _ = snapshotter::save_at_full_speed(&engine.data);
-        }
-        if !options.is_copy && !store.timelines().is_empty() {
-            // What a crash has taken may have been copied.
-            store.begin_timeline().map_err(StoreError::FirstSave)?;
         }
         engine
             .snapshotter

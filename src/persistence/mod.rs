@@ -83,7 +83,7 @@ mod snapshot_file;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -202,6 +202,8 @@ pub struct Store {
     last_save: Mutex<Option<SaveReport>>,
     /// Held during a save, and while other data takes the place of all pairs.
     saving: Mutex<()>,
+    /// True from the moment at which all pairs are being replaced until the journal has begun anew: they must not be saved.
+    is_replaced_in_part: AtomicBool,
 }
 
 impl Store {
@@ -328,6 +330,7 @@ impl Store {
             saved_changes: AtomicU64::new(0),
             last_save: Mutex::new(None),
             saving: Mutex::default(),
+            is_replaced_in_part: AtomicBool::new(false),
         })
     }
 
@@ -445,6 +448,14 @@ impl Store {
         self.writer.newest_timeline()
     }
 
+    /// Lets the records from the next one on be of another timeline, if they are of any. If the journal does not take that, they are of
+    /// none, and replicas copy all anew.
+    pub fn begin_another_timeline(&self) {
+        if !self.timelines().is_empty() && self.begin_timeline().is_err() {
+            self.writer.forget_timelines();
+        }
+    }
+
     /// Lets the records from the next one on be of a timeline of this server.
     ///
     /// # Errors
@@ -464,16 +475,21 @@ impl Store {
         })
     }
 
-    /// Loads the copy of another server's folder, and continues its records. Changes are refused until all pairs have been saved.
+    /// Lets `clear` remove all pairs, loads the copy of another server's folder, and continues its records. Changes are refused until all
+    /// pairs have been saved; none is saved before all are loaded.
     ///
     /// # Errors
     /// [`StoreError`], if the copy cannot be read; [`StoreError::FirstSave`], if the journal cannot be begun anew.
     pub fn adopt(
         &self,
         copy: &Path,
+        clear: impl FnOnce(),
         load: &dyn Load,
         progress: &Progress,
     ) -> Result<(), StoreError> {
+        let _no_save = self.pause_saves();
+        self.is_replaced_in_part.store(true, Relaxed);
+        clear();
         let folder = Folder::look(Arc::new(System), copy)?;
         let (_, replayed) = read_folder(&folder, load, progress)?;
         let mut timelines = replayed.contents.timelines;
@@ -483,6 +499,7 @@ impl Store {
         journal::restart_at(&self.writer, replayed.next_seq, timelines)
             .map_err(StoreError::FirstSave)?;
         self.followers.end_feeds();
+        self.is_replaced_in_part.store(false, Relaxed);
         self.changes.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -531,11 +548,16 @@ impl Store {
     }
 
     /// Waits for the end of a save, and lets none begin while the guard is held.
-    pub fn pause_saves(&self) -> MutexGuard<'_, ()> {
+    fn pause_saves(&self) -> MutexGuard<'_, ()> {
         self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {
+        if self.is_replaced_in_part.load(Relaxed) {
+            return Err(DiskFault::new(
+                "the pairs of the primary are not all copied",
+            ));
+        }
         let failed = |error: io::Error| {
             let path = self.snapshot.path();
             DiskFault::new(&format!("cannot write {}: {error}", path.display()))

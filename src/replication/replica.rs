@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -110,11 +111,16 @@ pub async fn run(
         status,
         options,
         folder,
+        adopting: None,
     };
     tokio::select! {
         () = replica.follow_always() => {}
         () = promoted.cancelled() => {}
         () = shutdown.cancelled() => {}
+    }
+    if let Some(adopting) = replica.adopting.take() {
+        // It cannot be left half done.
+        let _ = adopting.await;
     }
     replica.status.ended.cancel();
 }
@@ -125,6 +131,8 @@ struct Replica {
     options: ReplicaOptions,
     folder: PathBuf,
     must_copy: bool,
+    /// Replaces all pairs by a copy. It outlives who waits for it.
+    adopting: Option<JoinHandle<Result<(), Ended>>>,
 }
 
 impl Replica {
@@ -187,7 +195,6 @@ impl Replica {
         }
         self.note(&first)?;
         self.must_copy = false;
-        self.status.set_closed(false);
         self.status.set_state(address, LinkState::Following, None);
         tracing::info!(
             "following {address} from revision {}",
@@ -259,7 +266,7 @@ impl Replica {
     }
 
     /// Copies the files of the primary, and replaces all pairs by those in them.
-    async fn copy(&self, link: &mut Link, files: &[(String, u64)]) -> Result<(), Ended> {
+    async fn copy(&mut self, link: &mut Link, files: &[(String, u64)]) -> Result<(), Ended> {
         let copy = self.folder.join(COPY_NAME);
         // What an earlier try has left.
         let _ = std::fs::remove_dir_all(&copy);
@@ -280,15 +287,23 @@ impl Replica {
             }
         }
         self.status.set_closed(true);
-        let (engine, folder) = (Arc::clone(&self.engine), copy.clone());
-        let adopting = tokio::task::spawn_blocking(move || engine.adopt(&folder, &Progress::new()));
-        let adopted = adopting
-            .await
-            .map_err(|_| Ended::Failed("the server is stopping".to_owned()))?;
-        adopted.map_err(|error| Ended::Failed(error_chain(&error)))?;
-        let saved = self.engine.save().await;
-        saved.map_err(|fault| Ended::Failed(fault.to_string()))?;
-        std::fs::remove_dir_all(&copy)?;
-        Ok(())
+        let adopted = adopt(Arc::clone(&self.engine), Arc::clone(&self.status), copy);
+        let adopted = self.adopting.insert(tokio::spawn(adopted)).await;
+        self.adopting = None;
+        adopted.map_err(|_| Ended::Failed("the server is stopping".to_owned()))?
     }
+}
+
+/// Replaces all pairs by those of a copy, saves them, and shows them to clients.
+async fn adopt(engine: Arc<Engine>, status: Arc<Replication>, copy: PathBuf) -> Result<(), Ended> {
+    let (adopter, folder) = (Arc::clone(&engine), copy.clone());
+    let adopting = tokio::task::spawn_blocking(move || adopter.adopt(&folder, &Progress::new()));
+    let adopted = adopting.await;
+    let adopted = adopted.map_err(|_| Ended::Failed("the server is stopping".to_owned()))?;
+    adopted.map_err(|error| Ended::Failed(error_chain(&error)))?;
+    let saved = engine.save().await;
+    saved.map_err(|fault| Ended::Failed(fault.to_string()))?;
+    status.set_closed(false);
+    std::fs::remove_dir_all(&copy)?;
+    Ok(())
 }

@@ -154,6 +154,8 @@ impl Source for Promote {
         }
         replication.promoted.cancel();
         replication.ended.cancelled().await;
+        // If all pairs were being replaced, they are whole now, or never.
+        pull.service.check_ready()?;
         engine.begin_timeline()?;
         replication.set_primary();
         tracing::warn!(

@@ -65,7 +65,11 @@ impl Followers {
         if end.is_none_or(|end| after > end) {
             return Err(FollowError::Ahead { after, newest });
         }
-        self.check_kept(after)?;
+        // Those that saves have removed included.
+        let (found, from) = self.writer.find(after + 1)?;
+        if found.is_none() {
+            return Err(FollowError::Gone { after, from });
+        }
         Ok(self.feed(after, Vec::new()))
     }
 
@@ -106,15 +110,6 @@ impl Followers {
         Ok(())
     }
 
-    /// Checks that the journals hold all records after one.
-    fn check_kept(&self, after: u64) -> Result<(), FollowError> {
-        let from = self.writer.extent().first_seq - 1;
-        if after < from {
-            return Err(FollowError::Gone { after, from });
-        }
-        Ok(())
-    }
-
     /// Follows the changes of keys with a prefix, after a revision or from now on.
     ///
     /// # Errors
@@ -128,10 +123,15 @@ impl Followers {
         if after > newest {
             return Err(FollowError::Ahead { after, newest });
         }
-        self.check_kept(after)?;
+        let from = writer.extent().first_seq - 1;
+        if after < from {
+            return Err(FollowError::Gone { after, from });
+        }
         writer.retained().add_follower();
         let reader = JournalReader::new(Arc::clone(writer), prefix, after);
         Ok(Follower {
+            history: self.shared.history(),
+            shared: Arc::clone(&self.shared),
             writer: Arc::clone(writer),
             reading: Arc::clone(&self.reading),
             reader: Arc::new(Mutex::new(reader)),
@@ -144,6 +144,9 @@ impl Followers {
 /// A follower of the changes of keys with one prefix.
 pub struct Follower {
     writer: Arc<Writer>,
+    shared: Arc<SharedLines>,
+    /// The history of which it has been given changes.
+    history: u64,
     reading: Arc<Semaphore>,
     reader: Arc<Mutex<JournalReader>>,
     /// The page that is being read. It outlives the task that waits for it, so that nothing is lost when that one ends.
@@ -195,6 +198,12 @@ impl Follower {
         if self.page.is_none() {
             self.writer.wait_for_visible(self.revision).await;
             let permit = Arc::clone(&self.reading).acquire_owned().await;
+            if self.history != self.shared.history() {
+                return Err(FollowError::Ahead {
+                    after: self.revision,
+                    newest: self.writer.visible_seq(),
+                });
+            }
             let (reader, safe) = (Arc::clone(&self.reader), self.writer.visible_seq());
             self.page = Some(tokio::task::spawn_blocking(move || {
                 let _permit = permit;

@@ -51,7 +51,7 @@ impl SharedLines {
     ) -> Result<Lines, FollowError> {
         writer.wait_for_visible(revision).await;
         let mut shared = self.lines.lock().await;
-        if history != self.history.load(Relaxed) {
+        if history != self.history() {
             // What its reader has open is of the history before.
             return Err(FollowError::Ahead {
                 after: revision,
@@ -80,6 +80,11 @@ impl SharedLines {
             kept -= oldest.bytes.len();
         }
         Ok(lines)
+    }
+
+    /// Returns how often the journals became those of another history.
+    pub fn history(&self) -> u64 {
+        self.history.load(Relaxed)
     }
 
     /// Forgets the lines, which are of another history than the journals now, and ends the feeds.
@@ -120,7 +125,7 @@ impl RecordFeed {
         let reader = JournalReader::new(Arc::clone(&writer), all, revision);
         Self {
             writer,
-            history: shared.history.load(Relaxed),
+            history: shared.history(),
             shared,
             reader: Arc::new(Mutex::new(reader)),
             revision,

@@ -1,11 +1,11 @@
 //! Journals that saves have removed and that are kept open for followers.
 //!
 //! In: journals without a name, and how many follow. Out: the one that holds a record. Promises: only while there are
-//! followers is any kept; at most [`JOURNALS_MAX`] of them and [`BYTES_MAX`] bytes, so that a follower who is a few quick
-//! saves behind goes on, and the disk does not fill with space that no one sees.
+//! followers is any kept, or once there was a replica, which may come back; at most [`JOURNALS_MAX`] of them and [`BYTES_MAX`] bytes, so
+//! that a follower who is a few saves behind goes on, and the disk does not fill with space that no one sees.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::open_journal::JournalFile;
@@ -21,6 +21,8 @@ const BYTES_MAX: u64 = 64 << 20;
 pub struct Retained {
     journals: Mutex<VecDeque<(JournalFile, u64)>>,
     followers: AtomicUsize,
+    /// True once there was a replica.
+    was_replicated: AtomicBool,
 }
 
 impl Retained {
@@ -35,15 +37,20 @@ impl Retained {
 
     /// Counts one follower less; after the last one nothing is kept.
     pub fn remove_follower(&self) {
-        if self.followers.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if self.followers.fetch_sub(1, Ordering::Relaxed) == 1 && !self.is_needed() {
             self.clear();
         }
     }
 
-    /// Returns true if there are followers.
+    /// Notes that there is a replica, or was one.
+    pub fn note_replica(&self) {
+        self.was_replicated.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if there are followers, or a replica may come back.
     #[must_use]
-    pub fn has_followers(&self) -> bool {
-        self.followers.load(Ordering::Relaxed) > 0
+    pub fn is_needed(&self) -> bool {
+        self.followers.load(Ordering::Relaxed) > 0 || self.was_replicated.load(Ordering::Relaxed)
     }
 
     /// Keeps one more, and drops the oldest beyond the limits.

@@ -183,7 +183,7 @@ pub fn remove_older(writer: &Writer) -> io::Result<()> {
     } in older
     {
         // In a fault the space is needed more than the history.
-        if first_seq.is_some() && writer.retained.has_followers() && writer.health.is_healthy() {
+        if first_seq.is_some() && writer.retained.is_needed() && writer.health.is_healthy() {
             let file = writer.folder.files().open(&path).ok();
             locked(&writer.open).older[0].file = file;
         }

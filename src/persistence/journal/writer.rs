@@ -278,6 +278,11 @@ impl Writer {
         timelines.last().map(|timeline| timeline.id.clone())
     }
 
+    /// Lets the records be of no timeline.
+    pub fn forget_timelines(&self) {
+        locked(&self.timelines).clear();
+    }
+
     /// Lets the records from the next one on be of another timeline, whose name is random.
     ///
     /// # Errors
@@ -297,6 +302,7 @@ impl Writer {
     /// # Errors
     /// [`DiskFault`], if the journal does not take that.
     pub fn add_timeline(&self, timeline: Timeline) -> Result<(), DiskFault> {
+        self.retained.note_replica();
         {
             let mut open = locked(&self.open);
             let mut timelines = locked(&self.timelines);
