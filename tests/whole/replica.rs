@@ -52,7 +52,10 @@ fn wait_until_level(replica: &TestServer, primary: &TestServer) {
 }
 
 fn assert_is_equal(replica: &TestServer, primary: &TestServer) {
-    let (here, there) = (pairs(replica), pairs(primary));
+    // Between two looks a pair may expire, but not between all.
+    let mut looks = (0..20).map(|_| (pairs(replica), pairs(primary)));
+    let equal = looks.find(|(here, there)| here == there);
+    let (here, there) = equal.unwrap_or_else(|| (pairs(replica), pairs(primary)));
     let differing = here.iter().zip(&there).find(|(one, other)| one != other);
     assert!(
         here == there,
@@ -242,8 +245,13 @@ fn a_replica_refuses_changes_and_names_the_primary() {
     assert_eq!(client.ask("PUT a 2"), format!("ERR READONLY {sentence}"));
     assert_eq!(
         client.ask("EXEC"),
-        format!("ERR ARGS Transaction discarded because of: {sentence}")
+        "ERR ARGS Transaction discarded because of previous errors."
     );
+    // One that only reads is executed.
+    assert_eq!(client.ask("MULTI"), "OK");
+    assert_eq!(client.ask("EXISTS none"), "QUEUED");
+    assert_eq!(client.ask("EXEC"), "ARRAY 1");
+    assert_eq!(client.reply(), "COUNT 0");
     let mut resp = replica.client();
     resp.send_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n");
     assert_eq!(resp.reply(), format!("-READONLY {sentence}\r"));
@@ -315,6 +323,31 @@ fn a_replica_goes_on_where_it_was_after_restarts_of_either() {
     assert!(!replica.log().contains(COPYING), "{}", replica.log());
 }
 
+/// Saves changes until no journal is kept in which a replica that is away would go on: one more than are kept, and the open one.
+fn save_too_often(primary: &TestServer) {
+    let mut client = primary.client();
+    for round in 0..18 {
+        assert_eq!(client.ask(&format!("PUT saved {round}")), "OK");
+        assert_eq!(client.ask("SAVE"), "OK");
+    }
+}
+
+#[test]
+fn a_replica_goes_on_where_it_was_after_saves_of_the_primary() {
+    let primary = TestServer::start();
+    fill(&primary, "k", 100);
+    let replica = replica_of(&primary);
+    wait_until_level(&replica, &primary);
+    let stopped = replica.stop();
+    for round in 0..3 {
+        fill(&primary, &format!("round{round}"), 100);
+        assert_eq!(primary.client().ask("SAVE"), "OK");
+    }
+    let replica = stopped.restart();
+    wait_until_level(&replica, &primary);
+    assert!(!replica.log().contains(COPYING), "{}", replica.log());
+}
+
 #[test]
 fn a_replica_starts_over_where_the_journal_no_longer_reaches() {
     let primary = TestServer::start();
@@ -322,14 +355,9 @@ fn a_replica_starts_over_where_the_journal_no_longer_reaches() {
     let replica = replica_of(&primary);
     wait_until_level(&replica, &primary);
     let stopped = replica.stop();
-    for round in 0..2 {
-        fill(&primary, &format!("round{round}"), 500);
-        assert_eq!(
-            primary.client().ask("DEL k:1 k:2 k:3"),
-            format!("COUNT {}", 3 * (1 - round))
-        );
-        assert_eq!(primary.client().ask("SAVE"), "OK");
-    }
+    fill(&primary, "more", 500);
+    assert_eq!(primary.client().ask("DEL k:1 k:2 k:3"), "COUNT 3");
+    save_too_often(&primary);
     let replica = stopped.restart();
     wait_until_level(&replica, &primary);
     assert_eq!(
@@ -641,16 +669,9 @@ fn a_replica_that_is_killed_at_any_step_of_a_second_copy_is_equal_in_the_end() {
         fill(&primary, "old", 20);
         wait_until_level(&replica, &primary);
         let stopped = replica.kill();
-        for _ in 0..2 {
-            assert!(
-                primary
-                    .client()
-                    .ask("DEL old:1 old:2 old:3")
-                    .starts_with("COUNT")
-            );
-            fill(&primary, "new", 20);
-            assert_eq!(primary.client().ask("SAVE"), "OK");
-        }
+        assert_eq!(primary.client().ask("DEL old:1 old:2 old:3"), "COUNT 3");
+        fill(&primary, "new", 20);
+        save_too_often(&primary);
         let killed = stopped.with_fault(&format!("{calls}:signal=KILL:when={when}"));
         let killed = match killed.try_restart() {
             Ok(server) => {

@@ -210,7 +210,7 @@ fn replicaof(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return call.done(Reply::Ok);
     }
     Err(bad_argument(
-        "a server is a replica from its start on: --replica-of pykv://HOST:PORT",
+        "this server cannot be a replica from now on, nor of Redis: start one with --replica-of pykv://HOST:PORT",
     ))
 }
 
@@ -246,7 +246,7 @@ fn replconf(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 
 fn sync(_call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     Err(bad_argument(
-        "this server does not send its data as an RDB file; a replica is another server with --replica-of, BACKUP copies the data",
+        "this server has no replicas of Redis's kind and does not send its data as an RDB file; BACKUP copies the data, --replica-of follows it",
     ))
 }
 
