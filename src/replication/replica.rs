@@ -296,8 +296,8 @@ impl Replica {
 
 /// Replaces all pairs by those of a copy, saves them, and shows them to clients.
 async fn adopt(engine: Arc<Engine>, status: Arc<Replication>, copy: PathBuf) -> Result<(), Ended> {
-    let (adopter, folder) = (Arc::clone(&engine), copy.clone());
-    let adopting = tokio::task::spawn_blocking(move || adopter.adopt(&folder, &Progress::new()));
+    let (target, folder) = (Arc::clone(&engine), copy.clone());
+    let adopting = tokio::task::spawn_blocking(move || target.adopt(&folder, &Progress::new()));
     let adopted = adopting.await;
     let adopted = adopted.map_err(|_| Ended::Failed("the server is stopping".to_owned()))?;
     adopted.map_err(|error| Ended::Failed(error_chain(&error)))?;
