@@ -303,7 +303,7 @@ pub(super) fn refusal_of(error: &FollowError) -> ErrorReply {
         FollowError::Off => ErrorCode::Denied,
         FollowError::Ahead { .. } | FollowError::Gone { .. } => ErrorCode::Args,
         FollowError::Unreadable(_) => ErrorCode::Disk,
-        FollowError::Stopping => ErrorCode::Busy,
+        FollowError::NotYet { .. } | FollowError::Stopping => ErrorCode::Busy,
     };
     ErrorReply::new(code, crate::error::error_chain(error)).with_prefix("ERR")
 }

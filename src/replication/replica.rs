@@ -3,6 +3,7 @@
 //! In: a primary, the engine. Out: the engine has what the primary has. Promises: a break is waited out, and then it goes on where it
 //! was; what it has is not shown while it is another history's; a folder with data of its own is never replaced.
 
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,6 +106,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let promoted = status.promoted.clone();
+    // What an earlier run has left.
+    let _ = std::fs::remove_dir_all(folder.join(COPY_NAME));
     let mut replica = Replica {
         must_copy: engine.timelines().is_empty(),
         engine,
@@ -141,7 +144,8 @@ impl Replica {
         let mut pause = PAUSE_FIRST;
         for address in addresses.iter().cycle() {
             let before = self.engine.revision();
-            let reason = match self.follow(address).await {
+            let Err(ended) = self.follow(address).await;
+            let reason = match ended {
                 Ended::Failed(reason) => reason,
                 Ended::Diverged(reason) => {
                     self.must_copy = true;
@@ -164,14 +168,7 @@ impl Replica {
     }
 
     /// Follows the primary at an address as long as that goes.
-    async fn follow(&mut self, address: &str) -> Ended {
-        match self.try_to_follow(address).await {
-            Ok(()) => unreachable!("a feed ends with an error"),
-            Err(ended) => ended,
-        }
-    }
-
-    async fn try_to_follow(&mut self, address: &str) -> Result<(), Ended> {
+    async fn follow(&mut self, address: &str) -> Result<Infallible, Ended> {
         let mut primary = Link::open(address, &self.options).await?;
         let timelines = self.engine.timelines();
         let request = match timelines.last().filter(|_| !self.must_copy) {

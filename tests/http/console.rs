@@ -138,7 +138,7 @@ fn the_list_of_commands_says_what_each_destroys_and_which_receive() {
     }
     assert_eq!(
         named(&|row| row["receives"] == true),
-        ["SUBSCRIBE", "PSUBSCRIBE", "FOLLOW", "MONITOR"]
+        ["SUBSCRIBE", "PSUBSCRIBE", "FOLLOW", "MONITOR", "REPLICATE"]
     );
 }
 

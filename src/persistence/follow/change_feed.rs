@@ -50,8 +50,8 @@ impl Followers {
     /// Returns the feed of a replica that has all records up to one of a timeline: those after it.
     ///
     /// # Errors
-    /// [`FollowError::Off`] without a journal, [`FollowError::Ahead`] if the replica has records that are not of this history, and
-    /// [`FollowError::Gone`] if the journals do not hold the records after it any more.
+    /// [`FollowError::Off`] without a journal, [`FollowError::Ahead`] if the replica has records that are not of this history,
+    /// [`FollowError::NotYet`] if it has some that are not here yet, and [`FollowError::Gone`] if the journals do not hold the records after it any more.
     pub fn resume(&self, timeline: &str, after: u64) -> Result<RecordFeed, FollowError> {
         self.check_on()?;
         let newest = self.writer.appended();
@@ -62,6 +62,9 @@ impl Followers {
                 .get(place + 1)
                 .map_or(newest, |next| next.from - 1)
         });
+        if after > newest && place.is_some_and(|place| place + 1 == timelines.len()) {
+            return Err(FollowError::NotYet { after, newest });
+        }
         if end.is_none_or(|end| after > end) {
             return Err(FollowError::Ahead { after, newest });
         }

@@ -22,6 +22,14 @@ pub enum FollowError {
         /// The newest one.
         newest: u64,
     },
+    /// This server is a replica that lags behind the one which asks.
+    #[error("revision {after} is not here yet: the newest of this replica is {newest}")]
+    NotYet {
+        /// The revision that was asked for.
+        after: u64,
+        /// The newest one.
+        newest: u64,
+    },
     /// The journals do not hold these changes any more.
     #[error(
         "the changes after revision {after} are not kept any more, only those after {from}; read the pairs anew, and follow \

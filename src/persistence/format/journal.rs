@@ -10,7 +10,7 @@
 //! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
 //! {"group":[{"put":"a","value":"1"},{"del":["b"]}],"seq":44,"crc":".."}  these changes, in this order, all or none
 //! {"del":["b"],"reason":"evicted","seq":45,"crc":"b7f8d493"}          the same, as the memory of the data has a cap
-//! {"saved":{"bytes":9,"crc":"..","modified":".."},"crc":".."}         store.json was written with this fingerprint
+//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":46,"crc":".."}  store.json was written with this fingerprint
 //! {"synced":43,"crc":"5d0fe1a7"}                                      a mark: up to record 43 all was on disk by now
 //! ```
 //!
@@ -24,7 +24,8 @@
 //! - A new journal is provisional: it is called `journal-N.jsonl.new` until those before it are on disk or, where that is in
 //!   doubt, until a save has replaced them. The name records the doubt, so the doubt outlives a crash. If the machine goes
 //!   down meanwhile and an older journal turns out to be short, nothing in the newer one was promised, and it is set aside.
-//! - What is no change has no number, so that servers with the same changes have the same numbers.
+//! - In a folder that is a copy of another server's, a store.json that was written is told of without a number: the numbers are those of
+//!   the other server, whose own such records are there, too.
 //! - A timeline is a run of a server during which no number was given twice: by its name and a number a replica tells whether it has
 //!   the same records. Each journal begins with those that are known, oldest first; there are none before a replica has come.
 //! - A mark is written with the first records after a sync, and divides what a power cut
@@ -34,8 +35,7 @@
 //!   with one exception: a disk may write what was not synced in any order, so a power cut can leave sectors of zeros, which
 //!   no line ever holds, before whole lines. It is a torn tail unless a later mark says that the place was on disk.
 //!
-//! Version 1 had no marks, version 2 no groups, version 3 no reasons, and version 4 no timelines, and a number in the line of a store.json
-//! that was written; all are read as this one is, and not appended to.
+//! Version 1 had no marks, version 2 no groups, version 3 no reasons, and version 4 no timelines; all are read as this one is, and not appended to.
 //!
 //! To change the format: raise the version, keep the old reader, add a file to `tests/persistence/fixtures/`.
 //!

@@ -19,7 +19,7 @@ pub enum Line<'a> {
     Record(u64, Payload<'a>),
     /// A mark: all records up to this one were on disk when the line was written.
     Mark(u64),
-    /// store.json was written with this fingerprint.
+    /// store.json of a copy was written with this fingerprint.
     Saved(SnapshotFingerprint),
     /// The records from a number on are of this timeline.
     Timeline(Timeline),
@@ -32,7 +32,7 @@ pub enum Payload<'a> {
     Change(ParsedChange<'a>),
     /// These changes, in this order, all or none.
     Group(Vec<ParsedChange<'a>>),
-    /// No change: before version 5, the line of a store.json that was written had a number.
+    /// store.json was written with this fingerprint.
     Saved(SnapshotFingerprint),
 }
 

@@ -4,6 +4,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, write_crc};
 use crate::codec::json;
 use crate::model::{Change, Key};
@@ -62,6 +63,13 @@ impl Records {
             write_change(&mut content, change);
         }
         Self::of_content(content)
+    }
+
+    /// Encodes the record of a snapshot that was written.
+    #[must_use]
+    pub fn of_saved(saved: &SnapshotFingerprint) -> Self {
+        let saved = serde_json::to_string(saved).expect("three plain fields are always JSON");
+        Self::of_content(format!("{{\"saved\":{saved}").into_bytes())
     }
 
     /// Returns the record of a whole line, which gets a new number; `None` if the line has none.

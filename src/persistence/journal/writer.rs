@@ -261,7 +261,12 @@ impl Writer {
     pub fn record_saved(&self, saved: &SnapshotFingerprint) -> Result<(), DiskFault> {
         self.check_folder();
         // Taken in a fault, too: it is the save that ends it.
-        write_saved(saved, &mut locked(&self.open).lines);
+        if self.is_copy() {
+            // The numbers are those of another server.
+            write_saved(saved, &mut locked(&self.open).lines);
+        } else {
+            self.tail.append(Records::of_saved(saved), || Ok(()))?;
+        }
         self.sync()
     }
 
@@ -269,6 +274,12 @@ impl Writer {
     #[must_use]
     pub fn timelines(&self) -> Vec<Timeline> {
         locked(&self.timelines).clone()
+    }
+
+    /// Returns true if the records are those of another server.
+    fn is_copy(&self) -> bool {
+        let timelines = locked(&self.timelines);
+        timelines.last().is_some_and(|timeline| !timeline.is_own)
     }
 
     /// Returns the name of the newest timeline, if there is any.

@@ -578,9 +578,11 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::text("role", |now| text(if now.primary.is_some() { "replica" } else { "primary" }))
         .help("Role of the server: primary or replica.")
         .stats(),
-    FigureSpec::redis("Replication", "role", |now| {
+    FigureSpec::text("redis_role", |now| {
         text(if now.primary.is_some() { "slave" } else { "master" })
-    }),
+    })
+    .help("As in Redis's INFO.")
+    .info("Replication", "role"),
     FigureSpec::count("revision", |now| now.engine.map(Engine::revision))
         .unit("revisions")
         .help("Newest revision: the number of the last change.")
