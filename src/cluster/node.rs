@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::link::{Link, Required, Sent};
+use super::link::{Link, Lost, Required, Sent};
 use super::open::Access;
 use super::request::request_of;
 
@@ -64,11 +64,12 @@ impl Node {
     }
 
     /// Waits until the changes that have been sent are answered.
-    pub async fn wait_for_changes(&self, deadline: Instant) {
-        // Those whose connection ends are in doubt, and what was read was true.
-        let _ = Self::ask_on(&self.link(true), &[b"PING"], false)
-            .answer(deadline)
-            .await;
+    ///
+    /// # Errors
+    /// [`Lost`], if they are in doubt: what was read meanwhile may be lost with them.
+    pub async fn wait_for_changes(&self, deadline: Instant) -> Result<(), Lost> {
+        let sent = Self::ask_on(&self.link(true), &[b"PING"], false);
+        sent.answer(deadline).await.map(drop)
     }
 
     /// Sends a request, which may be a change that is not on keys.
