@@ -169,6 +169,20 @@ impl Link {
         self.queue().ended.is_some()
     }
 
+    /// Checks that the connection has not ended.
+    ///
+    /// # Errors
+    /// [`Lost`], if it has.
+    pub fn check(&self) -> Result<(), Lost> {
+        let ended = self.queue().ended.clone();
+        ended.map_or(Ok(()), |reason| {
+            Err(Lost {
+                is_sent: true,
+                reason,
+            })
+        })
+    }
+
     /// Adds requests, which have `count` replies. `unanswered` counts their changes; without it they are none.
     pub fn send<'r>(
         self: &Arc<Self>,

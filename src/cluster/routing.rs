@@ -435,17 +435,14 @@ impl Cluster {
                 }
                 Ok(answer) => {
                     if !part.has_write && self.options.replication.is_some() {
-                        let shows_unanswered = self.shows_unanswered(requests, &part);
-                        let confirmed = if shows_unanswered {
-                            part.node.wait_for_changes(deadline).await
-                        } else {
-                            Ok(())
-                        };
+                        let mut confirmed = Ok(());
+                        if self.shows_unanswered(requests, &part) {
+                            confirmed = part.node.wait_for_changes(deadline).await;
+                        }
                         // Where the node has lost its slots meanwhile, it may have shown what nobody else has.
-                        if confirmed.is_err() || link.has_ended() {
+                        if let Err(lost) = confirmed.and_then(|()| link.check()) {
                             self.doubt.notify_one();
-                            let reason = format!("{} was replaced", part.node.address);
-                            part.ask_again(&reason, &mut refused);
+                            part.lose(requests, &lost, results, &mut refused);
                             continue;
                         }
                     }
@@ -568,12 +565,6 @@ impl Part {
     }
 
     /// Handles the loss of the connection.
-    /// Lets all requests, which are no changes, be asked again.
-    fn ask_again(&self, reason: &str, refused: &mut Vec<(usize, Refusal)>) {
-        let places = self.requests.iter().map(|(place, _)| *place);
-        refused.extend(places.map(|place| (place, Refusal::NotReady(reason.to_owned()))));
-    }
-
     fn lose(
         &self,
         requests: &Requests,

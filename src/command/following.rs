@@ -63,11 +63,11 @@ struct ReplicaFeed {
 
 impl ReplicaFeed {
     async fn next(&mut self) -> Result<Bytes, FollowError> {
-        let files = self.feed.files();
         if self.told.is_none() {
+            let files = self.feed.files();
             return Ok(self.heartbeat(files));
         }
-        if !files.is_empty() {
+        if self.feed.has_files() {
             // Nothing may stand between the bytes of files.
             return self.feed.next().await;
         }

@@ -241,10 +241,10 @@ impl Service {
         })
     }
 
-    /// Returns the engine, also while its pairs are being replaced; `None` until it is loaded.
+    /// Returns the newest revision of the engine, also while its pairs are being replaced; 0 until it is loaded.
     #[must_use]
-    pub fn own_engine(&self) -> Option<&Arc<Engine>> {
-        self.engine.get()
+    pub fn revision(&self) -> u64 {
+        self.engine.get().map_or(0, |engine| engine.revision())
     }
 
     /// Checks that a change of a client can be taken.

@@ -312,11 +312,7 @@ pub static SETTINGS: &[Setting] = &[
             variable: "PYKV_ENGINE",
         }),
         default: "",
-        values: Values::Parsed(|| {
-            let parser = StringValueParser::new();
-            let parsed = parser.map(|text| UrlSetting(ServersUrl::parse(&text, REDIS)));
-            parsed.into()
-        }),
+        values: Values::Parsed(|| urls_of(REDIS)),
         help: "Redis or Valkey Cluster that holds the data in place of this process: redis://HOST:PORT,HOST:PORT,... names some of \
                its nodes, which tell of the others; rediss:// for TLS, redis://USER:PASSWORD@HOST:PORT to sign in. Redis 7.0 or \
                newer, Valkey 7.2 or newer. The data folder then holds users.json alone",
@@ -369,11 +365,7 @@ pub static SETTINGS: &[Setting] = &[
             variable: "PYKV_REPLICA_OF",
         }),
         default: "",
-        values: Values::Parsed(|| {
-            let parser = StringValueParser::new();
-            let parsed = parser.map(|text| UrlSetting(ServersUrl::parse(&text, PYKV)));
-            parsed.into()
-        }),
+        values: Values::Parsed(|| urls_of(PYKV)),
         help: "Server that this one is a replica of: pykv://HOST:PORT, or several, of which one is the primary; pykvs:// for TLS, \
                pykv://USER:PASSWORD@HOST:PORT to sign in. It copies all pairs into its data folder, follows the changes, and refuses \
                those of clients until PROMOTE. A change is acknowledged before it is here: some may be missing when the primary dies",
@@ -561,6 +553,13 @@ pub static SETTINGS: &[Setting] = &[
         config: &[("stop-writes-on-bgsave-error", Shown::Default)],
     },
 ];
+
+/// Returns the parser of an URL of a scheme.
+fn urls_of(scheme: UrlScheme) -> ValueParser {
+    let parser = StringValueParser::new();
+    let parsed = parser.map(move |text| UrlSetting(ServersUrl::parse(&text, scheme)));
+    parsed.into()
+}
 
 impl Setting {
     /// Returns true for the URL of other servers.

@@ -202,6 +202,7 @@ impl Replica {
         loop {
             let here = self.engine.revision();
             if !primary.has_line() && told != Some(here) {
+                self.status.note_heard(None, here);
                 self.tell(&mut primary, here).await?;
                 told = Some(here);
             }
@@ -216,7 +217,6 @@ impl Replica {
                     ApplyError::Gap { .. } => Ended::Diverged(error_chain(&error)),
                     error => Ended::Failed(error_chain(&error)),
                 })?;
-                self.status.note_heard(None, self.engine.revision());
                 records += 1;
                 if records % RECORDS_PER_TURN == 0 {
                     tokio::task::yield_now().await;

@@ -131,10 +131,7 @@ fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // Nobody waits under the locks of a transaction, nor at a place that is kept for administration.
     let is_waiting = replicas > 0 && call.transaction.is_none() && call.session.reserved.is_none();
     let Some(client) = call.session.client.clone().filter(|_| is_waiting) else {
-        let revision = call
-            .service
-            .own_engine()
-            .map_or(0, |engine| engine.revision());
+        let revision = call.service.revision();
         let having = call.service.replication.having(revision);
         return call.done(Reply::Count(having));
     };
@@ -142,10 +139,7 @@ fn wait(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     Ok(Outcome::Stream(Box::new(Stream::idle(Wait {
         client,
         replicas: replicas.unsigned_abs(),
-        revision: call
-            .service
-            .own_engine()
-            .map_or(0, |engine| engine.revision()),
+        revision: call.service.revision(),
         time,
     }))))
 }

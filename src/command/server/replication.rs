@@ -169,10 +169,7 @@ impl Source for Promote {
 
 fn role(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let replication = &call.service.replication;
-    let revision = call
-        .service
-        .own_engine()
-        .map_or(0, |engine| engine.revision());
+    let revision = call.service.revision();
     if let Some(overview) = replication.overview() {
         let state = match overview.state {
             LinkState::Connecting => "connect",

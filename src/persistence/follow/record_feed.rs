@@ -150,6 +150,12 @@ impl RecordFeed {
             .collect()
     }
 
+    /// Returns true if files are left to send.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// Returns the revision up to which records may be sent.
     #[must_use]
     pub fn newest(&self) -> u64 {
