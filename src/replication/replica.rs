@@ -63,7 +63,7 @@ pub fn check_folder(engine: &Engine, status: &Replication, path: &Path) -> Resul
     match engine.timelines().last() {
         Some(timeline) if !timeline.is_own => Ok(()),
         Some(_) => Err(StartError::Promoted { path }),
-        None if engine.revision() > 0 || engine.keys() > 0 => Err(StartError::Occupied { path }),
+        None if engine.keys() > 0 => Err(StartError::Occupied { path }),
         None => {
             status.set_closed(true);
             Ok(())
