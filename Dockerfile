@@ -5,11 +5,11 @@
 # packaging/compose.yaml is an example that runs it, with a password.
 
 FROM rust:1-alpine AS build
-RUN apk add --no-cache musl-dev gcc make
+RUN apk add --no-cache musl-dev gcc make protobuf-dev
 WORKDIR /pykv
 COPY . .
 # The target of this image is musl, whose programs are static.
-RUN cargo build --release --locked --bin pykv-server && strip target/release/pykv-server
+RUN cargo build --release --locked --features etcd --bin pykv-server && strip target/release/pykv-server
 RUN mkdir -p /image/data && cp target/release/pykv-server /image/
 
 FROM scratch

@@ -1,4 +1,4 @@
-//! The address of a server: `pykv://[user[:password]@]host[:port]`, `pykvs://` for TLS, or `unix:[user[:password]@]path`.
+//! The address of a server: `pykv://[user[:password]@]host[:port][,host[:port]...]`, `pykvs://` for TLS, or `unix:[user[:password]@]path`.
 //!
 //! In: a URL, with or without scheme and port. Out: the place to connect to, and the AUTH request for its password. Promise: the
 //! password is in nothing that is shown.
@@ -52,7 +52,8 @@ pub enum Place {
 /// Place and credentials of a server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    place: Place,
+    /// That of the server, or those of several, of which one leads; at least one.
+    places: Vec<Place>,
     is_tls: bool,
     user: Option<String>,
     password: Option<String>,
@@ -90,13 +91,13 @@ impl FromStr for Address {
         };
         let user = Some(decoded(user)?).filter(|user| !user.is_empty());
         let password = password.map(decoded).transpose()?;
-        let place = match unix {
+        let places = match unix {
             Some(_) if place.is_empty() => return Err(AddressError::Socket),
-            Some(_) => Place::Unix(place.into()),
-            None => tcp_place(place)?,
+            Some(_) => vec![Place::Unix(place.into())],
+            None => place.split(',').map(tcp_place).collect::<Result<_, _>>()?,
         };
         Ok(Self {
-            place,
+            places,
             is_tls,
             user,
             password,
@@ -144,7 +145,7 @@ impl fmt::Debug for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match self.place() {
             Place::Tcp(host, port) => {
                 let head = if self.is_tls { "pykvs://" } else { "" };
                 if host.contains(':') {
@@ -162,7 +163,7 @@ impl Address {
     /// Returns the address of a port, without TLS and password.
     pub fn of_tcp(host: &str, port: u16) -> Self {
         Self {
-            place: Place::Tcp(host.to_owned(), port),
+            places: vec![Place::Tcp(host.to_owned(), port)],
             is_tls: false,
             user: None,
             password: None,
@@ -171,7 +172,19 @@ impl Address {
 
     /// Returns the place to connect to.
     pub fn place(&self) -> &Place {
-        &self.place
+        &self.places[0]
+    }
+
+    /// Returns the address of each server, if there are several.
+    pub fn each(&self) -> Vec<Self> {
+        if self.places.len() == 1 {
+            return Vec::new();
+        }
+        let each = self.places.iter().map(|place| Self {
+            places: vec![place.clone()],
+            ..self.clone()
+        });
+        each.collect()
     }
 
     /// Returns whether the server speaks TLS.
@@ -206,6 +219,19 @@ impl Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_names_several_servers() {
+        let address: Address = "pykvs://ann:secret@a,b:1,[::1]:2"
+            .parse()
+            .expect("an address");
+        let each: Vec<String> = address.each().iter().map(ToString::to_string).collect();
+        assert_eq!(each, ["pykvs://a:7878", "pykvs://b:1", "pykvs://[::1]:2"]);
+        assert!(address.each().iter().all(Address::has_password));
+        let alone: Address = "a:1".parse().expect("an address");
+        assert!(alone.each().is_empty());
+        assert!("pykv://a,,b".parse::<Address>().is_err());
+    }
 
     #[test]
     fn an_address_may_leave_out_scheme_and_port() {

@@ -16,6 +16,9 @@ use crate::interrupt::{INTERRUPT_INTERVAL, is_interrupted};
 use crate::reply::{Datum, Line};
 use crate::stream::{OpenError, Outgoing, Stream, is_timeout};
 
+/// A request that only a server that leads answers with a number, whatever there is.
+const LEADER_QUESTION: &str = "EXISTS any";
+
 /// Longest silence of the server while a reply is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -71,7 +74,25 @@ impl Connection {
         Self::open_with(address, Some(limit))
     }
 
+    /// Connects to a server; of several, to the one that leads, or to any if none does.
     fn open_with(address: &Address, limit: Option<Duration>) -> Result<Self, ClientError> {
+        let mut found = None;
+        for one in address.each() {
+            let asked = Self::open_one(&one, limit).map(|mut connection| {
+                let leads = connection.ask(LEADER_QUESTION);
+                (connection, leads)
+            });
+            match asked {
+                Ok((connection, Ok(Line::Count(_)))) => return Ok(connection),
+                Ok((connection, _)) => found = Some(Ok(connection)),
+                Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
+                Err(error) => found = found.or(Some(Err(error))),
+            }
+        }
+        found.unwrap_or_else(|| Self::open_one(address, limit))
+    }
+
+    fn open_one(address: &Address, limit: Option<Duration>) -> Result<Self, ClientError> {
         let stream = connect(address, limit)?;
         let pause = limit.map_or(INTERRUPT_INTERVAL, |limit| limit.min(INTERRUPT_INTERVAL));
         let reader = stream

@@ -15,7 +15,7 @@ const DISTANCES_MAX: [usize; 2] = [1, 2];
 const LONG: usize = 8;
 
 /// The tools, in the order of the command line, with their usage.
-pub const TOOLS: [(&str, &str); 13] = [
+pub const TOOLS: [(&str, &str); 14] = [
     ("import", "<file>"),
     ("export", "<file>"),
     ("diff", "<file>"),
@@ -28,6 +28,7 @@ pub const TOOLS: [(&str, &str); 13] = [
     ("monitor", ""),
     ("watch", "[<prefix>]"),
     ("health", ""),
+    ("cluster", ""),
     ("bench", ""),
 ];
 /// The characters that mean something else than themselves in a pattern.

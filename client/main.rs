@@ -96,6 +96,7 @@ Examples:
   pykv-cli namespaces                         keys and bytes per namespace
   pykv-cli top                                live screen; also stat, latency, monitor, watch
   pykv-cli health                             health check for monitoring
+  pykv-cli -u pykv://a,b,c cluster            members of a cluster, and who leads
   pykv-cli bench --clients 50 -P 16           throughput and latency
   pykv-cli -u pykv://db.example:7878 STATS    another server; pykvs:// with TLS";
 

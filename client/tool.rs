@@ -16,7 +16,7 @@ use crate::format::Format;
 use crate::interrupt;
 use crate::live::rows::Rows;
 use crate::live::watch::{self, Watch};
-use crate::live::{health, latency, stat, top};
+use crate::live::{cluster, health, latency, stat, top};
 use crate::render::Renderer;
 use crate::request::Request;
 use crate::tools::diff::{self, Diff};
@@ -54,6 +54,8 @@ pub enum Tool {
     Watch(Watch),
     /// Check the health of the server; the exit status says the result
     Health,
+    /// Show the members of a cluster whose log etcd keeps: who leads, how far each is
+    Cluster,
     /// Measure throughput and latency of a server, also of Redis; stores keys with the prefix `bench:`
     #[command(alias = "BENCH")]
     Bench(Load),
@@ -101,6 +103,7 @@ impl Tool {
             Self::Monitor => monitor(&mut open()?, format),
             Self::Watch(options) => watch::run(&mut open()?, options),
             Self::Health => health::run(&mut open()?, format),
+            Self::Cluster => cluster::run(&mut open()?, format),
             Self::Bench(load) => bench::run(address, load, format == Format::Json),
         }
     }

@@ -7,7 +7,7 @@
 use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,7 +29,9 @@ use pykv::engine::{Engine, MemoryCap};
 use pykv::error::{error_chain, without_numbers};
 use pykv::http::{self, HTTP_CONNECTIONS_MAX, RESERVED_CONNECTIONS};
 use pykv::persistence::{DiskFault, Files as _, Options, Progress, System};
-use pykv::replication;
+#[cfg(feature = "etcd")]
+use pykv::replication::Member;
+use pykv::replication::{self, MemberInfo, MemberOptions};
 use pykv::server::listener::listen;
 use pykv::server::{CONNECTIONS_MAX, FILES_MAX, Server};
 use pykv::stdout::{StdoutError, print};
@@ -193,11 +195,13 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tracing::info!("stopped");
         return Ok(());
     }
+    let member = config.member(&service.setup.text.0, &http_endpoints)?;
     let loading = supervisor.during(
         || format!("loading: {progress}"),
-        load(
+        open(
             config.store(),
-            Arc::clone(&service.setup.memory_cap),
+            member.as_ref(),
+            &service,
             Arc::clone(&progress),
         ),
     );
@@ -210,12 +214,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tracing::info!("stopped before the data was loaded");
         return Ok(());
     };
-    if let Some(options) = config.primary() {
-        replication::check_folder(&engine, &service.replication, &folder)?;
-        let (status, shutdown) = (Arc::clone(&service.replication), shutdown.clone());
-        let following = replication::run(Arc::clone(&engine), status, options, folder, shutdown);
-        service.connections.spawn(following);
-    }
+    follow_others(config, &service, &engine, member, &folder, &shutdown).await?;
     service.begin(Arc::clone(&engine));
     serve_until_stopped(&service, &http_endpoints, &supervisor, &shutdown, serving).await?;
     // What a replica has not copied whole is not saved: it copies it again.
@@ -273,6 +272,57 @@ fn check_exposure(
         "other machines can reach {address}, and no user has a password: give one with --password-file FILE or PYKV_PASSWORD, \
          or let anybody do everything with --allow-anonymous; nothing was changed"
     ))
+}
+
+/// Begins to follow another server, or others, if this one is a replica or a member of a cluster.
+#[cfg_attr(
+    not(feature = "etcd"),
+    expect(clippy::unused_async, reason = "etcd is what is waited for")
+)]
+async fn follow_others(
+    config: &Config,
+    service: &Service,
+    engine: &Arc<Engine>,
+    member: Option<(MemberOptions, MemberInfo)>,
+    folder: &Path,
+    shutdown: &CancellationToken,
+) -> Result<(), Box<dyn Error>> {
+    let (engine, folder) = (Arc::clone(engine), folder.to_owned());
+    let (status, shutdown) = (Arc::clone(&service.replication), shutdown.clone());
+    #[cfg(feature = "etcd")]
+    if let Some((options, info)) = member {
+        let member = Member::join(engine, status, options, info, folder).await?;
+        service.connections.spawn(member.run(shutdown));
+        return Ok(());
+    }
+    #[cfg(not(feature = "etcd"))]
+    let _ = member;
+    if let Some(options) = config.primary() {
+        replication::check_folder(&engine, &status, &folder)?;
+        let following = replication::run(engine, status, options, folder, shutdown);
+        service.connections.spawn(following);
+    }
+    Ok(())
+}
+
+/// Loads the data; that of a member of a cluster once etcd has told what it shares with the others.
+async fn open(
+    options: Options,
+    member: Option<&(MemberOptions, MemberInfo)>,
+    service: &Service,
+    progress: Arc<Progress>,
+) -> Result<Arc<Engine>, Box<dyn Error>> {
+    #[cfg(feature = "etcd")]
+    let options = match (member, &service.replication.membership) {
+        (Some((member, _)), Some(membership)) => Options {
+            order: Some(replication::share_secret(member, membership).await?),
+            ..options
+        },
+        _ => options,
+    };
+    #[cfg(not(feature = "etcd"))]
+    let _ = member;
+    load(options, Arc::clone(&service.setup.memory_cap), progress).await
 }
 
 /// Loads the data on a blocking thread, and logs the progress once a second.

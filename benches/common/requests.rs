@@ -113,6 +113,7 @@ pub fn served(folder: &Path, durability: Durability, eviction: Option<Eviction>)
         save_interval: Duration::from_secs(86_400),
         sync_interval: SYNC_INTERVAL,
         is_copy: false,
+        order: None,
     };
     let progress = Arc::new(Progress::new());
     let engine = Engine::open(&options, Arc::clone(&cap), &progress).expect("an empty folder");

@@ -2,7 +2,7 @@
 
 use super::spec::Command;
 use crate::engine::EngineError;
-use crate::persistence::DiskFault;
+use crate::persistence::{DiskFault, FaultKind};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply};
 
 /// Returns the error `ARGS`, for an argument that is not valid.
@@ -13,7 +13,11 @@ pub(super) fn bad_argument(message: impl Into<String>) -> ErrorReply {
 impl From<EngineError> for ErrorReply {
     fn from(error: EngineError) -> Self {
         let code = match error {
-            EngineError::Disk(_) => ErrorCode::Disk,
+            EngineError::Disk(ref fault) => match fault.kind {
+                FaultKind::Disk => ErrorCode::Disk,
+                FaultKind::NotLeader => ErrorCode::NotLeader,
+                FaultKind::InDoubt => ErrorCode::InDoubt,
+            },
             EngineError::Full { .. } => ErrorCode::Full,
             EngineError::TooLarge { .. } => ErrorCode::TooLarge,
         };

@@ -23,7 +23,7 @@ use crate::metrics::counters::Stats;
 use crate::metrics::recent_requests::RecentRequests;
 use crate::model::now_ms;
 use crate::protocol::{ErrorCode, ErrorReply};
-use crate::replication::Replication;
+use crate::replication::{Membership, Replication};
 
 /// State that all sessions share.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Service {
     progress: Arc<Progress>,
     /// The role of this server.
     pub replication: Arc<Replication>,
+    /// True if a reply that shows data must be replaced where it turns out to be old, as one that reports a change.
+    marks_reads: bool,
     /// Tasks that serve clients: a shutdown waits for them.
     pub connections: TaskTracker,
     /// Counters.
@@ -78,12 +80,15 @@ impl Service {
     ) -> Self {
         let primary = setup.config.primary();
         let primary = primary.and_then(|primary| primary.primaries.first().cloned());
+        let membership = setup.config.membership();
+        let marks_reads = membership.is_some();
         Self {
             commands,
             engine: OnceLock::new(),
             cluster: OnceLock::new(),
             progress,
-            replication: Arc::new(Replication::new(primary.as_deref())),
+            replication: Arc::new(Replication::new(primary.as_deref(), membership)),
+            marks_reads,
             users,
             connections: TaskTracker::new(),
             stats: Stats::new(commands.id_count()),
@@ -220,6 +225,9 @@ impl Service {
         let engine = self.engine.get().filter(|_| !self.replication.is_closed());
         engine.ok_or_else(|| {
             if self.replication.is_closed() {
+                if let Some(membership) = &self.replication.membership {
+                    return not_leader(membership);
+                }
                 let primary = self.replication.primary();
                 return ErrorReply::new(
                     ErrorCode::Busy,
@@ -259,8 +267,38 @@ impl Service {
         Ok(())
     }
 
+    /// Checks that a read of a client is answered here.
+    ///
+    /// # Errors
+    /// `NOT_LEADER` on a member of a cluster that another one leads.
+    #[inline(always)]
+    pub fn check_readable(&self) -> Result<(), ErrorReply> {
+        if self.replication.refuses_reads() {
+            return Err(self.read_only());
+        }
+        Ok(())
+    }
+
+    /// Returns true if a reply that shows data must be replaced where it turns out to be old.
+    #[must_use]
+    #[inline(always)]
+    pub fn marks_reads(&self) -> bool {
+        self.marks_reads
+    }
+
+    /// Returns the barrier of a batch of requests that begins now.
+    #[must_use]
+    #[inline(always)]
+    pub fn barrier(&self) -> Barrier {
+        let engine = self.engine.get();
+        Barrier::in_term(engine.map_or(0, |engine| engine.term()))
+    }
+
     #[cold]
     fn read_only(&self) -> ErrorReply {
+        if let Some(membership) = &self.replication.membership {
+            return not_leader(membership);
+        }
         let primary = self.replication.primary();
         ErrorReply::new(
             ErrorCode::ReadOnly,
@@ -347,4 +385,14 @@ impl Service {
     pub async fn save(&self) -> Result<(), ErrorReply> {
         Ok(self.engine()?.save().await?)
     }
+}
+
+/// Returns the refusal of a member that does not lead, with the address of the one that does.
+fn not_leader(membership: &Membership) -> ErrorReply {
+    let leader = membership.leader();
+    let message = leader.map_or_else(
+        || "- nobody leads at the moment; try again soon".to_owned(),
+        |leader| format!("{} leads; ask it", leader.address),
+    );
+    ErrorReply::new(ErrorCode::NotLeader, message)
 }

@@ -431,6 +431,14 @@ impl Command {
         self.access == Access::Write
     }
 
+    /// Returns true if only the leader of a cluster whose log etcd keeps answers the command: all that reads or changes pairs, but for
+    /// feeds, which show what the log has.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_answered_by_leader(&self) -> bool {
+        matches!(self.access, Access::Read | Access::Write) && !self.has(Flag::Receives)
+    }
+
     /// Returns the place of the subcommand that the first argument names, if there is one.
     #[must_use]
     pub fn subcommand_of<W: AsRef<[u8]>>(&self, arguments: &[W]) -> Option<usize> {

@@ -126,7 +126,8 @@ impl Stream {
             Ok(Pulled::More) => {
                 return StreamPulled {
                     has_ended: false,
-                    reports_change: false,
+                    // What a listing shows may turn out to be old.
+                    reports_change: self.reports_change && service.marks_reads(),
                 };
             }
             Ok(Pulled::End) => Status::Ok,

@@ -9,8 +9,8 @@ use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, tr
 use super::lookup::CommandList;
 use super::row::Row;
 use super::server::{
-    acl, admin, auth, backup, client, command_docs, config, info, memory, replication, slowlog,
-    stats,
+    acl, admin, auth, backup, client, command_docs, config, info, members, memory, replication,
+    slowlog, stats,
 };
 
 /// Families of commands, in the order of the chapters of protocol.md.
@@ -35,6 +35,7 @@ static FAMILIES: &[&[Row]] = &[
     command_docs::ROWS,
     config::ROWS,
     slowlog::ROWS,
+    members::ROWS,
     replication::ROWS,
 ];
 

@@ -15,6 +15,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -36,7 +37,7 @@ use crate::error::{error_chain, without_numbers};
 use crate::metrics::process::resident_bytes;
 use crate::model::VALUE_BYTES_MAX;
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
-use crate::replication::ReplicaOptions;
+use crate::replication::{MemberInfo, MemberOptions, Membership, ReplicaOptions};
 use crate::stdout::ignore_closed;
 use crate::tls::{Tls, TlsFiles};
 
@@ -281,14 +282,14 @@ pub static SETTINGS: &[Setting] = &[
         default: "everysec",
         values: Values::Parsed(|| value_parser!(DurabilityLevel).into()),
         help: "What is promised of a change when its client reads OK: everysec, it survives a killed server, and all but the \
-               last second survives a power cut; always, it survives both; off, neither, until the next save; with --engine: \
-               replicated, it survives a primary that fails; fast, it may not",
+               last second survives a power cut; always, it survives both; off, neither, until the next save; with --etcd: replicated, it \
+               survives this machine; with --engine: replicated, it survives a primary that fails; fast, it may not",
         config: &[
             (
                 "appendfsync",
                 Shown::Fixed(|setup| {
                     let policy = match setup.config.durability() {
-                        Durability::EverySecond => "everysec",
+                        Durability::EverySecond | Durability::Replicated => "everysec",
                         Durability::Always => "always",
                         Durability::Off => "no",
                     };
@@ -381,6 +382,105 @@ pub static SETTINGS: &[Setting] = &[
         default: "0",
         values: Values::Number(0..=86_400),
         help: "Lag from which on a replica is not healthy: 0 to 86400 seconds; 0 for never",
+        config: &[],
+    },
+    Setting {
+        name: "etcd",
+        flag: Some(Flag {
+            value_name: "URLS",
+            alias: None,
+            variable: "PYKV_ETCD",
+        }),
+        default: "",
+        values: Values::Parsed(etcd_urls),
+        help: "With --durability replicated: the members of the etcd that keeps the log, http://[USER:PASSWORD@]HOST:PORT or https://, \
+               separated by commas",
+        config: &[],
+    },
+    Setting {
+        name: "cluster",
+        flag: Some(Flag {
+            value_name: "NAME",
+            alias: None,
+            variable: "PYKV_CLUSTER",
+        }),
+        default: "",
+        values: Values::Parsed(cluster_name),
+        help: "With --etcd: name of the cluster. All servers with the same one share a log; one of them leads, and another takes over if it \
+               fails",
+        config: &[],
+    },
+    Setting {
+        name: "lease",
+        flag: Some(Flag {
+            value_name: "SECONDS",
+            alias: None,
+            variable: "PYKV_LEASE",
+        }),
+        default: "2",
+        values: Values::Number(2..=60),
+        help: "With --etcd: 2 to 60 seconds, after which another server may lead if the leader does not renew its lease",
+        config: &[],
+    },
+    Setting {
+        name: "advertise",
+        flag: Some(Flag {
+            value_name: "HOST:PORT",
+            alias: None,
+            variable: "PYKV_ADVERTISE",
+        }),
+        default: "",
+        values: Values::Parsed(|| StringValueParser::new().into()),
+        help: "With --etcd: address at which the other servers and all clients reach this one; --listen, if that is no wildcard",
+        config: &[],
+    },
+    Setting {
+        name: "stale-reads",
+        flag: Some(Flag {
+            value_name: "yes|no",
+            alias: None,
+            variable: "PYKV_STALE_READS",
+        }),
+        default: "no",
+        values: Values::Switch,
+        help: "With --etcd: a server that does not lead answers reads with what it has, which may be old",
+        config: &[],
+    },
+    Setting {
+        name: "linearizable-reads",
+        flag: Some(Flag {
+            value_name: "yes|no",
+            alias: None,
+            variable: "PYKV_LINEARIZABLE_READS",
+        }),
+        default: "no",
+        values: Values::Switch,
+        help: "With --etcd: the leader asks etcd before it answers reads, all that wait at one time at once, in place of relying on the rate \
+               of clocks",
+        config: &[],
+    },
+    Setting {
+        name: "etcd-cert",
+        flag: Some(Flag {
+            value_name: "FILE",
+            alias: None,
+            variable: "PYKV_ETCD_CERT",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "With --etcd https://: file of the certificate that this server shows to etcd, in PEM",
+        config: &[],
+    },
+    Setting {
+        name: "etcd-key",
+        flag: Some(Flag {
+            value_name: "FILE",
+            alias: None,
+            variable: "PYKV_ETCD_KEY",
+        }),
+        default: "",
+        values: Values::Parsed(|| value_parser!(PathBuf)),
+        help: "File of the key of --etcd-cert, in PEM",
         config: &[],
     },
     Setting {
@@ -561,10 +661,35 @@ fn urls_of(scheme: UrlScheme) -> ValueParser {
     parsed.into()
 }
 
+/// Returns the parser of the URLs of etcd.
+fn etcd_urls() -> ValueParser {
+    let parser = StringValueParser::new();
+    let parsed = parser.map(|text| UrlSetting(ServersUrl::parse_etcd(&text)));
+    parsed.into()
+}
+
+/// Longest name of a cluster in bytes.
+const CLUSTER_NAME_BYTES_MAX: usize = 64;
+
+/// Returns the parser of the name of a cluster, which is a part of keys in etcd.
+fn cluster_name() -> ValueParser {
+    let parser = StringValueParser::new().try_map(|name| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let is_short = (1..=CLUSTER_NAME_BYTES_MAX).contains(&name.len());
+        if is_short && name.bytes().all(is_part) {
+            return Ok(name);
+        }
+        Err(format!(
+            "a name has 1 to {CLUSTER_NAME_BYTES_MAX} of the characters a-z, A-Z, 0-9, -, _ and ."
+        ))
+    });
+    parser.into()
+}
+
 impl Setting {
     /// Returns true for the URL of other servers.
     fn is_url(&self) -> bool {
-        ["engine", "replica-of"].contains(&self.name)
+        ["engine", "replica-of", "etcd"].contains(&self.name)
     }
 
     /// Converts the flag for the parser of the command line.
@@ -829,7 +954,11 @@ impl Config {
     /// # Errors
     /// A sentence for the user.
     fn check_engine(&self) -> Result<(), String> {
-        for (name, expected) in [("engine", "redis"), ("replica-of", "pykv")] {
+        for (name, expected) in [
+            ("engine", "redis"),
+            ("replica-of", "pykv"),
+            ("etcd", "http"),
+        ] {
             if let Some(UrlSetting(Err(reason))) = self.given(name) {
                 return Err(format!(
                     "the URL of --{name} is wrong: {reason}; {expected}://HOST:PORT,HOST:PORT,... is expected"
@@ -854,20 +983,133 @@ impl Config {
                 );
             }
         }
+        self.check_etcd()?;
         let level: DurabilityLevel = self.get("durability");
         let is_local = matches!(level, DurabilityLevel::Local(_));
         // The default is that of the engine.
         let is_given = level != DurabilityLevel::Local(Durability::EverySecond);
         let name = level.name();
         match (self.engine(), is_local) {
-            (None, false) => Err(format!(
-                "--durability {name} is a promise of a cluster, which --engine names: here it is everysec, always or off"
-            )),
+            (None, false) if self.url("etcd").is_none() || level == DurabilityLevel::Fast => {
+                Err(format!(
+                    "--durability {name} is a promise of a cluster, which --engine or --etcd names: here it is everysec, always or off"
+                ))
+            }
             (Some(_), true) if is_given => Err(format!(
                 "--durability {name} is a promise of this machine's disk, and --engine has the data elsewhere: there it is replicated or fast"
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that what a member of a cluster needs is given, and nothing that contradicts it.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    fn check_etcd(&self) -> Result<(), String> {
+        let is_given = self.url("etcd").is_some();
+        let name: Option<String> = self.given("cluster");
+        if !is_given {
+            return match name {
+                Some(_) => Err("--cluster is given without --etcd, which keeps its log".to_owned()),
+                None => Ok(()),
+            };
+        }
+        if cfg!(not(feature = "etcd")) {
+            return Err(
+                "--etcd is given, and this program was built without it: cargo build --release --features etcd".to_owned(),
+            );
+        }
+        let contradicted = match self.get("durability") {
+            DurabilityLevel::Replicated => None,
+            _ => Some(
+                "--etcd keeps a log, and --durability is not replicated: give --durability replicated",
+            ),
+        };
+        let contradicted = contradicted.or_else(|| {
+            if name.is_none() {
+                return Some("--etcd needs the name of a cluster: give --cluster NAME, the same on all of its servers");
+            }
+            if self.engine().is_some() {
+                return Some("--etcd and --engine are given: what --engine names keeps the data itself");
+            }
+            if self.primary().is_some() {
+                return Some("--etcd and --replica-of are given: a server is a member of a cluster or a replica");
+            }
+            if self.get::<MaxMemory>("max-memory") != MaxMemory(0) {
+                return Some("--etcd and --max-memory are given: the members would evict different pairs");
+            }
+            None
+        });
+        contradicted.map_or(Ok(()), |reason| Err(reason.to_owned()))
+    }
+
+    /// Returns the membership of a cluster, if this server is a member.
+    #[must_use]
+    pub fn membership(&self) -> Option<Membership> {
+        self.url("etcd")?;
+        let name: String = self.given("cluster")?;
+        Some(Membership::new(
+            &name,
+            self.lease(),
+            self.get("stale-reads"),
+        ))
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.get::<i64>("lease").unsigned_abs())
+    }
+
+    /// Returns how this server is a member of a cluster, if it is one, and what it tells the others of itself.
+    ///
+    /// # Errors
+    /// A sentence for the user, if it is not known at which address the others reach it.
+    pub fn member(
+        &self,
+        text: &[Endpoint<PeerAddress>],
+        http: &[Endpoint<PeerAddress>],
+    ) -> Result<Option<(MemberOptions, MemberInfo)>, String> {
+        let (Some(url), Some(cluster)) = (self.url("etcd"), self.given("cluster")) else {
+            return Ok(None);
+        };
+        let reached = |endpoint: &&Endpoint<PeerAddress>| endpoint.place.port().is_some();
+        let own = text.iter().find(reached);
+        let port = own.and_then(|endpoint| endpoint.place.port());
+        let ip = own.and_then(|endpoint| endpoint.place.ip());
+        let address = match (self.given::<String>("advertise"), port, ip) {
+            (Some(address), ..) if address.rsplit_once(':').is_some() => address,
+            (Some(host), Some(port), _) => format!("{host}:{port}"),
+            (None, Some(port), Some(ip)) if !ip.is_unspecified() => {
+                SocketAddr::new(ip, port).to_string()
+            }
+            _ => {
+                return Err(
+                    "the address at which the other members reach this one is not known: give --advertise HOST:PORT".to_owned(),
+                );
+            }
+        };
+        let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
+        let http = http.iter().find(reached).and_then(|endpoint| {
+            let scheme = if endpoint.is_tls { "https" } else { "http" };
+            Some(format!("{scheme}://{host}:{}", endpoint.place.port()?))
+        });
+        let info = MemberInfo {
+            is_tls: own.is_some_and(|endpoint| endpoint.is_tls),
+            http,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address,
+            ..MemberInfo::default()
+        };
+        let sign_in = url.password.clone();
+        let options = MemberOptions {
+            endpoints: url.each(),
+            sign_in: sign_in.map(|password| (url.user.unwrap_or_default(), password)),
+            certificate: self.given("etcd-cert").zip(self.given("etcd-key")),
+            cluster,
+            lease: self.lease(),
+            confirms_reads: self.get("linearizable-reads"),
+        };
+        Ok(Some((options, info)))
     }
 
     /// Returns the name of what is promised of a change.
@@ -886,6 +1128,7 @@ impl Config {
     pub fn durability(&self) -> Durability {
         match self.get("durability") {
             DurabilityLevel::Local(level) => level,
+            DurabilityLevel::Replicated if self.url("etcd").is_some() => Durability::Replicated,
             DurabilityLevel::Replicated | DurabilityLevel::Fast => Durability::Off,
         }
     }
@@ -1039,7 +1282,8 @@ impl Config {
             durability: self.durability(),
             save_interval: Duration::from_secs(self.get::<i64>("save-interval").unsigned_abs()),
             sync_interval: SYNC_INTERVAL,
-            is_copy: self.primary().is_some(),
+            is_copy: self.primary().is_some() || self.durability() == Durability::Replicated,
+            order: None,
         }
     }
 }

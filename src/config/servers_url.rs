@@ -1,4 +1,4 @@
-//! The values of `--engine` and `--replica-of`: other servers, and how to sign in there.
+//! The values of `--engine`, `--replica-of` and `--etcd`: other servers, and how to sign in there.
 //!
 //! In: `redis://[user:password@]host:port,...`, `pykv://` likewise, or `rediss://` and `pykvs://` for TLS. Out: addresses and how to
 //! sign in. Promise: a password is shown nowhere.
@@ -29,6 +29,12 @@ pub const PYKV: UrlScheme = UrlScheme {
     port: 7878,
 };
 
+/// Members of etcd.
+pub const ETCD: UrlScheme = UrlScheme {
+    name: "http",
+    port: 2379,
+};
+
 /// Some servers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServersUrl {
@@ -44,6 +50,37 @@ pub struct ServersUrl {
 }
 
 impl ServersUrl {
+    /// Parses the URLs of members of etcd, each of which may have a scheme, a user and a password of its own; all the same.
+    ///
+    /// # Errors
+    /// The reason, without the password.
+    pub fn parse_etcd(text: &str) -> Result<Self, String> {
+        let mut urls = text.split(',');
+        let first = urls.next().unwrap_or_default();
+        let (scheme, _) = first.split_once("://").unwrap_or_default();
+        let mut all = first.trim_end_matches('/').to_owned();
+        for url in urls {
+            let (own, rest) = url.split_once("://").unwrap_or((scheme, url));
+            if own != scheme {
+                return Err("some of its URLs are http://, and others https://".to_owned());
+            }
+            let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+            all.push(',');
+            all.push_str(address.trim_end_matches('/'));
+        }
+        Self::parse(&all, ETCD)
+    }
+
+    /// Returns the URL of each server.
+    #[must_use]
+    pub fn each(&self) -> Vec<String> {
+        let encrypted = if self.is_encrypted { "s" } else { "" };
+        let name = self.scheme.name;
+        let urls = self.nodes.iter();
+        urls.map(|node| format!("{name}{encrypted}://{node}"))
+            .collect()
+    }
+
     /// Parses an URL of this scheme.
     ///
     /// # Errors
@@ -134,6 +171,24 @@ mod tests {
         assert_eq!(url.to_string(), "rediss://a.example:7001,[::1]:7002,b:6379");
         let url = ServersUrl::parse("redis://secret@a:1", REDIS).expect("an URL");
         assert_eq!((url.user, url.password.as_deref()), (None, Some("secret")));
+    }
+
+    #[test]
+    fn each_member_of_etcd_has_an_url() {
+        let urls = "https://u:p@a,https://u:p@b:1/,https://c";
+        let urls = ServersUrl::parse_etcd(urls).expect("URLs");
+        assert_eq!(
+            urls.each(),
+            ["https://a:2379", "https://b:1", "https://c:2379"]
+        );
+        assert_eq!(
+            (urls.user.as_deref(), urls.password.as_deref()),
+            (Some("u"), Some("p"))
+        );
+        let again = ServersUrl::parse_etcd("http://a:1,b:2").expect("URLs");
+        assert_eq!(again.each(), ["http://a:1", "http://b:2"]);
+        assert!(ServersUrl::parse_etcd("http://a,https://b").is_err());
+        assert!(ServersUrl::parse_etcd("a:2379").is_err());
     }
 
     #[test]

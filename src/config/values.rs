@@ -219,13 +219,14 @@ impl clap::ValueEnum for DurabilityLevel {
                 "It is on the disk: nothing is lost, whatever goes down. It costs the time of a sync, which all share who wait \
                  at the same time; a read waits only if it has seen a change that is not on the disk yet"
             }
-            Self::Local(Durability::Off) => {
+            Self::Local(Durability::Off | Durability::Replicated) => {
                 "It is in memory: whatever goes down, all changes since the last save are lost. It costs nothing"
             }
             Self::Replicated => {
-                "With --engine, where it is the default: the replicas of the primary have it in memory (--wait-replicas): nothing \
-                 is lost if the primary fails. Where fewer have it in time, the reply is ERR IN_DOUBT. It costs the time of a \
-                 message to the replicas and back"
+                "With --etcd: the log that etcd keeps has it, on the disks of most of its machines: nothing is lost if this machine \
+                 fails, and another server of --cluster takes over. It costs the time of a transaction there, which all share who wait \
+                 at the same time. With --engine, where it is the default: the replicas of the primary have it in memory \
+                 (--wait-replicas): nothing is lost if the primary fails. Where it is not known in time, the reply is ERR IN_DOUBT"
             }
             Self::Fast => {
                 "With --engine: the primary has it in memory, as Redis promises. If the primary fails, what its replicas have not \

@@ -98,7 +98,7 @@ impl Engine {
             _ => Ok(None),
         });
         let entries: Vec<_> = entries.collect::<Result<_, PairError>>()?;
-        let change = store.append(Some(record))?;
+        let change = store.append_foreign(record)?;
         let mut removed = None;
         for (change, entry) in changes.iter().zip(entries) {
             match change {

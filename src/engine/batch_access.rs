@@ -128,7 +128,7 @@ impl<'e> LockedBatch<'e> {
                     (Guard::Read(shard), last_change)
                 };
                 self.guards.push(guard);
-                self.barrier.raise(Barrier(last_change));
+                self.barrier.raise(Barrier::of(last_change));
             }
             let (guards, slot) = (&*self.guards, &mut slots[request]);
             slot.guard = guards.len() - 1;
@@ -201,7 +201,7 @@ impl<'e> LockedBatch<'e> {
         for slot in &self.slots {
             table.set_last_change(slot.shard, change);
         }
-        self.barrier.raise(Barrier(change));
+        self.barrier.raise(Barrier::of(change));
         table.grow(std::mem::take(&mut self.growth));
     }
 }

@@ -20,6 +20,7 @@ mod memory_cap;
 mod missing_key_watch;
 mod read;
 mod scan;
+mod shared_log;
 mod snapshotter;
 mod write_transaction;
 
@@ -94,7 +95,7 @@ impl Engine {
         cap: Arc<MemoryCap>,
         progress: &Progress,
     ) -> Result<Arc<Self>, StoreError> {
-        let table = Table::new(cap);
+        let table = Table::new(cap, options.order);
         let store = Store::open(files, options, &Loading::new(&table), progress)?;
         let engine = Arc::new(Self {
             data: Arc::new(Data { table, store }),
@@ -130,7 +131,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder cannot be read or is in use.
     pub fn check(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Inspection), StoreError> {
-        let table = Table::new(Arc::default());
+        let table = Table::new(Arc::default(), None);
         let loading = Loading::new(&table);
         let inspection = Store::check(files, path, &loading)?;
         Ok((loading.pairs(), inspection))
@@ -142,7 +143,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder cannot be read or is in use, or if what could be read cannot be saved.
     pub fn repair(files: Arc<dyn Files>, path: &Path) -> Result<(u64, Salvaged), StoreError> {
-        let table = Table::new(Arc::default());
+        let table = Table::new(Arc::default(), None);
         let loading = Loading::new(&table);
         let options = Options {
             data: path.to_owned(),
@@ -150,6 +151,7 @@ impl Engine {
             save_interval: Duration::MAX,
             sync_interval: SYNC_INTERVAL,
             is_copy: false,
+            order: None,
         };
         let mut salvaged = Store::salvage(files, &options, &loading)?;
         let pairs = loading.pairs();
@@ -187,7 +189,7 @@ impl Engine {
             }
             show_value(entry, show)
         });
-        seen.raise(Barrier(last_change));
+        seen.raise(Barrier::of(last_change));
         read.unwrap_or(ReadOutcome::Missing)
     }
 
@@ -236,7 +238,7 @@ impl Engine {
         table.set_last_change(index, change);
         table.grow(growth);
         drop(shard);
-        made.raise(Barrier(change));
+        made.raise(Barrier::of(change));
         // The old entry is freed here, after the lock is released.
         Ok(replaced.is_new())
     }
@@ -328,7 +330,7 @@ impl Engine {
     /// Returns the latest change of all: the barrier of a look at all the data.
     #[must_use]
     pub fn latest_change(&self) -> Barrier {
-        Barrier(self.data.store.appended())
+        Barrier::of(self.data.store.appended())
     }
 
     /// Moves the data to huge pages on a blocking thread, if it has grown enough. To be called once a second.
@@ -414,7 +416,7 @@ impl Engine {
     /// Returns whether the changes up to a barrier are as safe as `--durability` promises by now.
     #[must_use]
     pub fn is_durable(&self, barrier: Barrier) -> bool {
-        self.data.store.is_safe(barrier.0)
+        self.data.store.is_safe(barrier.seq, barrier.term)
     }
 
     /// Waits until the changes up to a barrier are as safe as `--durability` promises. No reply may leave before: neither that
@@ -424,7 +426,7 @@ impl Engine {
     /// [`DiskFault`], while the disk takes no changes. The changes are in memory, and are written as soon as it does, but may be
     /// lost if the server ends before. Reads are still true.
     pub async fn wait_until_durable(&self, barrier: Barrier) -> Result<(), DiskFault> {
-        self.data.store.commit(barrier.0).await
+        self.data.store.commit(barrier.seq, barrier.term).await
     }
 
     /// Follows the changes of keys with a prefix, after a revision or from now on. Who begins to follow and then reads the

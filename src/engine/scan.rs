@@ -48,7 +48,7 @@ impl Iterator for Scan {
             return None;
         }
         let (mut entries, last_change) = table.entries(self.shard, &self.prefix);
-        self.seen.raise(Barrier(last_change));
+        self.seen.raise(Barrier::of(last_change));
         self.shard += 1;
         entries.retain(|entry| !has_expired(entry));
         Some(entries)
@@ -63,7 +63,7 @@ pub(super) fn page(
     seen: &mut Barrier,
 ) -> (Vec<Entry>, Option<Cursor>) {
     let (mut page, next, last_change) = table.page(from, least);
-    seen.raise(Barrier(last_change));
+    seen.raise(Barrier::of(last_change));
     page.retain(|entry| !has_expired(entry));
     (page, next)
 }
@@ -71,7 +71,7 @@ pub(super) fn page(
 /// Returns the entries of keys: see `Engine::read_all`.
 pub(super) fn read_all(table: &Table, keys: &[Key<'_>], seen: &mut Barrier) -> Vec<Option<Entry>> {
     let (mut entries, last_change) = table.entries_of_keys(keys);
-    seen.raise(Barrier(last_change));
+    seen.raise(Barrier::of(last_change));
     for entry in &mut entries {
         entry.take_if(|entry| has_expired(entry));
     }
@@ -84,7 +84,7 @@ pub(super) fn random(table: &Table, seen: &mut Barrier) -> Option<Entry> {
     let first = Table::shard_of(fastrand::u64(..));
     (first..SHARDS).chain(0..first).find_map(|shard| {
         let (found, last_change) = table.random_entry(shard);
-        seen.raise(Barrier(last_change));
+        seen.raise(Barrier::of(last_change));
         found
     })
 }

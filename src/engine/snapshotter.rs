@@ -161,6 +161,7 @@ fn save(data: &Arc<Data>, at_full_speed: &AtomicBool) -> Result<(), DiskFault> {
         taken: 0,
         working_since: Instant::now(),
         at_full_speed,
+        is_sorted: data.table.has_seed(),
     })
 }
 
@@ -173,6 +174,8 @@ struct ThrottledScan<'s> {
     taken: usize,
     working_since: Instant,
     at_full_speed: &'s AtomicBool,
+    /// True if the pairs of each shard are sorted, so that the file is that of other servers with the same pairs.
+    is_sorted: bool,
 }
 
 impl Iterator for ThrottledScan<'_> {
@@ -187,7 +190,11 @@ impl Iterator for ThrottledScan<'_> {
                 self.taken += 1;
                 return Some(entry);
             }
-            self.entries = self.scan.next()?.into_iter();
+            let mut entries = self.scan.next()?;
+            if self.is_sorted {
+                entries.sort_unstable_by(|a, b| a.key_bytes().cmp(b.key_bytes()));
+            }
+            self.entries = entries.into_iter();
             self.sleep_if_due();
         }
     }

@@ -138,7 +138,7 @@ impl<'a> WriteTransaction<'a> {
     #[must_use]
     pub fn seen(&self) -> Barrier {
         match &self.pairs {
-            Pairs::Locked(_, locked) => Barrier(locked.last_change()),
+            Pairs::Locked(_, locked) => Barrier::of(locked.last_change()),
             Pairs::Fetched(_) => Barrier::default(),
         }
     }
@@ -275,7 +275,7 @@ impl<'a> WriteTransaction<'a> {
         }
         let change = data.store.append(record)?;
         self.locked().1.set_last_change(change);
-        made.raise(Barrier(change));
+        made.raise(Barrier::of(change));
         let steps = std::mem::take(&mut self.steps);
         // The locks go before the old entries are freed.
         drop(self);

@@ -64,7 +64,7 @@ impl Caller {
             service: Arc::clone(&self.service),
             session: Session::new(&self.account, self.identity.clone()),
             tally: Tally::begin(),
-            barrier: Barrier::default(),
+            barrier: self.service.barrier(),
             forwarded: Forwarded::default(),
         }
     }
@@ -314,11 +314,20 @@ impl Door {
 
     /// Writes the next replies of a stream to a sink until the sink is full; returns true once the stream has ended. Waits until the
     /// changes that they show are durable.
-    pub async fn pump(&mut self, stream: &mut Stream, replies: &mut dyn Replies) -> bool {
+    ///
+    /// # Errors
+    /// `IN_DOUBT` on a member of a cluster that does not lead any more: the pairs may be old.
+    pub async fn pump(
+        &mut self,
+        stream: &mut Stream,
+        replies: &mut dyn Replies,
+    ) -> Result<bool, ErrorReply> {
         let pulled = self.pull(stream, replies).await;
-        // The pairs are as they stand in memory, whether or not the disk takes them.
-        let _ = self.flush().await;
-        pulled.has_ended
+        match self.flush().await {
+            Err(error) if self.service.marks_reads() => Err(error),
+            // The pairs are as they stand in memory, whether or not the disk takes them.
+            _ => Ok(pulled.has_ended),
+        }
     }
 
     /// Waits for the turn of requests of so many bytes; where a cluster has the data, its nodes do the work.
@@ -374,7 +383,10 @@ impl Door {
 
     /// Waits until the changes are durable; on failure, an error replaces the replies if they report a change.
     async fn commit(&mut self, reports_change: bool, collected: &mut ReplyCollector) {
-        if let Err(error) = self.service.commit(self.barrier).await
+        // Else nothing that is shown depends on it.
+        let must_wait = reports_change || !self.service.marks_reads();
+        if must_wait
+            && let Err(error) = self.service.commit(self.barrier).await
             && reports_change
         {
             let errors = u64::from(collected.error.is_none());

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
 use tower::{Service, service_fn};
@@ -19,7 +19,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
 
 use super::listener::HttpClient;
-use super::problem::Problem;
+use super::problem::{NotLeader, Problem};
 use super::sessions::Sessions;
 use super::{charged_body, guard, protective_headers, sign_in};
 use crate::command;
@@ -57,6 +57,7 @@ async fn pass(mut entrance: Entrance, mut request: Request) -> Result<Response, 
     let client = client.expect("the listener gives one to every request");
     let client = client.0.clone();
     let is_browser = request.headers().contains_key(guard::SEC_FETCH_SITE);
+    let elsewhere = at_leader(&entrance.service, request.uri());
     let mut response = match admit(&entrance, &client, &mut request).await {
         Err(problem) => problem.at(request.uri()),
         // The compression looks at the header in full.
@@ -78,11 +79,26 @@ async fn pass(mut entrance: Entrance, mut request: Request) -> Result<Response, 
             charged_body::charge_response(&client, response)
         }
     };
+    if response.extensions().get::<NotLeader>().is_some()
+        && let Some(url) = elsewhere
+    {
+        // With the same method and body (RFC 9110, section 15.4.8).
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        response.headers_mut().insert(header::LOCATION, url);
+    }
     if response.status() == StatusCode::UNAUTHORIZED {
         sign_in::add_challenge(&mut response, is_browser);
     }
     protective_headers::add(&mut response);
     Ok(response)
+}
+
+/// Returns the URL of a request at the leader of the cluster, if there is one and it is another server.
+fn at_leader(service: &command::Service, uri: &Uri) -> Option<HeaderValue> {
+    let membership = service.replication.membership.as_ref()?;
+    let base = membership.leader()?.http?;
+    let path = uri.path_and_query()?;
+    HeaderValue::from_str(&format!("{base}{path}")).ok()
 }
 
 /// Checks a request, and adds the identity to it.

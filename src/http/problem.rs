@@ -19,11 +19,20 @@ const API: &str = "/api/";
 /// Time after which a client may repeat a request that was answered 503, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
+/// Kinds of problems: that of the status; a change that may have been made; a server that does not lead.
+const BLANK: &str = "about:blank";
+const IN_DOUBT: &str = "urn:pykv:in-doubt";
+const NOT_LEADER: &str = "urn:pykv:not-leader";
+
+/// Extension of the response to a request that another server answers.
+#[derive(Debug, Clone)]
+pub struct NotLeader;
+
 /// Problem document: the error of a request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no such key"}))]
 pub struct Problem {
-    /// `about:blank`: the status is the kind of the problem.
+    /// `about:blank`: the status is the kind of the problem; or a kind that programs tell apart.
     r#type: &'static str,
     /// Status as text.
     title: &'static str,
@@ -61,7 +70,7 @@ impl Problem {
     /// Makes a problem with this status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            r#type: "about:blank",
+            r#type: BLANK,
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: detail.into(),
@@ -103,7 +112,11 @@ impl Problem {
 
     /// Makes the response in the older program's form.
     pub fn into_older(self) -> Response {
-        bodies::detail(self.status(), self.detail)
+        let mut response = bodies::detail(self.status(), self.detail);
+        if self.r#type == NOT_LEADER {
+            response.extensions_mut().insert(NotLeader);
+        }
+        response
     }
 }
 
@@ -111,6 +124,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status(), content_type, Json(&self)).into_response();
+        if self.r#type == NOT_LEADER {
+            response.extensions_mut().insert(NotLeader);
+        }
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response
@@ -130,13 +146,21 @@ impl From<ErrorReply> for Problem {
             }
             ErrorCode::NoAuth => StatusCode::UNAUTHORIZED,
             ErrorCode::Denied | ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
-            ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full | ErrorCode::InDoubt => {
+            ErrorCode::Disk | ErrorCode::Busy | ErrorCode::Full | ErrorCode::NotLeader => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            ErrorCode::InDoubt => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::NoFeed => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.message)
+        Self {
+            r#type: match error.code {
+                ErrorCode::InDoubt => IN_DOUBT,
+                ErrorCode::NotLeader => NOT_LEADER,
+                _ => BLANK,
+            },
+            ..Self::new(status, error.message)
+        }
     }
 }
 

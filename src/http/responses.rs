@@ -4,6 +4,7 @@
 //! large the store and however slow the client: one chunk, and the entries of one shard, which are shared with the store.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -115,12 +116,17 @@ fn listed(door: Door, pairs: Stream, layout: Layout) -> Response {
     let chunks = stream::unfold(state, async |(mut door, mut pairs, mut object)| {
         if !object.write_pieces() {
             let stream = pairs.as_mut()?;
-            if door.pump(stream, &mut object).await {
-                pairs = None;
+            match door.pump(stream, &mut object).await {
+                Ok(has_ended) => pairs = pairs.filter(|_| !has_ended),
+                // The response ends there: it is not whole.
+                Err(error) => {
+                    let broken = io::Error::other(error.to_string());
+                    return Some((Err(broken), (door, None, object)));
+                }
             }
         }
         let chunk = std::mem::take(&mut object.chunk);
-        Some((Ok::<_, Infallible>(chunk), (door, pairs, object)))
+        Some((Ok(chunk), (door, pairs, object)))
     });
     // The compression layer polls once more after the end.
     respond(Body::from_stream(chunks.fuse()))

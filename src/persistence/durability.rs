@@ -1,6 +1,6 @@
 //! The durability of changes: the promise for each at the moment its client reads `OK`.
 //!
-//! In: the name of a level. Out: the level, and the interval of syncs that keeps its promise.
+//! In: a level. Out: the level, and the interval of syncs that keeps its promise.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,11 +23,18 @@ pub enum Durability {
     Always,
     /// It is in memory: a kill or a power cut loses all changes since the last save. It costs nothing.
     Off,
+    /// It is in the log that several servers share: no failure of one of them loses it, nor that of fewer than half of the machines that
+    /// keep the log. It costs the time of a transaction there, which all share who commit at the same time; a read waits only if it
+    /// has seen a change that is not there yet. On this disk it is as under `EverySecond`.
+    Replicated,
 }
 
 impl Durability {
-    /// All levels.
-    pub const ALL: [Self; 3] = [Self::EverySecond, Self::Always, Self::Off];
+    /// Returns true if what was written is synced by the clock, and nobody waits for that.
+    #[must_use]
+    pub const fn syncs_by_clock(self) -> bool {
+        matches!(self, Self::EverySecond | Self::Replicated)
+    }
 
     /// Returns the name of the level.
     #[must_use]
@@ -36,6 +43,7 @@ impl Durability {
             Self::EverySecond => "everysec",
             Self::Always => "always",
             Self::Off => "off",
+            Self::Replicated => "replicated",
         }
     }
 }

@@ -90,7 +90,9 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 
 pub use backup::{BackupError, BackupReport, USERS_NAME, back_up, is_data_file};
-pub use disk::{DiskFault, File, FileReader, Files, FolderError, Stat, System, append_all};
+pub use disk::{
+    DiskFault, FaultKind, File, FileReader, Files, FolderError, Stat, System, append_all,
+};
 pub use durability::{Durability, SYNC_INTERVAL};
 pub use follow::{Changes, FollowError, Follower, OwnedChange, RecordFeed};
 pub use format::{
@@ -100,6 +102,8 @@ pub use format::{
 pub use recovery::{
     Batch, Finding, Inspection, Load, Progress, ReplayError, SnapshotError, StoreError, Work,
 };
+
+pub use journal::{BootTime, LogGate, LoggedLines};
 
 #[cfg(fuzzing)]
 pub use format::{modified, write_snapshot};
@@ -129,6 +133,9 @@ pub struct Options {
     pub sync_interval: Duration,
     /// True if the folder is a copy of another server's, whose records alone are added.
     pub is_copy: bool,
+    /// What the order of store.json depends on, if it is to be that of other servers; a secret, as with it keys can be chosen that are
+    /// slow to find.
+    pub order: Option<[u64; 4]>,
 }
 
 /// The result of a save.
@@ -354,6 +361,16 @@ impl Store {
         Ok(seq)
     }
 
+    /// Takes a record of another server, as [`Self::append`] takes a change, whoever leads.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while the disk takes no changes.
+    pub fn append_foreign(&self, record: Records) -> Result<u64, DiskFault> {
+        let seq = self.writer.append_foreign(record)?;
+        self.changes.fetch_add(1, Relaxed);
+        Ok(seq)
+    }
+
     /// Checks that changes are taken.
     ///
     /// # Errors
@@ -388,18 +405,78 @@ impl Store {
         self.writer.appended()
     }
 
-    /// Returns whether this record, and all before it, are as safe as promised by now.
+    /// Returns whether this record of a term, and all before it, are as safe as promised by now.
     #[must_use]
-    pub fn is_safe(&self, seq: u64) -> bool {
-        self.writer.is_safe(seq)
+    #[inline(always)]
+    pub fn is_safe(&self, seq: u64, term: u64) -> bool {
+        self.writer.is_safe(seq, term)
     }
 
-    /// Returns once this record, and all before it, are as safe as promised.
+    /// Returns once this record of a term, and all before it, are as safe as promised.
     ///
     /// # Errors
-    /// [`DiskFault`], if changes are refused before that.
-    pub async fn commit(&self, seq: u64) -> Result<(), DiskFault> {
-        self.writer.commit(seq).await
+    /// [`DiskFault`], if changes are refused before that, or the log does not get it.
+    pub async fn commit(&self, seq: u64, term: u64) -> Result<(), DiskFault> {
+        self.writer.commit(seq, term).await
+    }
+
+    /// Returns the number of the term.
+    #[must_use]
+    #[inline(always)]
+    pub fn term(&self) -> u64 {
+        self.writer.gate().term()
+    }
+
+    /// Returns the gate before the log that several servers share.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<LogGate> {
+        self.writer.gate()
+    }
+
+    /// Takes the records that have been appended, which the log is to get. To be called by one task alone.
+    #[must_use]
+    pub fn take_for_log(&self) -> LoggedLines {
+        self.writer.take_for_log()
+    }
+
+    /// Notes that the log has these records; see [`Durability::Replicated`].
+    pub fn note_logged(&self, lines: &LoggedLines) {
+        self.writer.note_logged(lines);
+    }
+
+    /// Takes changes of clients no more, and discards those that the log does not have. Returns true if there were any: the pairs must be
+    /// loaded anew then. The locks of all keys must be held.
+    pub fn follow_log(&self) -> bool {
+        self.writer.follow_log()
+    }
+
+    /// Lets `clear` remove all pairs, and loads those again that the folder has: all that the log has, and no more.
+    ///
+    /// # Errors
+    /// [`StoreError`], if the folder cannot be read; [`StoreError::FirstSave`], if it has not all.
+    pub fn reload(
+        &self,
+        clear: impl FnOnce(),
+        load: &dyn Load,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
+        let _no_save = self.pause_saves();
+        self.is_replaced_in_part.store(true, Relaxed);
+        clear();
+        let (_, replayed) = read_folder(self.snapshot.folder(), load, progress)?;
+        if replayed.next_seq != self.appended() + 1 {
+            return Err(StoreError::FirstSave(DiskFault::new(
+                "the folder does not have all that the log has",
+            )));
+        }
+        self.is_replaced_in_part.store(false, Relaxed);
+        Ok(())
+    }
+
+    /// Returns the last record that is on this disk.
+    #[must_use]
+    pub fn synced(&self) -> u64 {
+        self.writer.synced()
     }
 
     /// Returns the number of changes that store.json does not hold.

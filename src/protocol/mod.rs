@@ -43,6 +43,8 @@ pub enum ErrorCode {
     InDoubt,
     /// A replica takes no changes.
     ReadOnly,
+    /// Another server of the cluster leads.
+    NotLeader,
     /// There are too many connections, or the data is being loaded.
     Busy,
     /// The server has failed.
@@ -67,6 +69,7 @@ impl ErrorCode {
             Self::NoFeed => "NO_FEED",
             Self::InDoubt => "IN_DOUBT",
             Self::ReadOnly => "READONLY",
+            Self::NotLeader => "NOT_LEADER",
             Self::Busy => "BUSY",
             Self::Internal => "INTERNAL",
         }
@@ -115,6 +118,7 @@ impl ErrorReply {
             ErrorCode::NoFeed => "NOFEED",
             ErrorCode::InDoubt => "INDOUBT",
             ErrorCode::ReadOnly => "READONLY",
+            ErrorCode::NotLeader => "NOT_LEADER",
             _ => "ERR",
         })
     }

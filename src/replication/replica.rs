@@ -4,7 +4,7 @@
 //! was; what it has is not shown while it is another history's; a folder with data of its own is never replaced.
 
 use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +14,18 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::copying::{adopt, receive, remove_copy};
 use super::link::Link;
 use super::options::ReplicaOptions;
 use super::status::{LinkState, Replication};
-use crate::engine::{ApplyError, Engine, Progress, Timeline};
+use crate::engine::{ApplyError, Engine, Timeline};
 use crate::error::error_chain;
-use crate::persistence::is_data_file;
 
-/// Name of the folder in the data folder into which the files of a primary are copied.
-const COPY_NAME: &str = "replica.copy";
 /// Pause after a connection that has failed: at first, and at most.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Records after which others have their turn.
 const RECORDS_PER_TURN: usize = 64;
-/// Bytes that are read at a time while files are copied.
-const COPY_BYTES: usize = 256 << 10;
 
 /// A folder cannot be that of a replica.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +102,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let promoted = status.promoted.clone();
-    // What an earlier run has left.
-    let _ = std::fs::remove_dir_all(folder.join(COPY_NAME));
+    remove_copy(&folder);
     let mut replica = Replica {
         must_copy: engine.timelines().is_empty(),
         engine,
@@ -135,7 +130,7 @@ struct Replica {
     folder: PathBuf,
     must_copy: bool,
     /// Replaces all pairs by a copy. It outlives who waits for it.
-    adopting: Option<JoinHandle<Result<(), Ended>>>,
+    adopting: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl Replica {
@@ -264,43 +259,12 @@ impl Replica {
 
     /// Copies the files of the primary, and replaces all pairs by those in them.
     async fn copy(&mut self, link: &mut Link, files: &[(String, u64)]) -> Result<(), Ended> {
-        let copy = self.folder.join(COPY_NAME);
-        // What an earlier try has left.
-        let _ = std::fs::remove_dir_all(&copy);
-        std::fs::create_dir(&copy)?;
-        let mut room = vec![0; COPY_BYTES];
-        for (name, bytes) in files {
-            if !is_data_file(name) {
-                return Err(Ended::Failed(format!("it sends a file {name:?}")));
-            }
-            let mut file = std::fs::File::create(copy.join(name))?;
-            let mut left = *bytes;
-            while left > 0 {
-                let most = usize::try_from(left).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
-                let count = link.bytes(&mut room[..most]).await?;
-                tokio::task::block_in_place(|| file.write_all(&room[..count]))?;
-                left -= count as u64;
-                self.status.note_alive();
-            }
-        }
+        let copy = receive(link, files, &self.folder, &self.status).await?;
         self.status.set_closed(true);
         let adopted = adopt(Arc::clone(&self.engine), Arc::clone(&self.status), copy);
         let adopted = self.adopting.insert(tokio::spawn(adopted)).await;
         self.adopting = None;
-        adopted.map_err(|_| Ended::Failed("the server is stopping".to_owned()))?
+        let adopted = adopted.map_err(|_| Ended::Failed("the server is stopping".to_owned()))?;
+        adopted.map_err(Ended::Failed)
     }
-}
-
-/// Replaces all pairs by those of a copy, saves them, and shows them to clients.
-async fn adopt(engine: Arc<Engine>, status: Arc<Replication>, copy: PathBuf) -> Result<(), Ended> {
-    let (target, folder) = (Arc::clone(&engine), copy.clone());
-    let adopting = tokio::task::spawn_blocking(move || target.adopt(&folder, &Progress::new()));
-    let adopted = adopting.await;
-    let adopted = adopted.map_err(|_| Ended::Failed("the server is stopping".to_owned()))?;
-    adopted.map_err(|error| Ended::Failed(error_chain(&error)))?;
-    let saved = engine.save().await;
-    saved.map_err(|fault| Ended::Failed(fault.to_string()))?;
-    status.set_closed(false);
-    std::fs::remove_dir_all(&copy)?;
-    Ok(())
 }

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::membership::Membership;
+
 /// Splits an address into host and port; port 0 where there is none.
 #[must_use]
 pub fn host_and_port(address: &str) -> (&str, &str) {
@@ -103,9 +105,13 @@ pub struct Overview {
 #[derive(Debug)]
 pub struct Replication {
     is_replica: AtomicBool,
+    /// True if this server is a member of a cluster that another one leads, and does not answer reads.
+    refuses_reads: AtomicBool,
     /// True while the pairs are not those of the primary.
     is_closed: AtomicBool,
     primary: Mutex<Primary>,
+    /// Its place in a cluster whose log etcd keeps, if it has one.
+    pub membership: Option<Membership>,
     /// The replicas of this server, by the number of their connection.
     replicas: Mutex<BTreeMap<u64, ReplicaProgress>>,
     told: Notify,
@@ -122,11 +128,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Replication {
-    /// Begins as a replica of the server at an address, or as a primary.
+    /// Begins as a replica of the server at an address, as a member of a cluster that does not lead, or as a primary.
     #[must_use]
-    pub fn new(primary: Option<&str>) -> Self {
+    pub fn new(primary: Option<&str>, membership: Option<Membership>) -> Self {
+        let serves_stale = membership.as_ref().map(|member| member.serves_stale);
         Self {
-            is_replica: AtomicBool::new(primary.is_some()),
+            is_replica: AtomicBool::new(primary.is_some() || membership.is_some()),
+            refuses_reads: AtomicBool::new(serves_stale == Some(false)),
+            membership,
             is_closed: AtomicBool::new(false),
             primary: Mutex::new(Primary {
                 address: primary.unwrap_or_default().to_owned(),
@@ -150,6 +159,24 @@ impl Replication {
     #[inline(always)]
     pub fn is_replica(&self) -> bool {
         self.is_replica.load(Relaxed)
+    }
+
+    /// Returns true if reads are refused, as another member of the cluster answers them.
+    #[must_use]
+    #[inline(always)]
+    pub fn refuses_reads(&self) -> bool {
+        self.refuses_reads.load(Relaxed)
+    }
+
+    /// Takes changes and answers reads, or leaves that to the member that leads.
+    #[cfg(feature = "etcd")]
+    pub(super) fn set_leading(&self, leads: bool) {
+        self.is_replica.store(!leads, Relaxed);
+        let serves_stale = self
+            .membership
+            .as_ref()
+            .is_some_and(|member| member.serves_stale);
+        self.refuses_reads.store(!leads && !serves_stale, Relaxed);
     }
 
     /// Returns true while the pairs are not those of the primary, as they are being copied.
@@ -178,7 +205,7 @@ impl Replication {
     /// Returns what is known of the primary; `None` on a primary.
     #[must_use]
     pub fn overview(&self) -> Option<Overview> {
-        if !self.is_replica() {
+        if !self.is_replica() || self.membership.is_some() {
             return None;
         }
         let primary = locked(&self.primary);

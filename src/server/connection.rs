@@ -230,6 +230,9 @@ impl Connection {
                 self.input.advance(bytes, true);
                 return PipelineStop::Drained;
             }
+            if self.service.marks_reads() && self.output.is_empty() {
+                self.barrier = self.service.barrier();
+            }
             self.tally.begin_turn();
             let mut pipeline = Pipeline {
                 dispatcher: Dispatcher {
@@ -321,7 +324,10 @@ impl Connection {
                 self.tally.begin_lap();
                 return Ok(());
             }
-            self.flush().await?;
+            if self.flush().await? > 0 {
+                // What follows would not be a whole listing.
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
         }
     }
 
@@ -336,7 +342,7 @@ impl Connection {
             self.turn = None;
             return Ok(true);
         }
-        if !self.service.is_durable(self.barrier) {
+        if !self.service.is_durable(self.barrier) && self.must_wait() {
             return Ok(false);
         }
         self.output.confirm_changes();
@@ -358,19 +364,31 @@ impl Connection {
         Ok(self.output.remove_sent(sent))
     }
 
+    /// Returns true if the replies depend on what their barrier is about. On a member of a cluster all that do are marked, and an error, as
+    /// that another one leads, is not.
+    fn must_wait(&self) -> bool {
+        !self.service.marks_reads() || self.output.has_marks()
+    }
+
     /// Waits until the changes are as durable as promised, then sends the replies. If they cannot be made durable, an error is in the
-    /// place of each reply that reports a change.
-    async fn flush(&mut self) -> io::Result<()> {
+    /// place of each reply that reports a change. Returns the number of these.
+    async fn flush(&mut self) -> io::Result<u64> {
         if self.output.is_empty() {
             self.turn = None;
-            return Ok(());
+            return Ok(0);
         }
         // Many connections may wait for one write.
         self.input.release_memory()?;
-        match self.service.commit(self.barrier).await {
+        let mut refused = 0;
+        let committed = if self.must_wait() {
+            self.service.commit(self.barrier).await
+        } else {
+            Ok(())
+        };
+        match committed {
             Ok(()) => self.output.confirm_changes(),
             Err(error) => {
-                let refused = self.output.refuse_changes(&error);
+                refused = self.output.refuse_changes(&error);
                 self.service
                     .stats
                     .count_errors(error.redis_prefix(), refused);
@@ -379,16 +397,17 @@ impl Connection {
         // The wait belongs to the latency of the requests.
         self.tally.lap = None;
         if self.send_at_once()? {
-            return Ok(());
+            return Ok(refused);
         }
         if let Some(bytes) = self.output.plain_bytes() {
             let held = (self.input.memory_bytes(), self.output.memory_bytes());
             let sending = (bytes.len(), self.transport.send(bytes));
             send(&self.client.buffers, &mut self.charge, held, sending).await?;
             self.output.clear();
-            return Ok(());
+            return Ok(refused);
         }
-        Box::pin(self.send_tail()).await
+        Box::pin(self.send_tail()).await?;
+        Ok(refused)
     }
 
     /// Ends the turn of the executed requests, and counts them.

@@ -71,6 +71,12 @@ impl Output {
         self.changes.push((start, self.bytes.len(), self.dialect));
     }
 
+    /// Returns true if a reply is marked.
+    #[must_use]
+    pub fn has_marks(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Replaces every reply that reports a change with an error. Returns their number.
     pub fn refuse_changes(&mut self, error: &ErrorReply) -> u64 {
         let replies = std::mem::take(&mut self.bytes);

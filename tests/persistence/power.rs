@@ -54,6 +54,7 @@ pub fn options(durability: Durability) -> Options {
         save_interval: Duration::from_secs(3_600),
         sync_interval: Duration::from_millis(2),
         is_copy: false,
+        order: None,
     }
 }
 

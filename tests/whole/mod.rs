@@ -7,6 +7,8 @@ mod doors; // nasty pairs, in by each door and out by each other
 mod house; // layers, circles, module docs, documents
 mod limits; // both sides of every limit
 mod linearizable; // what the checker of histories/ says of histories written by hand
+#[cfg(feature = "etcd")]
+mod members; // servers that share a log, of which one leads
 mod packaging; // what is installed with the server
 mod protocol_md; // protocol.md, played
 mod replica; // replicas follow their primary, whatever ends meanwhile

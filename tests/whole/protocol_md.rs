@@ -313,6 +313,7 @@ fn every_error_code_and_figure_is_documented() {
         ErrorCode::Disk,
         ErrorCode::InDoubt,
         ErrorCode::ReadOnly,
+        ErrorCode::NotLeader,
         ErrorCode::NoAuth,
         ErrorCode::Full,
         ErrorCode::Internal,
@@ -332,6 +333,7 @@ fn every_error_code_and_figure_is_documented() {
             | ErrorCode::Disk
             | ErrorCode::InDoubt
             | ErrorCode::ReadOnly
+            | ErrorCode::NotLeader
             | ErrorCode::NoAuth
             | ErrorCode::Full
             | ErrorCode::Internal => {}

@@ -147,7 +147,7 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let listed = Listed::of(call, prefix, WalkPart::Keys)?;
     if is_dry_run {
-        call.reports_change = false;
+        call.reports_change = call.service.marks_reads();
         return stream(Count(listed));
     }
     audit::called(call, "");

@@ -314,7 +314,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let options = SetOptions::of_getex(call, &words[1..])?;
     if options.expiry == ExpiryOption::Default {
-        call.reports_change = false;
+        call.reports_change = call.service.marks_reads();
         return get(call, words);
     }
     let is_there = call.change(&[key], |transaction| Ok(transaction.get(key).is_some()))?;

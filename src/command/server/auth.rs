@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::acl::{DEFAULT_USER, DenialReason, Identity};
+use crate::command::acl::{DEFAULT_USER, DenialReason, Identity, User};
 use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::clients::{Client, describe_origin};
@@ -15,6 +15,7 @@ use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::server::client::{bad_name, printable};
 use crate::command::server::figures::REDIS_VERSION;
+use crate::command::service::Service;
 use crate::command::spec::ANY;
 use crate::command::spec::Flag::{LoadingOk, NoAuth, NoMonitor, NotInMulti, Secret};
 use crate::command::stream::{Pull, Pulled, Source};
@@ -97,8 +98,14 @@ impl Source for SignIn {
         let users = &pull.service.users;
         let allows_anonymous = pull.identity.allows_anonymous();
         let origin = self.client.origin();
-        let found = users.sign_in(origin, &self.user, &self.password, allows_anonymous);
-        let Some(user) = found.await else {
+        let found = match member(pull.service, &self.user, &self.password) {
+            Some(member) => Some(member),
+            None => {
+                let found = users.sign_in(origin, &self.user, &self.password, allows_anonymous);
+                found.await
+            }
+        };
+        let Some(user) = found else {
             audit::not_signed_in(&self.user, &self.client.address, "AUTH");
             let reason = (DenialReason::Auth, false);
             let object: &[u8] = if self.hello.is_some() {
@@ -119,6 +126,20 @@ impl Source for SignIn {
         }
         Ok(Pulled::End)
     }
+}
+
+/// Returns the user of another member of the cluster, if these are its name and password: it may copy the data and follow the records.
+fn member(service: &Service, name: &str, password: &[u8]) -> Option<Arc<User>> {
+    let membership = service.replication.membership.as_ref()?;
+    if !membership.is_member(name, password) {
+        return None;
+    }
+    let catalog = service.users.catalog();
+    let mut user = User::new(name, catalog);
+    for rule in ["on", "~*", "+replicate"] {
+        user.apply(rule.as_bytes(), catalog).ok()?;
+    }
+    Some(Arc::new(user))
 }
 
 /// Returns the refusal of a user or a password, in Redis's words.

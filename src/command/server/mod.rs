@@ -11,6 +11,7 @@ pub mod command_docs;
 pub mod config;
 pub mod figures;
 pub mod info;
+pub mod members;
 pub mod memory;
 pub mod replication;
 pub mod slowlog;

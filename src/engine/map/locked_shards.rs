@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_was_all_removed_can_be_put_back() {
-        let table = Table::new(Arc::default());
+        let table = Table::new(Arc::default(), None);
         let (a, b) = (entry("a"), entry("b"));
         let mut locked = LockedShards::lock(&table, &[a.key(), b.key()]);
         locked.insert(a.clone());

@@ -69,17 +69,22 @@ pub struct Table {
     /// Number of entries that were moved out of sparse slabs.
     pub(super) moved: AtomicU64,
     missing_keys: MissingKeys,
+    /// True if another table with the same pairs has them in the same shards.
+    has_seed: bool,
     pub(super) cap: Arc<MemoryCap>,
     pub(super) smart: Smart,
 }
 
 impl Table {
-    /// Makes an empty table, whose pairs have records of use while there is a cap on memory.
+    /// Makes an empty table, whose pairs have records of use while there is a cap on memory. Its keys are in the shards that a seed chooses,
+    /// or a random one.
     #[must_use]
-    pub fn new(cap: Arc<MemoryCap>) -> Self {
+    pub fn new(cap: Arc<MemoryCap>, seed: Option<[u64; 4]>) -> Self {
         let map = DashMap::with_capacity_and_hasher_and_shard_amount(
             0,
-            ahash::RandomState::new(),
+            seed.map_or_else(ahash::RandomState::new, |[a, b, c, d]| {
+                ahash::RandomState::with_seeds(a, b, c, d)
+            }),
             SHARDS,
         );
         Self {
@@ -91,9 +96,16 @@ impl Table {
             dropped: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             missing_keys: MissingKeys::default(),
+            has_seed: seed.is_some(),
             cap,
             smart: Smart::default(),
         }
+    }
+
+    /// Returns true if another table with the same pairs has them in the same shards, as both have the same seed.
+    #[must_use]
+    pub fn has_seed(&self) -> bool {
+        self.has_seed
     }
 
     /// Returns the number of keys, those included that have expired and are not deleted yet.
@@ -536,7 +548,7 @@ mod tests {
 
     #[test]
     fn a_put_tells_a_new_key_from_one_that_was_there() {
-        let table = Table::new(Arc::default());
+        let table = Table::new(Arc::default(), None);
         let key = Key::parse(b"a").expect("a key");
         let (hash, mut growth) = (table.hash(key.as_bytes()), Growth::default());
         let index = Table::shard_of(hash);

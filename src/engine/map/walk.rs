@@ -166,7 +166,7 @@ mod tests {
     use crate::model::Value;
 
     fn table_of(keys: usize) -> Table {
-        let table = Table::new(Arc::default());
+        let table = Table::new(Arc::default(), None);
         for number in 0..keys {
             let key = format!("key:{number}");
             let key = Key::parse(key.as_bytes()).expect("a key");
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_entry_of_a_shard_that_has_not_expired_can_be_the_random_one_and_no_other() {
-        let table = Table::new(Arc::default());
+        let table = Table::new(Arc::default(), None);
         for number in 0..20_000 {
             let key = format!("key:{number}");
             let key = Key::parse(key.as_bytes()).expect("a key");

@@ -67,7 +67,7 @@ pub struct Context {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Health)]
 pub struct HealthReport {
-    /// Status: `ok`, `loading` or `failing`.
+    /// Status: `ok`, `loading`, `failing`, or of a member of a cluster that is not asked to lead `following`.
     pub status: &'static str,
     /// Reasons for a status other than `ok`, one sentence each.
     pub reasons: Vec<String>,

@@ -33,7 +33,7 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response {
             let status = if faults.is_empty() { "ok" } else { "failing" };
             (status, faults)
         }
-        (None, Ok(engine)) => health_of(engine, lag_of(&service)),
+        (None, Ok(engine)) => health_of(engine, lag_of(&service).or_else(|| outage_of(&service))),
         (None, Err(busy)) => ("loading", vec![busy.message]),
     };
     let code = if reasons.is_empty() {
@@ -48,14 +48,29 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response {
 
 /// Check that the server takes requests.
 ///
-/// The same as `/health`, under the name that load balancers know.
+/// The same as `/health`, under the name that load balancers know. Of the servers of a cluster whose log etcd keeps only the one that leads is
+/// ready: the others are well (`/health`), and send changes there.
 #[utoipa::path(get, path = "/health/ready", tag = "Server",
     responses(
         (status = 200, description = "All is well.", body = HealthReport, example = json!({"status": "ok", "reasons": []})),
-        (status = 503, description = "Something is not: the data is still being loaded, or the disk fails.", body = HealthReport,
-            example = json!({"status": "failing", "reasons": ["the last save failed: no space left on device"]}))))]
-pub async fn ready(state: State<Arc<Service>>) -> Response {
-    health(state).await
+        (status = 503, description = "Something is not: the data is still being loaded, the disk fails, or another server leads.", body = HealthReport,
+            example = json!({"status": "following", "reasons": ["10.0.0.2:7878 leads"]}))))]
+pub async fn ready(State(service): State<Arc<Service>>) -> Response {
+    let membership = service.replication.membership.as_ref();
+    let follows = membership.filter(|membership| !membership.leads());
+    let Some(membership) = follows else {
+        return health(State(service)).await;
+    };
+    let leader = membership.leader();
+    let reason = leader.map_or_else(
+        || "nobody leads at the moment".to_owned(),
+        |leader| format!("{} leads", leader.address),
+    );
+    let report = HealthReport {
+        status: "following",
+        reasons: vec![reason],
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(report)).into_response()
 }
 
 /// Check that the server runs.
@@ -69,6 +84,12 @@ pub async fn live() -> Json<HealthReport> {
         status: "ok",
         reasons: Vec::new(),
     })
+}
+
+/// Returns why a member of a cluster cannot follow or lead, if so; a sentence.
+fn outage_of(service: &Service) -> Option<String> {
+    let view = service.replication.membership.as_ref()?.view();
+    view.reason
 }
 
 /// Returns by how much a replica lags, if that is more than `--max-lag`; a sentence.

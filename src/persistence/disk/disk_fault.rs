@@ -1,14 +1,46 @@
-//! The error of a change or a save that the disk did not take.
+//! The error of a change or a save that was not taken: by the disk, or by the log that several servers share.
 //!
 //! In: a reason. Out: the error that clients and health checks are shown.
 
-/// The disk does not take changes; the reason as one sentence.
+/// What refuses a change, or leaves it in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The disk does not take it.
+    Disk,
+    /// Another server takes changes; this one has not made it.
+    NotLeader,
+    /// The log may have taken it.
+    InDoubt,
+}
+
+/// A change or a save was not taken; the reason as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct DiskFault(String);
+#[error("{reason}")]
+pub struct DiskFault {
+    reason: String,
+    /// What refuses it.
+    pub kind: FaultKind,
+}
 
 impl DiskFault {
     pub(crate) fn new(reason: &str) -> Self {
-        Self(reason.to_owned())
+        Self::of(FaultKind::Disk, reason)
+    }
+
+    /// Makes the fault of a change that another server takes.
+    pub(crate) fn not_leader() -> Self {
+        Self::of(FaultKind::NotLeader, "another server leads")
+    }
+
+    /// Makes the fault of a change that the log may have.
+    pub(crate) fn in_doubt(reason: &str) -> Self {
+        Self::of(FaultKind::InDoubt, reason)
+    }
+
+    fn of(kind: FaultKind, reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            kind,
+        }
     }
 }

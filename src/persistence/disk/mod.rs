@@ -8,7 +8,7 @@ mod files;
 mod folder;
 mod system;
 
-pub use disk_fault::DiskFault;
+pub use disk_fault::{DiskFault, FaultKind};
 pub use files::{File, FileReader, Files, Stat, append_all, read_full};
 pub use folder::{COPY_BYTES, Folder, FolderError, aside_name, copy};
 pub use system::System;

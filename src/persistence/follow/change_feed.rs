@@ -123,6 +123,10 @@ impl Followers {
         self.check_on()?;
         let newest = writer.appended();
         let after = after.unwrap_or(newest);
+        // Another member of the cluster may have it: the numbers are the same.
+        if after > newest && writer.durability() == Durability::Replicated {
+            return Err(FollowError::NotYet { after, newest });
+        }
         if after > newest {
             return Err(FollowError::Ahead { after, newest });
         }

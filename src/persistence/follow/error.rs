@@ -22,8 +22,10 @@ pub enum FollowError {
         /// The newest one.
         newest: u64,
     },
-    /// This server is a replica that lags behind the one which asks.
-    #[error("revision {after} is not here yet: the newest of this replica is {newest}")]
+    /// This server lags behind the one from which the revision is known.
+    #[error(
+        "revision {after} is not here yet: the newest of this server is {newest}; try again in a moment"
+    )]
     NotYet {
         /// The revision that was asked for.
         after: u64,

@@ -11,6 +11,7 @@ use crossbeam_utils::CachePadded;
 
 use super::direct_write::DirectWrite;
 use super::health::Health;
+use super::log_gate::LogGate;
 use super::open_journal::{OlderJournal, OpenJournal};
 use super::pending::Tail;
 use super::retained::Retained;
@@ -74,6 +75,7 @@ pub fn open(
         syncing: Mutex::new(()),
         tail: Tail::new(next_seq),
         health: CachePadded::new(health),
+        gate: Arc::new(LogGate::new(next_seq - 1)),
         unsynced: UnsyncedAge::default(),
         written: Watermark::new(next_seq - 1),
         synced: Watermark::new(next_seq - 1),
@@ -123,7 +125,7 @@ fn start_threads(writer: &Arc<Writer>, interval: Duration) -> io::Result<()> {
     let write: Job<Writer> = ("pykv-write", Writer::write_waiting);
     let sync: Job<Writer> = ("pykv-sync", Writer::sync_waiting);
     let works: &[Job<Writer>] = match writer.durability {
-        Durability::EverySecond => &[write, sync],
+        Durability::EverySecond | Durability::Replicated => &[write, sync],
         Durability::Always => &[sync],
         Durability::Off => &[],
     };

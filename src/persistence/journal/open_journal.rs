@@ -54,12 +54,16 @@ pub struct OpenJournal {
 }
 
 impl OpenJournal {
-    /// Takes the records that wait in the tail, with a mark if more is on disk than the last one says.
-    pub fn take_lines(&mut self, tail: &Tail, synced: u64) {
+    /// Takes the records that wait in the tail.
+    pub fn take_lines(&mut self, tail: &Tail) {
         self.lines_seq = tail.take(&mut self.taken);
         // Not under the lock of the tail, which all who change anything wait for.
         let first_seq = self.lines_seq + 1 - self.taken.count() as u64;
         self.taken.finish(first_seq, &mut self.lines);
+    }
+
+    /// Adds a mark to the lines, if more is on disk than the last one says.
+    pub fn mark(&mut self, synced: u64) {
         if synced > self.segment.marked && !self.lines.is_empty() {
             write_mark(synced, &mut self.lines);
             self.segment.marked = synced;

@@ -14,6 +14,7 @@ use super::segment::Segment;
 use super::writer::{Writer, locked};
 use crate::error::error_chain;
 use crate::persistence::disk::{DiskFault, Folder, FolderError};
+use crate::persistence::durability::Durability;
 use crate::persistence::format::{JournalName, Timeline};
 
 /// Starts a new journal, so that every record in the older ones is in memory before a snapshot's scan begins.
@@ -83,10 +84,14 @@ fn start_after_failure(writer: &Writer) -> Result<(), DiskFault> {
     let mut next = create_next(writer)?;
     {
         let mut open = locked(&writer.open);
-        let last_seq = writer
-            .tail
-            .discard(|next_seq| next.begin(next_seq, &locked(&writer.timelines)))
-            .map_err(cannot_begin)?;
+        let mut begin = |next_seq| next.begin(next_seq, &locked(&writer.timelines));
+        let last_seq = if writer.durability == Durability::Replicated {
+            // What the log does not have yet comes after it.
+            begin(open.lines_seq + 1).map(|()| open.lines_seq)
+        } else {
+            writer.tail.discard(begin)
+        };
+        let last_seq = last_seq.map_err(cannot_begin)?;
         open.lines.clear();
         open.lines_seq = last_seq;
         writer.written.raise(last_seq);
@@ -123,7 +128,8 @@ pub fn restart_at(
         *locked(&writer.timelines) = timelines;
         open.lines.clear();
         open.lines_seq = next_seq - 1;
-        for reached in [&writer.written, &writer.synced, &writer.visible_seq] {
+        let logged = &writer.gate.logged;
+        for reached in [logged, &writer.written, &writer.synced, &writer.visible_seq] {
             reached.restart_at(next_seq - 1);
         }
         open.switch_to(next);

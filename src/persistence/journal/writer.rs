@@ -18,6 +18,7 @@ use crossbeam_utils::CachePadded;
 
 use super::direct_write::DirectWrite;
 use super::health::{Health, State};
+use super::log_gate::LogGate;
 use super::open_journal::{Extent, JournalFile, OpenJournal};
 use super::pending::Tail;
 use super::retained::Retained;
@@ -44,6 +45,21 @@ const SYNC_BYTES: usize = 4 << 20;
 /// Timelines that are kept: a replica that has been away for more starts of its primary copies the data anew.
 const TIMELINES_MAX: usize = 100;
 
+/// The longest that a save waits for the log to get what it has saved, and the interval at which it looks.
+const LOGGED_WAIT_MAX: Duration = Duration::from_secs(30);
+const LOGGED_LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Records that a log which several servers share has, or is to get, as lines of the journal.
+#[derive(Debug, Default)]
+pub struct LoggedLines {
+    /// The number of the first one.
+    pub first_seq: u64,
+    /// The number of the last one.
+    pub last_seq: u64,
+    /// The lines.
+    pub bytes: Vec<u8>,
+}
+
 /// The live journal of a data folder. The locks are taken in the order of the fields.
 pub struct Writer {
     pub(super) folder: Arc<Folder>,
@@ -57,6 +73,8 @@ pub struct Writer {
     pub(super) tail: Tail,
     /// Read before each change: on a cache line of its own, apart from what each change writes to.
     pub(super) health: CachePadded<Health>,
+    /// Before the log that several servers share, under [`Durability::Replicated`].
+    pub(super) gate: Arc<LogGate>,
     pub(super) unsynced: UnsyncedAge,
     /// The last record that was handed to the system.
     pub(super) written: Watermark,
@@ -86,6 +104,14 @@ impl Writer {
         self.tail.append(record, || self.admit())
     }
 
+    /// Numbers and takes a record of another server, as [`Self::append`] does, whoever leads.
+    ///
+    /// # Errors
+    /// [`DiskFault`], while the disk takes no changes.
+    pub fn append_foreign(&self, record: Records) -> Result<u64, DiskFault> {
+        self.tail.append(record, || self.admit_by_disk())
+    }
+
     /// Numbers records and takes them. Returns the number of the last one. Called under the locks of their keys, which have
     /// been changed already: where changes are refused since, the records count as appended a moment before.
     pub fn append_all(&self, records: Records) -> u64 {
@@ -97,6 +123,13 @@ impl Writer {
     /// # Errors
     /// [`DiskFault`], while they are refused.
     pub fn admit(&self) -> Result<(), DiskFault> {
+        if self.durability == Durability::Replicated {
+            self.gate.admit()?;
+        }
+        self.admit_by_disk()
+    }
+
+    fn admit_by_disk(&self) -> Result<(), DiskFault> {
         if self.health.is_healthy() {
             Ok(())
         } else {
@@ -110,12 +143,15 @@ impl Writer {
         self.tail.last_seq()
     }
 
-    /// Returns once this record, and all before it, are as safe as the durability says.
+    /// Returns once this record of a term, and all before it, are as safe as the durability says.
     ///
     /// # Errors
-    /// [`DiskFault`], if changes are refused before that.
-    pub async fn commit(&self, seq: u64) -> Result<(), DiskFault> {
-        let Some(safe) = self.safe().filter(|_| !self.is_safe(seq)) else {
+    /// [`DiskFault`], if changes are refused before that, or the log does not get it.
+    pub async fn commit(&self, seq: u64, term: u64) -> Result<(), DiskFault> {
+        if self.durability == Durability::Replicated {
+            return self.gate.commit(seq, term).await;
+        }
+        let Some(safe) = self.safe().filter(|_| !self.is_safe(seq, term)) else {
             return Ok(());
         };
         // In a fault the thread tries again once per interval; waking it for each request would help nobody.
@@ -128,7 +164,7 @@ impl Writer {
             safe.wait_until(|| safe.get() >= seq || !self.health.is_healthy())
                 .await;
         }
-        if self.is_safe(seq) {
+        if self.is_safe(seq, term) {
             Ok(())
         } else {
             Err(self.health.refusal())
@@ -139,14 +175,18 @@ impl Writer {
     fn safe(&self) -> Option<&Watermark> {
         match self.durability {
             Durability::Off => None,
-            Durability::EverySecond => Some(&self.written),
+            // What the log has is written then, and only then.
+            Durability::EverySecond | Durability::Replicated => Some(&self.written),
             Durability::Always => Some(&self.synced),
         }
     }
 
-    /// Returns whether this record, and all before it, are as safe as the durability says by now.
+    /// Returns whether this record of a term, and all before it, are as safe as the durability says by now.
     #[must_use]
-    pub fn is_safe(&self, seq: u64) -> bool {
+    pub fn is_safe(&self, seq: u64, term: u64) -> bool {
+        if self.durability == Durability::Replicated {
+            return self.gate.is_safe(seq, term);
+        }
         // The health is read after the number: after the file is poisoned, `written` passes over records that were dropped, and
         // only the snapshot that ends the fault keeps what they say.
         let is_safe = |safe: &Watermark| safe.get() >= seq && self.health.is_healthy();
@@ -171,7 +211,10 @@ impl Writer {
         if self.health.state() == State::Poisoned {
             return Err(self.health.refusal());
         }
-        open.take_lines(&self.tail, self.synced.get());
+        if self.durability != Durability::Replicated {
+            open.take_lines(&self.tail);
+        }
+        open.mark(self.synced.get());
         if open.lines.is_empty() {
             return Ok(());
         }
@@ -191,7 +234,7 @@ impl Writer {
         }
         self.measure(open);
         self.unsynced.written();
-        if self.durability == Durability::EverySecond {
+        if self.durability.syncs_by_clock() {
             // What was written to a file that is not under its name is not to be acknowledged.
             open.segment
                 .check_name(&self.folder)
@@ -254,15 +297,80 @@ impl Writer {
         Ok(())
     }
 
+    /// Returns the gate before the log that several servers share.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<LogGate> {
+        &self.gate
+    }
+
+    /// Takes the records that have been appended, which the log is to get. To be called by one task alone.
+    #[must_use]
+    pub fn take_for_log(&self) -> LoggedLines {
+        let mut records = Records::default();
+        let last_seq = self.tail.take(&mut records);
+        let first_seq = last_seq + 1 - records.count() as u64;
+        let mut bytes = Vec::new();
+        records.finish(first_seq, &mut bytes);
+        LoggedLines {
+            first_seq,
+            last_seq,
+            bytes,
+        }
+    }
+
+    /// Notes that the log has these records: replies may leave that report them, and they are written to the journal.
+    pub fn note_logged(&self, lines: &LoggedLines) {
+        let mut open = locked(&self.open);
+        open.lines.extend_from_slice(&lines.bytes);
+        open.lines_seq = lines.last_seq;
+        self.gate.logged.raise(lines.last_seq);
+        // A failure is reported by the fault that it leaves.
+        let _ = self.write(&mut open);
+    }
+
+    /// Ends the term in which this server took changes, and discards those that the log does not have. Returns true if there were any.
+    /// The locks of all keys must be held.
+    pub fn follow_log(&self) -> bool {
+        self.gate.begin_term(false);
+        let logged = self.gate.logged();
+        let has_more = self.appended() > logged;
+        self.tail.restart_at(logged + 1);
+        has_more
+    }
+
+    /// Waits, as a thread, until the log and the journal have all records that have been appended.
+    ///
+    /// # Errors
+    /// [`DiskFault`], if some of them were discarded, or that takes too long.
+    pub fn wait_until_logged(&self) -> Result<(), DiskFault> {
+        let (seq, term, started) = (self.appended(), self.gate.term(), Instant::now());
+        while self.written.get() < seq {
+            self.gate.waiting.notify_one();
+            if self.gate.term() != term {
+                return Err(DiskFault::new(
+                    "another server leads now: what it did not get is discarded",
+                ));
+            }
+            if started.elapsed() > LOGGED_WAIT_MAX {
+                return Err(DiskFault::new("etcd does not take the changes"));
+            }
+            std::thread::sleep(LOGGED_LOOK_INTERVAL);
+        }
+        Ok(())
+    }
+
     /// Records that store.json has been written, and syncs every change that it may hold.
     ///
     /// # Errors
     /// [`DiskFault`], if the write or the sync fails, or the file is poisoned.
     pub fn record_saved(&self, saved: &SnapshotFingerprint) -> Result<(), DiskFault> {
         self.check_folder();
+        if self.durability == Durability::Replicated {
+            self.wait_until_logged()?;
+        }
         // Taken in a fault, too: it is the save that ends it.
-        if self.is_copy() {
-            // The numbers are those of another server.
+        if self.is_copy() || self.durability == Durability::Replicated {
+            // The numbers are those of another server, or of the log.
             write_saved(saved, &mut locked(&self.open).lines);
         } else {
             self.tail.append(Records::of_saved(saved), || Ok(()))?;
@@ -406,6 +514,12 @@ impl Writer {
         self.durability
     }
 
+    /// Returns the last record that was synced.
+    #[must_use]
+    pub fn synced(&self) -> u64 {
+        self.synced.get()
+    }
+
     /// Returns the last record that followers may be shown.
     #[must_use]
     pub fn visible_seq(&self) -> u64 {
@@ -447,7 +561,7 @@ impl Writer {
     /// Returns the reason for the fault, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        self.health.reason()
+        self.health.reason().or_else(|| self.gate.fault())
     }
 
     /// Returns the age of the oldest change that is not on disk, and the longest that any has waited.

@@ -15,7 +15,7 @@ use crate::metrics::process;
 use crate::model::UnixMs;
 use crate::persistence::{Disk, SaveReport};
 use crate::protocol::Figure;
-use crate::replication::{self, ReplicaProgress};
+use crate::replication::{self, ClusterView, Membership, ReplicaProgress};
 
 /// Specification of a figure: what it measures, how it is read, and where it is shown.
 #[derive(Debug)]
@@ -219,6 +219,8 @@ pub struct FigureInputs<'a> {
     pub(super) cluster: Option<Overview>,
     /// What a replica knows of its primary.
     pub(super) primary: Option<replication::Overview>,
+    /// The cluster that this server is a member of.
+    pub(super) members: Option<ClusterView>,
     /// The replicas of this server.
     pub(super) replicas: Vec<ReplicaProgress>,
     pub(super) disk: Option<Disk>,
@@ -239,6 +241,11 @@ impl<'a> FigureInputs<'a> {
             engine,
             cluster: service.cluster().map(|cluster| cluster.overview()),
             primary: service.replication.overview(),
+            members: service
+                .replication
+                .membership
+                .as_ref()
+                .map(Membership::view),
             replicas: service.replication.replicas(),
             disk: engine.map(Engine::disk),
             memory_bytes: process::resident_bytes(),

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::metrics::process;
 use crate::model::now_ms;
 use crate::persistence::Durability;
-use crate::replication::{LinkState, host_and_port};
+use crate::replication::{LinkState, MemberState, host_and_port};
 
 /// Version of Redis whose commands and replies these are.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -575,11 +575,19 @@ pub static FIGURES: &[FigureSpec] = &[
     .help("Share of the reads that found their key.")
     .metric("pykv_keyspace_hit_ratio"),
     // Replicas.
-    FigureSpec::text("role", |now| text(if now.primary.is_some() { "replica" } else { "primary" }))
-        .help("Role of the server: primary or replica.")
-        .stats(),
+    FigureSpec::text("role", |now| {
+        text(match (&now.members, &now.primary) {
+            (Some(view), _) if view.state == MemberState::Leading => "leader",
+            (Some(_), _) => "follower",
+            (None, Some(_)) => "replica",
+            (None, None) => "primary",
+        })
+    })
+    .help("Role of the server: primary or replica; in a cluster with --etcd, leader or follower.")
+    .stats(),
     FigureSpec::text("redis_role", |now| {
-        text(if now.primary.is_some() { "slave" } else { "master" })
+        let follows = now.members.as_ref().is_some_and(|view| view.state != MemberState::Leading);
+        text(if follows || now.primary.is_some() { "slave" } else { "master" })
     })
     .help("As in Redis's INFO.")
     .info("Replication", "role"),
@@ -624,6 +632,51 @@ pub static FIGURES: &[FigureSpec] = &[
     .stats()
     .metric("pykv_replica_copies")
     .live("replica_copies"),
+    // A cluster whose log etcd keeps.
+    FigureSpec::text("leader", |now| {
+        now.members.as_ref()?.leader.as_ref().map(|leader| leader.address.clone())
+    })
+    .help("Address of the member of the cluster that leads.")
+    .stats()
+    .live("leader"),
+    FigureSpec::text("member_state", |now| text(now.members.as_ref()?.state.as_str()))
+        .help("State of a member: joining, copying, following, leading, or waiting for its lease.")
+        .stats()
+        .live("member_state"),
+    FigureSpec::flag("is_leader", |now| Some(now.members.as_ref()?.state == MemberState::Leading))
+        .help("1 on the member that leads.")
+        .metric("pykv_member_is_leader"),
+    FigureSpec::count("members", |now| Some(now.members.as_ref()?.members.len() as u64))
+        .unit("servers")
+        .help("Members of the cluster that are there.")
+        .stats()
+        .metric("pykv_member_count")
+        .live("members"),
+    FigureSpec::count("member_lag_revisions", |now| {
+        let members = now.members.as_ref()?.members.iter();
+        let newest = members.map(|member| member.revision).max()?;
+        Some(newest.saturating_sub(now.engine?.revision()))
+    })
+    .unit("revisions")
+    .help("Changes that other members have told of and that are not here.")
+    .stats()
+    .metric("pykv_member_lag_revisions")
+    .live("member_lag_revisions"),
+    FigureSpec::count("log_bytes", |now| {
+        let view = now.members.as_ref()?;
+        (view.state == MemberState::Leading).then_some(view.log_bytes)
+    })
+    .unit("bytes")
+    .help("Length of the log in etcd that this leader has appended and not trimmed.")
+    .stats()
+    .metric("pykv_member_log_bytes")
+    .live("log_bytes"),
+    FigureSpec::count("failovers", |now| Some(now.members.as_ref()?.failovers))
+        .unit("times")
+        .help("Changes of the leader that this server has seen.")
+        .stats()
+        .metric("pykv_member_failovers")
+        .live("failovers"),
     FigureSpec::redis("Replication", "master_host", |now| Some(primary_of(now)?.0)),
     FigureSpec::redis("Replication", "master_port", |now| Some(primary_of(now)?.1)),
     FigureSpec::redis("Replication", "master_link_status", |now| {

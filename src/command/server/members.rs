@@ -1,0 +1,105 @@
+//! Commands of clusters whose log etcd keeps: who is a member, and who leads.
+//!
+//! In: requests. Out: the members; another leader. Promise: they are answered by each member, whoever leads.
+
+use serde_json::json;
+
+use crate::command::audit;
+use crate::command::call::{Answer, Arguments, Call, stream};
+use crate::command::refusals::bad_argument;
+use crate::command::row::Row;
+use crate::command::server::admin::ELSEWHERE;
+use crate::command::spec::Flag::{LoadingOk, NotInMulti, Slow};
+use crate::command::stream::{Pull, Pulled, Source};
+use crate::model::Value;
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
+use crate::replication::{ClusterView, Membership};
+
+pub(in crate::command) const ROWS: &[Row] = &[
+    Row::admin("MEMBERS", "", 0..=0, members)
+        .flags(&[LoadingOk, Slow])
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
+        .example("MEMBERS")
+        .summary("List the members of the cluster whose log etcd keeps: state, revision, lag; and the cluster."),
+    Row::admin("STEPDOWN", "", 0..=0, step_down)
+        .flags(&[NotInMulti, Slow])
+        .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
+        .example("STEPDOWN")
+        .summary("Let another member of the cluster lead, once the log has all changes."),
+];
+
+fn membership<'s>(call: &Call<'s, '_>) -> Result<&'s Membership, ErrorReply> {
+    let membership = call.service.replication.membership.as_ref();
+    membership.ok_or_else(|| bad_argument("this server is no member of a cluster (--etcd)"))
+}
+
+fn members(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let membership = membership(call)?;
+    let view = membership.view();
+    let listed = list(&view, call.service.revision());
+    if call.dialect.is_resp() {
+        call.replies.reply(Reply::Array(listed.len()));
+        for (name, text) in &listed {
+            call.replies.reply(Reply::Array(2));
+            call.replies.reply(Reply::Value(name.as_bytes()));
+            call.replies.reply(Reply::Value(text.as_bytes()));
+        }
+        return Ok(crate::command::call::Outcome::Done);
+    }
+    for (name, text) in &listed {
+        let value = Value::parse(text.as_bytes())?;
+        call.replies.reply(Reply::Item(name, value));
+    }
+    call.done(Reply::End(listed.len() as u64))
+}
+
+/// Returns a name and a JSON object for the cluster and each of its members.
+fn list(view: &ClusterView, revision: u64) -> Vec<(String, String)> {
+    let leader = view.leader.as_ref();
+    let newest = view.members.iter().map(|member| member.revision).max();
+    let newest = newest.unwrap_or_default().max(revision);
+    let cluster = json!({
+        "leader": leader.map(|leader| &leader.address),
+        "leading_since_ms": view.leading_since,
+        "failovers": view.failovers,
+        "lease_seconds": view.lease.as_secs(),
+        "log_from": view.log_from,
+        "log_bytes": view.log_bytes,
+        "state": view.state.as_str(),
+        "reason": view.reason,
+    });
+    let mut listed = vec![(format!("cluster {}", view.name), cluster.to_string())];
+    for member in &view.members {
+        let text = json!({
+            "state": member.state,
+            "revision": member.revision,
+            "lag_revisions": newest.saturating_sub(member.revision),
+            "on_disk": member.synced,
+            "http": member.http,
+            "version": member.version,
+        });
+        listed.push((member.address.clone(), text.to_string()));
+    }
+    listed
+}
+
+fn step_down(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    membership(call)?;
+    audit::called(call, "");
+    stream(StepDown)
+}
+
+/// The reply to STEPDOWN.
+struct StepDown;
+
+impl Source for StepDown {
+    async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
+        let replication = &pull.service.replication;
+        let membership = replication.membership.as_ref();
+        let membership = membership.ok_or_else(|| bad_argument("this server is no member"))?;
+        pull.service.check_writable()?;
+        membership.step_down().await.map_err(bad_argument)?;
+        pull.replies.reply(Reply::Ok);
+        Ok(Pulled::End)
+    }
+}
