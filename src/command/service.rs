@@ -389,7 +389,7 @@ impl Service {
 
 /// Returns the refusal of a member that does not lead, with the address of the one that does.
 fn not_leader(membership: &Membership) -> ErrorReply {
-    let leader = membership.leader();
+    let leader = membership.leader_elsewhere();
     let message = leader.map_or_else(
         || "- nobody leads at the moment; try again soon".to_owned(),
         |leader| format!("{} leads; ask it", leader.address),

@@ -96,7 +96,7 @@ async fn pass(mut entrance: Entrance, mut request: Request) -> Result<Response, 
 /// Returns the URL of a request at the leader of the cluster, if there is one and it is another server.
 fn at_leader(service: &command::Service, uri: &Uri) -> Option<HeaderValue> {
     let membership = service.replication.membership.as_ref()?;
-    let base = membership.leader()?.http?;
+    let base = membership.leader_elsewhere()?.http?;
     let path = uri.path_and_query()?;
     HeaderValue::from_str(&format!("{base}{path}")).ok()
 }

@@ -180,6 +180,14 @@ impl Membership {
         self.locked().state == MemberState::Leading
     }
 
+    /// Returns the leader that others are to ask, if one is known: another server.
+    #[must_use]
+    pub fn leader_elsewhere(&self) -> Option<MemberInfo> {
+        let view = self.locked();
+        let is_here = matches!(view.state, MemberState::Leading | MemberState::Waiting);
+        view.leader.clone().filter(|_| !is_here)
+    }
+
     /// Returns the leader, if one is known.
     #[must_use]
     pub fn leader(&self) -> Option<MemberInfo> {

@@ -154,10 +154,9 @@ impl LogGate {
         self.waiting.notified().await;
     }
 
-    /// Waits until a confirmation is asked for. Returns the number of those that were asked for by now.
-    pub async fn wait_for_asking(&self) -> u64 {
+    /// Waits until a confirmation is asked for.
+    pub async fn wait_for_asking(&self) {
         self.asking.notified().await;
-        self.asked()
     }
 
     /// Returns the number of confirmations that were asked for by now.
@@ -166,9 +165,10 @@ impl LogGate {
         self.asked.load(Acquire)
     }
 
-    /// Lets the confirmation be asked for again.
-    pub fn ask_again(&self) {
-        self.asking.notify_one();
+    /// Returns the number of confirmations that were given.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.get()
     }
 
     /// Gives the first so many confirmations.

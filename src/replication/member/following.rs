@@ -116,6 +116,10 @@ impl Member {
                 continue;
             };
             let applied = tokio::task::block_in_place(|| self.engine.apply_logged(&lines));
+            if applied.is_err() {
+                // It is looked at again.
+                self.place = None;
+            }
             applied.map_err(|error| match error {
                 ApplyError::Gap { seq, .. } => FollowLogError::Gap(seq - 1),
                 error => FollowLogError::Apply(error_chain(&error)),

@@ -110,6 +110,21 @@ impl Member {
         };
         let gate = Arc::clone(self.engine.gate());
         loop {
+            // Under load there is always something to append.
+            if shutdown.is_cancelled() {
+                return LeadEnd::Stopping;
+            }
+            if let Ok(done) = self.demands.try_recv() {
+                return LeadEnd::StepDown(done);
+            }
+            if gate.asked() > gate.confirmed() {
+                let asked = gate.asked();
+                match self.etcd.leads(lead.fence).await {
+                    Ok(true) => gate.confirm(asked),
+                    Ok(false) => return LeadEnd::Lost,
+                    Err(error) => self.note_reason(Some(error.to_string())),
+                }
+            }
             let lines = self.engine.take_for_log();
             if !lines.bytes.is_empty() {
                 let records = lines.last_seq + 1 - lines.first_seq;
@@ -126,11 +141,7 @@ impl Member {
             tokio::select! {
                 () = gate.wait_for_demand() => {}
                 () = sleep(SHIP_INTERVAL) => {}
-                asked = gate.wait_for_asking() => match self.etcd.leads(lead.fence).await {
-                    Ok(true) => gate.confirm(asked),
-                    Ok(false) => return LeadEnd::Lost,
-                    Err(_) => gate.ask_again(),
-                },
+                () = gate.wait_for_asking() => {}
                 Some(done) = self.demands.recv() => return LeadEnd::StepDown(done),
                 () = shutdown.cancelled() => return LeadEnd::Stopping,
             }
@@ -391,8 +402,9 @@ impl Member {
             }
             // Those who have waited are answered while this server leads.
             while gate.has_waiters() {
+                let asked = gate.asked();
                 if let Ok(true) = self.etcd.leads(lead.fence).await {
-                    gate.confirm(gate.asked());
+                    gate.confirm(asked);
                 }
                 sleep(Duration::from_millis(1)).await;
             }
@@ -421,6 +433,8 @@ impl Member {
     /// Takes back what the log did not get, and follows it.
     async fn follow_again(&mut self) {
         self.set_state(MemberState::Joining);
+        // Not this server any more; who else, the next look tells.
+        self.membership().note_leader(None);
         let gate = self.engine.gate();
         gate.refuse(None);
         gate.extend(if self.membership().serves_stale {
@@ -432,6 +446,8 @@ impl Member {
         let has_more = tokio::task::block_in_place(|| engine.follow_log());
         self.place = None;
         self.assembly.clear();
+        // Who has demanded it a moment too late is told so.
+        while self.demands.try_recv().is_ok() {}
         if !has_more {
             tracing::warn!("another member may lead: following");
             return;
