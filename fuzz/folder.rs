@@ -71,7 +71,7 @@ fn options() -> Options {
         save_interval: Duration::MAX,
         sync_interval: Duration::MAX,
         is_copy: false,
-            order: None,
+        order: None,
     }
 }
 
