@@ -91,10 +91,11 @@ impl<'a> Call<'a, '_> {
         if self.command.needs_data() {
             self.service.check_ready()?;
         }
-        if self.command.is_answered_by_leader() {
+        let is_of_leader = self.service.marks_reads() && self.command.is_answered_by_leader();
+        if is_of_leader {
             self.service.check_readable()?;
         }
-        self.reports_change = self.command.is_write() || self.shows_data();
+        self.reports_change = self.command.is_write() || is_of_leader;
         let handler = self.handlers[self.place];
         let is_observed =
             self.is_observed_here && observation::is_observed(self.service, self.command);
@@ -135,11 +136,6 @@ impl<'a> Call<'a, '_> {
         let (client, took) = (client.map(|client| &**client), started.elapsed());
         observation::note(self.service, client, row, visible, status, took);
         answer
-    }
-
-    /// Returns true if the reply shows data that may turn out to be old.
-    fn shows_data(&self) -> bool {
-        self.service.marks_reads() && self.command.is_answered_by_leader()
     }
 
     /// Returns true if the command has to make room for what it stores: there is a cap on memory, and nobody has made room for a whole

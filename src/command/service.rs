@@ -37,8 +37,6 @@ pub struct Service {
     progress: Arc<Progress>,
     /// The role of this server.
     pub replication: Arc<Replication>,
-    /// True if a reply that shows data must be replaced where it turns out to be old, as one that reports a change.
-    marks_reads: bool,
     /// Tasks that serve clients: a shutdown waits for them.
     pub connections: TaskTracker,
     /// Counters.
@@ -81,14 +79,12 @@ impl Service {
         let primary = setup.config.primary();
         let primary = primary.and_then(|primary| primary.primaries.first().cloned());
         let membership = setup.config.membership();
-        let marks_reads = membership.is_some();
         Self {
             commands,
             engine: OnceLock::new(),
             cluster: OnceLock::new(),
             progress,
             replication: Arc::new(Replication::new(primary.as_deref(), membership)),
-            marks_reads,
             users,
             connections: TaskTracker::new(),
             stats: Stats::new(commands.id_count()),
@@ -279,11 +275,12 @@ impl Service {
         Ok(())
     }
 
-    /// Returns true if a reply that shows data must be replaced where it turns out to be old.
+    /// Returns true if a reply that shows data must be replaced where it turns out to be old, as one that reports a change: on a member of a
+    /// cluster whose log etcd keeps.
     #[must_use]
     #[inline(always)]
     pub fn marks_reads(&self) -> bool {
-        self.marks_reads
+        self.replication.membership.is_some()
     }
 
     /// Returns the barrier of a batch of requests that begins now.

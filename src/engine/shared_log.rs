@@ -15,7 +15,7 @@ impl Engine {
     #[must_use]
     #[inline(always)]
     pub fn term(&self) -> u64 {
-        self.data.store.term()
+        self.gate().term()
     }
 
     /// Returns the gate before the log.

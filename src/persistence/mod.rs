@@ -420,13 +420,6 @@ impl Store {
         self.writer.commit(seq, term).await
     }
 
-    /// Returns the number of the term.
-    #[must_use]
-    #[inline(always)]
-    pub fn term(&self) -> u64 {
-        self.writer.gate().term()
-    }
-
     /// Returns the gate before the log that several servers share.
     #[must_use]
     pub fn gate(&self) -> &Arc<LogGate> {

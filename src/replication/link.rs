@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use serde::{Deserialize, Serialize};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
@@ -22,8 +23,25 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Bytes that are read ahead.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// A line of a feed that is no record: how far the primary is. The first line of a feed is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Its newest record that may be shown.
+    pub newest: u64,
+    /// Its timelines, oldest first: name, and number of the first record.
+    pub timelines: Vec<(String, u64)>,
+    /// Files that follow before any record: name and length in bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<(String, u64)>,
+}
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Heartbeat {
+    /// What such a line begins with, and no record.
+    pub const BEGINNING: &[u8] = b"{\"newest\":";
+}
 
 /// A connection to the primary.
 pub struct Link {
@@ -80,6 +98,20 @@ impl Link {
         let request = format!("{request}\n");
         self.stream.write_all(request.as_bytes()).await?;
         self.stream.flush().await
+    }
+
+    /// Asks for a feed, and reads its first line.
+    ///
+    /// # Errors
+    /// A sentence: the primary's, if it refuses; that of the connection else.
+    pub async fn begin_feed(&mut self, request: &str) -> Result<Heartbeat, String> {
+        let mut line = Vec::new();
+        let asked = async {
+            self.send(request).await?;
+            self.line(&mut line).await
+        };
+        asked.await.map_err(|error: io::Error| error.to_string())?;
+        serde_json::from_slice(&line).map_err(|_| String::from_utf8_lossy(&line).into_owned())
     }
 
     /// Reads a line, without its line feed.

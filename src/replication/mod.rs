@@ -21,9 +21,10 @@ mod options;
 mod replica;
 mod status;
 
+pub use link::Heartbeat;
 #[cfg(feature = "etcd")]
 pub use member::{JoinError, Member, share_secret};
 pub use membership::{ClusterView, MEMBER_USER, MemberInfo, MemberState, Membership};
 pub use options::{MemberOptions, ReplicaOptions};
-pub use replica::{Heartbeat, StartError, check_folder, run};
+pub use replica::{StartError, check_folder, run};
 pub use status::{LinkState, Overview, ReplicaProgress, Replication, host_and_port};

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::copying::{adopt, receive, remove_copy};
-use super::link::Link;
+use super::link::{Heartbeat, Link};
 use super::options::ReplicaOptions;
 use super::status::{LinkState, Replication};
 use crate::engine::{ApplyError, Engine, Timeline};
@@ -65,18 +64,6 @@ pub fn check_folder(engine: &Engine, status: &Replication, path: &Path) -> Resul
             Ok(())
         }
     }
-}
-
-/// A line of a feed that is no record: how far the primary is. The first line of a feed is one.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// Its newest record that may be shown.
-    pub newest: u64,
-    /// Its timelines, oldest first: name, and number of the first record.
-    pub timelines: Vec<(String, u64)>,
-    /// Files that follow before any record: name and length in bytes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<(String, u64)>,
 }
 
 /// Why a connection has ended.
@@ -170,16 +157,13 @@ impl Replica {
             Some(Timeline { id, .. }) => format!("REPLICATE {id} {}", self.engine.revision()),
             None => "REPLICATE".to_owned(),
         };
-        primary.send(&request).await?;
-        let mut line = Vec::new();
-        primary.line(&mut line).await?;
-        let text = String::from_utf8_lossy(&line).into_owned();
-        if text.starts_with("ERR ARGS") && !self.must_copy {
-            return Err(Ended::Diverged(text));
-        }
-        let Ok(first) = serde_json::from_slice::<Heartbeat>(&line) else {
-            return Err(Ended::Failed(text));
-        };
+        let first = primary.begin_feed(&request).await.map_err(|reason| {
+            if reason.starts_with("ERR ARGS") && !self.must_copy {
+                Ended::Diverged(reason)
+            } else {
+                Ended::Failed(reason)
+            }
+        })?;
         if !first.files.is_empty() {
             self.status.set_state(address, LinkState::Copying, None);
             tracing::info!("copying all pairs of {address}");
@@ -192,6 +176,7 @@ impl Replica {
             "following {address} from revision {}",
             self.engine.revision()
         );
+        let mut line = Vec::new();
         let mut told = None;
         let mut records = 0;
         loop {
@@ -202,7 +187,7 @@ impl Replica {
                 told = Some(here);
             }
             primary.line(&mut line).await?;
-            if line.starts_with(b"{\"newest\":") {
+            if line.starts_with(Heartbeat::BEGINNING) {
                 let heartbeat = serde_json::from_slice::<Heartbeat>(&line);
                 self.note(&heartbeat.map_err(|error| Ended::Failed(error.to_string()))?)?;
                 // The primary hears of this one as often.
@@ -260,7 +245,6 @@ impl Replica {
     /// Copies the files of the primary, and replaces all pairs by those in them.
     async fn copy(&mut self, link: &mut Link, files: &[(String, u64)]) -> Result<(), Ended> {
         let copy = receive(link, files, &self.folder, &self.status).await?;
-        self.status.set_closed(true);
         let adopted = adopt(Arc::clone(&self.engine), Arc::clone(&self.status), copy);
         let adopted = self.adopting.insert(tokio::spawn(adopted)).await;
         self.adopting = None;

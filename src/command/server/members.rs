@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::command::audit;
-use crate::command::call::{Answer, Arguments, Call, stream};
+use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::server::admin::ELSEWHERE;
@@ -44,7 +44,7 @@ fn members(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
             call.replies.reply(Reply::Value(name.as_bytes()));
             call.replies.reply(Reply::Value(text.as_bytes()));
         }
-        return Ok(crate::command::call::Outcome::Done);
+        return Ok(Outcome::Done);
     }
     for (name, text) in &listed {
         let value = Value::parse(text.as_bytes())?;

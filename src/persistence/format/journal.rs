@@ -166,6 +166,15 @@ pub struct Timeline {
     pub is_own: bool,
 }
 
+impl Timeline {
+    /// Returns a new name.
+    #[must_use]
+    pub fn random_id() -> String {
+        let parts = (0..4).map(|_| format!("{:08x}", fastrand::u32(..)));
+        parts.collect()
+    }
+}
+
 /// Writes that the records from a number on are of a timeline.
 pub fn write_timeline(timeline: &Timeline, out: &mut Vec<u8>) {
     let Timeline { id, from, is_own } = timeline;

@@ -56,10 +56,7 @@ pub struct OpenJournal {
 impl OpenJournal {
     /// Takes the records that wait in the tail.
     pub fn take_lines(&mut self, tail: &Tail) {
-        self.lines_seq = tail.take(&mut self.taken);
-        // Not under the lock of the tail, which all who change anything wait for.
-        let first_seq = self.lines_seq + 1 - self.taken.count() as u64;
-        self.taken.finish(first_seq, &mut self.lines);
+        (_, self.lines_seq) = tail.take_lines(&mut self.taken, &mut self.lines);
     }
 
     /// Adds a mark to the lines, if more is on disk than the last one says.

@@ -85,12 +85,19 @@ impl Tail {
         last_seq
     }
 
-    /// Exchanges all records for `records`, which must be none. Returns the number of the last record.
-    pub fn take(&self, records: &mut Records) -> u64 {
-        let mut queue = self.locked();
-        std::mem::swap(records, &mut queue.records);
-        self.bytes.store(0, Ordering::Relaxed);
-        queue.next_seq - 1
+    /// Takes all records, and appends their lines to others; `room`, which is none, is exchanged for them meanwhile. Returns the numbers of
+    /// the first one and the last one.
+    pub fn take_lines(&self, room: &mut Records, lines: &mut Vec<u8>) -> (u64, u64) {
+        let last_seq = {
+            let mut queue = self.locked();
+            std::mem::swap(room, &mut queue.records);
+            self.bytes.store(0, Ordering::Relaxed);
+            queue.next_seq - 1
+        };
+        // Not under the lock, which all who change anything wait for.
+        let first_seq = last_seq + 1 - room.count() as u64;
+        room.finish(first_seq, lines);
+        (first_seq, last_seq)
     }
 
     /// Discards all records; the next one gets this number.

@@ -307,10 +307,8 @@ impl Writer {
     #[must_use]
     pub fn take_for_log(&self) -> LoggedLines {
         let mut records = Records::default();
-        let last_seq = self.tail.take(&mut records);
-        let first_seq = last_seq + 1 - records.count() as u64;
         let mut bytes = Vec::new();
-        records.finish(first_seq, &mut bytes);
+        let (first_seq, last_seq) = self.tail.take_lines(&mut records, &mut bytes);
         LoggedLines {
             first_seq,
             last_seq,
@@ -408,9 +406,7 @@ impl Writer {
     /// [`DiskFault`], if the journal does not take that.
     pub fn begin_timeline(&self) -> Result<(), DiskFault> {
         self.add_timeline(Timeline {
-            id: (0..4)
-                .map(|_| format!("{:08x}", fastrand::u32(..)))
-                .collect(),
+            id: Timeline::random_id(),
             from: self.appended() + 1,
             is_own: true,
         })

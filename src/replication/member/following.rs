@@ -15,10 +15,9 @@ use crate::error::error_chain;
 use crate::model::{UnixMs, now_ms};
 use crate::persistence::BootTime;
 use crate::replication::copying::{adopt, receive};
-use crate::replication::link::Link;
+use crate::replication::link::{Heartbeat, Link};
 use crate::replication::membership::{MEMBER_USER, MemberInfo, MemberState};
 use crate::replication::options::ReplicaOptions;
-use crate::replication::replica::Heartbeat;
 
 /// A lead that was won, and when it was asked for.
 pub struct Elected {
@@ -139,7 +138,7 @@ impl Member {
     }
 
     /// Notes who leads.
-    pub(super) fn note_leader(&self, leader: Option<&LeaderEntry>) {
+    fn note_leader(&self, leader: Option<&LeaderEntry>) {
         let claim = leader.and_then(|leader| serde_json::from_slice::<Claim>(&leader.value).ok());
         let address = claim.as_ref().map(|claim| claim.member.address.clone());
         let noted = claim.map(|claim| (claim.member, claim.since));
@@ -206,27 +205,25 @@ impl Member {
     }
 
     async fn follow_leader(&mut self) -> Result<(), String> {
-        let (mut link, _) = self.connect().await?;
+        let (mut feeding, _) = self.connect().await?;
         let Some(origin) = &self.origin else {
             return Err("the cluster has not begun".to_owned());
         };
         let here = self.engine.revision();
         let request = format!("REPLICATE {} {here}", origin.timeline);
-        let asked = link.send(&request);
-        asked.await.map_err(|error| error.to_string())?;
-        let mut text = Vec::new();
-        let mut newest = None;
-        while newest.is_none_or(|newest| self.engine.revision() < newest) {
-            let read = link.line(&mut text).await;
+        let first = feeding.begin_feed(&request).await?;
+        let mut line = Vec::new();
+        while self.engine.revision() < first.newest {
+            let read = feeding.line(&mut line).await;
             read.map_err(|error| error.to_string())?;
-            if let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&text) {
-                newest.get_or_insert(heartbeat.newest);
-            } else if text.starts_with(b"{") {
-                let applied = self.engine.apply_logged(&text);
-                applied.map_err(|error| error_chain(&error))?;
-            } else {
-                return Err(String::from_utf8_lossy(&text).into_owned());
+            if line.starts_with(Heartbeat::BEGINNING) {
+                continue;
             }
+            if !line.starts_with(b"{") {
+                return Err(String::from_utf8_lossy(&line).into_owned());
+            }
+            let applied = self.engine.apply_logged(&line);
+            applied.map_err(|error| error_chain(&error))?;
         }
         Ok(())
     }
@@ -239,14 +236,7 @@ impl Member {
         let (mut link, leader) = self.connect().await?;
         tracing::info!("copying all pairs of {}", leader.address);
         self.set_state(MemberState::Copying);
-        let asked = link.send("REPLICATE").await;
-        asked.map_err(|error| error.to_string())?;
-        let mut text = Vec::new();
-        let read = link.line(&mut text).await;
-        read.map_err(|error| error.to_string())?;
-        let Ok(first) = serde_json::from_slice::<Heartbeat>(&text) else {
-            return Err(String::from_utf8_lossy(&text).into_owned());
-        };
+        let first = link.begin_feed("REPLICATE").await?;
         let copy = receive(&mut link, &first.files, &self.folder, &self.status).await;
         let copy = copy.map_err(|error| error.to_string())?;
         let (engine, status) = (Arc::clone(&self.engine), Arc::clone(&self.status));

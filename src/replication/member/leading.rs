@@ -20,7 +20,7 @@ use super::etcd::{Etcd, EtcdError, Lead, Moment, RETRY_PAUSE, is_fence_off};
 use super::following::Elected;
 use super::log_entry::{ENTRY_BYTES_MAX, Header, divide, encode};
 use super::origin::Origin;
-use crate::engine::{Engine, Progress};
+use crate::engine::{Engine, Progress, Timeline};
 use crate::error::error_chain;
 use crate::persistence::{BootTime, LoggedLines};
 use crate::replication::membership::{MemberState, Membership};
@@ -239,9 +239,7 @@ impl Member {
     /// Lets the cluster begin with the data that is here.
     async fn begin_cluster(&mut self, lead: Lead, next_seq: u64) -> Result<(), Lost> {
         let origin = Origin {
-            timeline: (0..4)
-                .map(|_| format!("{:08x}", fastrand::u32(..)))
-                .collect(),
+            timeline: Timeline::random_id(),
             from: next_seq,
         };
         let value = serde_json::to_vec(&origin).expect("plain fields are always JSON");
@@ -303,7 +301,7 @@ impl Member {
                 }
             }
             let bytes = &lines.bytes[range];
-            let parts: Vec<&[u8]> = bytes.chunks(ENTRY_BYTES_MAX + 1).collect();
+            let parts: Vec<&[u8]> = bytes.chunks(ENTRY_BYTES_MAX).collect();
             for (part, chunk) in (0_u32..).zip(&parts) {
                 let header = Header {
                     fence: lead.fence,

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::server::wait_until;
+use crate::support::server::{is_skipped, wait_until};
 
 /// A running etcd.
 pub struct Etcd {
@@ -22,8 +22,11 @@ fn free_port() -> u16 {
 }
 
 impl Etcd {
-    /// Starts etcd, and waits until it answers.
-    pub fn start(flags: &[&str]) -> Self {
+    /// Starts etcd, and waits until it answers; nothing, and tells so, where it is not installed.
+    pub fn start() -> Option<Self> {
+        if is_skipped("etcd") {
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let (port, peer) = (free_port(), free_port());
         let url = |port: u16| format!("http://127.0.0.1:{port}");
@@ -35,7 +38,6 @@ impl Etcd {
             .args(["--listen-peer-urls", &url(peer)])
             .args(["--initial-advertise-peer-urls", &url(peer)])
             .args(["--initial-cluster", &format!("one={}", url(peer))])
-            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -43,11 +45,11 @@ impl Etcd {
         wait_until("etcd listens", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Self {
+        Some(Self {
             child,
             port,
             _folder: folder,
-        }
+        })
     }
 
     /// Its URL.

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::http::Http;
-use crate::support::server::{Stopped, TestClient, TestServer, is_skipped, wait_until};
+use crate::support::server::{Stopped, TestClient, TestServer, wait_until};
 use etcd::Etcd;
 use load::{leader, write_during};
 
@@ -64,10 +64,9 @@ fn revision(client: &mut TestClient) -> Option<String> {
 
 #[test]
 fn a_member_that_does_not_lead_names_the_one_that_does() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let servers = members(&etcd, 2);
     let [leading, following] = &*servers else {
         unreachable!("there are two");
@@ -107,10 +106,9 @@ fn a_member_that_does_not_lead_names_the_one_that_does() {
 
 #[test]
 fn the_client_asks_the_member_that_leads() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let servers = members(&etcd, 2);
     // The one that does not lead stands first.
     let url = format!("pykv://{},{}", servers[1].addr(), servers[0].addr());
@@ -143,10 +141,9 @@ fn the_client_asks_the_member_that_leads() {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_leader_is_killed_or_stopped() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let mut servers = members(&etcd, 3);
     let all = addresses(&servers);
     for (signal, bytes) in [
@@ -199,10 +196,9 @@ fn assert_same_files(servers: &[TestServer]) {
 
 #[test]
 fn a_leader_without_its_fence_is_found_out() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let unfenced = || {
         member(&etcd, &[])
             .with_env("PYKV_BREAK", "no-fence")
@@ -225,10 +221,9 @@ fn a_leader_without_its_fence_is_found_out() {
 
 #[test]
 fn a_leader_steps_down_without_a_change_in_doubt() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let servers = members(&etcd, 2);
     let all = addresses(&servers);
     let outcome = write_during(&all, 64, || {
@@ -251,10 +246,9 @@ fn a_leader_steps_down_without_a_change_in_doubt() {
 
 #[test]
 fn a_new_member_copies_what_the_log_has_no_more() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let mut servers = members(&etcd, 2);
     let all = addresses(&servers);
     // More than the log keeps, and a value of several entries.
@@ -279,10 +273,9 @@ fn a_new_member_copies_what_the_log_has_no_more() {
 
 #[test]
 fn a_member_that_was_away_goes_on_where_it_was() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let mut servers = members(&etcd, 2);
     let away = servers.pop().expect("there are two");
     let address = away.addr();
@@ -301,10 +294,9 @@ fn a_member_that_was_away_goes_on_where_it_was() {
 
 #[test]
 fn without_etcd_reads_go_on_for_a_lease_and_changes_are_in_doubt() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let servers = members(&etcd, 1);
     let mut client = servers[0].client();
     assert_eq!(client.ask("PUT name Ada"), "OK");
@@ -327,10 +319,9 @@ fn without_etcd_reads_go_on_for_a_lease_and_changes_are_in_doubt() {
 
 #[test]
 fn one_server_becomes_several_and_one_again() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let alone = TestServer::start();
     assert_eq!(alone.client().ask("PUT name Ada"), "OK");
     let url = etcd.url();
@@ -373,10 +364,9 @@ fn one_server_becomes_several_and_one_again() {
 
 #[test]
 fn reads_of_others_and_reads_that_ask_etcd() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let first = member(&etcd, &["--linearizable-reads"]).restart();
     wait_until("one leads", || leads(&first));
     assert_eq!(first.client().ask("PUT name Ada"), "OK");
@@ -399,10 +389,9 @@ fn reads_of_others_and_reads_that_ask_etcd() {
 
 #[test]
 fn members_sign_in_to_each_other_where_clients_need_a_password() {
-    if is_skipped("etcd") {
+    let Some(etcd) = Etcd::start() else {
         return;
-    }
-    let etcd = Etcd::start(&[]);
+    };
     let with_password = || {
         member(&etcd, &[])
             .with_env("PYKV_PASSWORD", "a long password")
