@@ -41,14 +41,26 @@ pub enum End {
     Doubtful,
 }
 
+/// What the checker must know of what is done with one key.
+pub trait Step: Copy {
+    /// The state after it, if it can have answered so in this one.
+    fn apply(self, state: State) -> Option<State>;
+
+    /// Whether it leaves every state in which it can take effect as it was.
+    fn is_passive(self) -> bool;
+
+    /// The value that it puts whatever the key held, if it does that.
+    fn put(self) -> Option<Value>;
+}
+
 /// One operation of one client on one key.
 #[derive(Clone, Copy, Debug)]
-pub struct Operation {
+pub struct Operation<A = Action> {
     /// The requests of one client take effect in the order in which they were sent.
     pub client: usize,
     pub called: Duration,
     pub end: End,
-    pub action: Action,
+    pub action: A,
 }
 
 /// What there is to say of a stretch.
@@ -66,7 +78,7 @@ pub enum Verdict {
 }
 
 /// Decides a stretch, whose operations are in the order of their calls, that begins in one of these states.
-pub fn check(starts: &BTreeSet<State>, operations: &[Operation]) -> Verdict {
+pub fn check<A: Step>(starts: &BTreeSet<State>, operations: &[Operation<A>]) -> Verdict {
     let mut search = Search {
         operations,
         open: Vec::new(),
@@ -89,7 +101,7 @@ pub fn check(starts: &BTreeSet<State>, operations: &[Operation]) -> Verdict {
 }
 
 /// Calls and answers in the order of time. At the same time the call is first: so they overlap.
-fn events(operations: &[Operation]) -> Vec<(Duration, bool, usize)> {
+fn events<A>(operations: &[Operation<A>]) -> Vec<(Duration, bool, usize)> {
     let mut events = Vec::with_capacity(operations.len() * 2);
     for (index, operation) in operations.iter().enumerate() {
         events.push((operation.called, false, index));
@@ -101,8 +113,7 @@ fn events(operations: &[Operation]) -> Vec<(Duration, bool, usize)> {
     events
 }
 
-impl Action {
-    /// The state after it, if it can have answered so in this one.
+impl Step for Action {
     fn apply(self, state: State) -> Option<State> {
         let (fits, after) = match self {
             Self::Put(value) => (true, Some(value)),
@@ -113,12 +124,18 @@ impl Action {
         fits.then_some(after)
     }
 
-    /// Whether it leaves every state in which it can take effect as it was.
     fn is_passive(self) -> bool {
         matches!(
             self,
             Self::Get(_) | Self::Exists(_) | Self::Delete(Some(false))
         )
+    }
+
+    fn put(self) -> Option<Value> {
+        match self {
+            Self::Put(value) => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -138,14 +155,14 @@ struct Open {
     after: u64,
 }
 
-struct Search<'a> {
-    operations: &'a [Operation],
+struct Search<'a, A> {
+    operations: &'a [Operation<A>],
     /// In the order of their calls.
     open: Vec<Open>,
     worlds: HashSet<World>,
 }
 
-impl Search<'_> {
+impl<A: Step> Search<'_, A> {
     fn call(&mut self, index: usize) -> Result<(), Verdict> {
         let used = self.open.iter().fold(0, |bits, open| bits | open.bit);
         let bit = 1_u64
@@ -198,10 +215,8 @@ impl Search<'_> {
             // The start may go back to before the disk failed, and from there take any of the changes in doubt.
             states.extend(starts);
             states.insert(None);
-            states.extend(self.operations.iter().filter_map(|one| match one.action {
-                Action::Put(value) => Some(Some(value)),
-                _ => None,
-            }));
+            let put = self.operations.iter().filter_map(|one| one.action.put());
+            states.extend(put.map(Some));
         }
         Verdict::Possible(states)
     }
