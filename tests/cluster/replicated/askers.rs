@@ -144,11 +144,8 @@ impl Asker {
 
     fn note_state(&mut self, key: usize, action: Change) {
         match action {
-            Change::Put(value)
-            | Change::Increment(Some(value))
-            | Change::CompareAndSet(_, value, Some(true)) => self.keys[key].1 = Some(value),
             Change::Get(state) => self.keys[key].1 = state,
-            Change::Increment(None) | Change::CompareAndSet(..) => {}
+            _ => self.keys[key].1 = action.made().or(self.keys[key].1),
         }
     }
 

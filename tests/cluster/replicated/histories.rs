@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::askers::{Asker, Seen};
 use crate::at_work::{Stop, at_work};
-use crate::checker::{Operation, Verdict, check};
+use crate::checker::{End, Operation, State, Verdict, check};
 use crate::client::{Client, Habit};
 use crate::progress::Progress;
 use crate::register::Change;
@@ -23,8 +23,8 @@ const STAYING_PATIENCE: Duration = Duration::from_millis(300);
 const KEYS: usize = 8;
 /// Cycles in which a server without the fence must be found out.
 const FINDING_CYCLES: usize = 6;
-/// Operations that are shown before one that is impossible.
-const SHOWN: usize = 14;
+/// Operations that are shown before the call of one that is impossible, and before its answer.
+const SHOWN: usize = 8;
 
 /// What is done to the leader.
 #[derive(Clone, Copy)]
@@ -145,8 +145,7 @@ fn one_cycle(servers: &mut Servers, cycle: usize, hurt: Hurt) -> Found {
             Verdict::Possible(_) => {}
             Verdict::Undecided => found.undecided += 1,
             Verdict::Impossible { index, states } => {
-                let hurt = format!("possible at that answer: {states:?}");
-                found.fault = Some(excerpt(name, &history, index, &hurt));
+                found.fault = Some(excerpt(name, &history, index, &states));
             }
         }
     }
@@ -165,11 +164,33 @@ fn by_key(seen: Vec<Seen>) -> Vec<Vec<Operation<Change>>> {
     histories
 }
 
-/// What is shown of a history that is not linearizable: what was asked before the answer that nothing explains.
-fn excerpt(name: &str, history: &[Operation<Change>], failed: usize, states: &str) -> String {
-    let mut text = format!("key {name} is not linearizable; {states}");
-    let first = failed.saturating_sub(SHOWN);
-    for (index, operation) in history.iter().enumerate().take(failed + 1).skip(first) {
+/// What is shown of a history that is not linearizable: what made the states that were possible, and what went on before the call and before
+/// the answer that nothing explains.
+fn excerpt(
+    name: &str,
+    history: &[Operation<Change>],
+    failed: usize,
+    states: &BTreeSet<State>,
+) -> String {
+    let answered_at = |operation: &Operation<Change>| match operation.end {
+        End::Answered(time) => time,
+        End::InFlight | End::Doubtful => Duration::MAX,
+    };
+    let end = answered_at(&history[failed]);
+    let last = history.partition_point(|operation| operation.called < end);
+    let is_near = |index: usize| {
+        (failed.saturating_sub(SHOWN)..=failed).contains(&index)
+            || (last.saturating_sub(SHOWN)..last).contains(&index)
+    };
+    let is_origin = |operation: &Operation<Change>| {
+        let made = operation.action.made();
+        made.is_some() && states.contains(&made)
+    };
+    let mut text = format!("key {name} is not linearizable; possible at that answer: {states:?}");
+    for (index, operation) in history.iter().enumerate() {
+        if !is_near(index) && !is_origin(operation) {
+            continue;
+        }
         let mark = if index == failed {
             "  <== impossible"
         } else {

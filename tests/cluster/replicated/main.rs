@@ -91,6 +91,9 @@ struct Flags {
     /// The server, in place of the built one.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_pykv-server"))]
     program: PathBuf,
+    /// A flag for the servers, as in `--with=--linearizable-reads`.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    with: Vec<String>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
     let cycles = if flags.long { LONG_CYCLES } else { CYCLES };
     let setup = Setup {
         program: flags.program,
+        flags: flags.with,
         cycles: flags.cycles.unwrap_or(cycles),
         values: flags.values,
         is_long: flags.long,

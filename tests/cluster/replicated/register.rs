@@ -57,6 +57,16 @@ impl Change {
         }
     }
 
+    /// The value that the key had after it, if that is known and is its work.
+    pub fn made(self) -> State {
+        match self {
+            Self::Put(value)
+            | Self::Increment(Some(value))
+            | Self::CompareAndSet(_, value, Some(true)) => Some(value),
+            Self::Get(_) | Self::Increment(None) | Self::CompareAndSet(..) => None,
+        }
+    }
+
     /// What was done, if the reply is one to this request.
     pub fn answered(self, reply: &str) -> Option<Self> {
         let value = || {

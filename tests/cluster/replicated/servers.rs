@@ -45,6 +45,7 @@ pub struct Servers {
     all: Vec<Option<Server>>,
     pub etcd: Etcd,
     program: PathBuf,
+    flags: Vec<String>,
     variables: Vec<(&'static str, &'static str)>,
     dir: TempDir,
     pub network: Option<Network>,
@@ -61,7 +62,7 @@ struct Server {
 
 impl Servers {
     /// Starts etcd and the servers, and waits until one leads.
-    pub fn start(program: &Path, options: Options) -> Self {
+    pub fn start(program: &Path, flags: &[String], options: Options) -> Self {
         let place = |who| match &options.network {
             Some(network) => network.place(who),
             None => Place::here(),
@@ -72,6 +73,7 @@ impl Servers {
             all: (0..PLACES).map(|_| None).collect(),
             etcd,
             program: program.to_owned(),
+            flags: flags.to_vec(),
             variables: options.variables,
             dir: TempDir::new().expect("a folder for servers"),
             network: options.network,
@@ -292,6 +294,7 @@ impl Servers {
             .args(["--etcd", &self.etcd.urls()])
             .args(["--lease", &LEASE.as_secs().to_string()])
             .args(["--advertise", &addr.to_string()])
+            .args(&self.flags)
             .envs(self.variables.iter().copied());
         let log = self.dir.path().join(format!("p{server}.log"));
         Process::start(command, &log)

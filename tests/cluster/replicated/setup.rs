@@ -23,6 +23,8 @@ pub const BETWEEN: usize = 100;
 pub struct Setup {
     /// The server.
     pub program: PathBuf,
+    /// Flags of the servers, besides those that they need.
+    pub flags: Vec<String>,
     pub cycles: usize,
     /// The lengths of values, which the cycles take in turn.
     pub values: Vec<usize>,
@@ -40,7 +42,7 @@ impl Setup {
 
     /// Servers that are set up so.
     pub fn servers_with(&self, options: Options) -> Servers {
-        Servers::start(&self.program, options)
+        Servers::start(&self.program, &self.flags, options)
     }
 
     /// The numbers of the cycles, as long as there is time.
@@ -111,7 +113,10 @@ impl Gaps {
     pub fn figures(&self, what: &str) -> String {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+        let median = sorted
+            .get(sorted.len().saturating_sub(1) / 2)
+            .copied()
+            .unwrap_or_default();
         format!(
             "{what} p50 {:.2} s, max {:.2} s over {} cycles",
             median.as_secs_f64(),
