@@ -88,9 +88,10 @@ impl Progress {
         self.state().acknowledged
     }
 
-    /// The longest time without an acknowledgement since the mark, or since the last one before it.
+    /// The longest time without an acknowledgement since the mark, or since the last one before it, up to now.
     pub fn silence(&self) -> Duration {
-        self.state().silence
+        let state = self.state();
+        state.silence.max(state.last.elapsed())
     }
 
     /// The length of values at present.
