@@ -4,12 +4,14 @@
 
 use std::net::SocketAddr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::connection::{Connection, Waited};
 
 /// The pause before another server is asked: while none leads, the clients shall not take all of the processor.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long a server is not asked that has not answered in time, though others say that it leads.
+const SHUNNED: Duration = Duration::from_secs(3);
 
 /// What came of a request.
 pub enum Outcome {
@@ -38,6 +40,8 @@ pub struct Client {
     open: Option<Connection>,
     reply_max: Duration,
     habit: Habit,
+    /// A server that has not answered in time, and since when.
+    silent: Option<(SocketAddr, Instant)>,
 }
 
 impl Client {
@@ -56,6 +60,7 @@ impl Client {
             open: None,
             reply_max,
             habit,
+            silent: None,
         }
     }
 
@@ -81,6 +86,7 @@ impl Client {
             }
             Waited::NotYet => {
                 if self.habit == Habit::Leaves {
+                    self.silent = Some((self.current, Instant::now()));
                     self.go_on();
                 }
                 Outcome::Unknown(Some(connection))
@@ -109,7 +115,7 @@ impl Client {
     /// Goes where a server says that the leader is, if it says where.
     fn follow(&mut self, rest: &str) {
         let leader = rest.split(' ').next().and_then(|word| word.parse().ok());
-        match leader.filter(|leader| *leader != self.current) {
+        match leader.filter(|leader| *leader != self.current && !self.is_silent(*leader)) {
             Some(leader) => {
                 thread::sleep(PAUSE);
                 self.current = leader;
@@ -121,7 +127,15 @@ impl Client {
     fn go_on(&mut self) {
         thread::sleep(PAUSE);
         self.next = (self.next + 1) % self.addresses.len();
+        if self.is_silent(self.addresses[self.next]) {
+            self.next = (self.next + 1) % self.addresses.len();
+        }
         self.current = self.addresses[self.next];
+    }
+
+    fn is_silent(&self, addr: SocketAddr) -> bool {
+        let silent = self.silent.filter(|(_, since)| since.elapsed() < SHUNNED);
+        silent.is_some_and(|(silent, _)| silent == addr)
     }
 }
 

@@ -294,6 +294,8 @@ impl Servers {
             .args(["--etcd", &self.etcd.urls()])
             .args(["--lease", &LEASE.as_secs().to_string()])
             .args(["--advertise", &addr.to_string()])
+            // The addresses of namespaces are not those of this machine alone.
+            .arg("--allow-anonymous")
             .args(&self.flags)
             .envs(self.variables.iter().copied());
         let log = self.dir.path().join(format!("p{server}.log"));
