@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use tempfile::TempDir;
 
 use crate::http;
@@ -14,6 +16,11 @@ use crate::wait::wait_for;
 
 /// How many there are: one may fail.
 pub const ETCDS: usize = 3;
+
+/// What the keys of others begin with, and what comes after all of these; and the length of their values, as Base64.
+const OTHERS: &str = "other-";
+const AFTER_OTHERS: &str = "other.";
+const OTHER_VALUE_BYTES: usize = 1 << 20;
 
 /// The three.
 pub struct Etcd {
@@ -144,10 +151,73 @@ impl Etcd {
         bytes.max().unwrap_or_default()
     }
 
+    /// Puts values of others there until it takes no more.
+    pub fn fill(&self) {
+        // In JSON keys and values are Base64.
+        let value = "A".repeat(OTHER_VALUE_BYTES);
+        let mut number = 0;
+        wait_for("etcd is full", || {
+            let key = BASE64.encode(format!("{OTHERS}{number}"));
+            let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+            number += 1;
+            match self.ask("/v3/kv/put", &body) {
+                Some((_, said)) if said.contains("space exceeded") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+
+    /// Removes what [`Self::fill`] has put there, as somebody would who looks after etcd.
+    pub fn make_room(&self) {
+        let (from, to) = (BASE64.encode(OTHERS), BASE64.encode(AFTER_OTHERS));
+        let range = format!(r#"{{"key":"{from}","range_end":"{to}"}}"#);
+        let removed = self.ask_until_done("/v3/kv/deleterange", &range);
+        let removed: serde_json::Value = serde_json::from_str(&removed).expect("JSON");
+        let revision = removed["header"]["revision"].as_str().expect("a number");
+        let compaction = format!(r#"{{"revision":"{revision}","physical":true}}"#);
+        // Whoever leads may have compacted more.
+        let _ = self.ask("/v3/kv/compaction", &compaction);
+        for node in &self.nodes {
+            wait_for("etcd gives back what is free", || {
+                let reply = http::ask(node.client, "POST", "/v3/maintenance/defragment", "{}");
+                is_done(reply).map(drop)
+            });
+        }
+        let raised = self.ask_until_done("/v3/maintenance/alarm", r#"{"action":"GET"}"#);
+        let raised: serde_json::Value = serde_json::from_str(&raised).expect("JSON");
+        for alarm in raised["alarms"].as_array().into_iter().flatten() {
+            let member = alarm["memberID"].as_str().expect("a number");
+            let disarm =
+                format!(r#"{{"action":"DEACTIVATE","memberID":"{member}","alarm":"NOSPACE"}}"#);
+            self.ask_until_done("/v3/maintenance/alarm", &disarm);
+        }
+    }
+
+    fn ask_until_done(&self, path: &str, body: &str) -> String {
+        let mut done = String::new();
+        wait_for(path, || {
+            done = is_done(self.ask(path, body))?;
+            Ok(())
+        });
+        done
+    }
+
+    fn ask(&self, path: &str, body: &str) -> Option<(u16, String)> {
+        let leader = self.leader()?;
+        http::ask(self.nodes[leader].client, "POST", path, body)
+    }
+
     fn leads(&self, node: usize) -> Option<bool> {
         let status = status(self.nodes[node].client)?;
         let own = status["header"]["member_id"].as_str()?;
         Some(status["leader"].as_str()? == own)
+    }
+}
+
+fn is_done(reply: Option<(u16, String)>) -> Result<String, String> {
+    match reply {
+        Some((200, body)) => Ok(body),
+        other => Err(format!("{other:?}")),
     }
 }
 

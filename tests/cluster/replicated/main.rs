@@ -28,6 +28,7 @@ mod place;
 mod probe;
 mod process;
 mod progress;
+mod quota;
 mod register;
 #[path = "../../support/server.rs"]
 #[allow(dead_code, reason = "tests/main.rs shares it and uses more")]
@@ -64,7 +65,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("rolling", handed_over::rolling),
     ("new-member", handed_over::new_member),
     ("away", killed::away),
-    ("quota", stopped::quota),
+    ("quota", quota::trimmed),
+    ("quota-full", quota::full),
     ("partition-leader-etcd", partitions::leader_etcd),
     ("partition-leader-clients", partitions::leader_clients),
     ("partition-etcd-2-1", partitions::etcd_2_1),

@@ -1,20 +1,13 @@
-//! Scenarios: the leader is stopped for longer than its lease, and goes on without knowing that; and etcd has little space.
+//! Scenario: the leader is stopped for longer than its lease, and goes on without knowing that.
 //!
 //! In: how they are run. Out: figures, and whether everything is there.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::probe::{Probe, Wrong, prepare};
-use crate::servers::{LEASE, Options, Servers};
+use crate::servers::{LEASE, Servers};
 use crate::setup::{Ending, IMPATIENT, Setup, look};
-use crate::writers::Load;
-
-/// What etcd may store, how long values are written to it, and how often it must have been filled to show something.
-const QUOTA_BYTES: u64 = 16 << 20;
-const QUOTA_LOAD: Duration = Duration::from_secs(30);
-const QUOTA_TIMES: u64 = 3;
-const LONG_VALUE_BYTES: usize = 32 << 10;
 
 /// Holds something for two and a half leases since then.
 pub fn hold(since: Instant) {
@@ -49,48 +42,6 @@ pub fn leader_stopped(setup: &Setup) -> Ending {
         .must(
             wrong.is_none(),
             "the woken leader has said what is not true",
-        )
-        .ending()
-}
-
-/// Long values are overwritten while etcd has little space: as the log is trimmed, no change is refused.
-pub fn quota(setup: &Setup) -> Ending {
-    let servers = setup.servers_with(Options {
-        quota_bytes: Some(QUOTA_BYTES),
-        ..Options::default()
-    });
-    let progress = setup.progress();
-    progress.set_value_bytes(LONG_VALUE_BYTES);
-    let load = Load {
-        addresses: servers.addresses(),
-        reply_max: Duration::from_secs(10),
-    };
-    let (written, ()) = load.during(&progress, || {
-        thread::sleep(setup.load_time(QUOTA_LOAD));
-    });
-    let bytes = (written.acknowledged * LONG_VALUE_BYTES) as u64;
-    let stored = servers.etcd.stored_bytes();
-    let figures = format!(
-        "{} MiB written, {} MiB in etcd of {} MiB; longest silence {:.2} s",
-        bytes >> 20,
-        stored >> 20,
-        QUOTA_BYTES >> 20,
-        progress.silence().as_secs_f64()
-    );
-    // Where etcd is full, nobody may lead, and nothing can be read.
-    if written.refused_otherwise() + written.unknown > 0 {
-        return Err(format!(
-            "{figures}; refused: {:?}, {} unknown\n{}",
-            written.refused,
-            written.unknown,
-            servers.logs()
-        ));
-    }
-    look(&servers, &written)
-        .and(&figures)
-        .must(
-            bytes > QUOTA_TIMES * QUOTA_BYTES,
-            "too little was written to show anything",
         )
         .ending()
 }
