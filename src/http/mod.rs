@@ -43,7 +43,7 @@ use crate::server::listener::Listeners;
 use api::{backup, batch, commands, deletion, export, import, keys, listing, namespaces, stats};
 use entrance::Entrance;
 use listener::HttpClient;
-use ops::{console, health, live, metrics};
+use ops::{console, health, live, members, metrics};
 use problem::Problem;
 use sessions::Sessions;
 
@@ -80,6 +80,7 @@ const ENDPOINTS: &[Endpoint] = &[
     (import::__path_import::path, || post(import::import)),
     (stats::__path_stats::path, || get(stats::stats)),
     (commands::__path_list::path, || get(commands::list)),
+    (members::__path_list::path, || get(members::list)),
 ];
 
 /// Endpoints that share the counts of the namespaces.

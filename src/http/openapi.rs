@@ -62,6 +62,7 @@ const PATH_KEY: &str =
         super::sessions::begin,
         super::sessions::end,
         super::api::commands::list,
+        super::ops::members::list,
         super::ops::health::health,
         super::ops::health::ready,
         super::ops::health::live,

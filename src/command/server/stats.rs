@@ -92,8 +92,10 @@ fn explain(call: &mut Call<'_, '_>, commands: &[&Command]) -> Answer {
 fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     // Add the counters of this batch first, this request included, so that the figures are current.
     call.service.stats.add(call.tally);
-    // Refused while the data is being loaded, as every read of the data is.
-    call.service.check_ready()?;
+    // Refused while the data is being loaded, as every read of the data is; not while it is being replaced: the figures tell why.
+    if !call.service.replication.is_closed() {
+        call.service.check_ready()?;
+    }
     let mut shown = 0;
     for (spec, value) in Sample::since_reset(call.service).rows() {
         if !spec.in_stats {

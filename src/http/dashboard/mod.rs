@@ -25,7 +25,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// Name, content type and text of a file.
 type Asset = (&'static str, &'static str, &'static str);
 
-const ASSETS: [Asset; 24] = [
+const ASSETS: [Asset; 25] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -44,6 +44,7 @@ const ASSETS: [Asset; 24] = [
     ("log.js", SCRIPT, include_str!("log.js")),
     ("chart.js", SCRIPT, include_str!("chart.js")),
     ("overview.js", SCRIPT, include_str!("overview.js")),
+    ("members.js", SCRIPT, include_str!("members.js")),
     ("donut.js", SCRIPT, include_str!("donut.js")),
     ("explorer.js", SCRIPT, include_str!("explorer.js")),
     ("tree.js", SCRIPT, include_str!("tree.js")),

@@ -2,6 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { donut } from "./donut.js";
+import { showMembers } from "./members.js";
 import { isOld, namespaces, showAge } from "./namespaces.js";
 import { bytes, clock, count, duration, find, make, microseconds, rate } from "./page.js";
 
@@ -64,6 +65,7 @@ export function showFigures(figures) {
   latency.add({ p50: figures.p50_us, p99: figures.p99_us });
   hits.add({ hits: figures.hit_ratio });
   const cap = hasCap(figures) ? { cap: figures.max_memory_bytes } : {};
+  showMembers(figures);
   memory.add({ resident: figures.memory_bytes, data: cluster === null ? figures.data_bytes : figures.used_memory_bytes, ...cap });
   showDisk(true);
 }
