@@ -17,6 +17,7 @@ impl From<EngineError> for ErrorReply {
                 FaultKind::Disk => ErrorCode::Disk,
                 FaultKind::NotLeader => ErrorCode::NotLeader,
                 FaultKind::InDoubt => ErrorCode::InDoubt,
+                FaultKind::Replacing => ErrorCode::Busy,
             },
             EngineError::Full { .. } => ErrorCode::Full,
             EngineError::TooLarge { .. } => ErrorCode::TooLarge,

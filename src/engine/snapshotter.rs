@@ -15,7 +15,7 @@ use super::data::Data;
 use super::scan::Scan;
 use crate::model::Key;
 use crate::model::entry::Entry;
-use crate::persistence::DiskFault;
+use crate::persistence::{DiskFault, FaultKind};
 
 /// The interval at which the thread looks whether a save is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,6 +35,10 @@ const PAIRS_PER_LOOK: usize = 64;
 const SLEEP_PER_WORK: u32 = 4;
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_millis(1);
+
+/// The longest that a save waits while the pairs are being replaced, and the interval at which it looks.
+const REPLACING_WAIT_MAX: Duration = Duration::from_secs(1);
+const REPLACING_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 type Demand = oneshot::Sender<Result<(), DiskFault>>;
 
@@ -155,14 +159,22 @@ pub(super) fn save_at_full_speed(data: &Arc<Data>) -> Result<(), DiskFault> {
 
 fn save(data: &Arc<Data>, at_full_speed: &AtomicBool) -> Result<(), DiskFault> {
     let everything = Key::parse(b"").expect("the empty key is a key");
-    data.store.save(ThrottledScan {
-        scan: Scan::new(data, everything),
-        entries: Vec::new().into_iter(),
-        taken: 0,
-        working_since: Instant::now(),
-        at_full_speed,
-        is_sorted: data.table.has_seed(),
-    })
+    let until = Instant::now() + REPLACING_WAIT_MAX;
+    loop {
+        let saved = data.store.save(ThrottledScan {
+            scan: Scan::new(data, everything),
+            entries: Vec::new().into_iter(),
+            taken: 0,
+            working_since: Instant::now(),
+            at_full_speed,
+            is_sorted: data.table.has_seed(),
+        });
+        let is_replacing = |fault: &DiskFault| fault.kind == FaultKind::Replacing;
+        if !saved.as_ref().is_err_and(is_replacing) || Instant::now() > until {
+            return saved;
+        }
+        std::thread::sleep(REPLACING_LOOK_INTERVAL);
+    }
 }
 
 /// A scan of all pairs that sleeps between short pieces of work: who waits for its core waits for a moment only.

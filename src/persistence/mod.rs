@@ -209,8 +209,8 @@ pub struct Store {
     last_save: Mutex<Option<SaveReport>>,
     /// Held during a save, and while other data takes the place of all pairs.
     saving: Mutex<()>,
-    /// True from the moment at which all pairs are being replaced until the journal has begun anew: they must not be saved.
-    is_replaced_in_part: AtomicBool,
+    /// True while the pairs are not those of the journals, until all have been replaced, or loaded anew: they must not be saved.
+    is_replacing: AtomicBool,
 }
 
 impl Store {
@@ -326,7 +326,7 @@ impl Store {
         {
             // From now on, content that changes without the time of modification is damage to this file, too. If the disk does
             // not take the record, the fault that it leaves reports that.
-            let _ = writer.record_saved(read);
+            let _ = writer.record_saved(read, writer.gate().term());
         }
         Ok(Self {
             snapshot: SnapshotFile::new(folder, snapshot),
@@ -337,7 +337,7 @@ impl Store {
             saved_changes: AtomicU64::new(0),
             last_save: Mutex::new(None),
             saving: Mutex::default(),
-            is_replaced_in_part: AtomicBool::new(false),
+            is_replacing: AtomicBool::new(false),
         })
     }
 
@@ -440,7 +440,11 @@ impl Store {
     /// Takes changes of clients no more, and discards those that the log does not have. Returns true if there were any: the pairs must be
     /// loaded anew then. The locks of all keys must be held.
     pub fn follow_log(&self) -> bool {
-        self.writer.follow_log()
+        // Before the term ends, as a save that has begun by then is of no use, and one that begins after it must not.
+        self.is_replacing.store(true, Relaxed);
+        let has_more = self.writer.follow_log();
+        self.is_replacing.store(has_more, Relaxed);
+        has_more
     }
 
     /// Lets `clear` remove all pairs, and loads those again that the folder has: all that the log has, and no more.
@@ -454,7 +458,7 @@ impl Store {
         progress: &Progress,
     ) -> Result<(), StoreError> {
         let _no_save = self.pause_saves();
-        self.is_replaced_in_part.store(true, Relaxed);
+        self.is_replacing.store(true, Relaxed);
         clear();
         let (_, replayed) = read_folder(self.snapshot.folder(), load, progress)?;
         if replayed.next_seq != self.appended() + 1 {
@@ -462,7 +466,7 @@ impl Store {
                 "the folder does not have all that the log has",
             )));
         }
-        self.is_replaced_in_part.store(false, Relaxed);
+        self.is_replacing.store(false, Relaxed);
         Ok(())
     }
 
@@ -558,7 +562,7 @@ impl Store {
         progress: &Progress,
     ) -> Result<(), StoreError> {
         let _no_save = self.pause_saves();
-        self.is_replaced_in_part.store(true, Relaxed);
+        self.is_replacing.store(true, Relaxed);
         clear();
         let folder = Folder::look(Arc::new(System), copy)?;
         let (_, replayed) = read_folder(&folder, load, progress)?;
@@ -569,7 +573,7 @@ impl Store {
         journal::restart_at(&self.writer, replayed.next_seq, timelines)
             .map_err(StoreError::FirstSave)?;
         self.followers.end_feeds();
-        self.is_replaced_in_part.store(false, Relaxed);
+        self.is_replacing.store(false, Relaxed);
         self.changes.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -589,7 +593,8 @@ impl Store {
     /// Writes all pairs to store.json.
     ///
     /// # Errors
-    /// [`DiskFault`], if any of its steps fails; the old store.json and all journals are kept then.
+    /// [`DiskFault`], if any of its steps fails; the old store.json and all journals are kept then. [`FaultKind::Replacing`], of which
+    /// nothing is reported, if the pairs may have been, or be, what the log has not: it has to be done anew.
     pub fn save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {
         let _one = self.pause_saves();
         let started = Instant::now();
@@ -602,6 +607,7 @@ impl Store {
                 tracing::info!("saved store.json in {seconds:.3} s");
                 "ok".to_owned()
             }
+            Err(fault) if fault.kind == FaultKind::Replacing => return saved,
             Err(fault) => {
                 tracing::error!(
                     "cannot save store.json: {fault}; the old one and all journals are kept"
@@ -623,10 +629,10 @@ impl Store {
     }
 
     fn try_save(&self, entries: impl Iterator<Item = Entry>) -> Result<(), DiskFault> {
-        if self.is_replaced_in_part.load(Relaxed) {
-            return Err(DiskFault::new(
-                "the pairs of the primary are not all copied",
-            ));
+        // In this order: who sees the term in which pairs are loaded anew sees that they are.
+        let term = self.gate().term();
+        if self.is_replacing.load(Relaxed) {
+            return Err(DiskFault::replacing());
         }
         let failed = |error: io::Error| {
             let path = self.snapshot.path();
@@ -637,7 +643,7 @@ impl Store {
         // The snapshot may hold changes up to this moment: they must be on disk before it is, or a power cut could keep a later
         // change and lose an earlier one.
         self.writer
-            .record_saved(&written.fingerprint)
+            .record_saved(&written.fingerprint, term)
             .and_then(|()| self.snapshot.publish(&written).map_err(failed))
             .inspect_err(|_| self.snapshot.discard(&written))?;
         journal::remove_older(&self.writer).map_err(failed)

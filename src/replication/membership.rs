@@ -4,7 +4,7 @@
 //! refused or asks for the members.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -106,7 +106,12 @@ pub struct Membership {
     secret: OnceLock<String>,
     demands: mpsc::Sender<StepDown>,
     receiver: Mutex<Option<mpsc::Receiver<StepDown>>>,
+    /// The time of the last warning of a reason that is not over.
+    warned_at: Mutex<Option<Instant>>,
 }
+
+/// Least time between two warnings of one outage whose reason changes.
+const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Membership {
     /// Makes the membership of a server that has learned nothing yet.
@@ -130,6 +135,7 @@ impl Membership {
             secret: OnceLock::new(),
             demands,
             receiver: Mutex::new(Some(receiver)),
+            warned_at: Mutex::default(),
         }
     }
 
@@ -161,15 +167,27 @@ impl Membership {
         self.secret.get().cloned()
     }
 
-    /// Notes why etcd or the leader cannot be asked, or that it can. A reason is logged once.
+    /// Notes why etcd or the leader cannot be asked, or that it can. A reason is logged once, and one after the other not too often.
     pub(super) fn note_reason(&self, reason: Option<String>) {
         let mut view = self.locked();
         if reason == view.reason {
             return;
         }
+        let mut warned_at = self
+            .warned_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match &reason {
-            Some(reason) => tracing::warn!("{reason}; trying again"),
-            None => tracing::info!("etcd answers"),
+            Some(reason) => {
+                if warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                    *warned_at = Some(Instant::now());
+                    tracing::warn!("{reason}; trying again");
+                }
+            }
+            None => {
+                *warned_at = None;
+                tracing::info!("etcd answers");
+            }
         }
         view.reason = reason;
     }

@@ -11,6 +11,8 @@ pub enum FaultKind {
     NotLeader,
     /// The log may have taken it.
     InDoubt,
+    /// The pairs are being replaced: it can be done in a moment.
+    Replacing,
 }
 
 /// A change or a save was not taken; the reason as one sentence.
@@ -35,6 +37,14 @@ impl DiskFault {
     /// Makes the fault of a change that the log may have.
     pub(crate) fn in_doubt(reason: &str) -> Self {
         Self::of(FaultKind::InDoubt, reason)
+    }
+
+    /// Makes the fault of a save of pairs that are being replaced.
+    pub(crate) fn replacing() -> Self {
+        Self::of(
+            FaultKind::Replacing,
+            "the pairs are being replaced by those of another server; try again in a moment",
+        )
     }
 
     fn of(kind: FaultKind, reason: &str) -> Self {

@@ -336,35 +336,37 @@ impl Writer {
         has_more
     }
 
-    /// Waits, as a thread, until the log and the journal have all records that have been appended.
+    /// Waits, as a thread, until the log and the journal have all records that have been appended, of which none was discarded in this term.
     ///
     /// # Errors
-    /// [`DiskFault`], if some of them were discarded, or that takes too long.
-    pub fn wait_until_logged(&self) -> Result<(), DiskFault> {
-        let (seq, term, started) = (self.appended(), self.gate.term(), Instant::now());
-        while self.written.get() < seq {
-            self.gate.waiting.notify_one();
+    /// [`DiskFault::replacing`], if the term has ended; another, if that takes too long.
+    fn wait_until_logged(&self, term: u64) -> Result<(), DiskFault> {
+        let (seq, started) = (self.appended(), Instant::now());
+        loop {
+            let is_logged = self.written.get() >= seq;
+            // Read after the number: what is written in a later term is not what was appended in this one.
             if self.gate.term() != term {
-                return Err(DiskFault::new(
-                    "another server leads now: what it did not get is discarded",
-                ));
+                return Err(DiskFault::replacing());
+            }
+            if is_logged {
+                return Ok(());
             }
             if started.elapsed() > LOGGED_WAIT_MAX {
                 return Err(DiskFault::new("etcd does not take the changes"));
             }
+            self.gate.waiting.notify_one();
             std::thread::sleep(LOGGED_LOOK_INTERVAL);
         }
-        Ok(())
     }
 
-    /// Records that store.json has been written, and syncs every change that it may hold.
+    /// Records that store.json has been written, and syncs every change that it may hold. The term is that of the beginning of its scan.
     ///
     /// # Errors
-    /// [`DiskFault`], if the write or the sync fails, or the file is poisoned.
-    pub fn record_saved(&self, saved: &SnapshotFingerprint) -> Result<(), DiskFault> {
+    /// [`DiskFault`], if the write or the sync fails, or the file is poisoned, or the term has ended: the log may not have what it holds.
+    pub fn record_saved(&self, saved: &SnapshotFingerprint, term: u64) -> Result<(), DiskFault> {
         self.check_folder();
         if self.durability == Durability::Replicated {
-            self.wait_until_logged()?;
+            self.wait_until_logged(term)?;
         }
         // Taken in a fault, too: it is the save that ends it.
         if self.is_copy() || self.durability == Durability::Replicated {

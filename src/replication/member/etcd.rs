@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::log_entry::Keys;
+use crate::error::error_chain;
 use crate::replication::options::MemberOptions;
 
 /// Time for a connection to one of etcd's members.
@@ -109,7 +110,7 @@ impl Etcd {
         let asked = async { Ok(timeout(wait, Box::pin(ask(connected?))).await) };
         let reason = match asked.await {
             Ok(Ok(Ok(answer))) => return Ok(answer),
-            Ok(Ok(Err(error))) if is_refusal(&error) => {
+            Ok(Ok(Err(error))) | Err(error) if is_refusal(&error) => {
                 return Err(EtcdError::Refused(text_of(&error)));
             }
             Ok(Ok(Err(error))) | Err(error) => text_of(&error),
@@ -454,6 +455,6 @@ fn is_refusal(error: &Error) -> bool {
 fn text_of(error: &Error) -> String {
     match error {
         Error::GRpcStatus(status) => status.message().to_owned(),
-        error => error.to_string(),
+        error => error_chain(error),
     }
 }

@@ -3,6 +3,7 @@
 //! In: how they are set up. Out: servers of which one leads, each on addresses that it keeps. Each can be killed, stopped, woken, ended, and
 //! started again on its folder.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -247,10 +248,11 @@ impl Servers {
             let other = stores.iter().position(|store| *store != stores[0]);
             other.map_or(Ok(()), |other| {
                 let lengths: Vec<usize> = stores.iter().map(Vec::len).collect();
-                let (first, other) = (running[0], running[other]);
-                let folders = [first, other].map(|server| self.data(server).display().to_string());
                 Err(format!(
-                    "{first} and {other} differ, of {lengths:?} bytes, in {folders:?}"
+                    "{} and {} differ, of {lengths:?} bytes: {}",
+                    running[0],
+                    running[other],
+                    differing(&stores[0], &stores[other])
                 ))
             })
         });
@@ -309,6 +311,24 @@ impl Servers {
     fn one_mut(&mut self, server: usize) -> &mut Server {
         self.all[server].as_mut().expect("it was started")
     }
+}
+
+/// The keys in which two files differ, with the lengths of their values.
+fn differing(one: &[u8], other: &[u8]) -> String {
+    let parse = |bytes: &[u8]| -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    };
+    let (one, other) = (parse(one), parse(other));
+    let length = |value: Option<&serde_json::Value>| value.map(|value| value.to_string().len());
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let names = names
+        .into_iter()
+        .filter(|name| one.get(*name) != other.get(*name));
+    let named = names.map(|name| {
+        let lengths = [&one, &other].map(|pairs| length(pairs.get(name)));
+        format!("{name} {lengths:?}")
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 impl Drop for Servers {

@@ -3,11 +3,15 @@
 //! In: how they are run. Out: figures, and whether everything is there.
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::connection::Connection;
 use crate::probe::{Probe, Wrong, prepare};
 use crate::servers::{LEASE, Servers};
 use crate::setup::{Ending, IMPATIENT, Setup, look};
+
+/// The leader is stopped within this time after a save has begun, in milliseconds.
+const SAVE_MILLIS: u64 = 50;
 
 /// Holds something for two and a half leases since then.
 pub fn hold(since: Instant) {
@@ -23,6 +27,11 @@ pub fn leader_stopped(setup: &Setup) -> Ending {
         cycle += 1;
         prepare(servers, cycle);
         let leader = servers.wait_for_leader();
+        // While it saves: it must not save what the log did not get.
+        let mut saving = Connection::open(servers.addr(leader));
+        let is_saving = saving.as_mut().map(|it| it.send("SAVE", IMPATIENT));
+        assert_eq!(is_saving, Some(true), "SAVE");
+        thread::sleep(Duration::from_millis(fastrand::u64(..SAVE_MILLIS)));
         servers.stop(leader);
         let stopped = Instant::now();
         progress.mark();

@@ -4,6 +4,7 @@
 
 mod etcd;
 mod load;
+mod reached;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -16,12 +17,16 @@ use load::{leader, write_during};
 
 /// The server, with what it needs to be a member.
 fn member(etcd: &Etcd, flags: &[&str]) -> Stopped {
-    let url = etcd.url();
+    member_at(&etcd.url(), flags)
+}
+
+/// The same with the URL of etcd.
+fn member_at(url: &str, flags: &[&str]) -> Stopped {
     let common = [
         "--durability",
         "replicated",
         "--etcd",
-        &url,
+        url,
         "--cluster",
         "shop",
     ];
