@@ -3,6 +3,7 @@
 //! In: keys, values, a lease. Out: what etcd says, in bounded time. Promises: a request goes to one of etcd's members at a time, and the next one
 //! is asked once it does not answer; an error says whether the request may have been executed.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use etcd_client::{
@@ -13,7 +14,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::log_entry::Keys;
-use crate::error::error_chain;
 use crate::replication::options::MemberOptions;
 
 /// Time for a connection to one of etcd's members.
@@ -454,7 +454,20 @@ fn is_refusal(error: &Error) -> bool {
 
 fn text_of(error: &Error) -> String {
     match error {
-        Error::GRpcStatus(status) => status.message().to_owned(),
-        error => error_chain(error),
+        // Its own words are but "transport error" if there is a cause.
+        Error::GRpcStatus(status) => match status.source() {
+            Some(source) => innermost(source).to_string(),
+            None => status.message().to_owned(),
+        },
+        Error::TransportError(error) => innermost(error).to_string(),
+        error => error.to_string(),
     }
+}
+
+fn innermost<'e>(error: &'e (dyn StdError + 'static)) -> &'e (dyn StdError + 'static) {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost
 }

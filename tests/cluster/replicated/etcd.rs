@@ -246,6 +246,8 @@ fn spawn(
         .args(["--initial-cluster", &peers])
         .args(["--initial-cluster-token", "pykv-test"])
         .args(["--initial-cluster-state", "new"])
+        // Where a value is long, the default of 100,000 makes a restart read gigabytes.
+        .args(["--snapshot-count", "5000"])
         .args(["--log-level", "warn"]);
     if let Some(bytes) = quota_bytes {
         command.args(["--quota-backend-bytes", &bytes.to_string()]);

@@ -3,7 +3,7 @@
 //! Goal: an acknowledged change is there whatever happens to one server, one etcd or one wire, another server takes over by itself, and what clients
 //! see is linearizable. Method: three etcd and three servers, hurt under load; each scenario has its own, and a line of figures.
 //!
-//! In: names of scenarios, all of them without any. Out: a line for each, and status 1 if one failed.
+//! In: names of scenarios; without any, those that are short, or all with `--long`. Out: a line for each, and status 1 if one failed.
 //!
 //!     cargo test --features etcd --test replicated -- [--cycles 2] [--values 64] [--long] [leader-killed ...]
 
@@ -52,29 +52,33 @@ use setup::{Ending, Setup};
 /// What is done.
 type Scenario = fn(&Setup) -> Ending;
 
-const SCENARIOS: &[(&str, Scenario)] = &[
+/// Those that are run without names; the others take longer, and are run with their names or `--long`.
+const SHORT: &[(&str, Scenario)] = &[
     ("harness-checker", harness::checker),
-    ("harness-etcd", harness::etcd),
-    ("harness-network", harness::network),
     ("leader-killed", killed::leader_killed),
     ("leader-stopped", stopped::leader_stopped),
     ("etcd-leader-killed", killed::etcd_leader_killed),
-    ("etcd-slow", killed::etcd_slow),
-    ("all-killed", killed::all_killed),
     ("stepdown", handed_over::stepdown),
-    ("rolling", handed_over::rolling),
     ("new-member", handed_over::new_member),
-    ("away", killed::away),
-    ("quota", quota::trimmed),
     ("quota-full", quota::full),
     ("partition-leader-etcd", partitions::leader_etcd),
-    ("partition-leader-clients", partitions::leader_clients),
-    ("partition-etcd-2-1", partitions::etcd_2_1),
     ("histories", histories::histories),
     ("histories-without-fence", histories::without_fence),
 ];
 
-/// Cycles of a run, and of a long one.
+const OTHERS: &[(&str, Scenario)] = &[
+    ("harness-etcd", harness::etcd),
+    ("harness-network", harness::network),
+    ("etcd-slow", killed::etcd_slow),
+    ("all-killed", killed::all_killed),
+    ("rolling", handed_over::rolling),
+    ("away", killed::away),
+    ("quota", quota::trimmed),
+    ("partition-leader-clients", partitions::leader_clients),
+    ("partition-etcd-2-1", partitions::etcd_2_1),
+];
+
+/// Cycles of a run, one for each length of values, and of a long one.
 const CYCLES: usize = 2;
 const LONG_CYCLES: usize = 100;
 
@@ -105,11 +109,14 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let is_meant = |name: &str| {
+    let is_named = |name: &str| {
         let mut filter = flags.filter.iter();
-        flags.filter.is_empty() || filter.any(|one| name == one || "replicated".contains(&**one))
+        filter.any(|one| name == one || "replicated".contains(&**one))
     };
-    let scenarios = SCENARIOS.iter().filter(|(name, _)| is_meant(name));
+    let is_short = |name: &str| SHORT.iter().any(|(short, _)| *short == name);
+    let scenarios = SHORT.iter().chain(OTHERS).filter(|(name, _)| {
+        is_named(name) || flags.filter.is_empty() && (flags.long || is_short(name))
+    });
     let scenarios: Vec<_> = scenarios.collect();
     if scenarios.is_empty() || is_skipped("etcd") {
         return ExitCode::SUCCESS;

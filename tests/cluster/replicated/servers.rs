@@ -320,11 +320,11 @@ fn differing(one: &[u8], other: &[u8]) -> String {
     };
     let (one, other) = (parse(one), parse(other));
     let length = |value: Option<&serde_json::Value>| value.map(|value| value.to_string().len());
-    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    let names = names
+    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let keys = keys
         .into_iter()
         .filter(|name| one.get(*name) != other.get(*name));
-    let named = names.map(|name| {
+    let named = keys.map(|name| {
         let lengths = [&one, &other].map(|pairs| length(pairs.get(name)));
         format!("{name} {lengths:?}")
     });
