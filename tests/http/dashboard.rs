@@ -57,7 +57,7 @@ fn the_page_and_all_that_it_names_come_from_this_server_alone() {
         waiting.extend(imported.filter(|path| !seen.contains(path)));
         seen.insert(path);
     }
-    assert_eq!(seen.len(), 24, "{seen:?}");
+    assert_eq!(seen.len(), 25, "{seen:?}");
     assert!(!page.text().contains("http:") && !page.text().contains("https:"));
 }
 

@@ -872,6 +872,7 @@ fn every_route_that_is_documented_exists_and_none_is_missing() {
         "GET /api/v1/keys",
         "GET /api/v1/keys/{key}",
         "GET /api/v1/live",
+        "GET /api/v1/members",
         "GET /api/v1/namespaces",
         "GET /api/v1/operations",
         "GET /api/v1/session",

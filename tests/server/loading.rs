@@ -175,6 +175,7 @@ fn http_says_503_during_the_load_and_health_says_loading_and_then_ok() {
         "/api/v1/commands",
         "/api/v1/operations",
         "/api/v1/live",
+        "/api/v1/members",
         "/api/v1/session",
         "/docs/grafana.json",
         "/openapi.json",

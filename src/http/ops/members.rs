@@ -10,16 +10,20 @@ use crate::http::problem::Problem;
 
 /// List the members of the cluster.
 ///
-/// Each member answers, whoever leads: who leads and since when, the log, and the state, revision and lag of each.
+/// Each member answers, whoever leads: who leads and since when, the log, and the state, revision and lag of each. On a server that is no member the
+/// cluster is null, and there are none.
 #[utoipa::path(get, path = "/api/v1/members", operation_id = "list_members", tag = "Server",
     responses(
         (status = 200, description = "The cluster, and its members by address.", body = HashMap<String, serde_json::Value>,
             example = json!({"cluster": {"name": "shop", "state": "leading", "leader": "10.0.0.1:7878", "leading_since_ms": 1_764_000_000_000_u64,
                 "failovers": 1, "lease_seconds": 2, "log_from": 1200, "log_bytes": 81_234, "reason": null},
                 "members": [{"address": "10.0.0.1:7878", "state": "leading", "revision": 1300, "lag_revisions": 0, "on_disk": 1300,
-                    "http": "http://10.0.0.1:8000", "version": "0.1.0"}]})),
-        (status = 422, description = "The server is no member of a cluster.", body = Problem, content_type = "application/problem+json")))]
+                    "http": "http://10.0.0.1:8000", "version": "0.1.0"}]}))))]
 pub async fn list(caller: Caller, _: Parameters<NoParameters>) -> Result<Response, Problem> {
+    caller.check("MEMBERS", &[])?;
+    if caller.service.replication.membership.is_none() {
+        return Ok(Json(json!({ "cluster": null, "members": [] })).into_response());
+    }
     let result = caller.door().execute("MEMBERS", &[]).await?;
     let mut cluster = Map::new();
     let mut members = Vec::new();

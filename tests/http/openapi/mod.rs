@@ -110,7 +110,7 @@ fn an_unknown_parameter_is_refused_everywhere_in_the_api() {
             refused += 1;
         }
     }
-    assert_eq!(refused, 23);
+    assert_eq!(refused, 24);
     assert_eq!(http.ask("GET /health?probe=1").status, 200);
 }
 

@@ -80,14 +80,19 @@ pub fn leader(members: &[SocketAddr]) -> Client {
     panic!("nobody leads");
 }
 
+/// Number of loads so far: each has keys of its own, as what one has written says nothing of the next.
+static LOADS: AtomicUsize = AtomicUsize::new(0);
+
 /// Writes values of some bytes while `hurt` is executed, and a while longer; each value is a number and what fills it up.
 pub fn write_during(members: &[SocketAddr], bytes: usize, hurt: impl FnOnce()) -> Outcome {
     let (stop, acknowledged) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let load = LOADS.fetch_add(1, Ordering::Relaxed);
     let outcomes = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let (stop, acknowledged) = (&stop, &acknowledged);
-                scope.spawn(move || write(members, client, bytes, stop, acknowledged))
+                let name = format!("key:{load}:{client}");
+                scope.spawn(move || write(members, &name, bytes, stop, acknowledged))
             })
             .collect();
         let wait_for_more = || {
@@ -126,7 +131,7 @@ type Seen = (BTreeMap<String, Known>, Vec<Instant>, usize);
 
 fn write(
     members: &[SocketAddr],
-    client: usize,
+    name: &str,
     bytes: usize,
     stop: &AtomicBool,
     count: &AtomicUsize,
@@ -139,7 +144,7 @@ fn write(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let key = format!("key:{client}:{}", number % KEYS);
+        let key = format!("{name}:{}", number % KEYS);
         let known = keys.entry(key.clone()).or_default();
         let before = known.sent;
         known.sent = number;

@@ -93,7 +93,7 @@ fn etcd_is_reached_by_tls_with_a_certificate_and_a_password() {
         (trusting("shop:secret@", &[]), "ertificate"),
         (
             member_at(&url, &identified).with_env("SSL_CERT_FILE", &wrong),
-            "UnknownIssuer",
+            "invalid peer certificate",
         ),
     ] {
         let waiting = waiting.start_loading();
