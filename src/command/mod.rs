@@ -66,6 +66,7 @@ pub use reply_sink::Replies;
 pub use server::client::KILL_FILTERS_MAX;
 pub use server::command_docs::COMMAND_NAMES_MAX;
 pub use server::figures;
+pub use server::members::{CLUSTER_PREFIX, list_members};
 pub use service::Service;
 pub use session::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, Reserved, Session};
 pub use signals::{Signal, Signals};

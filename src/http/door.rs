@@ -126,8 +126,6 @@ pub enum OwnedReply {
     Namespace(String, u64),
     /// Number of keys in no namespace.
     Others(u64),
-    /// A name, and what is listed under it.
-    Item(String, Vec<u8>),
 }
 
 /// Value of a key, and its expiry.
@@ -449,8 +447,8 @@ impl Replies for ReplyCollector {
             Reply::Namespace(name, keys) => OwnedReply::Namespace(name.to_owned(), keys),
             Reply::NamespacesEnd(_, others) => OwnedReply::Others(others),
             Reply::Ok | Reply::Pong => OwnedReply::Ok,
-            Reply::Item(name, value) => OwnedReply::Item(name.to_owned(), value.bytes().to_vec()),
-            Reply::Help(..)
+            Reply::Item(..)
+            | Reply::Help(..)
             | Reply::Subscription(..)
             | Reply::Message(..)
             | Reply::Following(..)

@@ -36,25 +36,31 @@ fn membership<'s>(call: &Call<'s, '_>) -> Result<&'s Membership, ErrorReply> {
 fn members(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let membership = membership(call)?;
     let view = membership.view();
-    let listed = list(&view, call.service.revision());
+    let listed = list_members(&view, call.service.revision());
     if call.dialect.is_resp() {
         call.replies.reply(Reply::Array(listed.len()));
-        for (name, text) in &listed {
+        for (name, fields) in &listed {
             call.replies.reply(Reply::Array(2));
             call.replies.reply(Reply::Value(name.as_bytes()));
-            call.replies.reply(Reply::Value(text.as_bytes()));
+            call.replies
+                .reply(Reply::Value(fields.to_string().as_bytes()));
         }
         return Ok(Outcome::Done);
     }
-    for (name, text) in &listed {
+    for (name, fields) in &listed {
+        let text = fields.to_string();
         let value = Value::parse(text.as_bytes())?;
         call.replies.reply(Reply::Item(name, value));
     }
     call.done(Reply::End(listed.len() as u64))
 }
 
-/// Returns a name and a JSON object for the cluster and each of its members.
-fn list(view: &ClusterView, revision: u64) -> Vec<(String, String)> {
+/// What the name of the cluster follows in the first row.
+pub const CLUSTER_PREFIX: &str = "cluster ";
+
+/// Returns a name and a JSON object for the cluster, which comes first, and each of its members.
+#[must_use]
+pub fn list_members(view: &ClusterView, revision: u64) -> Vec<(String, serde_json::Value)> {
     let leader = view.leader.as_ref();
     let newest = view.members.iter().map(|member| member.revision).max();
     let newest = newest.unwrap_or_default().max(revision);
@@ -68,9 +74,9 @@ fn list(view: &ClusterView, revision: u64) -> Vec<(String, String)> {
         "state": view.state.as_str(),
         "reason": view.reason,
     });
-    let mut listed = vec![(format!("cluster {}", view.name), cluster.to_string())];
+    let mut listed = vec![(format!("{CLUSTER_PREFIX}{}", view.name), cluster)];
     for member in &view.members {
-        let text = json!({
+        let fields = json!({
             "state": member.state,
             "revision": member.revision,
             "lag_revisions": newest.saturating_sub(member.revision),
@@ -78,7 +84,7 @@ fn list(view: &ClusterView, revision: u64) -> Vec<(String, String)> {
             "http": member.http,
             "version": member.version,
         });
-        listed.push((member.address.clone(), text.to_string()));
+        listed.push((member.address.clone(), fields));
     }
     listed
 }

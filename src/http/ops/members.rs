@@ -4,7 +4,8 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
-use crate::http::door::{Caller, OwnedReply};
+use crate::command::{CLUSTER_PREFIX, list_members};
+use crate::http::door::Caller;
 use crate::http::input::{NoParameters, Parameters};
 use crate::http::problem::Problem;
 
@@ -21,29 +22,25 @@ use crate::http::problem::Problem;
                     "http": "http://10.0.0.1:8000", "version": "0.1.0"}]}))))]
 pub async fn list(caller: Caller, _: Parameters<NoParameters>) -> Result<Response, Problem> {
     caller.check("MEMBERS", &[])?;
-    if caller.service.replication.membership.is_none() {
-        return Ok(Json(json!({ "cluster": null, "members": [] })).into_response());
-    }
-    let result = caller.door().execute("MEMBERS", &[]).await?;
-    let mut cluster = Map::new();
-    let mut members = Vec::new();
-    for reply in result.replies {
-        let OwnedReply::Item(name, text) = reply else {
-            continue;
-        };
-        let fields: Map<String, Value> = serde_json::from_slice(&text).unwrap_or_default();
-        if let Some(name) = name.strip_prefix("cluster ") {
-            cluster = named("name", name, fields);
-        } else {
-            members.push(named("address", &name, fields));
-        }
-    }
+    // Not as a request of the dispatcher: the page asks every second, and would be seen among the operations that it shows.
+    let service = &caller.service;
+    let view = service.replication.membership.as_ref();
+    let listed = view.map(|membership| list_members(&membership.view(), service.revision()));
+    let mut listed = listed.into_iter().flatten();
+    let cluster = listed.next().map(|(name, fields)| {
+        let name = name.strip_prefix(CLUSTER_PREFIX).unwrap_or(&name);
+        named("name", name, fields)
+    });
+    let members = listed.map(|(address, fields)| named("address", &address, fields));
+    let members: Vec<_> = members.collect();
     Ok(Json(json!({ "cluster": cluster, "members": members })).into_response())
 }
 
 /// Returns the fields, with the name before them.
-fn named(key: &str, name: &str, fields: Map<String, Value>) -> Map<String, Value> {
+fn named(key: &str, name: &str, fields: Value) -> Map<String, Value> {
     let mut all = Map::from_iter([(key.to_owned(), name.into())]);
-    all.extend(fields);
+    if let Value::Object(fields) = fields {
+        all.extend(fields);
+    }
     all
 }
