@@ -16,6 +16,9 @@ const KEYS: usize = 20;
 /// The longest that a client waits for a leader.
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// The longest that it takes to have a change acknowledged, with tries that are not.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
+
 /// What is known of a key: the acknowledged number, and the last one that was sent.
 #[derive(Clone, Copy, Default)]
 struct Known {
@@ -80,8 +83,33 @@ pub fn leader(members: &[SocketAddr]) -> Client {
     panic!("nobody leads");
 }
 
+/// Sends a change to whoever leads until it is acknowledged: a long one, beside others, may take longer than a client waits.
+pub fn acknowledge(members: &[SocketAddr], line: &str) {
+    let until = Instant::now() + ACKNOWLEDGED_WITHIN;
+    while Instant::now() < until {
+        let mut client = leader(members);
+        let stream = client.0.get_ref();
+        stream
+            .set_read_timeout(Some(ACKNOWLEDGED_WITHIN))
+            .expect("a timeout");
+        if client.try_ask(line).as_deref() == Some("OK") {
+            return;
+        }
+    }
+    panic!("not acknowledged: {:.40}", line);
+}
+
 /// Number of loads so far: each has keys of its own, as what one has written says nothing of the next.
 static LOADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Ends the load, also where the test fails before its end: the clients would go on until etcd is full.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Writes values of some bytes while `hurt` is executed, and a while longer; each value is a number and what fills it up.
 pub fn write_during(members: &[SocketAddr], bytes: usize, hurt: impl FnOnce()) -> Outcome {
@@ -103,10 +131,11 @@ pub fn write_during(members: &[SocketAddr], bytes: usize, hurt: impl FnOnce()) -
                 thread::sleep(Duration::from_millis(5));
             }
         };
+        let stopping = StopAtEnd(&stop);
         wait_for_more();
         hurt();
         wait_for_more();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let joined = clients.into_iter().map(thread::ScopedJoinHandle::join);
         joined.map(|one| one.expect("a client")).collect::<Vec<_>>()
     });

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::support::http::Http;
 use crate::support::server::{Stopped, TestClient, TestServer, wait_until};
 use etcd::Etcd;
-use load::{leader, write_during};
+use load::{acknowledge, leader, write_during};
 
 /// The server, with what it needs to be a member.
 fn member(etcd: &Etcd, flags: &[&str]) -> Stopped {
@@ -258,10 +258,9 @@ fn a_new_member_copies_what_the_log_has_no_more() {
     let all = addresses(&servers);
     // More than the log keeps, and a value of several entries.
     let outcome = write_during(&all, 32 << 10, || {
-        let mut client = leader(&all);
         let long = "y".repeat(5 << 20);
         for number in 0..4 {
-            assert_eq!(client.ask(&format!("PUT long:{number} {long}")), "OK");
+            acknowledge(&all, &format!("PUT long:{number} {long}"));
         }
     });
     assert!(outcome.lost(&all).is_empty());
