@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::support::http::Http;
 use crate::support::server::{Stopped, TestClient, TestServer, is_skipped, wait_until};
+use crate::support::tls::{Authority, TlsClient};
 
 /// What a replica says when it begins to copy.
 const COPYING: &str = "copying all pairs of";
@@ -736,4 +737,57 @@ fn twenty_replicas_are_all_equal_in_the_end() {
     for replica in &replicas {
         wait_until_level(replica, &primary);
     }
+}
+
+#[test]
+fn a_replica_follows_over_tls_with_a_user_and_a_password() {
+    let authority = Authority::new();
+    let identity = authority.issue("server").flags();
+    let mut flags = vec!["--listen", "tls://127.0.0.1:0"];
+    flags.extend(identity.iter().map(String::as_str));
+    let stopped = Stopped::new(&flags);
+    stopped.write(
+        "users.json",
+        r#"{"users": {"copier": {"rules": "on >secret ~* +@all"}, "default": {"rules": "on nopass ~* &* +@all"}}}"#,
+    );
+    let primary = stopped.restart();
+    let addr = primary.addr_of("tls://");
+    let mut client = TlsClient::connect(addr, &authority);
+    assert_eq!(client.ask("PUT a 1"), "OK");
+    let ca = authority.file().display().to_string();
+    let replica_with = |password: &str| {
+        let url = format!("pykvs://copier:{password}@localhost:{}", addr.port());
+        let folder = Stopped::new(&["--replica-of", &url]);
+        folder.with_env("SSL_CERT_FILE", &ca).restart()
+    };
+    let replica = replica_with("secret");
+    wait_until("it has the pair", || {
+        replica.client().ask("GET a") == "VALUE \"1\""
+    });
+    assert_eq!(client.ask("PUT a 2"), "OK");
+    wait_until("it has the change", || {
+        replica.client().ask("GET a") == "VALUE \"2\""
+    });
+    let refused = replica_with("wrong");
+    wait_until("it tells why it does not follow", || {
+        refused
+            .log()
+            .contains("NOAUTH invalid username-password pair")
+    });
+}
+
+#[test]
+fn a_replica_that_lags_by_more_than_the_limit_is_not_healthy() {
+    let primary = TestServer::start();
+    let replica = Stopped::new(&["--replica-of", &url(primary.addr()), "--max-lag", "1"]).restart();
+    wait_until_level(&replica, &primary);
+    let status = || Http::connect(&replica).ask("GET /health").status;
+    assert_eq!(status(), 200);
+    primary.send_signal("STOP");
+    wait_until("the lag is over the limit", || status() == 503);
+    let answer = Http::connect(&replica).ask("GET /health");
+    let text = answer.text();
+    assert!(text.contains("and --max-lag is 1 s"), "{text}");
+    primary.send_signal("CONT");
+    wait_until("it is level again", || status() == 200);
 }
