@@ -19,6 +19,7 @@
 //! protocol     what the bytes say     bytes -> Request; Reply -> bytes
 //! engine       the map                Key, Value -> Change; locks, expiry, saves
 //! persistence  what survives a crash  Change -> journal and snapshot
+//! lua          scripts                text of a script -> calls on its host -> a value
 //! metrics      counters               what happened -> numbers
 //! codec        JSON, files of pairs   Value -> text, and back
 //! receive_buffer   arriving bytes     pieces -> what is waiting, in one piece
@@ -38,6 +39,7 @@ pub mod engine;
 pub mod error;
 pub mod health;
 pub mod http;
+pub mod lua;
 pub mod metrics;
 pub mod model;
 pub mod persistence;

@@ -91,6 +91,11 @@ impl<'a> Call<'a, '_> {
         if self.command.needs_data() {
             self.service.check_ready()?;
         }
+        if self.service.scripts.running() > 0 && self.transaction.is_none() {
+            let limit = self.service.script_time();
+            let keys = self.command.keys(arguments);
+            self.service.scripts.check_keys(limit, keys)?;
+        }
         let is_of_leader = self.service.marks_reads() && self.command.is_answered_by_leader();
         if is_of_leader {
             self.service.check_readable()?;
@@ -136,6 +141,37 @@ impl<'a> Call<'a, '_> {
         let (client, took) = (client.map(|client| &**client), started.elapsed());
         observation::note(self.service, client, row, visible, status, took);
         answer
+    }
+
+    /// Makes the call of a command that is a part of this one, under the locks of a transaction; with replies of its own, or among those of
+    /// this one.
+    pub fn part<'c, 'l>(
+        &'c mut self,
+        locks: &'c mut WriteTransaction<'l>,
+        (place, command, verb): (usize, &'static Command, &'c [u8]),
+        replies: Option<(Dialect, &'c mut dyn Replies)>,
+    ) -> Call<'c, 'l> {
+        let (dialect, replies) = replies.unwrap_or((self.dialect, &mut *self.replies));
+        Call {
+            service: self.service,
+            session: self.session,
+            tally: self.tally,
+            barrier: self.barrier,
+            replies,
+            command,
+            place,
+            verb,
+            handlers: self.handlers,
+            dialect,
+            transaction: Some(locks),
+            locked: None,
+            status: Status::Ok,
+            reports_change: false,
+            is_refused_by_data: false,
+            granted_room_bytes: ROOM_UNCHECKED,
+            missing_room_bytes: 0,
+            is_observed_here: true,
+        }
     }
 
     /// Returns true if the command has to make room for what it stores: there is a cap on memory, and nobody has made room for a whole

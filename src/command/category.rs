@@ -20,11 +20,12 @@ pub(super) enum Category {
     Dangerous,
     Connection,
     Transaction,
+    Scripting,
 }
 
 impl Category {
     /// All categories, in Redis's order.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Keyspace,
         Self::Read,
         Self::Write,
@@ -36,10 +37,11 @@ impl Category {
         Self::Dangerous,
         Self::Connection,
         Self::Transaction,
+        Self::Scripting,
     ];
 
     /// Categories of Redis whose commands do not exist here: rules may name them.
-    pub(super) const EMPTY: [&'static str; 10] = [
+    pub(super) const EMPTY: [&'static str; 9] = [
         "set",
         "sortedset",
         "list",
@@ -49,7 +51,6 @@ impl Category {
         "geo",
         "stream",
         "blocking",
-        "scripting",
     ];
 
     /// Returns the name, with its `@`.
@@ -66,6 +67,7 @@ impl Category {
             Self::Dangerous => "@dangerous",
             Self::Connection => "@connection",
             Self::Transaction => "@transaction",
+            Self::Scripting => "@scripting",
         }
     }
 
@@ -97,13 +99,14 @@ impl Categories {
 pub(super) fn categories(command: &Command, access: Access, is_fast: bool) -> Categories {
     let group = command.group;
     let is_on_data = matches!(access, Access::Read | Access::Write);
+    let is_of_others = matches!(group, Group::Transactions | Group::Scripting);
     let is_generic = matches!(group, Group::Generic | Group::Server);
     let is_dangerous =
         access == Access::Admin || command.has(Flag::Dangerous) || command.has(Flag::WholeServer);
     let held = |category| match category {
         Category::Keyspace => is_on_data && is_generic,
-        Category::Read => access == Access::Read && group != Group::Transactions,
-        Category::Write => access == Access::Write && group != Group::Transactions,
+        Category::Read => access == Access::Read && !is_of_others,
+        Category::Write => access == Access::Write && !is_of_others,
         Category::String => group == Group::String,
         Category::PubSub => group == Group::PubSub,
         Category::Admin => access == Access::Admin,
@@ -112,6 +115,7 @@ pub(super) fn categories(command: &Command, access: Access, is_fast: bool) -> Ca
         Category::Dangerous => is_dangerous,
         Category::Connection => group == Group::Connection || (group == Group::Cluster && is_fast),
         Category::Transaction => group == Group::Transactions,
+        Category::Scripting => group == Group::Scripting,
     };
     let bits = Category::ALL.into_iter().filter(|one| held(*one));
     Categories(bits.fold(0, |bits, one| bits | 1 << one as u16))

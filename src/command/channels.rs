@@ -136,6 +136,22 @@ impl Channels {
         delivery
     }
 
+    /// Posts a message to all subscribers, also of patterns.
+    pub(super) fn deliver_all(&self, memory: &Arc<ClientMemory>, channel: &[u8], payload: &[u8]) {
+        let mut delivery = self.publish(memory, channel, payload);
+        while delivery.proceed(self) {}
+    }
+
+    /// Returns the number of receivers that a message would have now.
+    pub(super) fn receivers(&self, channel: &[u8]) -> u64 {
+        let patterns = self.patterns.names_after(None, usize::MAX);
+        let matching = patterns
+            .iter()
+            .filter(|(_, pattern)| pattern.matches(channel));
+        let by_pattern: usize = matching.map(|(text, _)| self.patterns.count(text)).sum();
+        (self.channels.count(channel) + by_pattern) as u64
+    }
+
     /// Begins a walk over the channels that match a pattern and that a user may see.
     pub(super) fn matching(pattern: Pattern, user: Option<Arc<User>>) -> ChannelWalk {
         ChannelWalk {

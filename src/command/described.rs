@@ -150,7 +150,10 @@ impl Described {
     pub(super) fn flags(self) -> Vec<&'static str> {
         let (command, access) = (self.command, self.access());
         let flags = [
-            (access == Access::Write, "write"),
+            (
+                access == Access::Write && command.group != Group::Scripting,
+                "write",
+            ),
             (access == Access::Read, "readonly"),
             (command.has(Flag::GrowsMemory), "denyoom"),
             (access == Access::Admin, "admin"),
@@ -162,6 +165,8 @@ impl Described {
             (self.is_fast(), "fast"),
             (command.has(Flag::NoAuth), "no_auth"),
             (command.has(Flag::NotInMulti), "no_multi"),
+            (command.has(Flag::NotInScripts), "noscript"),
+            (command.is_script(), "movablekeys"),
         ];
         let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
         flags.map(|(_, name)| name).collect()
@@ -172,6 +177,7 @@ impl Described {
         const OF_REPLY: &str = "O(N) where N is the length of the reply.";
         let command = self.command;
         match command.scope {
+            Scope::Keys(_) if command.is_script() => "Depends on the script.",
             Scope::Keys(_) if self.key_specs().is_empty() => OF_REPLY,
             Scope::Keys(_) if command.keys_end == usize::MAX => {
                 "O(N) where N is the number of keys."

@@ -352,8 +352,9 @@ impl Dispatcher<'_> {
                 "Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             )));
         }
-        // The requests of a transaction are checked when they are queued.
-        if command.access == Access::Write && command.scope != Scope::Queued {
+        // The requests of a transaction are checked when they are queued, and those of a script when they are executed.
+        if command.access == Access::Write && command.scope != Scope::Queued && !command.is_script()
+        {
             self.service.check_writable()?;
         }
         let given = batch.arguments(request).len();

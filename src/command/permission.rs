@@ -49,6 +49,18 @@ fn check_restricted(
     checked.map_err(|denial| refuse(service, session, &user, denial))
 }
 
+/// Returns true if the user of a session may execute a command with these arguments. A refusal is not noted.
+pub(super) fn permits(
+    service: &Service,
+    session: &mut Session,
+    row: (usize, &Command),
+    arguments: &Arguments<'_>,
+) -> bool {
+    let users = &service.users;
+    let user = session.identity.user(users);
+    user.is_some_and(|user| user.check(users.catalog(), row, arguments).is_ok())
+}
+
 /// Checks a command on a reserved connection.
 fn check_reserved(session: &mut Session, command: &Command) -> Result<(), ErrorReply> {
     let Some(reserved) = &mut session.reserved else {

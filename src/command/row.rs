@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use super::call::Handler;
 use super::spec::{
-    Access, Arguments, Clustered, Command, Dialects, Flag, FlagSet, Group, KeySpec, NativeReply,
-    Scope, Subcommand,
+    ANY, Access, Arguments, Clustered, Command, Dialects, Flag, FlagSet, Group, KeySpec,
+    NativeReply, Scope, Subcommand,
 };
 use crate::protocol::ErrorCode;
 
@@ -58,6 +58,12 @@ impl Row {
         Self::new(class, name, usage, arity, handler)
     }
 
+    /// Begins the row of a command that executes a script, of group `Scripting`.
+    pub const fn script(access: Access, name: Text, usage: Text, handler: Handler) -> Self {
+        let arity = 2..=ANY;
+        Self::new((access, Group::Scripting), name, usage, arity, handler)
+    }
+
     /// Begins the row of a command for channels, of group `PubSub`.
     pub const fn pubsub(name: Text, usage: Text, arity: Arity, handler: Handler) -> Self {
         let class = (Access::PubSub, Group::PubSub);
@@ -89,6 +95,7 @@ impl Row {
             first_key: 0,
             keys_end: 0,
             key_step: 1,
+            keys_counted_at: None,
         };
         Self { command, handler }
     }
@@ -116,6 +123,7 @@ impl Row {
         let (first, last) = (specs[0], specs[specs.len() - 1]);
         self.command.first_key = first.first;
         self.command.key_step = first.step;
+        self.command.keys_counted_at = first.counted_at;
         self.command.keys_end = match last.last {
             Some(last) => last + 1,
             None => usize::MAX,

@@ -3,8 +3,12 @@
 //! In: the engine, once the data is loaded. Out: the engine, counters, clients, channels, settings. Promise: until the data is
 //! loaded, every request for it is refused with the progress of the load.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +19,7 @@ use super::clients::Clients;
 use super::counts::Counts;
 use super::long_work::Turns;
 use super::lookup::CommandList;
+use super::scripts::Scripts;
 use super::slow_requests::Slowlog;
 use crate::cluster::Cluster;
 use crate::config::{ByteCount, Setup};
@@ -55,6 +60,8 @@ pub struct Service {
     pub clients: Clients,
     /// Channels and their subscribers.
     pub channels: Channels,
+    /// Scripts.
+    pub scripts: Scripts,
     /// Recent requests, for the live feed.
     pub recent_requests: Arc<RecentRequests>,
     /// Slow requests.
@@ -98,6 +105,7 @@ impl Service {
             long_turns: Turns::default(),
             clients: Clients::default(),
             channels: Channels::default(),
+            scripts: Scripts::default(),
             recent_requests: Arc::default(),
             slowlog: Slowlog::default(),
             setup,
@@ -196,6 +204,12 @@ impl Service {
     #[inline(always)]
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.get()
+    }
+
+    /// Returns the time from which on a script may be killed, and others wait no longer for it.
+    #[must_use]
+    pub fn script_time(&self) -> Duration {
+        Duration::from_millis(self.setup.script_time_ms.load(Relaxed))
     }
 
     /// Checks that the data can be accessed.

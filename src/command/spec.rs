@@ -38,6 +38,8 @@ pub enum Group {
     PubSub,
     /// Commands on the server.
     Server,
+    /// Scripts.
+    Scripting,
     /// Commands on values.
     String,
     /// Transactions.
@@ -54,6 +56,7 @@ impl Group {
             Self::Generic => "generic",
             Self::PubSub => "pubsub",
             Self::Server => "server",
+            Self::Scripting => "scripting",
             Self::String => "string",
             Self::Transactions => "transactions",
         }
@@ -93,6 +96,8 @@ pub enum Flag {
     Slow,
     /// May wait before it answers.
     Blocks,
+    /// Not to be had in a script.
+    NotInScripts,
     /// Shows or occupies the whole server: counted among `@dangerous` as in Redis, although no confirmation is asked for.
     WholeServer,
 }
@@ -168,6 +173,8 @@ pub struct KeySpec {
     pub last: Option<usize>,
     /// Distance from one key to the next.
     pub step: usize,
+    /// Place of the argument that says how many they are, if one does.
+    pub counted_at: Option<usize>,
     /// Effect on the keys.
     pub flags: &'static [KeyFlag],
 }
@@ -179,6 +186,18 @@ impl KeySpec {
             first: place,
             last: Some(place),
             step: 1,
+            counted_at: None,
+            flags,
+        }
+    }
+
+    /// Returns the spec of keys behind an argument that says how many they are.
+    pub(super) const fn counted(place: usize, flags: &'static [KeyFlag]) -> Self {
+        Self {
+            first: place + 1,
+            last: None,
+            step: 1,
+            counted_at: Some(place),
             flags,
         }
     }
@@ -190,6 +209,7 @@ impl KeySpec {
             first,
             last,
             step,
+            counted_at: None,
             flags,
         }
     }
@@ -201,6 +221,7 @@ impl KeySpec {
             first,
             last,
             step,
+            counted_at: None,
             flags,
         }
     }
@@ -211,8 +232,18 @@ impl KeySpec {
         arguments: &'a [W],
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, W> {
         let end = self.last.map_or(usize::MAX, |last| last + 1);
+        let end = self
+            .counted_at
+            .map_or(end, |place| counted_end(arguments, place));
         every(self.step, arguments, self.first, end)
     }
+}
+
+/// Returns the place behind the keys that follow their number; behind the number, if it is none.
+fn counted_end<W: AsRef<[u8]>>(arguments: &[W], place: usize) -> usize {
+    let number = arguments.get(place).map(AsRef::as_ref);
+    let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    number.unwrap_or(0_usize).saturating_add(place + 1)
 }
 
 /// Returns every `step`th argument from `first` on, before `end`.
@@ -416,6 +447,8 @@ pub struct Command {
     pub(super) first_key: usize,
     pub(super) keys_end: usize,
     pub(super) key_step: usize,
+    /// Place of the argument that says how many keys there are, if one does.
+    pub(super) keys_counted_at: Option<usize>,
 }
 
 impl Command {
@@ -484,7 +517,17 @@ impl Command {
         &self,
         arguments: &'a [W],
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, W> {
-        every(self.key_step, arguments, self.first_key, self.keys_end)
+        let end = match self.keys_counted_at {
+            None => self.keys_end,
+            Some(place) => counted_end(arguments, place),
+        };
+        every(self.key_step, arguments, self.first_key, end)
+    }
+
+    /// Returns true if the command is a script, whose commands are checked by themselves.
+    #[must_use]
+    pub fn is_script(&self) -> bool {
+        self.keys_counted_at.is_some()
     }
 
     /// Returns true if the arguments are keys and values in turn.

@@ -5,7 +5,9 @@
 use std::sync::LazyLock;
 
 use super::call::Handler;
-use super::data::{expiry, follow, keys, numbers, page, pubsub, scan, strings, transaction};
+use super::data::{
+    expiry, follow, keys, numbers, page, pubsub, scan, script, strings, transaction,
+};
 use super::lookup::CommandList;
 use super::row::Row;
 use super::server::{
@@ -22,6 +24,7 @@ static FAMILIES: &[&[Row]] = &[
     scan::ROWS,
     page::ROWS,
     transaction::ROWS,
+    script::ROWS,
     pubsub::ROWS,
     follow::ROWS,
     client::ROWS,

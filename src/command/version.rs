@@ -1,4 +1,7 @@
-//! Versions of values: equal if and only if the values are, also across restarts.
+//! Versions: of values, equal if and only if the values are, also across restarts; and of Redis, whose commands are here.
+
+/// Version of Redis whose commands and replies these are.
+pub const REDIS_VERSION: &str = "7.0.15";
 
 /// Returns the version of a value: its BLAKE3 hash, as 64 hexadecimal digits.
 #[must_use]

@@ -18,7 +18,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -577,6 +577,22 @@ pub static SETTINGS: &[Setting] = &[
         config: &[],
     },
     Setting {
+        name: "script-time",
+        flag: Some(Flag {
+            value_name: "SECONDS",
+            alias: None,
+            variable: "PYKV_SCRIPT_TIME",
+        }),
+        default: "5",
+        values: Values::Number(1..=3_600),
+        help: "Time from which on a script that still runs keeps the keys that it needs to itself, so that it gets done: 1 to 3600 \
+               seconds. Others are answered BUSY for them, until it ends or SCRIPT KILL ends it",
+        config: &[
+            ("lua-time-limit", SCRIPT_MILLISECONDS),
+            ("busy-reply-threshold", SCRIPT_MILLISECONDS),
+        ],
+    },
+    Setting {
         name: "slowlog-log-slower-than",
         flag: None,
         default: "10000",
@@ -655,6 +671,16 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 /// Returns the parser of an URL of a scheme.
+/// The time of scripts, in milliseconds, as Redis shows it.
+const SCRIPT_MILLISECONDS: Shown = Shown::Written {
+    text: |setup| setup.script_time_ms.load(Relaxed).to_string(),
+    parse: |text| {
+        let refused = |_| "argument couldn't be parsed into an integer".to_owned();
+        text.parse::<u64>().map_err(refused)
+    },
+    store: |setup, milliseconds| setup.script_time_ms.store(milliseconds, Relaxed),
+};
+
 fn urls_of(scheme: UrlScheme) -> ValueParser {
     let parser = StringValueParser::new();
     let parsed = parser.map(move |text| UrlSetting(ServersUrl::parse(&text, scheme)));
@@ -1307,6 +1333,8 @@ pub struct Setup {
     pub slowlog_len_max: AtomicI64,
     /// Cap on the memory of the data.
     pub memory_cap: Arc<MemoryCap>,
+    /// Time in milliseconds from which on a script keeps its keys to itself.
+    pub script_time_ms: AtomicU64,
     /// Values of parameters without effect that have been set.
     pub without_effect: Mutex<BTreeMap<&'static str, String>>,
     /// Token whose cancellation stops the server.
@@ -1332,6 +1360,7 @@ impl Setup {
         let MaxMemory(cap_bytes) = config.get("max-memory");
         let ByteCount(clients_bytes) = config.get("client-memory");
         let eviction = config.get("eviction");
+        let script_seconds: i64 = config.get("script-time");
         let program_bytes = resident_bytes().unwrap_or(0);
         let memory_cap = MemoryCap::new(cap_bytes, eviction, clients_bytes as u64, program_bytes);
         Self {
@@ -1343,6 +1372,7 @@ impl Setup {
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),
             slowlog_len_max: number("slowlog-max-len"),
+            script_time_ms: AtomicU64::new(1000 * script_seconds.unsigned_abs()),
             without_effect: Mutex::default(),
             shutdown,
         }

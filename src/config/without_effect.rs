@@ -76,7 +76,6 @@ pub static WITHOUT_EFFECT: &[Parameter] = &[
         "notice",
         Word(&["debug", "verbose", "notice", "warning"]),
     ),
-    Parameter::new("lua-time-limit", "5000", NATURAL),
     Parameter::new("maxmemory-eviction-tenacity", "10", Number(0..=100)),
     Parameter::new("maxmemory-samples", "5", Number(1..=64)),
     Parameter::new("min-replicas-max-lag", "10", NATURAL),

@@ -45,6 +45,12 @@ impl FetchedPairs {
         })
     }
 
+    /// Returns true if a key was added.
+    #[must_use]
+    pub fn has(&self, key: Key<'_>) -> bool {
+        self.0.contains_key(key.as_bytes())
+    }
+
     pub(super) fn get(&self, key: Key<'_>) -> Option<Entry> {
         self.0.get(key.as_bytes())?.now.clone()
     }

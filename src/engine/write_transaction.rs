@@ -117,6 +117,35 @@ impl<'a> WriteTransaction<'a> {
         }
     }
 
+    /// Takes keys that were not named when it began, all of them, unless somebody else holds the lock of one; of copies, those that were
+    /// copied.
+    pub fn try_take(&mut self, keys: &[Key<'_>]) -> bool {
+        match &mut self.pairs {
+            Pairs::Locked(_, locked) => keys.iter().all(|key| locked.try_add(*key)),
+            Pairs::Fetched(pairs) => keys.iter().all(|key| pairs.has(*key)),
+        }
+    }
+
+    /// Returns true if it may access any key.
+    #[must_use]
+    pub fn has_all_keys(&self) -> bool {
+        match &self.pairs {
+            Pairs::Locked(_, locked) => locked.has_all(),
+            Pairs::Fetched(_) => false,
+        }
+    }
+
+    /// Adds the copy of a pair.
+    ///
+    /// # Panics
+    /// If the transaction is on pairs of this engine.
+    pub fn add_copy(&mut self, key: Key<'_>, entry: Option<Entry>) {
+        match &mut self.pairs {
+            Pairs::Fetched(pairs) => pairs.add(key.as_bytes(), entry),
+            Pairs::Locked(..) => unreachable!("the pairs of this engine are not copied"),
+        }
+    }
+
     /// Says whether the reads that follow are uses of the pairs, or looks that do not count.
     pub fn set_use(&mut self, is_use: bool) {
         self.is_use = is_use;

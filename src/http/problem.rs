@@ -141,7 +141,7 @@ impl From<ErrorReply> for Problem {
     fn from(error: ErrorReply) -> Self {
         let status = match error.code {
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::Text | ErrorCode::Args | ErrorCode::CrossSlot => {
+            ErrorCode::Text | ErrorCode::Args | ErrorCode::CrossSlot | ErrorCode::Script => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             ErrorCode::NoAuth => StatusCode::UNAUTHORIZED,

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     NotLeader,
     /// There are too many connections, or the data is being loaded.
     Busy,
+    /// A script has raised an error, which begins with a code of its own.
+    Script,
     /// The server has failed.
     Internal,
 }
@@ -71,6 +73,7 @@ impl ErrorCode {
             Self::ReadOnly => "READONLY",
             Self::NotLeader => "NOT_LEADER",
             Self::Busy => "BUSY",
+            Self::Script => "SCRIPT",
             Self::Internal => "INTERNAL",
         }
     }

@@ -365,8 +365,12 @@ fn write_number(out: &mut Vec<u8>, kind: u8, number: u64) {
 }
 
 fn write_error(out: &mut Vec<u8>, error: &ErrorReply) {
-    let prefix = error.redis_prefix();
-    out.extend_from_slice(format!("-{prefix} ").as_bytes());
+    out.push(b'-');
+    // The error of a script has its own.
+    if error.code != ErrorCode::Script {
+        out.extend_from_slice(error.redis_prefix().as_bytes());
+        out.push(b' ');
+    }
     // The text may quote the request: replace line breaks, so that the reply is one line.
     let line = error.message.bytes();
     out.extend(line.map(|byte| match byte {

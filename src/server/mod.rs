@@ -92,6 +92,8 @@ impl Server {
             () = acceptor.shutdown.cancelled() => {}
         }
         acceptor.service.clients.drain_all();
+        // Their clients have their answer, rather than the end of the connection.
+        acceptor.service.scripts.kill();
         acceptor.accept_waiting(&mut self.text).await;
         drop(self.text);
         acceptor.close().await;

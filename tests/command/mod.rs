@@ -4,6 +4,7 @@ mod channels; // messages, monitors, the list of clients
 mod commands; // each command, right and wrong
 mod follow; // changes over the wire, and again after a disconnect
 mod observation; // statistics of requests: INFO, LATENCY, SLOWLOG
+mod scripts; // programs in Lua whose commands are executed as one
 mod settings; // the table of settings, and who shows it
 mod strings; // values: conditions, parts, numbers
 mod transactions; // several requests as one, or none

@@ -6,11 +6,13 @@
 use std::process::{Command, Output};
 
 use pykv::command::{
-    CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Clustered, Dialects, KEYS_PER_REQUEST_MAX,
-    KILL_FILTERS_MAX, NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX, PATTERN_BYTES_MAX,
-    QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX, SEARCH_BYTES_MAX,
-    SUBSCRIBED_BYTES_MAX, Scope,
+    ALL_LOCKED_TIME_MAX, CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Clustered, Dialects,
+    KEYS_PER_REQUEST_MAX, KILL_FILTERS_MAX, LOADED_BYTES_MAX, LONG_RUNS_MAX,
+    NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX, PATTERN_BYTES_MAX, QUEUED_BYTES_MAX,
+    QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX, SEARCH_BYTES_MAX, SUBSCRIBED_BYTES_MAX,
+    Scope,
 };
+use pykv::lua::MEMORY_BYTES_MAX;
 use pykv::model::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pykv::persistence::RECORD_BYTES_MAX;
 use pykv::protocol::ErrorCode;
@@ -288,6 +290,30 @@ fn the_limits_in_protocol_md_are_those_of_the_server() {
             CONNECTIONS_MAX,
             10_000,
         ),
+        (
+            "memory of a script",
+            "67,108,864 bytes",
+            MEMORY_BYTES_MAX,
+            64 << 20,
+        ),
+        (
+            "time of a script in a transaction, or on all keys",
+            "500 ms",
+            usize::try_from(ALL_LOCKED_TIME_MAX.as_millis()).expect("it is short"),
+            500,
+        ),
+        (
+            "scripts at a time that take longer than 5 ms",
+            "8 scripts",
+            LONG_RUNS_MAX,
+            8,
+        ),
+        (
+            "loaded scripts together",
+            "33,554,432 bytes",
+            LOADED_BYTES_MAX,
+            32 << 20,
+        ),
     ];
     let rows = rows_of("\n## Limits\n");
     // The first row has the names of the columns.
@@ -316,6 +342,7 @@ fn every_error_code_and_figure_is_documented() {
         ErrorCode::NotLeader,
         ErrorCode::NoAuth,
         ErrorCode::Full,
+        ErrorCode::Script,
         ErrorCode::Internal,
     ];
     for code in codes {
@@ -336,6 +363,7 @@ fn every_error_code_and_figure_is_documented() {
             | ErrorCode::NotLeader
             | ErrorCode::NoAuth
             | ErrorCode::Full
+            | ErrorCode::Script
             | ErrorCode::Internal => {}
         }
     }

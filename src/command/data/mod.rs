@@ -14,5 +14,7 @@ pub mod page;
 pub mod pairs;
 pub mod pubsub;
 pub mod scan;
+pub mod script;
+mod script_host;
 pub mod strings;
 pub mod transaction;

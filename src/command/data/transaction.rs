@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use std::sync::Arc;
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, ROOM_UNCHECKED, keys_of};
+use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of};
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::long_work;
 use crate::command::observation::{self, Status};
@@ -345,7 +345,9 @@ fn lock<'e, 'k>(
     requests: &'k [TransactionRequest<'_>],
     watched: impl Iterator<Item = &'k str>,
 ) -> WriteTransaction<'e> {
-    if requests.iter().any(|one| one.command.is_on_keyspace()) {
+    // A script may access keys that it does not name.
+    let accesses_any = |command: &Command| command.is_on_keyspace() || command.is_script();
+    if requests.iter().any(|one| accesses_any(one.command)) {
         return engine.begin_on_all();
     }
     let named = requests
@@ -380,26 +382,8 @@ fn execute_under(
     let mut outcome = Outcome::Done;
     let mut reports_change = false;
     for request in requests {
-        let mut inner = Call {
-            service: call.service,
-            session: call.session,
-            tally: call.tally,
-            barrier: call.barrier,
-            replies: call.replies,
-            command: request.command,
-            place: request.place,
-            verb: request.verb,
-            handlers: call.handlers,
-            dialect: call.dialect,
-            transaction: Some(&mut *locks),
-            locked: None,
-            status: Status::Ok,
-            reports_change: false,
-            is_refused_by_data: false,
-            granted_room_bytes: ROOM_UNCHECKED,
-            missing_room_bytes: 0,
-            is_observed_here: true,
-        };
+        let row = (request.place, request.command, request.verb);
+        let mut inner = call.part(locks, row, None);
         let answer = inner.perform(&request.arguments);
         let is_refused_by_data = inner.is_refused_by_data;
         reports_change |= (inner.reports_change && answer.is_ok()) || is_refused_by_data;
@@ -428,8 +412,8 @@ fn execute_under(
     Ok(outcome)
 }
 
-/// Commits the changes of the requests. On an error, their own or that of the commit, removes their replies and drops the changes.
-fn finish(
+/// Commits the changes of the requests, or of a script. On an error, their own or that of the commit, removes their replies and drops the changes.
+pub(in crate::command) fn finish(
     call: &mut Call<'_, '_>,
     locks: WriteTransaction<'_>,
     start: usize,

@@ -14,11 +14,11 @@ use crate::command::refusals::bad_argument;
 use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::server::client::{bad_name, printable};
-use crate::command::server::figures::REDIS_VERSION;
 use crate::command::service::Service;
 use crate::command::spec::ANY;
 use crate::command::spec::Flag::{LoadingOk, NoAuth, NoMonitor, NotInMulti, Secret};
 use crate::command::stream::{Pull, Pulled, Source};
+use crate::command::version::REDIS_VERSION;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 

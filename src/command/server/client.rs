@@ -15,7 +15,8 @@ use crate::command::row::Row;
 use crate::command::service::Service;
 use crate::command::session::Session;
 use crate::command::spec::Flag::{
-    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, Receives, Slow, SubscribedOk,
+    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, NotInScripts, Receives, Slow,
+    SubscribedOk,
 };
 use crate::command::spec::{ANY, Access, Subcommand};
 use crate::command::subcommands::other_subcommand;
@@ -32,7 +33,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         client,
     )
     .subcommands(&CLIENT_SUBCOMMANDS)
-    .flags(&[LoadingOk])
+    .flags(&[LoadingOk, NotInScripts])
     .example("CLIENT GETNAME")
     .summary("Name this connection, list connections, or close some."),
     Row::connection("SELECT", "<number>", 1..=1, select)

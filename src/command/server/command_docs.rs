@@ -200,6 +200,8 @@ fn describe_one(replies: &mut dyn Replies, described: Described) {
 /// Returns first key, last key and step, counted with the name; a negative last key counts from the end.
 fn key_places(specs: &[KeySpec]) -> [i64; 3] {
     match (specs.first(), specs.last()) {
+        // They have no fixed places.
+        (Some(first), _) if first.counted_at.is_some() => [0; 3],
         (Some(first), Some(last)) => [
             signed(first.first + 1),
             last.last.map_or(-1, |last| signed(last + 1)),
@@ -213,16 +215,27 @@ fn key_places(specs: &[KeySpec]) -> [i64; 3] {
 /// Source: <https://redis.io/docs/latest/develop/reference/key-specs/>.
 fn describe_keys(replies: &mut dyn Replies, spec: &KeySpec) {
     let last = spec.last.map_or(-1, |last| signed(last - spec.first));
+    let begin = signed(spec.counted_at.unwrap_or(spec.first) + 1);
     let find: [(&str, &[(&str, i64)]); 2] = [
-        ("index", &[("index", signed(spec.first + 1))]),
-        (
-            "range",
-            &[
-                ("lastkey", last),
-                ("keystep", signed(spec.step)),
-                ("limit", 0),
-            ],
-        ),
+        ("index", &[("index", begin)]),
+        match spec.counted_at {
+            None => (
+                "range",
+                &[
+                    ("lastkey", last),
+                    ("keystep", signed(spec.step)),
+                    ("limit", 0),
+                ],
+            ),
+            Some(_) => (
+                "keynum",
+                &[
+                    ("keynumidx", 0),
+                    ("firstkey", 1),
+                    ("keystep", signed(spec.step)),
+                ],
+            ),
+        },
     ];
     replies.reply(Reply::Map(3));
     text(replies, "flags");

@@ -47,6 +47,28 @@ impl<'a> LockedShards<'a> {
         Self::new(table, 0..SHARDS, SmallVec::new())
     }
 
+    /// Locks also the shard of this key, unless somebody else holds its lock: to wait for it, out of order, could be for ever.
+    pub fn try_add(&mut self, key: Key<'_>) -> bool {
+        let index = Table::shard_of(self.table.hash(key.as_bytes()));
+        let place = self
+            .shards
+            .binary_search_by_key(&index, |(index, _)| *index);
+        let Err(place) = place else {
+            return true;
+        };
+        let Some(shard) = self.table.try_write_shard(index) else {
+            return false;
+        };
+        self.shards.insert(place, (index, shard));
+        true
+    }
+
+    /// Returns true if every shard is locked.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.shards.len() == SHARDS
+    }
+
     fn new(
         table: &'a Table,
         indexes: impl Iterator<Item = usize>,

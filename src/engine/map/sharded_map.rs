@@ -263,6 +263,11 @@ impl Table {
         (shard, self.metas.last_change(index))
     }
 
+    /// Locks a shard for writing, if nobody holds its lock.
+    pub fn try_write_shard(&self, index: usize) -> Option<RwLockWriteGuard<'_, Shard>> {
+        self.map.shards()[index].try_write()
+    }
+
     /// Stores the number of a change as the last one of a shard, which must be locked.
     pub fn set_last_change(&self, index: usize, change: u64) {
         self.metas.set_last_change(index, change);

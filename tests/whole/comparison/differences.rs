@@ -177,7 +177,7 @@ pub const DIFFERENCES: &[Difference] = &[
                     || seen.redis_refuses("wrong number of arguments for"))
                 && seen.asks(&[
                     "CLIENT", "PUBSUB", "OBJECT", "CONFIG", "COMMAND", "MEMORY", "SLOWLOG",
-                    "LATENCY", "ACL",
+                    "LATENCY", "ACL", "SCRIPT",
                 ])
         },
         parts: true,
@@ -271,7 +271,7 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: false,
     },
     Difference {
-        line: "There are no lists, hashes, sets, sorted sets, streams, bits, scripts, modules, and not several databases. The \
+        line: "There are no lists, hashes, sets, sorted sets, streams, bits, functions, modules, and not several databases. The \
                commands for them are unknown.",
         example: Example::Requests(&[&[b"LPUSH", b"a", b"x"]]),
         explains: |seen| {
@@ -365,10 +365,9 @@ pub const MISSING: &[&str] = &[
      xreadgroup xrevrange xsetid xtrim",
     // Bits and counts.
     "bitcount bitfield bitfield_ro bitop bitpos getbit pfadd pfcount pfdebug pfmerge pfselftest setbit",
-    // Scripts and functions.
-    "eval eval_ro evalsha evalsha_ro fcall fcall_ro function function|delete function|dump function|flush function|help \
-     function|kill function|list function|load function|restore function|stats script script|debug script|exists \
-     script|flush script|help script|kill script|load",
+    // Functions.
+    "fcall fcall_ro function function|delete function|dump function|flush function|help \
+     function|kill function|list function|load function|restore function|stats script|debug",
     // Modules.
     "module module|help module|list module|load module|loadex module|unload",
     // Several servers.

@@ -96,7 +96,7 @@ pub fn acknowledge(members: &[SocketAddr], line: &str) {
             return;
         }
     }
-    panic!("not acknowledged: {:.40}", line);
+    panic!("not acknowledged: {line:.40}");
 }
 
 /// Number of loads so far: each has keys of its own, as what one has written says nothing of the next.

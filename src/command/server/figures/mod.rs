@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use spec::FigureInputs;
 pub use spec::{FigureSpec, FigureValue, Kind};
-pub use table::{FIGURES, REDIS_VERSION};
+pub use table::FIGURES;
 
 use crate::command::counts::{Counts, Usage};
 use crate::command::service::Service;

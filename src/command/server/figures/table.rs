@@ -10,14 +10,12 @@ use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
 use super::spec::{FigureInputs, FigureSpec, data_memory, keys};
 use crate::command::clients::Client;
 use crate::command::counts::Usage;
+use crate::command::version::REDIS_VERSION;
 use crate::engine::Engine;
 use crate::metrics::process;
 use crate::model::now_ms;
 use crate::persistence::Durability;
 use crate::replication::{LinkState, MemberState, host_and_port};
-
-/// Version of Redis whose commands and replies these are.
-pub const REDIS_VERSION: &str = "7.0.15";
 
 /// Every figure of the server.
 pub static FIGURES: &[FigureSpec] = &[
