@@ -55,6 +55,8 @@ const REQUESTS: &[&str] = &[
     "COPY k new",
     "COPY there other",
     "DELPREFIX none",
+    "EVAL \"return redis.call('DEL', KEYS[1])\" 1 k",
+    "EVALSHA b0d697da25b13e49157b2c214a4033546aba2104 1 k",
     "CLEAR",
     "FLUSHDB",
     "FLUSHALL",
