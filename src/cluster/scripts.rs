@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use sha1::{Digest as _, Sha1};
+use crate::lua::sha1_hex;
 
 /// Returns for each key its value, or nothing, and the time of its expiry, or -1. With an argument, a value of more bytes is left out, and
 /// its length stands in its place.
@@ -61,10 +61,9 @@ pub struct Script {
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        let digest = Sha1::digest(text.as_bytes());
         Self {
             text,
-            sha1: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha1: sha1_hex(text.as_bytes()),
         }
     }
 

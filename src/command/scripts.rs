@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use sha1::{Digest as _, Sha1};
-
 use super::refusals::bad_argument;
+use crate::lua::sha1_hex;
 use crate::protocol::{ErrorCode, ErrorReply};
 
 /// Maximum number of scripts that were executed and not loaded, as in Redis.
@@ -31,16 +30,6 @@ pub struct StoredScript {
     pub text: Box<[u8]>,
 }
 
-/// Returns the SHA-1 of a text in hexadecimal.
-pub fn sha1_of(text: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha1::digest(text);
-    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
 #[derive(Debug, Default)]
 struct Stored {
     by_sha1: HashMap<String, (Arc<StoredScript>, bool)>,
@@ -52,8 +41,6 @@ struct Stored {
 /// A script that runs for long.
 #[derive(Debug)]
 pub struct LongRun {
-    /// Name of the script.
-    pub sha1: String,
     began: Instant,
     /// Set to end it.
     pub killed: Arc<AtomicBool>,
@@ -95,7 +82,7 @@ impl Scripts {
 
     /// Keeps a script that is executed, unless it is kept already. Returns it.
     pub fn keep(&self, text: &[u8]) -> Arc<StoredScript> {
-        let sha1 = sha1_of(text);
+        let sha1 = sha1_hex(text);
         if let Some(script) = self.get(sha1.as_bytes()) {
             return script;
         }
@@ -165,7 +152,6 @@ impl Scripts {
     /// `BUSY`, if there are [`LONG_RUNS_MAX`].
     pub fn begin<'k>(
         &self,
-        sha1: &str,
         began: Instant,
         keys: impl Iterator<Item = &'k [u8]>,
     ) -> Result<RunGuard<'_>, ErrorReply> {
@@ -177,7 +163,6 @@ impl Scripts {
             return Err(ErrorReply::new(ErrorCode::Busy, message).with_prefix("BUSY"));
         }
         let run = Arc::new(LongRun {
-            sha1: sha1.to_owned(),
             began,
             killed: Arc::default(),
             keys: Mutex::new(keys.map(Box::from).collect()),
@@ -347,7 +332,7 @@ mod tests {
         let scripts = Scripts::default();
         let began = Instant::now();
         let guard = scripts
-            .begin("abc", began, [&b"a"[..]].into_iter())
+            .begin(began, [&b"a"[..]].into_iter())
             .expect("it is the first");
         guard.run.add_keys([&b"b"[..]].into_iter());
         let check = |key: &'static [u8], limit| scripts.check_keys(limit, std::iter::once(key));

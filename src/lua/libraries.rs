@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
-use sha1::{Digest as _, Sha1};
 
 use super::native::{Native, number_at, results};
+use super::sha1::sha1_hex;
 use super::{bits, json, msgpack, packing};
 
 /// Returns all that the sandbox is made of.
@@ -27,7 +27,7 @@ pub fn table(lua: &Lua, version: &str) -> mlua::Result<Table> {
         natives.raw_set(name, library)?;
     }
     natives.raw_set("null", Value::NULL)?;
-    natives.raw_set("sha1hex", lifted(lua, sha1_hex)?)?;
+    natives.raw_set("sha1hex", lifted(lua, sha1_of)?)?;
     let random = RefCell::new(fastrand::Rng::new());
     natives.raw_set(
         "random",
@@ -64,13 +64,12 @@ fn answer(lua: &Lua, result: Result<MultiValue, String>) -> mlua::Result<MultiVa
     }
 }
 
-fn sha1_hex(lua: &Lua, values: &[Value]) -> Result<MultiValue, String> {
+fn sha1_of(lua: &Lua, values: &[Value]) -> Result<MultiValue, String> {
     if values.len() != 1 {
         return Err("wrong number of arguments".to_owned());
     }
     let text = lua.coerce_string(values[0].clone()).ok().flatten();
-    let digest = text.map_or_else(|| Sha1::digest(b""), |text| Sha1::digest(&*text.as_bytes()));
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = text.map_or_else(|| sha1_hex(b""), |text| sha1_hex(&text.as_bytes()));
     results(lua, hex)
 }
 

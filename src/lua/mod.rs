@@ -15,8 +15,10 @@ mod native;
 mod packing;
 mod reply;
 mod returned;
+mod sha1;
 mod text;
 
 pub use host::{Failure, Host, Stop};
 pub use machine::{MEMORY_BYTES_MAX, Machine, Script, Words};
 pub use returned::Returned;
+pub use sha1::sha1_hex;

@@ -229,7 +229,7 @@ impl Run<'_> {
         let engine = call.engine()?;
         let mut more: Vec<Box<[u8]>> = Vec::new();
         let mut has_all = false;
-        for _ in 0.. {
+        loop {
             has_all |= more.len() > MORE_KEYS_MAX;
             let mut locks = if has_all {
                 engine.begin_on_all()
@@ -265,7 +265,6 @@ impl Run<'_> {
                 }
             }
         }
-        unreachable!("it begins again until it has all keys")
     }
 
     /// Executes the script as a part of a transaction, or of a decision on copies.
@@ -288,11 +287,7 @@ impl Run<'_> {
         if answer.is_err() && !matches!(&answer, Err(error) if error.code == ErrorCode::Script) {
             locks.roll_back_to(savepoint);
         }
-        for (channel, payload) in &publications {
-            call.service
-                .channels
-                .deliver_all(&call.service.client_memory, channel, payload);
-        }
+        publish(call, &publications);
         answer
     }
 
@@ -300,7 +295,7 @@ impl Run<'_> {
     fn without_locks(&self, call: &mut Call<'_, '_>, engine: &Engine, began: Instant) -> Answer {
         let service = call.service;
         let keys = self.keys.iter().map(|key| &**key);
-        let guard = service.scripts.begin(&self.script.sha1, began, keys)?;
+        let guard = service.scripts.begin(began, keys)?;
         tokio::task::block_in_place(|| {
             loop {
                 let start = call.replies.bytes();
@@ -410,17 +405,20 @@ fn conclude(
     };
     let reports_change = call.reports_change;
     let done = finish(call, locks, start, outcome)?;
-    for (channel, payload) in publications {
-        call.service
-            .channels
-            .deliver_all(&call.service.client_memory, channel, payload);
-    }
+    publish(call, publications);
     match raised {
         None => Ok(done),
         Some(error) => {
             call.is_refused_by_data = reports_change;
             Err(error)
         }
+    }
+}
+
+fn publish(call: &Call<'_, '_>, publications: &[Publication]) {
+    let memory = &call.service.client_memory;
+    for (channel, payload) in publications {
+        call.service.channels.deliver_all(memory, channel, payload);
     }
 }
 
