@@ -148,6 +148,10 @@ mod tests {
                 "EXPIREAT ",
                 "EXPIRETIME ",
                 "EXEC",
+                "EVAL ",
+                "EVALSHA ",
+                "EVAL_RO ",
+                "EVALSHA_RO ",
                 "ECHO ",
                 "export ",
                 "exit"

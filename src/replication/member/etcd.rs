@@ -62,6 +62,8 @@ pub enum Moment {
 pub struct Look {
     /// The leader, if there is one.
     pub leader: Option<LeaderEntry>,
+    /// The revision of the last renewal of its lease; `None` if renewals cannot be seen.
+    pub renewed: Option<i64>,
     /// Entries: first record, part, value; the first ones of those that were asked for.
     pub entries: Vec<(u64, u32, Vec<u8>)>,
 }
@@ -208,7 +210,8 @@ impl Etcd {
         let range = options.clone().with_range(self.keys.end());
         let range = range.with_limit(ENTRIES_PER_LOOK.into());
         let looking = Txn::new().and_then([
-            TxnOp::get(self.keys.leader(), Some(options)),
+            TxnOp::get(self.keys.leader(), Some(options.clone())),
+            TxnOp::get(self.keys.renewed(), Some(options)),
             TxnOp::get(self.keys.entry(seq, part), Some(range)),
         ]);
         let asking = self.ask(async |client| {
@@ -219,6 +222,7 @@ impl Etcd {
         });
         let mut found = asking.await?.op_responses().into_iter().map(pairs_of);
         let leader = found.next().unwrap_or_default().into_iter().next();
+        let renewed = found.next().unwrap_or_default().into_iter().next();
         let entries = found.next().unwrap_or_default().into_iter();
         let entries = entries.filter_map(|pair| {
             let (key, value) = pair.into_key_value();
@@ -230,6 +234,7 @@ impl Etcd {
                 fence: pair.create_revision(),
                 value: pair.value().to_vec(),
             }),
+            renewed: renewed.map(|pair| pair.mod_revision()),
             entries: entries.collect(),
         })
     }
@@ -245,7 +250,10 @@ impl Etcd {
         let key = self.keys.leader();
         let claim = Txn::new()
             .when([Compare::create_revision(key.clone(), CompareOp::Equal, 0)])
-            .and_then([put_with(key, value, lease)]);
+            .and_then([
+                put_with(key, value, lease),
+                put_with(self.keys.renewed(), b"", lease),
+            ]);
         let claimed = self.transact(claim).await?;
         if !claimed.succeeded() {
             let _ = self.revoke(lease).await;
@@ -345,11 +353,46 @@ impl Etcd {
         Ok(removed.succeeded())
     }
 
-    /// Renews a lease. Returns whether there still is one.
+    /// Ends the lead of whoever has not renewed its lease since the renewal of this revision. Returns whether it has.
     ///
     /// # Errors
     /// [`EtcdError`].
-    pub async fn renew(&mut self, lease: i64) -> Result<bool, EtcdError> {
+    pub async fn depose(&mut self, renewed: i64) -> Result<bool, EtcdError> {
+        let (leader, renewal) = (self.keys.leader(), self.keys.renewed());
+        let deposing = Txn::new()
+            .when([Compare::mod_revision(
+                renewal.clone(),
+                CompareOp::Equal,
+                renewed,
+            )])
+            .and_then([TxnOp::delete(leader, None), TxnOp::delete(renewal, None)]);
+        Ok(self.transact(deposing).await?.succeeded())
+    }
+
+    /// Renews the lease of a lead, so that the other members see it. Returns whether it still is the lead.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn renew(&mut self, lead: Lead) -> Result<bool, EtcdError> {
+        let key = self.keys.renewed();
+        let showing = Txn::new()
+            .when([self.is_led_by(lead.fence)])
+            .and_then([put_with(key.clone(), b"", lead.lease)]);
+        let shown = match self.transact(showing).await {
+            // Where its quota is met etcd takes removals alone. Without the key nobody goes by when it was put.
+            Err(EtcdError::Refused(_)) => {
+                let hiding = Txn::new()
+                    .when([self.is_led_by(lead.fence)])
+                    .and_then([TxnOp::delete(key, None)]);
+                self.transact(hiding).await
+            }
+            shown => shown,
+        };
+        Ok(shown?.succeeded() && self.keep_alive(lead.lease).await?)
+    }
+
+    /// Lets a lease begin anew. Returns whether there still is one.
+    async fn keep_alive(&mut self, lease: i64) -> Result<bool, EtcdError> {
         let renewing = self.ask(
             async |mut client| match client.lease_keep_alive(lease).await {
                 Ok(_) => Ok(true),
@@ -384,7 +427,21 @@ impl Etcd {
             .is_some_and(|pair| pair.create_revision() == fence))
     }
 
-    /// Tells of a member, with its lease, and returns what all tell. `lease` is replaced if it has ended.
+    /// Lets etcd forget what was replaced or removed until now, which would take its place else.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn forget(&mut self) -> Result<(), EtcdError> {
+        let key = self.keys.leader();
+        let got = self.ask(async |mut client| client.get(key, None).await);
+        if let Some(revision) = got.await?.header().map(|header| header.revision()) {
+            self.ask(async |mut client| client.compact(revision, None).await)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a member, with its lease, if there is anything new, and returns what all tell. `lease` is replaced if it has ended.
     ///
     /// # Errors
     /// [`EtcdError`].
@@ -392,8 +449,10 @@ impl Etcd {
         &mut self,
         address: &str,
         value: &[u8],
+        is_new: bool,
         lease: &mut Option<i64>,
     ) -> Result<Vec<Vec<u8>>, EtcdError> {
+        let is_new = is_new || lease.is_none();
         let id = match *lease {
             Some(id) => id,
             None => {
@@ -404,16 +463,16 @@ impl Etcd {
                 id
             }
         };
-        if !self.renew(id).await? {
+        if !self.keep_alive(id).await? {
             *lease = None;
             return Err(EtcdError::Refused("the lease has ended".to_owned()));
         }
         let members = self.keys.members();
         let key = format!("{members}{address}");
-        let telling = Txn::new().and_then([
-            put_with(key, value, id),
-            TxnOp::get(members, Some(GetOptions::new().with_prefix())),
-        ]);
+        let listing = TxnOp::get(members, Some(GetOptions::new().with_prefix()));
+        let telling = is_new.then(|| put_with(key, value, id));
+        let telling: Vec<TxnOp> = telling.into_iter().chain([listing]).collect();
+        let telling = Txn::new().and_then(telling);
         let told = self
             .transact(telling)
             .await

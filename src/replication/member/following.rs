@@ -4,6 +4,7 @@
 //! does not have all that the log continues does not stand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -18,6 +19,9 @@ use crate::replication::copying::{adopt, receive};
 use crate::replication::link::{Heartbeat, Link};
 use crate::replication::membership::{MEMBER_USER, MemberInfo, MemberState};
 use crate::replication::options::ReplicaOptions;
+
+/// Time for a leader to renew its lease after etcd was away.
+const RENEWAL_GRACE: Duration = Duration::from_millis(300);
 
 /// A lead that was won, and when it was asked for.
 pub struct Elected {
@@ -85,8 +89,21 @@ impl Member {
         let expected = self.engine.revision() + 1;
         // The next record may stand in the middle of an entry at first.
         let first = (expected.saturating_sub(ENTRY_RECORDS_MAX as u64), 0);
-        let Look { leader, entries } = self.etcd.look(self.place.unwrap_or(first), at).await?;
+        let looked = self.etcd.look(self.place.unwrap_or(first), at).await;
+        if looked.is_err() {
+            // Once etcd answers, a leader that has waited for it renews its lease first.
+            let first = BootTime::now().after(RENEWAL_GRACE);
+            self.stands_after = self.stands_after.max(first);
+        }
+        let Look {
+            leader,
+            renewed,
+            entries,
+        } = looked?;
         self.note_leader(leader.as_ref());
+        if renewed != self.renewed.map(|(revision, _)| revision) {
+            self.renewed = renewed.map(|revision| (revision, BootTime::now()));
+        }
         let has_begun = leader.is_some() || !entries.is_empty();
         if self.origin.is_none() && has_begun {
             let origin = self.etcd.origin().await?;
@@ -150,10 +167,36 @@ impl Member {
         }
     }
 
+    /// Ends the lead of a leader that has not renewed its lease for the duration of it: all that it has sent before was seen here later than it
+    /// was sent, so by its own count the lease is over. Where etcd has lost its own leader, its leases last longer. Returns whether nobody leads.
+    async fn depose(&mut self) -> bool {
+        let Some((revision, seen_at)) = self.renewed else {
+            return false;
+        };
+        if seen_at.after(self.options.lease) > BootTime::now() {
+            return false;
+        }
+        match self.etcd.depose(revision).await {
+            Ok(true) => {
+                tracing::warn!("the leader has not renewed its lease: standing for election");
+                self.note_leader(None);
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                self.note_reason(Some(error.to_string()));
+                false
+            }
+        }
+    }
+
     /// Stands for election, if nobody leads.
     async fn stand(&mut self) -> Option<Elected> {
+        if self.stands_after > BootTime::now() {
+            return None;
+        }
         let is_led = self.membership().leader().is_some();
-        if is_led || self.stands_after > BootTime::now() {
+        if is_led && !self.depose().await {
             return None;
         }
         let claim = Claim {

@@ -37,6 +37,8 @@ const GATHER_PART: u32 = 8;
 const GATHER_MAX: Duration = Duration::from_millis(2);
 /// Interval of trims, at most.
 const TRIM_INTERVAL: Duration = Duration::from_millis(200);
+/// Interval in which etcd is told to forget what was replaced, while nothing is trimmed.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of entries that stay in the log, for members that are away for a moment.
 const KEPT_BYTES: usize = 1 << 20;
 /// Bytes of entries from which on members that lag are not waited for, but for one; and from which on changes wait.
@@ -137,6 +139,11 @@ impl Member {
             }
             if log.is_due() && self.trim(lead, &mut log).await.is_err() {
                 return LeadEnd::Lost;
+            }
+            if log.forgot_at.elapsed() >= FORGET_INTERVAL {
+                log.forgot_at = Instant::now();
+                // A failure is made up for by the next one.
+                let _ = self.etcd.forget().await;
             }
             tokio::select! {
                 () = gate.wait_for_demand() => {}
@@ -374,7 +381,10 @@ impl Member {
             return Ok(());
         };
         match self.etcd.remove(lead.fence, 0, Some(from)).await {
-            Ok(true) => log.remove_before(from),
+            Ok(true) => {
+                log.remove_before(from);
+                log.forgot_at = Instant::now();
+            }
             Ok(false) => return Err(Lost),
             Err(error) => self.note_reason(Some(error.to_string())),
         }
@@ -470,6 +480,7 @@ struct Log {
     entries: VecDeque<(u64, usize)>,
     bytes: usize,
     trimmed_at: Instant,
+    forgot_at: Instant,
 }
 
 impl Default for Log {
@@ -478,6 +489,7 @@ impl Default for Log {
             entries: VecDeque::new(),
             bytes: 0,
             trimmed_at: Instant::now(),
+            forgot_at: Instant::now(),
         }
     }
 }
@@ -536,7 +548,7 @@ impl Keeper {
             // While nobody answers, the end of the lease must be seen.
             let suspending = suspend_after(Arc::clone(&self.status), until);
             let renewed = tokio::select! {
-                renewed = self.etcd.renew(self.lead.lease) => renewed,
+                renewed = self.etcd.renew(self.lead) => renewed,
                 never = suspending => match never {},
             };
             match renewed {

@@ -6,6 +6,7 @@
 //! /pykv/NAME/secret                        64 hexadecimal digits, which the members share
 //! /pykv/NAME/origin                        {"timeline":"5b0c..","from":1}                   what the log continues
 //! /pykv/NAME/leader                        {"member":{..},"since":1796..}                  with the leader's lease
+//! /pykv/NAME/renewed                       nothing; put with the same lease by each renewal
 //! /pykv/NAME/members/HOST:PORT             {..}                                            with a lease of each member
 //! /pykv/NAME/log/000000000000002a/0000     {"fence":123,"last":true} and lines             from record 42 on
 //! ```
@@ -57,6 +58,12 @@ impl Keys {
     #[must_use]
     pub fn leader(&self) -> String {
         format!("{}leader", self.prefix)
+    }
+
+    /// Returns the key that each renewal of the leader's lease puts.
+    #[must_use]
+    pub fn renewed(&self) -> String {
+        format!("{}renewed", self.prefix)
     }
 
     /// Returns the prefix of the keys of members.

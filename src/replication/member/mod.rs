@@ -53,6 +53,8 @@ pub struct Member {
     /// True if the pairs are not those of the log, and have to be copied.
     must_copy: bool,
     demands: mpsc::Receiver<StepDown>,
+    /// The revision of the leader's last renewal, and when it was seen here first.
+    renewed: Option<(i64, BootTime)>,
     /// Until then others stand for election first.
     stands_after: BootTime,
 }
@@ -85,6 +87,7 @@ impl Member {
             place: None,
             must_copy: false,
             demands,
+            renewed: None,
             stands_after: BootTime::now(),
         };
         let origin = loop {

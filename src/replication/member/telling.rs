@@ -1,7 +1,7 @@
 //! What the members tell each other.
 //!
-//! In: the state of this server. Out: a key in etcd that ends with it, and what the others have told. Promise: etcd is written to once a second
-//! at most while nothing changes here.
+//! In: the state of this server. Out: a key in etcd that ends with it, and what the others have told. Promise: nothing is written to etcd while nothing
+//! changes here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::engine::Engine;
 use crate::replication::membership::MemberInfo;
 use crate::replication::status::Replication;
 
-/// Interval of looks whether there is anything new to tell, and of what is told anyway.
+/// Interval of looks whether there is anything new to tell, and of looks at what the others tell.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells the others of this server, and notes what they tell, until it is dropped.
 pub async fn tell_always(
@@ -27,18 +27,20 @@ pub async fn tell_always(
     let membership = status.membership.as_ref();
     let membership = membership.expect("a member has a membership");
     let mut lease = None;
-    let mut told_at: Option<Instant> = None;
+    let mut listed_at: Option<Instant> = None;
+    let mut is_new = true;
     loop {
         let before = (info.revision, info.synced, std::mem::take(&mut info.state));
         info.revision = engine.revision();
         info.synced = engine.synced();
         membership.view().state.as_str().clone_into(&mut info.state);
-        let is_new = before != (info.revision, info.synced, info.state.clone());
-        if is_new || told_at.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
+        is_new |= before != (info.revision, info.synced, info.state.clone());
+        if is_new || listed_at.is_none_or(|at| at.elapsed() >= LIST_INTERVAL) {
             let value = serde_json::to_vec(&info).expect("plain fields are always JSON");
-            let told = etcd.tell(&info.address, &value, &mut lease).await;
+            let told = etcd.tell(&info.address, &value, is_new, &mut lease).await;
             if let Ok(members) = told {
-                told_at = Some(Instant::now());
+                is_new = false;
+                listed_at = Some(Instant::now());
                 let members = members.iter();
                 let members = members.filter_map(|member| serde_json::from_slice(member).ok());
                 let members: Vec<MemberInfo> = members.collect();
