@@ -11,6 +11,7 @@ use pykv::command::{COMMANDS, Dispatcher, Identity, Replies as _, Service, Sessi
 use pykv::config::{BoundEndpoints, Config, Setup};
 use pykv::engine::{Barrier, Engine, Eviction, MemoryCap};
 use pykv::metrics::counters::Tally;
+use pykv::model::Database;
 use pykv::persistence::{Durability, Options, Progress, SYNC_INTERVAL};
 use pykv::server::output::Output;
 use pykv::server::pipeline::Pipeline;
@@ -81,7 +82,7 @@ impl Caller {
     /// Takes requests as a connection does, up to the reply, which nobody is sent; what that would have to wait for.
     pub fn execute(&mut self, sent: &str) -> Barrier {
         let mut input = input_of(sent);
-        let arrived = input.batch();
+        let arrived = input.batch(Database::default(), false);
         let mut barrier = Barrier::default();
         let stopped = Pipeline {
             dispatcher: Dispatcher {

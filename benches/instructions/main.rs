@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
 use pykv::engine::Eviction;
+use pykv::model::Database;
 use pykv::persistence::Durability;
 
 use requests::{
@@ -187,7 +188,7 @@ fn work(case: usize, batches: usize) {
             }
             None => {
                 let mut input = input_of(sent);
-                let arrived = black_box(input.batch());
+                let arrived = black_box(input.batch(Database::default(), false));
                 assert_eq!(arrived.requests.len(), PIPELINE);
                 arrived.release();
             }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::acl::KeyFilter;
 use super::clients::Client;
+use super::database::as_sent;
 use super::long_work;
 use super::observation::{self, Observed, Status};
 use super::permission;
@@ -422,7 +423,9 @@ pub(super) fn show_to_monitors(
         return;
     }
     let from = session.client.as_ref().map(|client| &client.address);
-    let words = session.visible(arguments);
+    let database = session.database();
+    let sent = (!database.is_default()).then(|| as_sent(database, command, arguments));
+    let words = session.visible(sent.as_deref().unwrap_or(arguments));
     // The keys decide who may see it, also those that are not shown.
     let sees = |monitor: &Client| {
         let user = service.users.get(&monitor.names().user);
@@ -431,7 +434,7 @@ pub(super) fn show_to_monitors(
     let memory = &service.client_memory;
     service
         .clients
-        .show_request(memory, from, verb, words, sees);
+        .show_request(memory, (database, from), verb, words, sees);
 }
 
 /// Ends a call with a stream of replies.

@@ -17,6 +17,7 @@ use super::spec::Arguments;
 use crate::config::PeerAddress;
 use crate::metrics::counter::Counter;
 use crate::metrics::counters::Traffic;
+use crate::model::Database;
 use crate::protocol::Reply;
 
 /// Maximum length of an outbox in bytes, Redis's limit for subscribers.
@@ -106,6 +107,8 @@ pub struct Client {
     pub buffers: Buffers,
     /// Numbers of subscribed channels and patterns.
     pub(super) subscriptions: (AtomicUsize, AtomicUsize),
+    /// Number of its database.
+    pub(super) database: AtomicUsize,
     /// Version of RESP: 2 or 3.
     pub(super) resp: AtomicUsize,
     outbox: Mutex<Outbox>,
@@ -318,6 +321,7 @@ impl Clients {
             is_no_touch: AtomicBool::default(),
             buffers: Buffers::default(),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
+            database: AtomicUsize::new(0),
             resp: AtomicUsize::new(2),
             outbox: Mutex::new(Outbox {
                 messages: VecDeque::new(),
@@ -465,7 +469,7 @@ impl Clients {
     pub(super) fn show_request(
         &self,
         memory: &Arc<ClientMemory>,
-        from: Option<&PeerAddress>,
+        (database, from): (Database, Option<&PeerAddress>),
         verb: &[u8],
         words: &Arguments<'_>,
         sees: impl Fn(&Client) -> bool,
@@ -478,7 +482,8 @@ impl Clients {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let (seconds, us) = now.map_or((0, 0), |now| (now.as_secs(), now.subsec_micros()));
         let quoted = |word: &[u8]| format!("\"{}\"", word.escape_ascii()).replace("\\'", "'");
-        let mut line = format!("{seconds}.{us:06} [0 {from}] {}", quoted(verb));
+        let number = database.number();
+        let mut line = format!("{seconds}.{us:06} [{number} {from}] {}", quoted(verb));
         for word in words {
             line.push(' ');
             line += &quoted(word);

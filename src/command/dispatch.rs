@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::call::{Call, Outcome, ROOM_UNCHECKED};
 use super::data::transaction::{self, TransactionRequest};
+use super::database;
 use super::lookup::CommandId;
 use super::observation::{self, Status};
 use super::permission;
@@ -18,7 +19,7 @@ use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
 use super::slow_requests::Slowlog;
-use super::spec::{Access, Command, Scope};
+use super::spec::{Access, Arguments, Command, Flag, Scope};
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::{Failure, Tally};
@@ -71,7 +72,10 @@ impl Dispatcher<'_> {
                     Ok(()) => {
                         let verb = batch.verb(request, row.1);
                         let queued = self.session.queue(row, (verb, arguments), replies);
-                        queued.map(|()| Outcome::Done)
+                        queued.map(|()| {
+                            self.note_queued(row.1, arguments);
+                            Outcome::Done
+                        })
                     }
                 }
             }
@@ -103,6 +107,16 @@ impl Dispatcher<'_> {
                 self.count_failure(batch, request, stage);
                 self.refuse(&error, is_refused_by_data, replies)
             }
+        }
+    }
+
+    /// Changes the database of the requests behind one that was queued, if that will.
+    fn note_queued(&mut self, command: &Command, arguments: &Arguments<'_>) {
+        if command.has(Flag::SelectsDatabase)
+            && let [word] = arguments
+            && let Ok(database) = database::numbered(self.service, word)
+        {
+            self.session.select(database);
         }
     }
 

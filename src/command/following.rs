@@ -14,6 +14,7 @@ use super::acl::KeyFilter;
 use super::refusals::bad_argument;
 use super::stream::{Pull, Pulled, Source, Stream};
 use crate::engine::{Changes, Engine, FollowError, Follower, OwnedChange, RecordFeed};
+use crate::model::Database;
 use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Reply};
 use crate::replication::{Heartbeat, Replication};
 
@@ -28,14 +29,30 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Following {
     /// One for each of `prefixes`, in the same order.
     followers: Vec<Follower>,
-    /// Each prefix with the dialect of its changes.
-    prefixes: Vec<(String, Dialect)>,
+    prefixes: Vec<FollowedPrefix>,
     feed: Option<ReplicaFeed>,
 }
 
 impl fmt::Debug for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Following").field(&self.prefixes).finish()
+    }
+}
+
+/// A prefix that is followed.
+#[derive(Debug)]
+struct FollowedPrefix {
+    /// The prefix of stored keys.
+    prefix: String,
+    /// The database of the client when it began, by which it knows the keys.
+    database: Database,
+    /// The dialect of the changes.
+    dialect: Dialect,
+}
+
+impl FollowedPrefix {
+    fn name(&self) -> &str {
+        self.database.name_in(&self.prefix)
     }
 }
 
@@ -145,7 +162,8 @@ impl Following {
     /// # Errors
     /// `ARGS` if the prefix is followed already, `TOO_LARGE` if [`FOLLOWED_MAX`] are.
     pub(super) fn admit(&self, prefix: &str) -> Result<(), ErrorReply> {
-        if self.prefixes.iter().any(|(followed, _)| followed == prefix) {
+        if let Some(followed) = self.prefixes.iter().find(|one| one.prefix == prefix) {
+            let prefix = followed.name();
             return Err(bad_argument(format!(
                 "'{prefix}' is followed already; UNFOLLOW it first"
             )));
@@ -157,23 +175,31 @@ impl Following {
         Ok(())
     }
 
-    /// Adds a prefix, whose changes are encoded in `dialect`.
-    pub(super) fn add(&mut self, prefix: &str, dialect: Dialect, follower: Follower) {
+    /// Adds a prefix of stored keys, which the client knows by a database, and whose changes are encoded in a dialect.
+    pub(super) fn add(
+        &mut self,
+        (prefix, database, dialect): (&str, Database, Dialect),
+        follower: Follower,
+    ) {
         self.followers.push(follower);
-        self.prefixes.push((prefix.to_owned(), dialect));
+        self.prefixes.push(FollowedPrefix {
+            prefix: prefix.to_owned(),
+            database,
+            dialect,
+        });
     }
 
-    /// Removes a prefix, or all. Returns the removed ones.
+    /// Removes a prefix of stored keys, or all. Returns the removed ones, as the client knows them.
     pub(super) fn remove(&mut self, prefix: Option<&str>) -> Vec<String> {
-        let is_meant = |followed: &String| prefix.is_none_or(|prefix| followed == prefix);
+        let is_meant = |one: &FollowedPrefix| prefix.is_none_or(|prefix| one.prefix == prefix);
         let mut removed = Vec::new();
-        while let Some(place) = self.prefixes.iter().position(|(one, _)| is_meant(one)) {
-            removed.push(self.remove_at(place).0);
+        while let Some(place) = self.prefixes.iter().position(is_meant) {
+            removed.push(self.remove_at(place).name().to_owned());
         }
         removed
     }
 
-    fn remove_at(&mut self, place: usize) -> (String, Dialect) {
+    fn remove_at(&mut self, place: usize) -> FollowedPrefix {
         drop(self.followers.remove(place));
         self.prefixes.remove(place)
     }
@@ -211,16 +237,21 @@ impl Following {
         match changes {
             Ok(changes) => {
                 let changes = Box::new(changes.into_iter());
-                let pushes = Pushes { changes, filter };
-                (Stream::new(pushes), self.prefixes[place].1)
+                let followed = &self.prefixes[place];
+                let pushes = Pushes {
+                    changes,
+                    filter,
+                    database: followed.database,
+                };
+                (Stream::new(pushes), followed.dialect)
             }
             Err(error) => {
-                let (prefix, dialect) = self.remove_at(place);
+                let followed = self.remove_at(place);
                 let end = End {
-                    prefix,
+                    prefix: followed.name().to_owned(),
                     error: refusal_of(&error),
                 };
-                (Stream::new(end), dialect)
+                (Stream::new(end), followed.dialect)
             }
         }
     }
@@ -243,6 +274,7 @@ struct Pushes {
     changes: Box<dyn Iterator<Item = (u64, OwnedChange)> + Send>,
     /// Filter of the keys that the user may see.
     filter: Option<KeyFilter>,
+    database: Database,
 }
 
 impl Pushes {
@@ -269,12 +301,12 @@ impl Source for Pushes {
             }
             let changed = match &change {
                 OwnedChange::Put(entry) => Changed::Put(
-                    entry.key().as_str(),
+                    self.database.name_in(entry.key().as_str()),
                     entry.value_bytes(),
                     entry.expires_at(),
                 ),
-                OwnedChange::Delete(key) => Changed::Delete(key),
-                OwnedChange::Evict(key) => Changed::Evict(key),
+                OwnedChange::Delete(key) => Changed::Delete(self.database.name_in(key)),
+                OwnedChange::Evict(key) => Changed::Evict(self.database.name_in(key)),
                 OwnedChange::Clear => Changed::Clear,
             };
             pull.replies.reply(Reply::Change(revision, changed));

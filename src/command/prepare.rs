@@ -6,11 +6,13 @@
 
 use std::borrow::Cow;
 
+use super::database::name_keys;
 use super::limits::BATCHABLE_BYTES_MAX;
 use super::lookup::{CommandList, VERB_BYTES_MAX};
 use super::refusals::wrong_arity;
-use super::spec::{Arguments, ChannelUse, Command, Scope};
+use super::spec::{Arguments, ChannelUse, Command, Flag, Scope};
 use super::table::COMMANDS;
+use crate::model::Database;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Request, Words};
 use crate::spare::Spare;
 
@@ -59,6 +61,8 @@ pub struct RequestBatch<'a> {
     commands: &'static CommandList,
     words: Words<'a>,
     last: &'a mut LastCommand,
+    /// Database whose keys the requests name.
+    database: Database,
 }
 
 /// The command that a client has sent last: most repeat one command, and to compare two verbs is faster than a look-up.
@@ -82,7 +86,7 @@ impl<'a> RequestBatch<'a> {
     /// Makes an empty batch with room for about that many requests of a client that has sent this command last.
     #[must_use]
     #[inline(always)]
-    pub fn of_about(requests: usize, last: &'a mut LastCommand) -> Self {
+    pub fn of_about(requests: usize, last: &'a mut LastCommand, database: Database) -> Self {
         const WORDS_EXPECTED: usize = 3;
         let mut words = recycle(Spare::take(&SPARE));
         words.reserve(WORDS_EXPECTED * requests);
@@ -90,6 +94,7 @@ impl<'a> RequestBatch<'a> {
             commands: &COMMANDS,
             words,
             last,
+            database,
         }
     }
 
@@ -174,7 +179,7 @@ impl<'a> RequestBatch<'a> {
 
     #[inline(always)]
     fn prepared(
-        &self,
+        &mut self,
         place: Option<u16>,
         start: usize,
         has_verb: bool,
@@ -183,6 +188,11 @@ impl<'a> RequestBatch<'a> {
         let narrow = |place: usize| u32::try_from(place).expect("a batch has fewer words");
         let command = place.map(|place| self.commands[usize::from(place)]);
         let command = command.filter(|_| error.is_none());
+        if !self.database.is_default()
+            && let Some(command) = command
+        {
+            name_keys(self.database, command, &mut self.words, start);
+        }
         Prepared {
             role: command.and_then(|command| role_of(command, &self.words[start..])),
             place,
@@ -215,6 +225,14 @@ impl<'a> RequestBatch<'a> {
         } else {
             command.name.as_bytes()
         }
+    }
+
+    /// Returns true if the requests behind this one may name keys of another database.
+    #[must_use]
+    #[inline(always)]
+    pub fn selects_database(&self, request: &Prepared) -> bool {
+        let row = self.row(request);
+        row.is_some_and(|(_, command)| command.has(Flag::SelectsDatabase))
     }
 
     /// Returns true if a request publishes a message.

@@ -14,8 +14,8 @@ pub trait Replies: Send {
     /// Appends the value of an entry as a [`Reply::Found`], without copying it. The sink is full until it has been sent.
     fn long_value(&mut self, entry: Entry);
 
-    /// Appends an entry as a [`Reply::Item`], without copying its value. The sink is full until it has been sent.
-    fn long_item(&mut self, entry: Entry);
+    /// Appends an entry as a [`Reply::Item`] with this name, without copying its value. The sink is full until it has been sent.
+    fn long_item(&mut self, name: &str, entry: Entry);
 
     /// Returns true if the replies should be sent before more are appended.
     fn is_full(&self) -> bool;

@@ -18,6 +18,7 @@ use super::service::Service;
 use super::spec::{Arguments, Command, Flag, Scope};
 use super::stream::Stream;
 use super::watched_keys::WatchedKeys;
+use crate::model::Database;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
@@ -42,6 +43,8 @@ pub struct Session {
     pub identity: Identity,
     /// The client, if it is connected to the text port or the console.
     pub(super) client: Option<Arc<Client>>,
+    /// Database that was selected.
+    database: Database,
     /// Restriction of a connection beyond the maximum number.
     pub reserved: Option<Reserved>,
     transaction: Option<Transaction>,
@@ -110,6 +113,8 @@ pub(super) struct Transaction {
     /// Length of their arguments, with 16 bytes for each.
     pub(super) bytes: usize,
     charge: Charge,
+    /// Database of the next request: a SELECT among those that are queued counts from its place on.
+    database: Database,
     /// True if a request was refused, so that EXEC executes none.
     pub(super) is_aborted: bool,
 }
@@ -128,6 +133,7 @@ impl Session {
     #[must_use]
     pub fn of(client: &Arc<Client>, identity: Identity) -> Self {
         client.queued.store(-1, Relaxed);
+        client.database.store(0, Relaxed);
         client.resp.store(2, Relaxed);
         let mut session = Self {
             client: Some(Arc::clone(client)),
@@ -144,6 +150,7 @@ impl Session {
             account: Arc::clone(account),
             identity,
             client: None,
+            database: Database::default(),
             reserved: None,
             transaction: None,
             watched: WatchedKeys::new(account),
@@ -157,6 +164,33 @@ impl Session {
             has_let_others_run: false,
             is_no_touch: false,
             pushes_lines: false,
+        }
+    }
+
+    /// Returns the database whose keys the next request names.
+    #[must_use]
+    #[inline(always)]
+    pub fn database(&self) -> Database {
+        let transaction = self.transaction.as_ref();
+        transaction.map_or(self.database, |transaction| transaction.database)
+    }
+
+    /// Returns true if any request may change the database: EXEC and DISCARD do, once a SELECT has been queued.
+    #[must_use]
+    #[inline(always)]
+    pub fn may_change_database(&self) -> bool {
+        self.database() != self.database
+    }
+
+    /// Changes the database; between MULTI and EXEC, that of the requests which are queued from now on.
+    pub(super) fn select(&mut self, database: Database) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.database = database;
+            return;
+        }
+        self.database = database;
+        if let Some(client) = &self.client {
+            client.database.store(database.number(), Relaxed);
         }
     }
 
@@ -289,6 +323,7 @@ impl Session {
             requests: Vec::new(),
             bytes: 0,
             charge: self.account.charge(),
+            database: self.database,
             is_aborted: false,
         });
         self.count_queued();

@@ -98,6 +98,10 @@ pub enum Flag {
     Blocks,
     /// Not to be had in a script.
     NotInScripts,
+    /// Changes the database of the client: the keys that the requests behind it name are others.
+    SelectsDatabase,
+    /// May access a key of another database, which its arguments do not name.
+    OtherDatabase,
     /// Shows or occupies the whole server: counted among `@dangerous` as in Redis, although no confirmation is asked for.
     WholeServer,
 }
@@ -517,11 +521,31 @@ impl Command {
         &self,
         arguments: &'a [W],
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, W> {
-        let end = match self.keys_counted_at {
+        let end = self.keys_end(arguments);
+        every(self.key_step, arguments, self.first_key, end)
+    }
+
+    /// Returns the place behind the last key.
+    fn keys_end<W: AsRef<[u8]>>(&self, arguments: &[W]) -> usize {
+        match self.keys_counted_at {
             None => self.keys_end,
             Some(place) => counted_end(arguments, place),
-        };
-        every(self.key_step, arguments, self.first_key, end)
+        }
+    }
+
+    /// Returns the places of the arguments that are keys.
+    pub(super) fn key_places<W: AsRef<[u8]>>(
+        &self,
+        arguments: &[W],
+    ) -> impl Iterator<Item = usize> + use<W> {
+        let end = self.keys_end(arguments).min(arguments.len());
+        (self.first_key..end).step_by(self.key_step)
+    }
+
+    /// Returns true if the command may access keys that its arguments do not name.
+    #[must_use]
+    pub fn accesses_any_key(&self) -> bool {
+        self.is_on_keyspace() || self.is_script() || self.has(Flag::OtherDatabase)
     }
 
     /// Returns true if the command is a script, whose commands are checked by themselves.
@@ -692,12 +716,12 @@ mod tests {
     }
 
     #[test]
-    fn what_streams_is_not_allowed_in_a_transaction() {
+    fn what_streams_is_not_allowed_in_a_transaction_but_for_two() {
         let streaming = names(|command| command.has(Flag::Streams));
         assert!(streaming.contains(&"ALL") && streaming.contains(&"DELPREFIX"));
-        for name in streaming {
-            assert!(row(name).has(Flag::NotInMulti), "{name}");
-        }
+        let allowed =
+            |command: &Command| command.has(Flag::Streams) && !command.has(Flag::NotInMulti);
+        assert_eq!(names(allowed), ["KEYS", "SCAN"]);
     }
 
     #[test]

@@ -638,11 +638,18 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "databases",
-        flag: None,
-        default: "1",
-        values: Values::Constant,
-        help: "Number of databases",
-        config: &[("databases", Shown::Default)],
+        flag: Some(Flag {
+            value_name: "NUMBER",
+            alias: None,
+            variable: "PYKV_DATABASES",
+        }),
+        default: "16",
+        values: Values::Number(1..=256),
+        help: "1 to 256 databases that SELECT knows: each but 0 is the keys that begin with its prefix, as in db1:",
+        config: &[(
+            "databases",
+            Shown::Fixed(|setup| setup.databases.to_string()),
+        )],
     },
     Setting {
         name: "timeout",
@@ -1333,6 +1340,8 @@ pub struct Setup {
     pub slowlog_len_max: AtomicI64,
     /// Cap on the memory of the data.
     pub memory_cap: Arc<MemoryCap>,
+    /// Number of databases.
+    pub databases: usize,
     /// Time in milliseconds from which on a script keeps its keys to itself.
     pub script_time_ms: AtomicU64,
     /// Values of parameters without effect that have been set.
@@ -1361,6 +1370,7 @@ impl Setup {
         let ByteCount(clients_bytes) = config.get("client-memory");
         let eviction = config.get("eviction");
         let script_seconds: i64 = config.get("script-time");
+        let databases: i64 = config.get("databases");
         let program_bytes = resident_bytes().unwrap_or(0);
         let memory_cap = MemoryCap::new(cap_bytes, eviction, clients_bytes as u64, program_bytes);
         Self {
@@ -1372,6 +1382,7 @@ impl Setup {
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),
             slowlog_len_max: number("slowlog-max-len"),
+            databases: usize::try_from(databases).expect("its range is above 0"),
             script_time_ms: AtomicU64::new(1000 * script_seconds.unsigned_abs()),
             without_effect: Mutex::default(),
             shutdown,

@@ -33,7 +33,7 @@ pub use barrier::Barrier;
 pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 pub use error::{ApplyError, EngineError};
 pub use fetched_pairs::FetchedPairs;
-pub use map::{Cursor, Use};
+pub use map::{Cursor, DatabaseSize, Use};
 pub use memory_cap::{Eviction, MemoryCap};
 pub use missing_key_watch::MissingKeyWatch;
 pub use read::{COPIED_BYTES_MAX, ReadOutcome};
@@ -41,7 +41,7 @@ pub use scan::Scan;
 pub use write_transaction::{Savepoint, WriteTransaction};
 
 use crate::model::entry::{Entry, prefetch_bucket};
-use crate::model::{Change, Key, Value};
+use crate::model::{Change, Database, Key, Value};
 use crate::persistence::{
     BackupError, BackupReport, Disk, DiskFault, Durability, Files, Inspection, Load as _, Options,
     SYNC_INTERVAL, Salvaged, Store, StoreError, System,
@@ -313,6 +313,29 @@ impl Engine {
     #[must_use]
     pub fn keys(&self) -> u64 {
         self.data.table.live_keys()
+    }
+
+    /// Returns the size of a database, without the keys that have expired; that of database 0 is all keys.
+    #[must_use]
+    pub fn database(&self, database: Database) -> DatabaseSize {
+        if database.is_default() {
+            return DatabaseSize {
+                keys: self.keys(),
+                expiring: self.keys_expiring(),
+            };
+        }
+        self.data.table.database(database)
+    }
+
+    /// Returns true if no key belongs to a numbered database.
+    #[must_use]
+    pub fn has_one_database(&self) -> bool {
+        self.data.table.databases().next().is_none()
+    }
+
+    /// Returns the numbered databases with keys.
+    pub fn databases(&self) -> impl Iterator<Item = Database> {
+        self.data.table.databases()
     }
 
     /// Returns the number of keys that expire, those included that have and are not deleted yet.

@@ -9,11 +9,11 @@ use super::barrier::Barrier;
 use super::data::Data;
 use super::error::EngineError;
 use super::fetched_pairs::FetchedPairs;
-use super::map::{LockedShards, RemovedEntries};
+use super::map::{Cursor, LockedShards, RemovedEntries};
 use super::missing_key_watch::{MissingKeyWatch, MissingKeys};
 use super::read::has_expired;
 use crate::model::entry::Entry;
-use crate::model::{Change, Key, Value};
+use crate::model::{Change, Database, Key, Value};
 use crate::persistence::{RECORD_BYTES_MAX, Records, Store};
 
 /// One change, with what takes it back.
@@ -231,14 +231,50 @@ impl<'a> WriteTransaction<'a> {
         }
     }
 
+    /// Deletes the keys of a database, or all that belong to none if it is 0; all shards must be locked.
+    pub fn clear_database(&mut self, database: Database) {
+        let (_, locked) = self.locked();
+        let entries = locked.entries(database.prefix().as_bytes());
+        let entries = entries.filter(|entry| Database::of_key(entry.key_bytes()) == database);
+        let entries: Vec<Entry> = entries.cloned().collect();
+        for entry in entries {
+            self.delete(entry.key());
+        }
+    }
+
+    /// Returns the pairs whose keys begin with a prefix, in no order; all shards must be locked.
+    pub fn pairs_with(&mut self, prefix: &[u8]) -> Vec<Entry> {
+        let found = self.locked().1.entries(prefix);
+        found.filter(|entry| !has_expired(entry)).cloned().collect()
+    }
+
+    /// Returns a page of the pairs, as `Engine::page` does; all shards must be locked.
+    pub fn page(&mut self, from: Cursor, least: usize) -> (Vec<Entry>, Option<Cursor>) {
+        let (mut page, next) = self.locked().1.page(from, least);
+        page.retain(|entry| !has_expired(entry));
+        (page, next)
+    }
+
+    /// Returns a random pair, or `None` if there is none; all shards must be locked.
+    pub fn random(&mut self) -> Option<Entry> {
+        self.locked().1.random()
+    }
+
+    /// Returns the number of keys of a database, with the changes of this transaction, without those that have expired.
+    #[must_use]
+    pub fn keys_of(&mut self, database: Database) -> u64 {
+        if database.is_default() {
+            return self.keys();
+        }
+        self.locked().1.database(database).keys
+    }
+
     fn push(&mut self, step: Step) {
         self.bytes += step.bytes();
         self.steps.push(step);
     }
 
-    /// Returns the number of keys, with the changes of this transaction, without those that have expired.
-    #[must_use]
-    pub fn keys(&mut self) -> u64 {
+    fn keys(&mut self) -> u64 {
         let (data, locked) = self.locked();
         data.table.live_of(locked.keys())
     }

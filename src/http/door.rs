@@ -19,8 +19,8 @@ use crate::command::{
 };
 use crate::engine::Barrier;
 use crate::metrics::counters::Tally;
-use crate::model::UnixMs;
 use crate::model::entry::Entry;
+use crate::model::{Database, UnixMs};
 use crate::protocol::{Dialect, ErrorReply, Reply, Request, StoredPair};
 
 /// Name and arguments of a command.
@@ -229,7 +229,7 @@ impl Door {
         let turn = self.turn(bytes).await;
         let executed = {
             let mut last = LastCommand::default();
-            let mut batch = RequestBatch::of_about(commands.len(), &mut last);
+            let mut batch = RequestBatch::of_about(commands.len(), &mut last, Database::default());
             let requests: Vec<Prepared> = commands
                 .iter()
                 .map(|(name, words)| batch.prepare(&Request::split(name, words)))
@@ -260,7 +260,7 @@ impl Door {
     /// The error reply of the command.
     pub fn execute_deferred(&mut self, name: &str, words: &[&[u8]]) -> Result<(), ErrorReply> {
         let mut last = LastCommand::default();
-        let mut batch = RequestBatch::of_about(1, &mut last);
+        let mut batch = RequestBatch::of_about(1, &mut last, Database::default());
         let request = batch.prepare(&Request::split(name, words));
         let mut collected = ReplyCollector::new(&self.session.account);
         let is_clustered = self.service.cluster().is_some();
@@ -361,7 +361,7 @@ impl Door {
         replies: &mut dyn Replies,
     ) -> Executed {
         let mut last = LastCommand::default();
-        let mut batch = RequestBatch::of_about(1, &mut last);
+        let mut batch = RequestBatch::of_about(1, &mut last, Database::default());
         let request = batch.prepare(&Request::split(name, words));
         let is_clustered = self.service.cluster().is_some();
         let mut dispatcher = self.dispatcher();
@@ -467,7 +467,7 @@ impl Replies for ReplyCollector {
             .push(OwnedReply::Found(FoundValue::Long(value, expires_at)));
     }
 
-    fn long_item(&mut self, _entry: Entry) {
+    fn long_item(&mut self, _name: &str, _entry: Entry) {
         unreachable!("pairs are listed as a stream");
     }
 

@@ -221,8 +221,8 @@ impl Replies for ObjectWriter {
         unreachable!("ALL answers with pairs and their end");
     }
 
-    fn long_item(&mut self, entry: Entry) {
-        self.write_key(entry.key().as_str());
+    fn long_item(&mut self, name: &str, entry: Entry) {
+        self.write_key(name);
         let expires_at = entry.expires_at().filter(|_| self.layout.has_expiry);
         let (opening, pieces, closing) = quoted(self.account.hold_value(entry), expires_at);
         self.chunk.extend_from_slice(opening);

@@ -3,9 +3,12 @@
 //! In: bytes from any interface. Out: keys and values. Promise: their limits are checked once, here, so that no layer below
 //! asks again.
 
+mod database;
 pub mod entry;
 
 use std::fmt;
+
+pub use database::{DATABASES_MAX, Database};
 
 /// The longest key, in bytes: long enough for any name, short enough that keys alone cannot exhaust a buffer. (Shorter for
 /// fuzzers, which reach each limit with inputs of a few hundred bytes then.)

@@ -223,7 +223,9 @@ impl Connection {
     /// Executes the complete requests in the input, until one has a long reply, the output is full or the turn is over.
     fn execute(&mut self) -> PipelineStop {
         loop {
-            let arrived = self.input.batch();
+            let arrived = self
+                .input
+                .batch(self.session.database(), self.session.may_change_database());
             let bytes = arrived.bytes;
             if arrived.requests.is_empty() {
                 arrived.release();
@@ -256,7 +258,9 @@ impl Connection {
 
     /// Executes the complete requests in the input where a cluster has the data: as [`Self::execute`].
     async fn execute_clustered(&mut self, cluster: Arc<Cluster>) -> PipelineStop {
-        let arrived = self.input.batch();
+        let arrived = self
+            .input
+            .batch(self.session.database(), self.session.may_change_database());
         let bytes = arrived.bytes;
         if arrived.requests.is_empty() {
             arrived.release();

@@ -160,9 +160,8 @@ impl Replies for Output {
         self.long(None, entry);
     }
 
-    fn long_item(&mut self, entry: Entry) {
-        let key = entry.key().as_str().to_owned();
-        self.long(Some(&key), entry);
+    fn long_item(&mut self, name: &str, entry: Entry) {
+        self.long(Some(name), entry);
     }
 
     #[inline(always)]

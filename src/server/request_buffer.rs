@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::command::{LastCommand, Prepared, RequestBatch};
+use crate::model::Database;
 use crate::protocol::inline::{self, Inline};
 use crate::protocol::line::{self, Frame};
 use crate::protocol::{Refusal, foreign, resp};
@@ -90,9 +91,10 @@ impl RequestBuffer {
         *self = Self::new(self.is_inline);
     }
 
-    /// Prepares the first complete requests, up to one whose refusal closes the connection, and to the limits of a batch.
+    /// Prepares the first complete requests, which name keys of a database, up to one whose refusal closes the connection or behind which
+    /// that may be another one, and to the limits of a batch. `may_change` is true if that is so behind each.
     #[inline(always)]
-    pub fn batch(&mut self) -> Arrived<'_> {
+    pub fn batch(&mut self, database: Database, may_change: bool) -> Arrived<'_> {
         // An estimate, so that the vectors are rarely moved while they grow. A few bytes are mostly one request.
         let expected = if self.bytes.len() < SINGLE_BYTES_EXPECTED {
             1
@@ -101,7 +103,7 @@ impl RequestBuffer {
         };
         let mut requests = Spare::take(&SPARE);
         requests.reserve(expected);
-        let mut batch = RequestBatch::of_about(expected, &mut self.last);
+        let mut batch = RequestBatch::of_about(expected, &mut self.last, database);
         let mut bytes = 0;
         while requests.len() < BATCH_REQUESTS_MAX && batch.words() < BATCH_WORDS_MAX {
             let waiting = &self.bytes[bytes..];
@@ -142,7 +144,10 @@ impl RequestBuffer {
                 Ok(Some(request)) => Ok(request),
                 Err(refusal) => Err(Box::new(refusal)),
             };
-            let is_end = request.as_ref().is_err_and(|refusal| refusal.closes);
+            let is_end = match &request {
+                Ok(request) => may_change || batch.selects_database(request),
+                Err(refusal) => refusal.closes,
+            };
             requests.push(BufferedRequest {
                 request,
                 is_resp,

@@ -2,6 +2,7 @@
 
 mod channels; // messages, monitors, the list of clients
 mod commands; // each command, right and wrong
+mod databases; // numbered databases, alone and beside each other
 mod follow; // changes over the wire, and again after a disconnect
 mod observation; // statistics of requests: INFO, LATENCY, SLOWLOG
 mod scripts; // programs in Lua whose commands are executed as one

@@ -160,7 +160,7 @@ fn config_shows_every_name_of_the_table_and_sets_what_can_be_set() {
         ("appendfsync", "no"),
         ("appendonly", "no"),
         ("bind", "127.0.0.1"),
-        ("databases", "1"),
+        ("databases", "16"),
         ("dir", &server.data().display().to_string()),
         ("maxmemory", "0"),
         ("port", &server.addr().port().to_string()),

@@ -54,6 +54,8 @@ const REQUESTS: &[&str] = &[
     "RENAMENX there other",
     "COPY k new",
     "COPY there other",
+    "COPY k new DB 1",
+    "MOVE k 1",
     "DELPREFIX none",
     "EVAL \"return redis.call('DEL', KEYS[1])\" 1 k",
     "EVALSHA b0d697da25b13e49157b2c214a4033546aba2104 1 k",

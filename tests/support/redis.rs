@@ -1,7 +1,7 @@
 //! A real Redis on a free port, in a folder of its own, killed when dropped.
 //!
-//! In: its settings. Out: its address, once it answers. It keeps nothing, and has one database and values of at most 64 MiB, as
-//! we have: these two are settings of Redis, and not what is to be compared.
+//! In: its settings. Out: its address, once it answers. It keeps nothing, and has values of at most 64 MiB, as we have:
+//! that is a setting of Redis, and not what is to be compared.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,7 +29,7 @@ impl Redis {
         let addr = listener.local_addr().expect("its address");
         drop(listener);
         let child = Command::new("redis-server")
-            .args(["--save", "", "--appendonly", "no", "--databases", "1"])
+            .args(["--save", "", "--appendonly", "no"])
             .args(["--proto-max-bulk-len", "64mb", "--bind", "127.0.0.1"])
             .args(["--port", &addr.port().to_string(), "--dir"])
             .arg(dir.path())

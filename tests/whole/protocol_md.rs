@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use pykv::command::{
     ALL_LOCKED_TIME_MAX, CHANNEL_BYTES_MAX, COMMAND_NAMES_MAX, COMMANDS, Clustered, Dialects,
-    KEYS_PER_REQUEST_MAX, KILL_FILTERS_MAX, LOADED_BYTES_MAX, LONG_RUNS_MAX,
+    KEYS_PER_REQUEST_MAX, KILL_FILTERS_MAX, LOADED_BYTES_MAX, LOCKED_PAIRS_MAX, LONG_RUNS_MAX,
     NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX, PATTERN_BYTES_MAX, QUEUED_BYTES_MAX,
     QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX, SEARCH_BYTES_MAX, SUBSCRIBED_BYTES_MAX,
     Scope,
@@ -307,6 +307,12 @@ fn the_limits_in_protocol_md_are_those_of_the_server() {
             "8 scripts",
             LONG_RUNS_MAX,
             8,
+        ),
+        (
+            "pairs that a transaction or script looks through",
+            "1,000,000 pairs",
+            usize::try_from(LOCKED_PAIRS_MAX).expect("it is a number of pairs"),
+            1_000_000,
         ),
         (
             "loaded scripts together",

@@ -43,19 +43,24 @@ fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     // Changes need a connection to be pushed to.
     call.client()?;
     let prefix = key.as_str();
+    let database = call.session.database();
     call.session.following.admit(prefix)?;
     let follower = call.engine()?.follow(key, after);
     let follower = follower.map_err(|error| refusal_of(&error))?;
-    call.replies
-        .reply(Reply::Following(prefix, follower.revision()));
-    call.session.following.add(prefix, call.dialect, follower);
+    call.replies.reply(Reply::Following(
+        database.name_in(prefix),
+        follower.revision(),
+    ));
+    let added = (prefix, database, call.dialect);
+    call.session.following.add(added, follower);
     Ok(Outcome::Done)
 }
 
 fn unfollow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let prefix = words.first().map(|prefix| Key::parse(prefix)).transpose()?;
-    let prefix = prefix.map(Key::as_str);
-    let removed = call.session.following.remove(prefix);
+    let database = call.session.database();
+    let prefix = words.first().map(|prefix| database.key_of(prefix));
+    let prefix = prefix.as_deref().map(Key::parse).transpose()?;
+    let removed = call.session.following.remove(prefix.map(Key::as_str));
     if removed.is_empty() {
         return Err(bad_argument("nothing like that is followed here"));
     }

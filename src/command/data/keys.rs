@@ -2,17 +2,20 @@
 //!
 //! In: keys. Out: counts and statuses. Promise: a request on several keys is atomic, except DELPREFIX, which deletes in chunks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, WalkPart};
 use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, keys_of, stream};
-use crate::command::data::listings::{Count, Deletion, Listed, RandomKey};
+use crate::command::data::listings::{Count, Deletion, DeletionReply, Listed, RandomKey, name_of};
 use crate::command::data::native_forms;
-use crate::command::data::options::number_of;
 use crate::command::data::pairs::Pairs;
+use crate::command::data::scan::random_in_transaction;
+use crate::command::database::numbered;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
+use crate::command::permission;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{
@@ -20,8 +23,8 @@ use crate::command::spec::KeyFlag::{
 };
 use crate::command::spec::{ANY, Flag, Group, KeySpec, NativeReply, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::model::{Key, Value};
-use crate::protocol::{ErrorReply, Reply};
+use crate::model::{Database, Key, Value};
+use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::write("DEL", "<key> [<key> ...]", 1..=KEYS_PER_REQUEST_MAX, del)
@@ -87,36 +90,41 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary(
             "Rename a key if the new key does not exist; answers 1 if it was renamed, else 0.",
         ),
-    Row::write("COPY", "<key> <new key> [DB 0] [REPLACE]", 2..=ANY, copy)
+    Row::write("COPY", "<key> <new key> [DB <number>] [REPLACE]", 2..=ANY, copy)
         .on_keys(&[
             KeySpec::at(0, &[ReadOnly, Access]),
             KeySpec::at(1, &[Overwrite, Update]),
         ])
     .native_if(NativeReply::Count, native_forms::has_two_arguments)
-        .flags(&[Flag::GrowsMemory, Flag::Slow])
+        .flags(&[Flag::GrowsMemory, Flag::Slow, Flag::OtherDatabase])
         .example("COPY a b")
         .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
+    Row::write("MOVE", "<key> <number>", 2..=2, move_to_database)
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Delete])])
+        .refused_in_cluster(ErrorCode::Unknown, "MOVE is not to be had where a cluster has the data: the keys of two databases are in different slots")
+        .flags(&[Flag::GrowsMemory, Flag::OtherDatabase])
+        .example("MOVE final 1")
+        .summary("Move a pair to another database, under the same name; answers 1 if it was moved, else 0."),
     Row::write("CLEAR", "", 0..=0, clear)
         .group(Group::Server)
         .on(Scope::Keyspace)
         .flags(&[Flag::Dangerous])
         .example("CLEAR")
-        .summary("Delete every key."),
-    Row::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY, flush)
+        .summary("Delete every key; in another database than 0, every key of that."),
+    Row::write("FLUSHDB", "[ASYNC | SYNC]", 0..=ANY, flushdb)
         .group(Group::Server)
         .on(Scope::Keyspace)
         .flags(&[Flag::Dangerous])
         .example("FLUSHDB")
-        .summary("The same as CLEAR."),
-    Row::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY, flush)
+        .summary("Delete the keys of the database; of database 0 those that belong to no other."),
+    Row::write("FLUSHALL", "[ASYNC | SYNC]", 0..=ANY, flushall)
         .group(Group::Server)
         .on(Scope::Keyspace)
         .flags(&[Flag::Dangerous])
         .example("FLUSHALL ASYNC")
-        .summary("The same as CLEAR."),
+        .summary("Delete every key of all databases."),
     Row::read("RANDOMKEY", "", 0..=0, randomkey)
         .on(Scope::Keyspace)
-        .flags(&[Flag::NotInMulti])
         .example("RANDOMKEY")
         .summary("Return a random key."),
 ];
@@ -151,7 +159,10 @@ fn delprefix(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         return stream(Count(listed));
     }
     audit::called(call, "");
-    stream(Deletion(listed))
+    stream(Deletion {
+        listed,
+        reply: DeletionReply::Count,
+    })
 }
 
 fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -199,20 +210,20 @@ fn move_pair(
 
 fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let (from, to) = (Key::parse(&words[0])?, Key::parse(&words[1])?);
-    let mut replaces = false;
+    let (mut replaces, mut database) = (false, call.session.database());
     let mut options = words[2..].iter();
     while let Some(option) = options.next() {
         match &*option.to_ascii_uppercase() {
             b"REPLACE" => replaces = true,
-            b"DB" => match options.next().map(|database| number_of(database)) {
-                Some(Ok(0)) => {}
-                Some(Ok(_)) => return Err(bad_argument("DB index is out of range")),
-                Some(Err(error)) => return Err(error),
-                None => return Err(call.syntax_error()),
-            },
+            b"DB" => {
+                let word = options.next().ok_or_else(|| call.syntax_error())?;
+                database = numbered(call.service, word)?;
+            }
             _ => return Err(call.syntax_error()),
         }
     }
+    let moved = in_database(call, words, 1, database)?;
+    let to = moved.as_deref().map_or(Ok(to), Key::parse)?;
     if from == to {
         return Err(bad_argument("source and destination objects are the same"));
     }
@@ -230,7 +241,79 @@ fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     call.done(Reply::Count(is_copied.into()))
 }
 
-fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+/// Returns the stored key that the name at a place of the arguments has in a database; `None` in the client's own.
+///
+/// # Errors
+/// `DENIED`, if the user may not access it.
+fn in_database(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    place: usize,
+    database: Database,
+) -> Result<Option<Vec<u8>>, ErrorReply> {
+    let own = call.session.database();
+    if database == own {
+        return Ok(None);
+    }
+    if call.service.cluster().is_some() {
+        return Err(bad_argument(
+            "a cluster has the data: the keys of two databases are in different slots",
+        ));
+    }
+    let key = database.key_of(own.name_of(&words[place]));
+    let mut named: Vec<Cow<'_, [u8]>> = words.iter().map(|word| Cow::Borrowed(&**word)).collect();
+    named[place] = Cow::Borrowed(&key);
+    let row = (call.place, call.command);
+    permission::check(call.service, call.session, row, &named)?;
+    Ok(Some(key))
+}
+
+fn move_to_database(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let from = Key::parse(&words[0])?;
+    let database = numbered(call.service, &words[1])?;
+    let Some(to) = in_database(call, words, 0, database)? else {
+        return Err(bad_argument("source and destination objects are the same"));
+    };
+    let to = Key::parse(&to)?;
+    let is_moved = call.change(&[from, to], |transaction| {
+        let Some(entry) = transaction.get(from) else {
+            return Ok(false);
+        };
+        if transaction.get(to).is_some() {
+            return Ok(false);
+        }
+        transaction.delete(from);
+        transaction.put(to, entry.value());
+        Ok(true)
+    })?;
+    call.done(Reply::Count(is_moved.into()))
+}
+
+fn clear(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    if call.session.database().is_default() {
+        return clear_all(call, words);
+    }
+    clear_database(call)
+}
+
+/// Deletes the keys of the client's database: of database 0 those that belong to no other, as these would be lost unseen.
+fn clear_database(call: &mut Call<'_, '_>) -> Answer {
+    let database = call.session.database();
+    if let Some(transaction) = &mut call.transaction {
+        transaction.clear_database(database);
+        audit::called(call, "");
+        return call.done(Reply::Ok);
+    }
+    audit::called(call, "");
+    let prefix = Key::parse(database.prefix().as_bytes())?;
+    let listed = Listed::of(call, prefix, WalkPart::Keys)?;
+    stream(Deletion {
+        listed: listed.of_database_alone(),
+        reply: DeletionReply::Ok,
+    })
+}
+
+fn clear_all(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     if let Some(transaction) = &mut call.transaction {
         transaction.clear();
     } else if let Pairs::Cluster(cluster) = Pairs::of(call.service)? {
@@ -246,18 +329,39 @@ fn clear(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     call.done(Reply::Ok)
 }
 
-fn flush(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    // Memory is freed in the background either way.
+/// Checks the arguments of FLUSHDB and FLUSHALL: memory is freed in the background either way.
+fn check_mode(call: &Call<'_, '_>, words: &Arguments<'_>) -> Result<(), ErrorReply> {
     let is_known = |word: &[u8]| matches!(&*word.to_ascii_uppercase(), b"ASYNC" | b"SYNC");
     if words.len() > 1 || words.iter().any(|word| !is_known(word)) {
         return Err(call.syntax_error());
     }
-    clear(call, words)
+    Ok(())
+}
+
+fn flushall(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    check_mode(call, words)?;
+    clear_all(call, words)
+}
+
+fn flushdb(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    check_mode(call, words)?;
+    let is_only = call.engine().is_ok_and(|engine| engine.has_one_database());
+    if call.session.database().is_default() && is_only {
+        return clear_all(call, words);
+    }
+    clear_database(call)
 }
 
 fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
-    if call.key_filter().is_some() {
-        let every = Key::parse(b"").expect("an empty key");
+    let database = call.session.database();
+    if call.transaction.is_some() {
+        return match random_in_transaction(call)? {
+            Some(entry) => call.done(Reply::Value(name_of(database, &entry).as_bytes())),
+            None => call.done(Reply::NotFound),
+        };
+    }
+    if call.key_filter().is_some() || !database.is_default() {
+        let every = Key::parse(database.prefix().as_bytes())?;
         return stream(RandomKey(Listed::of(call, every, WalkPart::Keys)?));
     }
     if let Pairs::Cluster(cluster) = Pairs::of(call.service)? {

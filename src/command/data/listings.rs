@@ -15,14 +15,18 @@ use crate::command::client_memory::{Account, Held};
 use crate::command::glob::Pattern;
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS};
-use crate::model::Key;
 use crate::model::entry::Entry;
+use crate::model::{Database, Key};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 /// The pairs of a walk that the user may see.
 pub(in crate::command) struct Listed {
     walk: Walk,
     filter: Option<KeyFilter>,
+    /// Database of the client, whose keys all are.
+    database: Database,
+    /// True if only keys are listed that belong to no other database.
+    is_alone: bool,
 }
 
 impl Listed {
@@ -37,7 +41,25 @@ impl Listed {
     ) -> Result<Self, ErrorReply> {
         let filter = call.key_filter();
         let walk = Pairs::of(call.service)?.walk(prefix, part);
-        Ok(Self { walk, filter })
+        Ok(Self {
+            walk,
+            filter,
+            database: call.session.database(),
+            is_alone: false,
+        })
+    }
+
+    /// Leaves out the keys of other databases, which database 0 has, too.
+    pub(in crate::command) fn of_database_alone(self) -> Self {
+        Self {
+            is_alone: true,
+            ..self
+        }
+    }
+
+    /// Returns the name of a key, as the client knows it.
+    fn name_of<'e>(&self, entry: &'e Entry) -> &'e str {
+        name_of(self.database, entry)
     }
 
     /// Returns some more entries; `None` after the last.
@@ -49,6 +71,9 @@ impl Listed {
         Ok(entries.map(|mut entries| {
             if let Some(filter) = &self.filter {
                 entries.retain(|entry| filter.permits(entry.key_bytes()));
+            }
+            if self.is_alone {
+                entries.retain(|entry| Database::of_key(entry.key_bytes()) == self.database);
             }
             entries
         }))
@@ -122,14 +147,14 @@ impl Source for PairRows {
                 continue;
             };
             self.count += 1;
-            let key = entry.key();
+            let name = self.listed.name_of(entry);
             match self.row {
-                RowKind::Key => pull.replies.reply(Reply::Key(key.as_str())),
+                RowKind::Key => pull.replies.reply(Reply::Key(name)),
                 RowKind::Item if entry.value_bytes().len() > COPIED_BYTES_MAX => {
-                    pull.replies.long_item(entry.clone());
+                    pull.replies.long_item(name, entry.clone());
                 }
                 RowKind::Item => {
-                    let item = Reply::Item(key.as_str(), entry.value());
+                    let item = Reply::Item(name, entry.value());
                     pull.replies.reply(item);
                 }
             }
@@ -168,7 +193,10 @@ impl Source for RandomKey {
             }
         }
         match &chosen {
-            Some(entry) => pull.replies.reply(Reply::Value(entry.key_bytes())),
+            Some(entry) => {
+                let name = self.0.name_of(entry);
+                pull.replies.reply(Reply::Value(name.as_bytes()));
+            }
             None => pull.replies.reply(Reply::NotFound),
         }
         Ok(Pulled::End)
@@ -206,7 +234,7 @@ impl Source for Matching {
         } else {
             let mut found = Vec::new();
             while let Some(entries) = self.listed.next(pull).await? {
-                found.append(&mut matching(entries, &self.pattern).await);
+                found.append(&mut matching(entries, &self.pattern, Database::default()).await);
             }
             pull.replies.reply(Reply::Array(found.len()));
             self.found.insert(Unwritten::new(&self.account, found))
@@ -215,7 +243,8 @@ impl Source for Matching {
             let Some(entry) = found.next() else {
                 return Ok(Pulled::End);
             };
-            pull.replies.reply(Reply::Key(entry.key().as_str()));
+            let name = self.listed.name_of(entry);
+            pull.replies.reply(Reply::Key(name));
         }
         Ok(Pulled::More)
     }
@@ -224,8 +253,17 @@ impl Source for Matching {
 /// Maximum number of bytes that are compared with a pattern before the task yields: some milliseconds for the longest pattern.
 const COMPARED_BYTES_AT_A_TIME: usize = 256 << 10;
 
-/// Returns the entries whose keys match a pattern.
-pub(in crate::command) async fn matching(entries: Vec<Entry>, pattern: &Pattern) -> Vec<Entry> {
+/// Returns the name that the key of an entry has in a database, to which it must belong.
+pub(in crate::command) fn name_of(database: Database, entry: &Entry) -> &str {
+    database.name_in(entry.key().as_str())
+}
+
+/// Returns the entries of a database whose names match a pattern.
+pub(in crate::command) async fn matching(
+    entries: Vec<Entry>,
+    pattern: &Pattern,
+    database: Database,
+) -> Vec<Entry> {
     let (mut kept, mut compared) = (Vec::new(), 0);
     for entry in entries {
         compared += entry.key_bytes().len();
@@ -233,7 +271,7 @@ pub(in crate::command) async fn matching(entries: Vec<Entry>, pattern: &Pattern)
             compared = 0;
             tokio::task::yield_now().await;
         }
-        if pattern.matches(entry.key_bytes()) {
+        if pattern.matches(name_of(database, &entry).as_bytes()) {
             kept.push(entry);
         }
     }
@@ -328,19 +366,32 @@ impl Source for NamespaceRows {
                 pull.replies.reply(end);
                 return Ok(Pulled::End);
             };
-            pull.replies.reply(Reply::Namespace(&name, keys));
+            let name = self.listed.database.name_in(&name);
+            pull.replies.reply(Reply::Namespace(name, keys));
         }
         Ok(Pulled::More)
     }
 }
 
-/// The deletion of the pairs of a scan, in chunks, each of which is one change, then their number.
-pub(in crate::command) struct Deletion(pub Listed);
+/// Reply to a deletion.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::command) enum DeletionReply {
+    /// The number of deleted pairs.
+    Count,
+    /// `OK`.
+    Ok,
+}
+
+/// The deletion of the pairs of a scan, in chunks, each of which is one change.
+pub(in crate::command) struct Deletion {
+    pub listed: Listed,
+    pub reply: DeletionReply,
+}
 
 impl Source for Deletion {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let mut deleted = 0;
-        while let Some(entries) = self.0.next(pull).await? {
+        while let Some(entries) = self.listed.next(pull).await? {
             for entries in entries.chunks(DELETE_CHUNK_KEYS) {
                 let count = match Pairs::of(pull.service)? {
                     Pairs::Engine(engine) => engine
@@ -357,7 +408,10 @@ impl Source for Deletion {
                 })?;
             }
         }
-        pull.replies.reply(Reply::Count(deleted));
+        pull.replies.reply(match self.reply {
+            DeletionReply::Count => Reply::Count(deleted),
+            DeletionReply::Ok => Reply::Ok,
+        });
         Ok(Pulled::End)
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use memchr::memmem;
 
+use super::listings::name_of;
 use super::options::number_of;
 use super::pairs::Pairs;
 use crate::cluster::WalkPart;
@@ -20,7 +21,7 @@ use crate::command::spec::{ANY, Flag, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::Cursor;
 use crate::model::entry::Entry;
-use crate::model::{KEY_BYTES_MAX, Key, is_text};
+use crate::model::{Database, KEY_BYTES_MAX, Key, is_text};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[Row::read(
@@ -56,12 +57,13 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let cursor = std::str::from_utf8(&words[0]).ok();
     let cursor = cursor.and_then(|cursor| cursor.parse().ok());
     let cursor = cursor.ok_or_else(|| bad_argument("invalid cursor"))?;
-    let (mut prefix, mut text, mut limit) = (&b""[..], &b""[..], PAGE_PAIRS);
+    let database = call.session.database();
+    let (mut prefix, mut text, mut limit) = (database.key_of(b""), &b""[..], PAGE_PAIRS);
     let mut options = words[1..].iter();
     while let Some(option) = options.next() {
         let word = options.next().ok_or_else(|| call.syntax_error())?;
         match &*option.to_ascii_uppercase() {
-            b"PREFIX" => prefix = Key::parse(word)?.as_bytes(),
+            b"PREFIX" => prefix = database.key_of(Key::parse(word)?.as_bytes()),
             b"SEARCH" if word.len() > SEARCH_BYTES_MAX => {
                 return Err(ErrorReply::new(
                     ErrorCode::TooLarge,
@@ -87,6 +89,7 @@ fn page(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         search: Search::new(text),
         limit,
         filter: call.key_filter(),
+        database,
     })
 }
 
@@ -98,6 +101,7 @@ struct PageSource {
     limit: usize,
     /// Filter of the keys that the user may see.
     filter: Option<KeyFilter>,
+    database: Database,
 }
 
 impl Source for PageSource {
@@ -113,13 +117,13 @@ impl Source for PageSource {
         replies.reply(Reply::Count(searched));
         replies.reply(Reply::Array(entries.len()));
         for entry in &entries {
-            show(entry, replies);
+            show(name_of(self.database, entry), entry, replies);
         }
         Ok(Pulled::End)
     }
 }
 
-fn show(entry: &Entry, replies: &mut dyn Replies) {
+fn show(name: &str, entry: &Entry, replies: &mut dyn Replies) {
     let bytes = entry.value_bytes();
     let is_text = is_text(bytes);
     let mut end = bytes.len().min(SHOWN_BYTES_MAX);
@@ -128,7 +132,7 @@ fn show(entry: &Entry, replies: &mut dyn Replies) {
         end -= 1;
     }
     replies.reply(Reply::Array(5));
-    replies.reply(Reply::Value(entry.key_bytes()));
+    replies.reply(Reply::Value(name.as_bytes()));
     replies.reply(Reply::Status(if is_text { "text" } else { "binary" }));
     replies.reply(Reply::Count(bytes.len() as u64));
     let expires_at = entry.expires_at();
@@ -153,9 +157,12 @@ impl PageSource {
         // The prefix and the text may be whole keys: look these up first, so that they are found at once in any amount of data.
         // The walk skips them later.
         let is_filtered = !(self.prefix.is_empty() && self.search.text.is_empty());
-        let typed = [&*self.prefix, &*self.search.text];
+        let typed = [
+            self.prefix.to_vec(),
+            self.database.key_of(&self.search.text),
+        ];
         if self.cursor == 0 && is_filtered {
-            for key in typed.into_iter().filter_map(|key| Key::parse(key).ok()) {
+            for key in typed.iter().filter_map(|key| Key::parse(key).ok()) {
                 let found = pairs.get(key, pull.barrier).await?;
                 searched += 1;
                 if let Some(entry) = found.filter(|entry| self.may_see(entry))
@@ -196,7 +203,7 @@ impl PageSource {
                     continue;
                 }
                 searched += 1;
-                let was_shown = is_filtered && typed.contains(&entry.key_bytes());
+                let was_shown = is_filtered && typed.iter().any(|key| key == entry.key_bytes());
                 if !was_shown && self.matches(&entry).await {
                     entries.push(entry);
                 }
@@ -220,7 +227,10 @@ impl PageSource {
 
     async fn matches(&self, entry: &Entry) -> bool {
         entry.key_bytes().starts_with(&self.prefix)
-            && (self.search.is_in(entry.key_bytes()).await
+            && (self
+                .search
+                .is_in(name_of(self.database, entry).as_bytes())
+                .await
                 || self.search.is_in(entry.value_bytes()).await)
     }
 }

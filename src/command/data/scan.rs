@@ -7,19 +7,22 @@ use std::sync::Arc;
 
 use crate::cluster::{Cluster, WalkPart};
 use crate::command::acl::KeyFilter;
-use crate::command::call::{Answer, Arguments, Call, stream};
+use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::data::listings::{
     Count, Listed, Matching, NamespaceRows, PairRows, RowKind, matching as matching_entries,
+    name_of,
 };
 use crate::command::data::options::number_of;
 use crate::command::data::pairs::Pairs;
 use crate::command::glob::Pattern;
 use crate::command::refusals::bad_argument;
+use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::spec::{ANY, Dialects, Flag, Group, Scope};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::engine::Cursor;
-use crate::model::Key;
+use crate::engine::{Cursor, WriteTransaction};
+use crate::model::entry::Entry;
+use crate::model::{Database, Key};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -37,7 +40,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("List all keys, or those with a prefix."),
     Row::read("KEYS", "<pattern>", 1..=1, matching)
         .on(Scope::Pattern(0))
-        .flags(&[Flag::NotInMulti, Flag::Streams, Flag::WholeServer])
+        .flags(&[Flag::Streams, Flag::WholeServer])
         .only(Dialects::Resp)
         .example("KEYS user:")
         .summary("List the keys that match a pattern; for Redis clients."),
@@ -48,7 +51,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         scan,
     )
     .on(Scope::Keyspace)
-    .flags(&[Flag::NotInMulti, Flag::Streams])
+    .flags(&[Flag::Streams])
     .example("SCAN 0 MATCH user:* COUNT 100000")
     .summary("List some keys and the cursor of the next ones; cursor 0 begins and ends the scan."),
     Row::read("COUNT", "[<prefix>]", 0..=1, count)
@@ -88,28 +91,44 @@ fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    if words.is_empty() {
+    let all = call.session.database().prefix();
+    if words
+        .first()
+        .is_none_or(|prefix| **prefix == *all.as_bytes())
+    {
         return dbsize(call, words);
     }
     let listed = listed_of(call, words)?;
     stream(Count(listed))
 }
 
-fn dbsize(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+fn dbsize(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
+    let database = call.session.database();
+    let counted = |call: &mut Call<'_, '_>| {
+        let listed = Listed::of(
+            call,
+            Key::parse(database.prefix().as_bytes())?,
+            WalkPart::Keys,
+        )?;
+        stream(Count(listed))
+    };
     if call.key_filter().is_some() {
         if call.transaction.is_some() {
             let message = "this user sees some of the keys, which are not counted in a transaction";
             return Err(ErrorReply::new(ErrorCode::Denied, message).with_prefix("NOPERM"));
         }
-        return stream(Count(listed_of(call, words)?));
+        return counted(call);
     }
     if let (Pairs::Cluster(cluster), None) = (Pairs::of(call.service)?, &call.transaction) {
+        if !database.is_default() {
+            return counted(call);
+        }
         return stream(KeysOfCluster(Arc::clone(cluster)));
     }
     let engine = call.engine()?;
     let keys = match &mut call.transaction {
-        Some(transaction) => transaction.keys(),
-        None => engine.keys(),
+        Some(transaction) => transaction.keys_of(database),
+        None => engine.database(database).keys,
     };
     call.barrier.raise(engine.latest_change());
     call.done(Reply::Count(keys))
@@ -133,6 +152,13 @@ fn listed_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Result<Listed, E
 
 fn matching(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let pattern = Pattern::parse(&words[0])?;
+    if call.transaction.is_some() {
+        let found = in_transaction(call, pattern.prefix())?;
+        let found = found
+            .iter()
+            .filter(|entry| pattern.matches(entry.key_bytes()));
+        return answer_names(call, found);
+    }
     // A prefix that cannot be a key narrows nothing: scan all keys, of which none matches.
     let prefix = Key::parse(pattern.prefix());
     let prefix = prefix.unwrap_or(Key::parse(b"").expect("an empty key"));
@@ -161,13 +187,86 @@ fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             _ => return Err(call.syntax_error()),
         }
     }
-    stream(ScanPage {
+    let page = ScanPage {
         from,
         least,
         pattern,
         is_string,
         filter: call.key_filter(),
-    })
+        database: call.session.database(),
+    };
+    let Some(transaction) = &mut call.transaction else {
+        return stream(page);
+    };
+    check_all(transaction)?;
+    let (mut found, next) = transaction.page(from, least);
+    page.retain(&mut found);
+    if let Some(pattern) = &page.pattern {
+        found.retain(|entry| pattern.matches(name_of(page.database, entry).as_bytes()));
+    }
+    page.write(call.replies, &found, next);
+    Ok(Outcome::Done)
+}
+
+/// Maximum number of pairs that a transaction may look through, all of which are locked meanwhile.
+pub const LOCKED_PAIRS_MAX: u64 = 1_000_000;
+
+/// Returns the pairs with a prefix that the user of a transaction may see.
+fn in_transaction(call: &mut Call<'_, '_>, prefix: &[u8]) -> Result<Vec<Entry>, ErrorReply> {
+    let (filter, database) = (call.key_filter(), call.session.database());
+    let transaction = call.transaction.as_mut().expect("there is one");
+    check_all(transaction)?;
+    if transaction.keys_of(Database::default()) > LOCKED_PAIRS_MAX {
+        let message = format!(
+            "a transaction or script may look through {LOCKED_PAIRS_MAX} pairs, and there are more"
+        );
+        return Err(ErrorReply::new(ErrorCode::TooLarge, message));
+    }
+    let mut found = transaction.pairs_with(prefix);
+    found.retain(|entry| {
+        let key = entry.key_bytes();
+        key.starts_with(database.prefix().as_bytes())
+            && filter.as_ref().is_none_or(|filter| filter.permits(key))
+    });
+    Ok(found)
+}
+
+/// Checks that a transaction has all keys: on copies of pairs of a cluster it has not.
+fn check_all(transaction: &WriteTransaction<'_>) -> Result<(), ErrorReply> {
+    if transaction.has_all_keys() {
+        return Ok(());
+    }
+    Err(bad_argument(
+        "not to be had in a transaction where a cluster has the data",
+    ))
+}
+
+/// Answers with the names of pairs, as an array.
+fn answer_names<'e>(
+    call: &mut Call<'_, '_>,
+    found: impl Iterator<Item = &'e Entry> + Clone,
+) -> Answer {
+    let database = call.session.database();
+    call.replies.reply(Reply::Array(found.clone().count()));
+    for entry in found {
+        call.replies.reply(Reply::Key(name_of(database, entry)));
+    }
+    Ok(Outcome::Done)
+}
+
+/// Returns a random pair of the client's database, in a transaction.
+///
+/// # Errors
+/// `TOO_LARGE`, if there are too many pairs to look through.
+pub(super) fn random_in_transaction(call: &mut Call<'_, '_>) -> Result<Option<Entry>, ErrorReply> {
+    let database = call.session.database();
+    if database.is_default() && call.key_filter().is_none() {
+        let transaction = call.transaction.as_mut().expect("there is one");
+        check_all(transaction)?;
+        return Ok(transaction.random());
+    }
+    let found = in_transaction(call, database.prefix().as_bytes())?;
+    Ok(fastrand::choice(found))
 }
 
 /// The keys of one page of a scan, and the cursor of the next.
@@ -179,29 +278,54 @@ struct ScanPage {
     is_string: bool,
     /// Filter of the keys that the user may see.
     filter: Option<KeyFilter>,
+    database: Database,
+}
+
+impl ScanPage {
+    /// Keeps the pairs that are to be shown, but for the pattern.
+    fn retain(&self, page: &mut Vec<Entry>) {
+        if !self.is_string {
+            page.clear();
+        }
+        let prefix = self.database.prefix().as_bytes();
+        page.retain(|entry| {
+            let key = entry.key_bytes();
+            let is_seen = self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.permits(key));
+            key.starts_with(prefix) && is_seen
+        });
+    }
+
+    fn write(&self, replies: &mut dyn Replies, page: &[Entry], next: Option<Cursor>) {
+        replies.reply(Reply::Array(2));
+        let cursor = next.unwrap_or(0).to_string();
+        replies.reply(Reply::Value(cursor.as_bytes()));
+        replies.reply(Reply::Array(page.len()));
+        for entry in page {
+            let name = name_of(self.database, entry);
+            replies.reply(Reply::Value(name.as_bytes()));
+        }
+    }
 }
 
 impl Source for ScanPage {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
         let pairs = Pairs::of(pull.service)?;
-        let page = pairs.page(self.from, self.least, (b"", WalkPart::Keys), pull.barrier);
+        let prefix = self.database.prefix().as_bytes();
+        let page = pairs.page(
+            self.from,
+            self.least,
+            (prefix, WalkPart::Keys),
+            pull.barrier,
+        );
         let (mut page, next) = page.await?;
-        if !self.is_string {
-            page.clear();
-        }
-        if let Some(filter) = &self.filter {
-            page.retain(|entry| filter.permits(entry.key_bytes()));
-        }
+        self.retain(&mut page);
         if let Some(pattern) = &self.pattern {
-            page = matching_entries(page, pattern).await;
+            page = matching_entries(page, pattern, self.database).await;
         }
-        pull.replies.reply(Reply::Array(2));
-        let cursor = next.unwrap_or(0).to_string();
-        pull.replies.reply(Reply::Value(cursor.as_bytes()));
-        pull.replies.reply(Reply::Array(page.len()));
-        for entry in &page {
-            pull.replies.reply(Reply::Value(entry.key_bytes()));
-        }
+        self.write(pull.replies, &page, next);
         Ok(Pulled::End)
     }
 }

@@ -4,6 +4,7 @@
 //! are one record of the journal; a script that takes longer than a moment holds no locks, so that others go on.
 //! Source: <https://redis.io/docs/latest/develop/programmability/eval-intro/>.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
@@ -19,7 +20,7 @@ use crate::command::subcommands::other_subcommand;
 use crate::command::version::REDIS_VERSION;
 use crate::engine::{Engine, FetchedPairs, WriteTransaction};
 use crate::lua::{Failure, Machine, Returned, Script, Stop, Words};
-use crate::model::Key;
+use crate::model::{Database, Key};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 const USAGE: &str = "<script> <number of keys> [<key> ...] [<argument> ...]";
@@ -177,6 +178,8 @@ struct Run<'a> {
     keys: &'a Arguments<'a>,
     arguments: &'a Arguments<'a>,
     is_read_only: bool,
+    /// Database of the client, by which the script knows the keys.
+    database: Database,
 }
 
 fn execute(
@@ -201,6 +204,7 @@ fn execute(
         keys,
         arguments,
         is_read_only: is_read_only || flags.is_read_only,
+        database: call.session.database(),
     };
     if let Some(locks) = call.transaction.take() {
         return run.as_part(call, locks);
@@ -370,8 +374,15 @@ impl Run<'_> {
             text: self.text,
         };
         let killed = run.map(|run| run.killed.clone());
+        let keys: Vec<Cow<'_, [u8]>>;
         let words = Words {
-            keys: self.keys,
+            keys: if self.database.is_default() {
+                self.keys
+            } else {
+                let names = self.keys.iter().map(|key| self.database.name_of(key));
+                keys = names.map(Cow::Borrowed).collect();
+                &keys
+            },
             arguments: self.arguments,
         };
         let executed = Machine::with(REDIS_VERSION, |machine| {

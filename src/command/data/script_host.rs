@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::command::call::{Answer, Call, Outcome};
+use crate::command::database::name_keys;
 use crate::command::observation;
 use crate::command::permission;
 use crate::command::reply_sink::Replies;
@@ -13,8 +14,8 @@ use crate::command::scripts::LongRun;
 use crate::command::spec::{Access, ChannelUse, Clustered, Command, Flag, Group, Scope};
 use crate::engine::WriteTransaction;
 use crate::lua::{Host, Stop};
-use crate::model::Key;
 use crate::model::entry::Entry;
+use crate::model::{Database, Key};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 /// What a script needs that it does not have.
@@ -37,6 +38,8 @@ pub struct ScriptHost<'h, 'c, 'e, 'l> {
     /// The run, of a script that works on copies.
     run: Option<&'h LongRun>,
     refusal: Option<Result<Wanted, ErrorReply>>,
+    /// Database of the client, to which the script returns at its end.
+    database: Database,
     publications: Vec<Publication>,
     reports_change: bool,
 }
@@ -50,6 +53,7 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
         run: Option<&'h LongRun>,
     ) -> Self {
         Self {
+            database: call.session.database(),
             call,
             locks,
             is_read_only,
@@ -72,6 +76,7 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
 
     /// Ends the work of the host. Returns the messages that are to be sent.
     pub fn end(self) -> Vec<Publication> {
+        self.call.session.select(self.database);
         self.call.reports_change |= self.reports_change;
         self.publications
     }
@@ -99,7 +104,8 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
     /// # Errors
     /// If the script has to begin again with them.
     fn take_keys(&mut self, command: &Command, arguments: &[Cow<'_, [u8]>]) -> Result<(), Stop> {
-        let is_on_all = matches!(command.clustered, Clustered::Whole);
+        let is_on_all =
+            matches!(command.clustered, Clustered::Whole) || command.has(Flag::OtherDatabase);
         if is_on_all && !self.locks.has_all_keys() {
             self.refusal = Some(Ok(Wanted::All));
             return Err(Stop::Again);
@@ -210,6 +216,15 @@ impl Host for ScriptHost<'_, '_, '_, '_> {
                 return Ok(());
             }
         };
+        let mut named = Vec::new();
+        let database = self.call.session.database();
+        let words = if database.is_default() {
+            words
+        } else {
+            named.extend(words.iter().map(|word| Cow::Borrowed(&**word)));
+            name_keys(database, command, &mut named, 1);
+            &named
+        };
         self.take_keys(command, &words[1..])?;
         let id = self.call.service.commands.id_of(place, &words[1..]);
         self.call.tally.command(id);
@@ -269,7 +284,7 @@ impl Replies for ScriptReplies<'_> {
         self.reply(Reply::Found(entry.value()));
     }
 
-    fn long_item(&mut self, entry: Entry) {
+    fn long_item(&mut self, _name: &str, entry: Entry) {
         self.reply(Reply::Found(entry.value()));
     }
 

@@ -345,9 +345,7 @@ fn lock<'e, 'k>(
     requests: &'k [TransactionRequest<'_>],
     watched: impl Iterator<Item = &'k str>,
 ) -> WriteTransaction<'e> {
-    // A script may access keys that it does not name.
-    let accesses_any = |command: &Command| command.is_on_keyspace() || command.is_script();
-    if requests.iter().any(|one| accesses_any(one.command)) {
+    if requests.iter().any(|one| one.command.accesses_any_key()) {
         return engine.begin_on_all();
     }
     let named = requests

@@ -10,18 +10,18 @@ use crate::command::acl::{DEFAULT_USER, Identity};
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::Client;
 use crate::command::data::options::number_of;
+use crate::command::database::numbered;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::service::Service;
 use crate::command::session::Session;
 use crate::command::spec::Flag::{
-    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, NotInScripts, Receives, Slow,
-    SubscribedOk,
+    ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, NotInScripts, Receives,
+    SelectsDatabase, Slow, SubscribedOk,
 };
-use crate::command::spec::{ANY, Access, Subcommand};
+use crate::command::spec::{ANY, Access, Group, Subcommand};
 use crate::command::subcommands::other_subcommand;
 use crate::config::PeerAddress;
-use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -37,15 +37,19 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .example("CLIENT GETNAME")
     .summary("Name this connection, list connections, or close some."),
     Row::connection("SELECT", "<number>", 1..=1, select)
-        .flags(&[LoadingOk])
-        .example("SELECT 0")
-        .summary("Select a database; there is one, with number 0."),
+        .flags(&[LoadingOk, SelectsDatabase])
+        .example("SELECT 1")
+        .summary("Select a numbered database: the keys that begin with dbN:, without that; 0 is all keys."),
+    Row::connection("SWAPDB", "<number> <number>", 2..=2, swapdb)
+        .group(Group::Server)
+        .example("SWAPDB 0 0")
+        .summary("Refused, unless both databases are the same: it would rename all their keys."),
     Row::admin("MONITOR", "", 0..=0, monitor)
         .flags(&[LoadingOk, NotInMulti, Receives, NoMonitor, Slow])
         .example("MONITOR")
         .summary("Receive every request that the server executes from now on."),
     Row::connection("RESET", "", 0..=0, reset)
-        .flags(&[LoadingOk, ImmediateInMulti, SubscribedOk, NoAuth])
+        .flags(&[LoadingOk, ImmediateInMulti, SubscribedOk, NoAuth, SelectsDatabase])
         .example("RESET")
         .summary("Return this connection to its initial state."),
 ];
@@ -188,7 +192,7 @@ fn describe(service: &Service, client: &Client) -> String {
     let events = if output > 0 { "rw" } else { "r" };
     // Arguments are a part of the input, and replies have one buffer.
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub=0 \
          multi={queued} qbuf={partial} qbuf-free={} argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={output} \
          oll={messages} omem={outbox} tot-mem={} events={events} cmd={command} user={} redir=-1 resp={} lib-name={} \
          lib-ver={} tot-net-in={} tot-net-out={}\n",
@@ -199,6 +203,7 @@ fn describe(service: &Service, client: &Client) -> String {
         names.name,
         client.connected_at.elapsed().as_secs(),
         service.clients.idle_seconds(client),
+        client.database.load(Relaxed),
         input.saturating_sub(partial),
         client.queued_bytes.load(Relaxed),
         client.account.bytes(),
@@ -347,12 +352,20 @@ fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 }
 
 fn select(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    match whole_number(&words[0]) {
-        Some(0) => call.done(Reply::Ok),
-        Some(number) if i32::try_from(number).is_err() => Err(bad_argument(
-            "value is out of range, value must between -2147483648 and 2147483647",
-        )),
-        Some(_) => Err(bad_argument("DB index is out of range")),
-        None => Err(bad_argument("value is not an integer or out of range")),
+    let database = numbered(call.service, &words[0])?;
+    call.session.select(database);
+    call.done(Reply::Ok)
+}
+
+fn swapdb(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let (first, second) = (
+        numbered(call.service, &words[0])?,
+        numbered(call.service, &words[1])?,
+    );
+    if first == second {
+        return call.done(Reply::Ok);
     }
+    Err(bad_argument(
+        "databases are prefixes of keys, and SWAPDB would rename every key of both; let the clients SELECT another one",
+    ))
 }

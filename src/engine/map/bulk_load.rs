@@ -82,6 +82,7 @@ impl Table {
         growth.resize(removed.buckets(), locked.buckets());
         drop(locked);
         for (entry, _) in removed {
+            self.count_removed(&entry);
             growth.subtract(&entry);
         }
         self.grow(growth);

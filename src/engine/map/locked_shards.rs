@@ -6,11 +6,13 @@
 use dashmap::RwLockWriteGuard;
 use smallvec::SmallVec;
 
+use super::database_counts::DatabaseSize;
 use super::shard_meta::Expiring;
 use super::sharded_map::{Growth, PREFETCH_KEYS_MAX, Table, find};
 use super::sharding::SHARDS;
-use crate::model::Key;
-use crate::model::entry::{Entry, Shard, prefetch_bucket, prefetch_entry};
+use super::walk::{Cursor, random_of};
+use crate::model::entry::{Entry, Shard, entries_of, prefetch_bucket, prefetch_entry};
+use crate::model::{Database, Key, now_ms};
 
 /// Some shards, locked against all others.
 pub struct LockedShards<'a> {
@@ -172,6 +174,37 @@ impl<'a> LockedShards<'a> {
             .remove(index, shard, hash, key.as_bytes(), &mut self.growth)
     }
 
+    /// Returns the entries of all locked shards whose keys begin with a prefix.
+    pub fn entries(&self, prefix: &[u8]) -> impl Iterator<Item = &Entry> {
+        let entries = self.shards.iter().flat_map(|(_, shard)| entries_of(shard));
+        entries.filter(move |entry| entry.key_bytes().starts_with(prefix))
+    }
+
+    /// Returns a page of the entries, and the cursor of the next one, as [`Table::page`] does; all shards must be locked.
+    #[must_use]
+    pub fn page(&self, from: Cursor, least: usize) -> (Vec<Entry>, Option<Cursor>) {
+        Table::page_of(from, least, |index, from, wanted| {
+            self.table.entries_from(&self.shards[index].1, from, wanted)
+        })
+    }
+
+    /// Returns a random entry that has not expired; all shards must be locked.
+    #[must_use]
+    pub fn random(&self) -> Option<Entry> {
+        let first = Table::shard_of(fastrand::u64(..));
+        let (before, from) = self.shards.split_at(first);
+        let now = now_ms();
+        from.iter()
+            .chain(before)
+            .find_map(|(_, shard)| random_of(shard, now))
+    }
+
+    /// Returns the size of a database that is not 0, with the changes that were made here.
+    #[must_use]
+    pub fn database(&self, database: Database) -> DatabaseSize {
+        self.table.database(database)
+    }
+
     /// Removes and returns every entry; all shards must be locked. Freeing them takes long, and is left to the caller.
     pub fn remove_all(&mut self) -> RemovedEntries {
         let filled = self
@@ -191,7 +224,11 @@ impl<'a> LockedShards<'a> {
                 + self.growth.allocated_bytes,
         };
         self.growth.subtract_all(&size);
-        RemovedEntries { shards, size }
+        RemovedEntries {
+            shards,
+            size,
+            databases: self.table.databases.take(),
+        }
     }
 
     /// Puts back every entry that was removed; all shards must be locked and empty.
@@ -209,6 +246,7 @@ impl<'a> LockedShards<'a> {
             self.table.metas.put_back_expiring(index, expiring);
         }
         self.growth.add_all(&removed.size);
+        self.table.databases.put_back(&removed.databases);
     }
 }
 
@@ -223,6 +261,7 @@ struct RemovedShard {
 pub struct RemovedEntries {
     shards: Vec<RemovedShard>,
     size: Growth,
+    databases: Vec<DatabaseSize>,
 }
 
 #[cfg(test)]

@@ -265,6 +265,18 @@ impl ShardMetas {
         self.shards[shard].expiring().expired(now, &self.first)
     }
 
+    /// Returns the number of entries with a prefix that have expired and are not deleted yet: soon all are.
+    pub(super) fn expired_with(&self, prefix: &[u8], now: UnixMs) -> u64 {
+        let expired = (0..SHARDS).filter(|shard| self.next_expiry[*shard].load(Relaxed) <= now);
+        let counts = expired.map(|shard| {
+            let expiring = self.shards[shard].expiring();
+            let expired = expiring.entries.iter().take_while(|(at, _)| *at <= now);
+            let found = expired.filter(|(_, entry)| entry.key_bytes().starts_with(prefix));
+            found.count() as u64
+        });
+        counts.sum()
+    }
+
     /// Returns the number of entries that have expired and are not deleted yet.
     pub(super) fn expired(&self, now: UnixMs) -> u64 {
         if self.expiring() == 0 {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
 use smallvec::SmallVec;
 
+use super::database_counts::{DatabaseCounts, DatabaseSize};
 use super::shard_meta::ShardMetas;
 use super::sharding::{SHARDS, shard_of};
 use super::smart::{self, Smart};
@@ -22,7 +23,7 @@ use crate::engine::read::has_expired;
 use crate::model::entry::{
     Entry, Shard, allocated_bytes, prefetch, prefetch_bucket, prefetch_entry,
 };
-use crate::model::{Key, UnixMs, Value, now_ms};
+use crate::model::{DATABASES_MAX, Database, Key, UnixMs, Value, now_ms};
 
 /// Number of places for each entry from which on a hash table is sparse, while there is a cap on memory, and of places from which on
 /// that is looked at.
@@ -61,6 +62,7 @@ pub struct Table {
     map: DashMap<Entry, (), ahash::RandomState>,
     pub(super) metas: ShardMetas,
     keys: AtomicU64,
+    pub(super) databases: DatabaseCounts,
     data_bytes: AtomicU64,
     /// Bytes that the allocator takes for the entries and the hash tables.
     allocated_bytes: AtomicU64,
@@ -91,6 +93,7 @@ impl Table {
             map,
             metas: ShardMetas::new(),
             keys: AtomicU64::new(0),
+            databases: DatabaseCounts::new(),
             data_bytes: AtomicU64::new(0),
             allocated_bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -124,6 +127,27 @@ impl Table {
     #[must_use]
     pub fn live_of(&self, keys: u64) -> u64 {
         keys.saturating_sub(self.metas.expired(now_ms()))
+    }
+
+    /// Returns the databases with keys, without 0.
+    pub fn databases(&self) -> impl Iterator<Item = Database> {
+        let databases = (1..DATABASES_MAX).filter_map(Database::new);
+        databases.filter(|database| self.databases.of(*database).keys > 0)
+    }
+
+    /// Returns the size of a database that is not 0, without the keys that have expired.
+    #[must_use]
+    pub fn database(&self, database: Database) -> DatabaseSize {
+        let counted = self.databases.of(database);
+        let prefix = database.prefix().as_bytes();
+        let expired = match counted.expiring {
+            0 => 0,
+            _ => self.metas.expired_with(prefix, now_ms()),
+        };
+        DatabaseSize {
+            keys: counted.keys.saturating_sub(expired),
+            expiring: counted.expiring.saturating_sub(expired),
+        }
     }
 
     /// Returns the number of keys that expire, those included that have.
@@ -348,6 +372,7 @@ impl Table {
         growth: &mut Growth,
     ) -> Option<Entry> {
         growth.add(&entry);
+        let database = Database::of_key(entry.key_bytes());
         let new = entry.expires_at().map(|_| entry.clone());
         let has_record = entry.use_record().is_some();
         let old = if let Some((old, _)) = shard.get_mut(hash, |(old, _)| *old == entry) {
@@ -372,6 +397,13 @@ impl Table {
             None
         };
         self.metas.replace(index, old.as_ref(), new.as_ref());
+        if !database.is_default() {
+            let (gone, come) = (
+                DatabaseSize::of_entry(old.as_ref()),
+                DatabaseSize::of(true, new.is_some()),
+            );
+            self.databases.replace(database, gone, come);
+        }
         if let Some(old) = &old {
             growth.subtract(old);
         }
@@ -416,11 +448,23 @@ impl Table {
     ) -> Option<Entry> {
         let (entry, _) = shard.remove_entry(hash, |(entry, _)| entry.key_bytes() == key)?;
         self.metas.replace(index, Some(&entry), None);
+        self.count_removed(&entry);
         growth.subtract(&entry);
         if self.cap.is_set() {
             self.shrink(shard, growth);
         }
         Some(entry)
+    }
+
+    /// Counts an entry that was removed, if it belongs to a numbered database.
+    #[inline(always)]
+    pub(super) fn count_removed(&self, entry: &Entry) {
+        let database = Database::of_key(entry.key_bytes());
+        if !database.is_default() {
+            let gone = DatabaseSize::of_entry(Some(entry));
+            self.databases
+                .replace(database, gone, DatabaseSize::default());
+        }
     }
 
     /// Gives back the memory of a hash table that has become sparse.

@@ -11,7 +11,7 @@
 use super::sharded_map::{Table, find};
 use super::sharding::SHARDS;
 use crate::model::entry::{Entry, Shard, entries_at, entries_of};
-use crate::model::{Key, now_ms};
+use crate::model::{Key, UnixMs, now_ms};
 
 /// A place in the order of a walk: the shard in the upper 12 bits, part of the key's hash, reversed, in the 41 below. It has no
 /// more than 53 bits, so that every client can keep it as a number, JavaScript's included.
@@ -63,24 +63,35 @@ impl Table {
     /// last), and the number of the last change in the shards that were read.
     #[must_use]
     pub fn page(&self, from: Cursor, least: usize) -> (Vec<Entry>, Option<Cursor>, u64) {
-        let (mut page, mut from, mut seen) = (Vec::new(), from, 0);
+        let mut seen = 0;
+        let (page, next) = Self::page_of(from, least, |index, from, wanted| {
+            let (shard, last_change) = self.read_shard(index);
+            seen = seen.max(last_change);
+            if has_more_than(&shard, wanted) {
+                return self.next_entries(&shard, from, wanted);
+            }
+            drop(shard);
+            self.sorted(self.entries(index, b"").0.into_iter(), from)
+        });
+        (page, next, seen)
+    }
+
+    /// Returns a page as [`Self::page`] does, of entries of each shard from a cursor on, of which so many are wanted: in the order of the
+    /// walk, and more than that if there are more.
+    pub(super) fn page_of(
+        from: Cursor,
+        least: usize,
+        mut entries_from: impl FnMut(usize, Cursor, usize) -> Vec<(Cursor, Entry)>,
+    ) -> (Vec<Entry>, Option<Cursor>) {
+        let (mut page, mut from) = (Vec::new(), from);
         while let Some(index) = usize::try_from(from >> HASH_BITS)
             .ok()
             .filter(|shard| *shard < SHARDS)
         {
             let wanted = least - page.len();
-            let (shard, last_change) = self.read_shard(index);
-            let is_full = shard.buckets() <= PLACES_PER_ENTRY_MAX * shard.len();
-            let entries = if is_full && shard.len() > wanted * ENTRIES_SORTED_PER_WANTED {
-                self.next_entries(&shard, from, wanted)
-            } else {
-                drop(shard);
-                self.sorted_entries(index, from)
-            };
-            seen = seen.max(last_change);
-            for (cursor, entry) in entries {
+            for (cursor, entry) in entries_from(index, from, wanted) {
                 if page.len() >= least && cursor >= from {
-                    return (page, Some(cursor), seen);
+                    return (page, Some(cursor));
                 }
                 // Entries of one cursor, which are very rare, stay on one page: a cursor cannot stand between them.
                 from = cursor + 1;
@@ -92,12 +103,24 @@ impl Table {
             }
         }
         let is_end = from >> HASH_BITS >= SHARDS as u64;
-        (page, (!is_end).then_some(from), seen)
+        (page, (!is_end).then_some(from))
+    }
+
+    /// Returns those of a page in a locked shard: see [`Self::page_of`].
+    pub(super) fn entries_from(
+        &self,
+        shard: &Shard,
+        from: Cursor,
+        wanted: usize,
+    ) -> Vec<(Cursor, Entry)> {
+        if has_more_than(shard, wanted) {
+            return self.next_entries(shard, from, wanted);
+        }
+        self.sorted(entries_of(shard).cloned(), from)
     }
 
     /// Returns all entries of a shard from a cursor on, in the order of the walk.
-    fn sorted_entries(&self, shard: usize, from: Cursor) -> Vec<(Cursor, Entry)> {
-        let entries = self.entries(shard, b"").0.into_iter();
+    fn sorted(&self, entries: impl Iterator<Item = Entry>, from: Cursor) -> Vec<(Cursor, Entry)> {
         let mut entries: Vec<_> = entries
             .map(|entry| (self.cursor_of(&entry), entry))
             .filter(|(cursor, _)| *cursor >= from)
@@ -147,13 +170,26 @@ impl Table {
         if shard.len() as u64 == self.metas.expired_of(index, now) {
             return (None, last_change);
         }
-        let skipped = fastrand::usize(..shard.len());
-        let mut entries = entries_of(&shard)
-            .skip(skipped)
-            .chain(entries_of(&shard).take(skipped));
-        let found = entries.find(|entry| !entry.is_expired(now));
-        (found.cloned(), last_change)
+        (random_of(&shard, now), last_change)
     }
+}
+
+/// Returns true if a shard is read place by place, as it has many more entries than are wanted, and few empty places.
+fn has_more_than(shard: &Shard, wanted: usize) -> bool {
+    let is_full = shard.buckets() <= PLACES_PER_ENTRY_MAX * shard.len();
+    is_full && shard.len() > wanted * ENTRIES_SORTED_PER_WANTED
+}
+
+/// Returns a random entry of a locked shard that has not expired, if there is any.
+pub(super) fn random_of(shard: &Shard, now: UnixMs) -> Option<Entry> {
+    if shard.is_empty() {
+        return None;
+    }
+    let skipped = fastrand::usize(..shard.len());
+    let mut entries = entries_of(shard)
+        .skip(skipped)
+        .chain(entries_of(shard).take(skipped));
+    entries.find(|entry| !entry.is_expired(now)).cloned()
 }
 
 #[cfg(test)]

@@ -434,7 +434,11 @@ impl Etcd {
     pub async fn forget(&mut self) -> Result<(), EtcdError> {
         let key = self.keys.leader();
         let got = self.ask(async |mut client| client.get(key, None).await);
-        if let Some(revision) = got.await?.header().map(|header| header.revision()) {
+        if let Some(revision) = got
+            .await?
+            .header()
+            .map(etcd_client::ResponseHeader::revision)
+        {
             self.ask(async |mut client| client.compact(revision, None).await)
                 .await?;
         }

@@ -26,6 +26,7 @@ const OTHER_VALUE_BYTES: usize = 1 << 20;
 pub struct Etcd {
     nodes: Vec<Node>,
     quota_bytes: Option<u64>,
+    flags: Vec<String>,
     dir: TempDir,
 }
 
@@ -39,7 +40,7 @@ struct Node {
 
 impl Etcd {
     /// Starts them, and waits until one leads.
-    pub fn start(places: &[Place], quota_bytes: Option<u64>) -> Self {
+    pub fn start(places: &[Place], quota_bytes: Option<u64>, flags: &[String]) -> Self {
         let dir = TempDir::new().expect("a folder for etcd");
         let addresses: Vec<(SocketAddr, SocketAddr)> = places
             .iter()
@@ -55,7 +56,13 @@ impl Etcd {
         std::fs::write(dir.path().join("peers"), peers.join(",")).expect("a file");
         let nodes = places.iter().zip(addresses).enumerate();
         let nodes = nodes.map(|(number, (place, (client, peer)))| Node {
-            process: spawn(dir.path(), number, place, (client, peer), quota_bytes),
+            process: spawn(
+                dir.path(),
+                number,
+                place,
+                (client, peer),
+                (quota_bytes, flags),
+            ),
             place: place.clone(),
             client,
             peer,
@@ -63,6 +70,7 @@ impl Etcd {
         let etcd = Self {
             nodes: nodes.collect(),
             quota_bytes,
+            flags: flags.to_vec(),
             dir,
         };
         etcd.wait_until_well();
@@ -109,6 +117,19 @@ impl Etcd {
         leader.expect("it was waited for")
     }
 
+    /// Waits until one of the others than this takes a change.
+    pub fn wait_until_written(&self, than: usize) {
+        let body = format!(r#"{{"key":"{0}","value":"{0}"}}"#, BASE64.encode("alone"));
+        wait_for("etcd takes a change", || {
+            let mut others = (0..self.nodes.len()).filter(|node| *node != than);
+            let taken = others.find_map(|node| {
+                let reply = http::ask(self.nodes[node].client, "POST", "/v3/kv/put", &body);
+                is_done(reply).ok()
+            });
+            taken.map(drop).ok_or_else(|| "none does".to_owned())
+        });
+    }
+
     /// Kills one.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].process.kill();
@@ -123,7 +144,7 @@ impl Etcd {
             number,
             &node.place,
             addresses,
-            self.quota_bytes,
+            (self.quota_bytes, &self.flags),
         );
     }
 
@@ -231,7 +252,7 @@ fn spawn(
     number: usize,
     place: &Place,
     (client, peer): (SocketAddr, SocketAddr),
-    quota_bytes: Option<u64>,
+    (quota_bytes, flags): (Option<u64>, &[String]),
 ) -> Process {
     let peers = std::fs::read_to_string(dir.join("peers")).expect("it was written");
     let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
@@ -248,7 +269,8 @@ fn spawn(
         .args(["--initial-cluster-state", "new"])
         // Where a value is long, the default of 100,000 makes a restart read gigabytes.
         .args(["--snapshot-count", "5000"])
-        .args(["--log-level", "warn"]);
+        .args(["--log-level", "warn"])
+        .args(flags);
     if let Some(bytes) = quota_bytes {
         command.args(["--quota-backend-bytes", &bytes.to_string()]);
     }

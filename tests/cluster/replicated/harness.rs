@@ -74,7 +74,7 @@ pub fn checker(_: &Setup) -> Ending {
 /// Etcd goes on without one of its three, which comes back.
 pub fn etcd(_: &Setup) -> Ending {
     let places: Vec<Place> = (0..ETCDS).map(|_| Place::here()).collect();
-    let mut etcd = Etcd::start(&places, Some(16 << 20));
+    let mut etcd = Etcd::start(&places, Some(16 << 20), &[]);
     let leader = etcd.wait_for_other_leader(ETCDS);
     etcd.kill(leader);
     let other = etcd.wait_for_other_leader(leader);
@@ -98,7 +98,7 @@ pub fn network(_: &Setup) -> Ending {
     let places: Vec<Place> = (0..ETCDS)
         .map(|etcd| network.place(Who::Etcd(etcd)))
         .collect();
-    let etcd = Etcd::start(&places, None);
+    let etcd = Etcd::start(&places, None, &[]);
     let leader = etcd.wait_for_other_leader(ETCDS);
     network.cut(Who::Etcd(leader), Net::Inner);
     let other = etcd.wait_for_other_leader(leader);

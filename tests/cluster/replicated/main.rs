@@ -76,6 +76,7 @@ const OTHERS: &[(&str, Scenario)] = &[
     ("quota", quota::trimmed),
     ("partition-leader-clients", partitions::leader_clients),
     ("partition-etcd-2-1", partitions::etcd_2_1),
+    ("partition-etcd-alone", partitions::etcd_alone),
 ];
 
 /// Cycles of a run, one for each length of values, and of a long one.
@@ -100,6 +101,9 @@ struct Flags {
     /// A flag for the servers, as in `--with=--linearizable-reads`.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     with: Vec<String>,
+    /// A flag for each etcd, as in `--etcd-with=--election-timeout=500`.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    etcd_with: Vec<String>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -125,6 +129,7 @@ fn main() -> ExitCode {
     let setup = Setup {
         program: flags.program,
         flags: flags.with,
+        etcd_flags: flags.etcd_with,
         cycles: flags.cycles.unwrap_or(cycles),
         values: flags.values,
         is_long: flags.long,

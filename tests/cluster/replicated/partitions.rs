@@ -4,12 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::etcd::ETCDS;
+use crate::etcd::{ETCDS, Etcd};
 use crate::network::{Net, Network, Who};
+use crate::place::Place;
 use crate::probe::{Probe, Wrong, prepare};
 use crate::progress::Progress;
 use crate::servers::{Options, PLACES, Servers};
-use crate::setup::{Ending, IMPATIENT, Setup, look};
+use crate::setup::{Ending, Gaps, IMPATIENT, Setup, look};
 use crate::stopped::hold;
 
 /// A cut: what is done to the network, with the leader.
@@ -29,6 +30,28 @@ pub fn etcd_2_1(setup: &Setup) -> Ending {
         network(servers).part(Who::Server(leader));
     };
     cut_off(setup, cut)
+}
+
+/// The leader of etcd is cut off, without any server of ours and without load: how long etcd itself takes no changes.
+pub fn etcd_alone(setup: &Setup) -> Ending {
+    let Some(network) = Network::try_new(1) else {
+        return Ok("skipped".to_owned());
+    };
+    let places: Vec<Place> = (0..ETCDS)
+        .map(|etcd| network.place(Who::Etcd(etcd)))
+        .collect();
+    let etcd = Etcd::start(&places, None, &setup.etcd_flags);
+    let mut gaps = Vec::new();
+    for _ in setup.cycles() {
+        let leader = etcd.wait_for_other_leader(ETCDS);
+        network.cut(Who::Etcd(leader), Net::Inner);
+        let since = Instant::now();
+        etcd.wait_until_written(leader);
+        gaps.push(since.elapsed());
+        network.heal(Who::Etcd(leader), Net::Inner);
+        etcd.wait_until_well();
+    }
+    Ok(Gaps(gaps).figures("next change that etcd takes"))
 }
 
 /// The leader is cut off from its clients, and keeps its lease: they wait until they can reach it.

@@ -35,6 +35,8 @@ const SAVE_MAX: Duration = Duration::from_secs(20);
 pub struct Options {
     /// The most that each etcd stores.
     pub quota_bytes: Option<u64>,
+    /// Flags of each etcd, besides those that it needs.
+    pub etcd_flags: Vec<String>,
     /// Variables of the servers.
     pub variables: Vec<(&'static str, &'static str)>,
     /// Where all stand in namespaces.
@@ -69,7 +71,7 @@ impl Servers {
             None => Place::here(),
         };
         let places: Vec<Place> = (0..ETCDS).map(|etcd| place(Who::Etcd(etcd))).collect();
-        let etcd = Etcd::start(&places, options.quota_bytes);
+        let etcd = Etcd::start(&places, options.quota_bytes, &options.etcd_flags);
         let mut servers = Self {
             all: (0..PLACES).map(|_| None).collect(),
             etcd,

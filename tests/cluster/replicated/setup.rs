@@ -25,6 +25,8 @@ pub struct Setup {
     pub program: PathBuf,
     /// Flags of the servers, besides those that they need.
     pub flags: Vec<String>,
+    /// The same of each etcd.
+    pub etcd_flags: Vec<String>,
     pub cycles: usize,
     /// The lengths of values, which the cycles take in turn.
     pub values: Vec<usize>,
@@ -42,6 +44,10 @@ impl Setup {
 
     /// Servers that are set up so.
     pub fn servers_with(&self, options: Options) -> Servers {
+        let options = Options {
+            etcd_flags: self.etcd_flags.clone(),
+            ..options
+        };
         Servers::start(&self.program, &self.flags, options)
     }
 

@@ -139,11 +139,15 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: false,
     },
     Difference {
-        line: "`KEYS`, `SCAN`, `RANDOMKEY` and `BGSAVE` cannot be part of a transaction: nobody shall wait while all keys are looked at.",
-        example: Example::Requests(&[&[b"MULTI"], &[b"KEYS", b"*"]]),
-        explains: |seen| {
-            seen.asks(&["KEYS", "SCAN", "RANDOMKEY", "BGSAVE"]) && seen.refuses(NOT_IN_TRANSACTIONS)
-        },
+        line: "`BGSAVE` cannot be part of a transaction.",
+        example: Example::Requests(&[&[b"MULTI"], &[b"BGSAVE"]]),
+        explains: |seen| seen.asks(&["BGSAVE"]) && seen.refuses(NOT_IN_TRANSACTIONS),
+        parts: true,
+    },
+    Difference {
+        line: "Numbered databases are prefixes of keys: database 0 shows the keys of all. `SWAPDB` of two is refused.",
+        example: Example::Requests(&[&[b"SWAPDB", b"0", b"1"]]),
+        explains: |seen| seen.asks(&["SWAPDB"]) && seen.refuses("databases are prefixes of keys"),
         parts: true,
     },
     Difference {
@@ -271,8 +275,7 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: false,
     },
     Difference {
-        line: "There are no lists, hashes, sets, sorted sets, streams, bits, functions, modules, and not several databases. The \
-               commands for them are unknown.",
+        line: "There are no lists, hashes, sets, sorted sets, streams, bits, functions and modules. The commands for them are unknown.",
         example: Example::Requests(&[&[b"LPUSH", b"a", b"x"]]),
         explains: |seen| {
             let name = seen.words[0].to_ascii_lowercase();
@@ -376,5 +379,5 @@ pub const MISSING: &[&str] = &[
     "client|caching client|getredir client|pause client|reply client|tracking client|trackinginfo client|unblock \
      client|unpause",
     // Others.
-    "bgrewriteaof debug dump lcs lolwut memory|malloc-stats memory|purge move restore sort sort_ro swapdb",
+    "bgrewriteaof debug dump lcs lolwut memory|malloc-stats memory|purge restore sort sort_ro",
 ];

@@ -11,7 +11,7 @@ use super::spec::{FigureInputs, FigureSpec, data_memory, keys};
 use crate::command::clients::Client;
 use crate::command::counts::Usage;
 use crate::command::version::REDIS_VERSION;
-use crate::engine::Engine;
+use crate::engine::{DatabaseSize, Engine};
 use crate::metrics::process;
 use crate::model::now_ms;
 use crate::persistence::Durability;
@@ -107,6 +107,14 @@ pub static FIGURES: &[FigureSpec] = &[
         let engine = now.engine.filter(|engine| engine.keys() > 0)?;
         let (keys, expires) = (engine.keys(), engine.keys_expiring());
         text(format_args!("keys={keys},expires={expires},avg_ttl=0"))
+    }),
+    FigureSpec::redis_lines("Keyspace", "db*", |now| {
+        let sizes = now.engine.map(|engine| engine.databases().map(|database| {
+            let DatabaseSize { keys, expiring } = engine.database(database);
+            let size = format!("keys={keys},expires={expiring},avg_ttl=0");
+            (database.number().to_string(), size)
+        }));
+        sizes.into_iter().flatten().collect()
     }),
     FigureSpec::redis("Memory", "used_memory_human", |now| {
         Some(human(now.used_bytes()))
