@@ -11,6 +11,7 @@ use super::service::Service;
 use super::spec::{Arguments, Command, Scope};
 use crate::model::Database;
 use crate::protocol::ErrorReply;
+use crate::protocol::resp::whole_number;
 
 /// Puts the prefix of a database before the keys, the prefix or the pattern among the arguments of a request: the words from `start` on.
 #[cold]
@@ -66,8 +67,7 @@ fn places(command: &Command, arguments: &Arguments<'_>) -> Vec<usize> {
 /// # Errors
 /// `ARGS`, if it is no number, or the server has no such database.
 pub(super) fn numbered(service: &Service, word: &[u8]) -> Result<Database, ErrorReply> {
-    let number = std::str::from_utf8(word).ok();
-    let number = number.and_then(|digits| digits.parse::<i64>().ok());
+    let number = whole_number(word);
     let number = number.ok_or_else(|| bad_argument("value is not an integer or out of range"))?;
     if i32::try_from(number).is_err() {
         return Err(bad_argument(

@@ -333,9 +333,11 @@ impl Engine {
         self.data.table.databases().next().is_none()
     }
 
-    /// Returns the numbered databases with keys.
-    pub fn databases(&self) -> impl Iterator<Item = Database> {
-        self.data.table.databases()
+    /// Returns the numbered databases with keys that have not expired, and their sizes.
+    pub fn databases(&self) -> impl Iterator<Item = (Database, DatabaseSize)> {
+        let databases = self.data.table.databases();
+        let sizes = databases.map(|database| (database, self.database(database)));
+        sizes.filter(|(_, size)| size.keys > 0)
     }
 
     /// Returns the number of keys that expire, those included that have and are not deleted yet.

@@ -100,9 +100,9 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .example("COPY a b")
         .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
     Row::write("MOVE", "<key> <number>", 2..=2, move_to_database)
-        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Delete])])
+        .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .refused_in_cluster(ErrorCode::Unknown, "MOVE is not to be had where a cluster has the data: the keys of two databases are in different slots")
-        .flags(&[Flag::GrowsMemory, Flag::OtherDatabase])
+        .flags(&[Flag::OtherDatabase])
         .example("MOVE final 1")
         .summary("Move a pair to another database, under the same name; answers 1 if it was moved, else 0."),
     Row::write("CLEAR", "", 0..=0, clear)

@@ -91,11 +91,10 @@ fn keys(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn count(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let all = call.session.database().prefix();
-    if words
-        .first()
-        .is_none_or(|prefix| **prefix == *all.as_bytes())
-    {
+    let database = call.session.database();
+    let is_of_database =
+        |prefix: &[u8]| !database.is_default() && prefix == database.prefix().as_bytes();
+    if words.first().is_none_or(|prefix| is_of_database(prefix)) {
         return dbsize(call, words);
     }
     let listed = listed_of(call, words)?;

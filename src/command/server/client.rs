@@ -22,6 +22,7 @@ use crate::command::spec::Flag::{
 use crate::command::spec::{ANY, Access, Group, Subcommand};
 use crate::command::subcommands::other_subcommand;
 use crate::config::PeerAddress;
+use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -358,6 +359,10 @@ fn select(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn swapdb(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    for (word, place) in words.iter().zip(["first", "second"]) {
+        let number = whole_number(word).and_then(|number| i32::try_from(number).ok());
+        number.ok_or_else(|| bad_argument(format!("invalid {place} DB index")))?;
+    }
     let (first, second) = (
         numbered(call.service, &words[0])?,
         numbered(call.service, &words[1])?,

@@ -46,7 +46,15 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "keys of several slots",
     },
     Difference {
-        commands: &["CLEAR", "FLUSHDB", "FLUSHALL", "DBSIZE"],
+        commands: &[
+            "CLEAR",
+            "FLUSHDB",
+            "FLUSHALL",
+            "DBSIZE",
+            "KEYS",
+            "SCAN",
+            "RANDOMKEY",
+        ],
         is_it: |case| {
             let head = String::from_utf8_lossy(&case.cluster.head);
             case.local.is_queued() && head.ends_with("where a cluster has the data")

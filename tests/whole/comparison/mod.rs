@@ -219,6 +219,10 @@ const COMMANDS_APART: &[(&str, &str)] = &[
     // Writes, or reads, only what was queued or watched.
     ("exec", "write"),
     ("watch", "readonly"),
+    // Is refused, and so writes nothing.
+    ("swapdb", "write"),
+    ("swapdb", "@write"),
+    ("swapdb", "@dangerous"),
     // Redis has them in the category, and not the flag.
     ("lastsave", "admin"),
     ("role", "admin"),

@@ -109,12 +109,12 @@ pub static FIGURES: &[FigureSpec] = &[
         text(format_args!("keys={keys},expires={expires},avg_ttl=0"))
     }),
     FigureSpec::redis_lines("Keyspace", "db*", |now| {
-        let sizes = now.engine.map(|engine| engine.databases().map(|database| {
-            let DatabaseSize { keys, expiring } = engine.database(database);
+        let sizes = now.engine.into_iter().flat_map(Engine::databases);
+        let lines = sizes.map(|(database, DatabaseSize { keys, expiring })| {
             let size = format!("keys={keys},expires={expiring},avg_ttl=0");
             (database.number().to_string(), size)
-        }));
-        sizes.into_iter().flatten().collect()
+        });
+        lines.collect()
     }),
     FigureSpec::redis("Memory", "used_memory_human", |now| {
         Some(human(now.used_bytes()))
