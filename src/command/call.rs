@@ -9,7 +9,9 @@ use std::time::Instant;
 use super::acl::KeyFilter;
 use super::clients::Client;
 use super::database::as_sent;
+use super::key_events::{Event, KeyEvents};
 use super::long_work;
+use super::notices::Deferred;
 use super::observation::{self, Observed, Status};
 use super::permission;
 use super::refusals::{bad_argument, full_for_redis};
@@ -17,7 +19,7 @@ use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::Session;
 pub(super) use super::spec::Arguments;
-use super::spec::{Command, Flag};
+use super::spec::{Access, Command, Flag, Group};
 use super::stream::{Source, Stream};
 use crate::engine::{Barrier, Engine, EngineError, LockedBatch, ReadOutcome, WriteTransaction};
 use crate::metrics::counters::Tally;
@@ -73,6 +75,8 @@ pub(super) struct Call<'a, 'e> {
     pub granted_room_bytes: u64,
     /// Bytes that its changes need beyond the cap, if these are more; else 0.
     pub missing_room_bytes: u64,
+    /// Events of the pairs that it changes.
+    pub events: KeyEvents,
     /// False if the request is observed by those who execute the call, as a part of it is done elsewhere.
     pub is_observed_here: bool,
 }
@@ -96,6 +100,9 @@ impl<'a> Call<'a, '_> {
             let limit = self.service.script_time();
             let keys = self.command.keys(arguments);
             self.service.scripts.check_keys(limit, keys)?;
+        }
+        if self.session.tracking.is_some() {
+            self.track(arguments);
         }
         let is_of_leader = self.service.marks_reads() && self.command.is_answered_by_leader();
         if is_of_leader {
@@ -171,7 +178,63 @@ impl<'a> Call<'a, '_> {
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
+            events: command.events,
             is_observed_here: true,
+        }
+    }
+
+    /// Notes the keys that the command is about to read, if the client tracks them.
+    #[cold]
+    fn track(&mut self, arguments: &Arguments<'_>) {
+        let database = self.session.database();
+        let Some(tracking) = &mut self.session.tracking else {
+            return;
+        };
+        let tracks = tracking.tracks_next();
+        let is_around = self.command.group == Group::Transactions || self.command.name == "CLIENT";
+        if self.transaction.is_none() && !is_around {
+            tracking.is_exception = false;
+        }
+        if tracks && self.command.access == Access::Read && !is_around {
+            for key in self.command.keys(arguments) {
+                let tracker = &tracking.tracker;
+                self.service
+                    .notices
+                    .tracking
+                    .note_read(tracker, key, database);
+            }
+        }
+    }
+
+    /// Returns the number of the client, if there is one.
+    pub fn client_id(&self) -> Option<u64> {
+        self.session.client.as_ref().map(|client| client.id)
+    }
+
+    /// Notes an event of a key; in a transaction, it waits for the commit.
+    #[cold]
+    fn note_event(&mut self, event: Event, key: Key<'_>) {
+        if self.transaction.is_some() {
+            let event = Deferred::Event(event, key.as_bytes().into());
+            self.session.deferred.push(event);
+        } else {
+            self.service.notices.publish(event, key.as_bytes());
+        }
+    }
+
+    /// Notes that a key was not found.
+    #[inline(always)]
+    pub fn note_missing(&mut self, key: Key<'_>) {
+        if self.service.notices.are_wanted() {
+            self.note_event(Event::KEYMISS, key);
+        }
+    }
+
+    fn note_all_missing(&mut self, keys: &[Key<'_>], found: &[Option<Entry>]) {
+        if self.service.notices.are_wanted() {
+            for (key, _) in keys.iter().zip(found).filter(|(_, entry)| entry.is_none()) {
+                self.note_event(Event::KEYMISS, *key);
+            }
         }
     }
 
@@ -291,6 +354,19 @@ impl<'a> Call<'a, '_> {
     pub fn read(
         &mut self,
         key: Key<'_>,
+        show: impl FnMut(&mut Self, Value<'_>),
+    ) -> Result<ReadOutcome, ErrorReply> {
+        let read = self.look_up(key, show)?;
+        if matches!(read, ReadOutcome::Missing) {
+            self.note_missing(key);
+        }
+        Ok(read)
+    }
+
+    #[inline(always)]
+    fn look_up(
+        &mut self,
+        key: Key<'_>,
         mut show: impl FnMut(&mut Self, Value<'_>),
     ) -> Result<ReadOutcome, ErrorReply> {
         // Every command that reads a value uses it.
@@ -333,11 +409,15 @@ impl<'a> Call<'a, '_> {
         if self.transaction.is_none() && keys.len() > TRANSACTION_READS_MAX {
             self.release_locks();
             let is_use = self.is_use();
-            return Ok(self.engine()?.read_all(keys, is_use, self.barrier));
+            let found = self.engine()?.read_all(keys, is_use, self.barrier);
+            self.note_all_missing(keys, &found);
+            return Ok(found);
         }
-        self.change(keys, |transaction| {
+        let found: Vec<Option<Entry>> = self.change(keys, |transaction| {
             Ok(keys.iter().map(|key| transaction.get(*key)).collect())
-        })
+        })?;
+        self.note_all_missing(keys, &found);
+        Ok(found)
     }
 
     /// Stores a value under a key; returns true if the key did not exist.
@@ -346,13 +426,22 @@ impl<'a> Call<'a, '_> {
     /// `DISK` while the disk refuses changes, `BUSY` while the data is being loaded. Nothing changes then.
     #[inline(always)]
     pub fn put(&mut self, key: Key<'_>, value: Value<'_>) -> Result<bool, ErrorReply> {
+        if self.service.notices.are_wanted() {
+            return self.change(&[key], |transaction| Ok(transaction.put(key, value)));
+        }
         if let Some(transaction) = &mut self.transaction {
             return Ok(transaction.put(key, value));
         }
         if let Some((Some(locked), place)) = &mut self.locked {
             return Ok(locked.put(*place, key, value)?);
         }
-        Ok(self.engine()?.put(key, value, self.barrier)?)
+        let is_new = self.engine()?.put(key, value, self.barrier)?;
+        if self.service.notices.are_wanted() {
+            // Somebody may have begun to track, and read the key, just before.
+            let by = self.client_id();
+            self.service.notices.tracking.invalidate(key.as_bytes(), by);
+        }
+        Ok(is_new)
     }
 
     /// Reads and changes keys atomically.
@@ -366,6 +455,8 @@ impl<'a> Call<'a, '_> {
         decide: impl FnOnce(&mut WriteTransaction<'_>) -> Result<R, ErrorReply>,
     ) -> Result<R, ErrorReply> {
         let is_use = self.is_use();
+        let notices = &self.service.notices;
+        let events = self.events;
         if let Some(transaction) = &mut self.transaction {
             let savepoint = transaction.savepoint();
             transaction.set_use(is_use);
@@ -373,6 +464,9 @@ impl<'a> Call<'a, '_> {
             if found.is_err() {
                 transaction.roll_back_to(savepoint);
                 self.is_refused_by_data = self.reports_change;
+            } else if notices.are_wanted() {
+                let since = (&**transaction, savepoint);
+                notices.collect(events, since, &mut self.session.deferred);
             }
             return found;
         }
@@ -384,8 +478,9 @@ impl<'a> Call<'a, '_> {
         let found = decide(&mut transaction)
             .inspect_err(|_| self.is_refused_by_data = self.reports_change)?;
         self.check_room(&transaction)?;
+        let by = self.client_id();
         long_work::execute(transaction.changed_bytes(), || {
-            transaction.commit(self.barrier)
+            transaction.commit(self.barrier, |changes| notices.tell(events, changes, by))
         })?;
         Ok(found)
     }

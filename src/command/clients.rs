@@ -30,6 +30,10 @@ pub enum OutboxMessage {
     Published(Option<Box<[u8]>>, Arc<Published>),
     /// A request of any client, for MONITOR.
     Request(Arc<ShownRequest>),
+    /// A key whose copies are not to be used any more, or all keys.
+    Invalidated(Option<Box<[u8]>>),
+    /// The client with this number is gone, which invalidations were to be sent to.
+    RedirectionBroken(u64),
 }
 
 /// A published message, which all receivers share.
@@ -56,14 +60,18 @@ impl OutboxMessage {
                 Reply::Message(pattern.as_deref(), &message.channel, &message.payload)
             }
             Self::Request(request) => Reply::Monitor(&request.line),
+            Self::Invalidated(key) => Reply::Invalidated(key.as_deref()),
+            Self::RedirectionBroken(client) => Reply::RedirectionBroken(*client),
         }
     }
 
     /// Returns the memory of its own, in bytes.
     fn own_bytes(&self) -> usize {
         let pattern = match self {
-            Self::Published(pattern, _) => pattern.as_ref().map_or(0, |pattern| pattern.len()),
-            Self::Request(_) => 0,
+            Self::Published(own, _) | Self::Invalidated(own) => {
+                own.as_ref().map_or(0, |own| own.len())
+            }
+            Self::Request(_) | Self::RedirectionBroken(_) => 0,
         };
         size_of::<Self>() + pattern
     }
@@ -73,6 +81,7 @@ impl OutboxMessage {
         match self {
             Self::Published(_, message) => message.channel.len() + message.payload.len(),
             Self::Request(request) => request.line.len(),
+            Self::Invalidated(_) | Self::RedirectionBroken(_) => 0,
         }
     }
 }
@@ -99,6 +108,8 @@ pub struct Client {
     pub(super) queued_bytes: AtomicUsize,
     /// True while it waits in WAIT.
     pub(super) is_waiting: AtomicBool,
+    /// True if its wait was ended by an error.
+    pub(super) is_unblocked_by_error: AtomicBool,
     /// True if it uses MONITOR.
     pub(super) is_monitor: AtomicBool,
     /// True after CLIENT NO-TOUCH ON.
@@ -197,6 +208,12 @@ impl Outbox {
 }
 
 impl Client {
+    /// Ends its wait, with an error or as at the end of its time.
+    pub(super) fn unblock(&self, is_error: bool) {
+        self.is_unblocked_by_error.store(is_error, Relaxed);
+        self.signals().raise(Signal::Unblocked);
+    }
+
     /// Returns true while it waits in WAIT.
     pub(super) fn is_blocked(&self) -> bool {
         self.is_waiting.load(Relaxed)
@@ -317,6 +334,7 @@ impl Clients {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::default(),
             is_waiting: AtomicBool::default(),
+            is_unblocked_by_error: AtomicBool::default(),
             is_monitor: AtomicBool::default(),
             is_no_touch: AtomicBool::default(),
             buffers: Buffers::default(),
@@ -397,6 +415,12 @@ impl Clients {
         for client in self.all() {
             client.signals().raise(Signal::NewPermissions);
         }
+    }
+
+    /// Returns the client with a number.
+    pub(super) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&id).cloned()
     }
 
     /// Returns all clients, the oldest first.

@@ -130,6 +130,19 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Counts a request of a Redis client for a command that is not here, and logs the first one.
+    #[cold]
+    fn note_unknown(&self, batch: &RequestBatch<'_>, request: &Prepared) {
+        if let Some(verb) = batch.unknown_verb(request)
+            && let Some(command) = self.service.stats.unknown.count(verb)
+        {
+            tracing::warn!(
+                command,
+                "a client asks for a command that is not here; STATS counts such requests"
+            );
+        }
+    }
+
     /// Ends a lap of the clock, in which these requests were executed. If it was slow, the slow log gets it: reading the clock for
     /// each of many short requests would cost a tenth of their speed, so that they have one entry.
     #[inline(always)]
@@ -259,6 +272,7 @@ impl Dispatcher<'_> {
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
+            events: COMMANDS[place].events,
             is_observed_here: true,
         }
     }
@@ -354,7 +368,10 @@ impl Dispatcher<'_> {
         let id = self.count_request(batch, request);
         let (place, command) = match (&request.error, batch.row(request)) {
             (None, Some(row)) => row,
-            (Some(error), _) => return Err((**error).clone()),
+            (Some(error), _) => {
+                self.note_unknown(batch, request);
+                return Err((**error).clone());
+            }
             (None, None) => unreachable!("a request for no command has an error"),
         };
         if let Some(client) = &self.session.client {

@@ -227,6 +227,12 @@ impl<'a> RequestBatch<'a> {
         }
     }
 
+    /// Returns the verb of a request in RESP for a command that is not here.
+    pub(super) fn unknown_verb(&self, request: &Prepared) -> Option<&[u8]> {
+        let is_unknown = request.place.is_none() && request.has_verb;
+        is_unknown.then(|| &*self.words[request.start as usize - 1])
+    }
+
     /// Returns true if the requests behind this one may name keys of another database.
     #[must_use]
     #[inline(always)]

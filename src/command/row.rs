@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::call::Handler;
+use super::key_events::{Event, KeyEvents};
 use super::spec::{
     ANY, Access, Arguments, Clustered, Command, Dialects, Flag, FlagSet, Group, KeySpec,
     NativeReply, Scope, Subcommand,
@@ -89,6 +90,7 @@ impl Row {
             scope: Scope::Nothing,
             batchable: None,
             dialects: Dialects::All,
+            events: KeyEvents::DEFAULT,
             clustered: Clustered::Here,
             subcommands: &[],
             flags: FlagSet::of(&[]),
@@ -147,6 +149,18 @@ impl Row {
     /// Lets the command ask all primaries of a cluster, as one does that accesses any key.
     pub const fn whole(mut self) -> Self {
         self.command.clustered = Clustered::Whole;
+        self
+    }
+
+    /// Sets the event of the pairs that the command stores; without it, it is `set`.
+    pub const fn stores_as(mut self, event: Event) -> Self {
+        self.command.events.stores = event;
+        self
+    }
+
+    /// Sets the event of the pairs that the command deletes; without it, it is `del`.
+    pub const fn deletes_as(mut self, event: Event) -> Self {
+        self.command.events.deletes = event;
         self
     }
 

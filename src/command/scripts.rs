@@ -30,6 +30,16 @@ pub struct StoredScript {
     pub text: Box<[u8]>,
 }
 
+impl StoredScript {
+    /// Makes a script, which is not kept yet.
+    pub fn of(text: &[u8]) -> Self {
+        Self {
+            sha1: sha1_hex(text),
+            text: text.into(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Stored {
     by_sha1: HashMap<String, (Arc<StoredScript>, bool)>,

@@ -19,6 +19,7 @@ use super::clients::Clients;
 use super::counts::Counts;
 use super::long_work::Turns;
 use super::lookup::CommandList;
+use super::notices::Notices;
 use super::scripts::Scripts;
 use super::slow_requests::Slowlog;
 use crate::cluster::Cluster;
@@ -59,7 +60,9 @@ pub struct Service {
     /// Connected clients.
     pub clients: Clients,
     /// Channels and their subscribers.
-    pub channels: Channels,
+    pub channels: Arc<Channels>,
+    /// What others are told of changes.
+    pub(super) notices: Arc<Notices>,
     /// Scripts.
     pub scripts: Scripts,
     /// Recent requests, for the live feed.
@@ -86,6 +89,10 @@ impl Service {
         let primary = setup.config.primary();
         let primary = primary.and_then(|primary| primary.primaries.first().cloned());
         let membership = setup.config.membership();
+        let client_memory = setup.config.get::<ByteCount>("client-memory").0;
+        let client_memory = Arc::new(ClientMemory::new(client_memory));
+        let channels = Arc::new(Channels::default());
+        let notices = Notices::new(&setup, &channels, &client_memory);
         Self {
             commands,
             engine: OnceLock::new(),
@@ -99,12 +106,11 @@ impl Service {
             run_id: (0..5)
                 .map(|_| format!("{:08x}", fastrand::u32(..)))
                 .collect(),
-            client_memory: Arc::new(ClientMemory::new(
-                setup.config.get::<ByteCount>("client-memory").0,
-            )),
+            client_memory,
             long_turns: Turns::default(),
             clients: Clients::default(),
-            channels: Channels::default(),
+            channels,
+            notices: Arc::new(notices),
             scripts: Scripts::default(),
             recent_requests: Arc::default(),
             slowlog: Slowlog::default(),
@@ -137,6 +143,7 @@ impl Service {
 
     /// Lets [`Service::counts_since_reset`] begin at 0.
     pub(super) fn reset_counts(&self) {
+        self.stats.unknown.clear();
         let counts = self.counts();
         let from = self.counted_from.lock();
         *from.unwrap_or_else(PoisonError::into_inner) = Some(counts);
@@ -171,6 +178,7 @@ impl Service {
 
     /// Sets the engine, once the data is loaded: from now on requests for data are executed.
     pub fn begin(&self, engine: Arc<Engine>) {
+        engine.listen(Arc::<Notices>::clone(&self.notices));
         self.engine.set(engine).expect("the data is loaded once");
     }
 

@@ -12,11 +12,13 @@ use super::channels::Channels;
 use super::client_memory::{Account, Charge};
 use super::clients::Client;
 use super::following::{Followed, Following};
+use super::notices::Deferred;
 use super::refusals::bad_argument;
 use super::reply_sink::Replies;
 use super::service::Service;
 use super::spec::{Arguments, Command, Flag, Scope};
 use super::stream::Stream;
+use super::tracking::SessionTracking;
 use super::watched_keys::WatchedKeys;
 use crate::model::Database;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
@@ -61,14 +63,45 @@ pub struct Session {
     pub(super) pattern_bytes: usize,
     /// Followed prefixes.
     pub following: Following,
+    /// State of CLIENT TRACKING, if it is on.
+    pub(super) tracking: Option<Box<SessionTracking>>,
+    /// What is to be told once the transaction that is executed has been made.
+    pub(super) deferred: Vec<Deferred>,
     /// Number of arguments that MONITOR and SLOWLOG show; `None` for all.
     pub visible_arguments: Option<usize>,
     /// True if other tasks have run since its last requests arrived; see `Pipeline::lets_others_subscribe`.
     pub has_let_others_run: bool,
     /// True if its reads are no uses of the pairs: CLIENT NO-TOUCH.
     pub(super) is_no_touch: bool,
+    /// Replies that the client does not want.
+    pub silence: Silence,
     /// True if pushes are sent in the line dialect: the client subscribed in it.
     pub(super) pushes_lines: bool,
+}
+
+/// Replies that a client does not want: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// It wants all.
+    #[default]
+    None,
+    /// It wants none to the request that has asked for that, nor to the next one.
+    Skip,
+    /// It wants none to the next request.
+    Next,
+    /// It wants none.
+    All,
+}
+
+impl Silence {
+    /// Notes that a request has been executed.
+    pub fn end_request(&mut self) {
+        *self = match self {
+            Self::Skip => Self::Next,
+            Self::Next | Self::None => Self::None,
+            Self::All => Self::All,
+        };
+    }
 }
 
 /// State of a connection beyond the maximum number, which is reserved for administration: it executes only commands that touch no
@@ -160,9 +193,12 @@ impl Session {
             subscribed_bytes: 0,
             pattern_bytes: 0,
             following: Following::default(),
+            tracking: None,
+            deferred: Vec::new(),
             visible_arguments: None,
             has_let_others_run: false,
             is_no_touch: false,
+            silence: Silence::None,
             pushes_lines: false,
         }
     }
@@ -245,6 +281,20 @@ impl Session {
     pub(super) fn blocks_while_subscribed(&self, command: &Command, dialect: Dialect) -> bool {
         let is_subscribed = self.subscriptions() > 0 || !self.following.is_empty();
         dialect == Dialect::Resp2 && is_subscribed && !command.has(Flag::SubscribedOk)
+    }
+
+    /// Ends the effect of CLIENT CACHING.
+    pub(super) fn end_exception(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.is_exception = false;
+        }
+    }
+
+    /// Ends CLIENT TRACKING.
+    pub fn end_tracking(&mut self, service: &Service) {
+        if let Some(tracking) = self.tracking.take() {
+            service.notices.tracking.end(&tracking.tracker);
+        }
     }
 
     /// Removes all subscriptions of the client.

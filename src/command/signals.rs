@@ -26,6 +26,8 @@ pub enum Signal {
     Messages = 16,
     /// The client sends no more, which ends a request that waits.
     HungUp = 32,
+    /// Its wait is to be ended.
+    Unblocked = 64,
 }
 
 /// Signals that have been raised, and the waker of the task.

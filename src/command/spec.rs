@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use super::key_events::KeyEvents;
 use super::usage;
 use crate::model::entry::allocated_bytes;
 use crate::protocol::{Dialect, ErrorCode};
@@ -441,6 +442,8 @@ pub struct Command {
     pub batchable: Option<usize>,
     /// Dialects that have it: all, except where the same name means something else in Redis.
     pub dialects: Dialects,
+    /// Events of the pairs that it changes.
+    pub events: KeyEvents,
     /// Subcommands, if its first argument names one.
     pub subcommands: &'static [Subcommand],
     /// Execution where a cluster has the data.

@@ -72,6 +72,8 @@ pub struct Stream {
     reports_change: bool,
     /// True if it waits for something other than work, so that a client that hangs up should end it.
     pub is_idle: bool,
+    /// True if the client wants no reply.
+    pub is_silent: bool,
 }
 
 /// Result of a pull.
@@ -91,6 +93,7 @@ impl Stream {
             observed: None,
             reports_change: false,
             is_idle: false,
+            is_silent: false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::call::Handler;
 use super::data::{
-    expiry, follow, keys, numbers, page, pubsub, scan, script, strings, transaction,
+    dump, expiry, follow, keys, numbers, page, pubsub, scan, script, strings, transaction,
 };
 use super::lookup::CommandList;
 use super::row::Row;
@@ -21,6 +21,7 @@ static FAMILIES: &[&[Row]] = &[
     numbers::ROWS,
     keys::ROWS,
     expiry::ROWS,
+    dump::ROWS,
     scan::ROWS,
     page::ROWS,
     transaction::ROWS,

@@ -18,7 +18,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use crate::cluster::{ClusterOptions, Replication};
 use crate::engine::{Eviction, MemoryCap};
 use crate::error::{error_chain, without_numbers};
 use crate::metrics::process::resident_bytes;
-use crate::model::VALUE_BYTES_MAX;
+use crate::model::{EventClasses, VALUE_BYTES_MAX};
 use crate::persistence::{Durability, Options, SYNC_INTERVAL};
 use crate::replication::{MemberInfo, MemberOptions, Membership, ReplicaOptions};
 use crate::stdout::ignore_closed;
@@ -110,7 +110,7 @@ pub enum Shown {
         /// Returns the value as text.
         text: fn(&Setup) -> String,
         /// Parses a text; the error is a reason.
-        parse: fn(&str) -> Result<u64, String>,
+        parse: fn(&Setup, &str) -> Result<u64, String>,
         /// Sets what was parsed.
         store: fn(&Setup, u64),
     },
@@ -530,7 +530,7 @@ pub static SETTINGS: &[Setting] = &[
             "maxmemory",
             Shown::Written {
                 text: |setup| setup.memory_cap.bytes().to_string(),
-                parse: |text| text.parse().map(|MaxMemory(bytes)| bytes),
+                parse: |_, text| text.parse().map(|MaxMemory(bytes)| bytes),
                 store: |setup, bytes| setup.memory_cap.set_bytes(bytes),
             },
         )],
@@ -549,7 +549,7 @@ pub static SETTINGS: &[Setting] = &[
             "maxmemory-policy",
             Shown::Written {
                 text: |setup| setup.memory_cap.eviction().name().to_owned(),
-                parse: |text| {
+                parse: |_, text| {
                     let policy = Eviction::of_name(text).ok_or_else(|| {
                         let names = Eviction::ALL.map(Eviction::name).join(", ");
                         format!("argument must be one of the following: {names}")
@@ -615,6 +615,17 @@ pub static SETTINGS: &[Setting] = &[
         )],
     },
     Setting {
+        name: "tracking-table-max-keys",
+        flag: None,
+        default: "1000000",
+        values: Values::Number(0..=1 << 40),
+        help: "Number of keys whose readers are kept for client-side caching; 0 is no limit",
+        config: &[(
+            "tracking-table-max-keys",
+            Shown::Settable(|setup| &setup.tracked_keys_max),
+        )],
+    },
+    Setting {
         name: "connections",
         flag: None,
         default: "",
@@ -661,11 +672,32 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "notify-keyspace-events",
-        flag: None,
+        flag: Some(Flag {
+            value_name: "CLASSES",
+            alias: None,
+            variable: "PYKV_NOTIFY_KEYSPACE_EVENTS",
+        }),
         default: "",
-        values: Values::Constant,
-        help: "Events of keys that are published; there are none, and FOLLOW sends the changes themselves",
-        config: &[("notify-keyspace-events", Shown::Default)],
+        values: Values::Parsed(|| value_parser!(EventClasses).into()),
+        help: "Classes of events of keys that are published, in Redis's letters: KEA is all but missing and new keys. Empty, nothing is \
+               published",
+        config: &[(
+            "notify-keyspace-events",
+            Shown::Written {
+                text: |setup| EventClasses::of_bits(setup.event_classes.load(Relaxed)).to_string(),
+                parse: |setup, text| {
+                    let classes: EventClasses = text.parse()?;
+                    if classes != EventClasses::NONE && setup.config.engine().is_some() {
+                        return Err(NO_EVENTS_OF_CLUSTER.to_owned());
+                    }
+                    Ok(classes.bits().into())
+                },
+                store: |setup, bits| {
+                    let bits = u16::try_from(bits).expect("parsed from letters");
+                    setup.event_classes.store(bits, Relaxed);
+                },
+            },
+        )],
     },
     Setting {
         name: "stop-writes-on-bgsave-error",
@@ -677,17 +709,21 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
-/// Returns the parser of an URL of a scheme.
+/// Refusal of events where a cluster has the data.
+const NO_EVENTS_OF_CLUSTER: &str =
+    "--engine names a cluster, whose nodes publish the events of their keys: subscribe there";
+
 /// The time of scripts, in milliseconds, as Redis shows it.
 const SCRIPT_MILLISECONDS: Shown = Shown::Written {
     text: |setup| setup.script_time_ms.load(Relaxed).to_string(),
-    parse: |text| {
+    parse: |_, text| {
         let refused = |_| "argument couldn't be parsed into an integer".to_owned();
         text.parse::<u64>().map_err(refused)
     },
     store: |setup, milliseconds| setup.script_time_ms.store(milliseconds, Relaxed),
 };
 
+/// Returns the parser of an URL of a scheme.
 fn urls_of(scheme: UrlScheme) -> ValueParser {
     let parser = StringValueParser::new();
     let parsed = parser.map(move |text| UrlSetting(ServersUrl::parse(&text, scheme)));
@@ -982,6 +1018,12 @@ impl Config {
         })
     }
 
+    /// Returns the classes of the events of keys that are published.
+    fn event_classes(&self) -> EventClasses {
+        let given = self.given("notify-keyspace-events");
+        given.unwrap_or(EventClasses::NONE)
+    }
+
     /// Checks that the engine is a cluster, and the promise of durability is one of it.
     ///
     /// # Errors
@@ -1015,6 +1057,11 @@ impl Config {
                     "--replica-of and --max-memory are given: a replica holds what its primary does; give a cap to that".to_owned(),
                 );
             }
+        }
+        if self.event_classes() != EventClasses::NONE && self.engine().is_some() {
+            return Err(format!(
+                "--notify-keyspace-events and {NO_EVENTS_OF_CLUSTER}"
+            ));
         }
         self.check_etcd()?;
         let level: DurabilityLevel = self.get("durability");
@@ -1338,10 +1385,14 @@ pub struct Setup {
     pub slowlog_threshold_us: AtomicI64,
     /// Maximum number of requests in the slow log.
     pub slowlog_len_max: AtomicI64,
+    /// Maximum number of keys whose readers are kept for client-side caching; 0 for no limit.
+    pub tracked_keys_max: Arc<AtomicI64>,
     /// Cap on the memory of the data.
     pub memory_cap: Arc<MemoryCap>,
     /// Number of databases.
     pub databases: usize,
+    /// Classes of the events of keys that are published.
+    pub event_classes: Arc<AtomicU16>,
     /// Time in milliseconds from which on a script keeps its keys to itself.
     pub script_time_ms: AtomicU64,
     /// Values of parameters without effect that have been set.
@@ -1371,6 +1422,7 @@ impl Setup {
         let eviction = config.get("eviction");
         let script_seconds: i64 = config.get("script-time");
         let databases: i64 = config.get("databases");
+        let classes = config.event_classes();
         let program_bytes = resident_bytes().unwrap_or(0);
         let memory_cap = MemoryCap::new(cap_bytes, eviction, clients_bytes as u64, program_bytes);
         Self {
@@ -1382,7 +1434,9 @@ impl Setup {
             connections_max,
             slowlog_threshold_us: number("slowlog-log-slower-than"),
             slowlog_len_max: number("slowlog-max-len"),
+            tracked_keys_max: Arc::new(number("tracking-table-max-keys")),
             databases: usize::try_from(databases).expect("its range is above 0"),
+            event_classes: Arc::new(AtomicU16::new(classes.bits())),
             script_time_ms: AtomicU64::new(1000 * script_seconds.unsigned_abs()),
             without_effect: Mutex::default(),
             shutdown,

@@ -96,7 +96,6 @@ pub static WITHOUT_EFFECT: &[Parameter] = &[
     Parameter::new("stream-node-max-bytes", "4096", Bytes),
     Parameter::new("stream-node-max-entries", "100", NATURAL),
     Parameter::new("tcp-keepalive", "300", NATURAL),
-    Parameter::new("tracking-table-max-keys", "1000000", NATURAL),
     Parameter::new("zset-max-listpack-entries", "128", NATURAL),
     Parameter::new("zset-max-listpack-value", "64", NATURAL),
 ];

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Engine;
 use super::data::Data;
 use super::error::ApplyError;
+use super::listener::Cause;
 use super::load::Loading;
 use super::map::{LockedShards, SHARDS};
 use crate::model::{Key, PairError, Value};
@@ -80,7 +81,7 @@ impl Engine {
             Payload::Group(changes) => changes,
             Payload::Saved(_) => Vec::new(),
         };
-        let Data { table, store } = &*self.data;
+        let Data { table, store, .. } = &*self.data;
         let is_on_all = changes
             .iter()
             .any(|change| matches!(change, ParsedChange::Clear));
@@ -112,6 +113,7 @@ impl Engine {
             }
         }
         locked.set_last_change(change);
+        self.note_applied(&changes);
         drop(locked);
         if let Some(removed) = removed {
             // Freeing them takes long.
@@ -120,18 +122,36 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells the listener of changes of another server.
+    fn note_applied(&self, changes: &[ParsedChange<'_>]) {
+        let note_all = |keys: &[String], cause| {
+            for key in keys {
+                self.data.note(key.as_bytes(), cause);
+            }
+        };
+        for change in changes {
+            match change {
+                ParsedChange::Put(key, _) => self.data.note(key.as_bytes(), Cause::Copied),
+                ParsedChange::Delete(keys) => note_all(keys, Cause::DeletedThere),
+                ParsedChange::Evict(keys) => note_all(keys, Cause::Evicted),
+                ParsedChange::Clear => self.data.note_all(),
+            }
+        }
+    }
+
     /// Replaces all pairs and records by those of a copy of another server's folder. No client may use the data meanwhile, and
     /// all must be saved then.
     ///
     /// # Errors
     /// [`StoreError`], if the copy cannot be read: the pairs have to be replaced again then.
     pub fn adopt(&self, copy: &Path, progress: &Progress) -> Result<(), StoreError> {
-        let Data { table, store } = &*self.data;
+        let Data { table, store, .. } = &*self.data;
         let clear = || (0..SHARDS).for_each(|shard| table.clear_shard(shard));
         store.adopt(copy, clear, &Loading::new(table), progress)?;
         for shard in 0..SHARDS {
             table.set_last_change(shard, store.appended());
         }
+        self.data.note_all();
         Ok(())
     }
 }

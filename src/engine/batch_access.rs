@@ -167,7 +167,7 @@ impl<'e> LockedBatch<'e> {
         key: Key<'_>,
         value: Value<'_>,
     ) -> Result<bool, DiskFault> {
-        let Data { store, table } = self.data;
+        let Data { store, table, .. } = self.data;
         store.admit()?;
         store.note(&Change::Put(key, value), &mut self.records);
         self.changes += 1;
@@ -196,7 +196,7 @@ impl<'e> LockedBatch<'e> {
         if changes == 0 {
             return;
         }
-        let Data { store, table } = self.data;
+        let Data { store, table, .. } = self.data;
         let change = store.append_all(changes, std::mem::take(&mut self.records));
         for slot in &self.slots {
             table.set_last_change(slot.shard, change);

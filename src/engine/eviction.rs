@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::data::Data;
 use super::error::EngineError;
 use super::expiry::Expiry;
+use super::listener::Cause;
 use super::map::Choice;
 use super::memory_cap::Eviction;
 use crate::model::Change;
@@ -107,7 +108,11 @@ impl Evictor {
 
     /// Deletes these entries where they are still there, as one change. Returns the bytes that they took.
     fn evict(&self, data: &Data, victims: &[Entry]) -> Result<u64, DiskFault> {
-        let removed = data.remove(victims, Entry::is_same, |keys| Change::Evict(keys))?;
+        let removed = data.remove(
+            victims,
+            Entry::is_same,
+            (|keys| Change::Evict(keys), Cause::Evicted),
+        )?;
         self.evicted.fetch_add(removed.len() as u64, Relaxed);
         let freed: usize = removed.iter().map(Entry::allocated_bytes).sum();
         Ok(freed as u64)

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::data::Data;
+use super::listener::Cause;
 use crate::model::entry::Entry;
 use crate::model::{Change, UnixMs, now_ms};
 use crate::persistence::DiskFault;
@@ -42,7 +43,7 @@ impl Expiry {
         let removed = data.remove(
             expired,
             |there, _| there.is_expired(now),
-            |keys| Change::Delete(keys),
+            (|keys| Change::Delete(keys), Cause::Expired),
         )?;
         self.expired.fetch_add(removed.len() as u64, Relaxed);
         Ok(())

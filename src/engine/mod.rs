@@ -14,6 +14,7 @@ mod eviction;
 mod expiry;
 mod fetched_pairs;
 mod huge_pages;
+mod listener;
 mod load;
 mod map;
 mod memory_cap;
@@ -33,12 +34,13 @@ pub use barrier::Barrier;
 pub use batch_access::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 pub use error::{ApplyError, EngineError};
 pub use fetched_pairs::FetchedPairs;
+pub use listener::{Cause, Listener};
 pub use map::{Cursor, DatabaseSize, Use};
 pub use memory_cap::{Eviction, MemoryCap};
 pub use missing_key_watch::MissingKeyWatch;
 pub use read::{COPIED_BYTES_MAX, ReadOutcome};
 pub use scan::Scan;
-pub use write_transaction::{Savepoint, WriteTransaction};
+pub use write_transaction::{Changed, Savepoint, WriteTransaction};
 
 use crate::model::entry::{Entry, prefetch_bucket};
 use crate::model::{Change, Database, Key, Value};
@@ -98,7 +100,7 @@ impl Engine {
         let table = Table::new(cap, options.order);
         let store = Store::open(files, options, &Loading::new(&table), progress)?;
         let engine = Arc::new(Self {
-            data: Arc::new(Data { table, store }),
+            data: Arc::new(Data::new(table, store)),
             expiry: Expiry::default(),
             evictor: Evictor::default(),
             compaction: Compaction::default(),
@@ -156,7 +158,7 @@ impl Engine {
         let mut salvaged = Store::salvage(files, &options, &loading)?;
         let pairs = loading.pairs();
         if let Some(store) = salvaged.store.take() {
-            let data = Arc::new(Data { table, store });
+            let data = Arc::new(Data::new(table, store));
             snapshotter::save_at_full_speed(&data).map_err(StoreError::Unmended)?;
         }
         Ok((pairs, salvaged))
@@ -225,7 +227,7 @@ impl Engine {
         value: Value<'_>,
         made: &mut Barrier,
     ) -> Result<bool, DiskFault> {
-        let Data { store, table } = &*self.data;
+        let Data { store, table, .. } = &*self.data;
         let record = store.encode(&Change::Put(key, value));
         let hash = table.hash(key.as_bytes());
         let index = Table::shard_of(hash);
@@ -421,15 +423,26 @@ impl Engine {
         scan::random(&self.data.table, seen)
     }
 
+    /// Lets a listener be told of the changes that no command makes. To be called once.
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        let first = self.data.listener.set(listener);
+        first.expect("there is one listener");
+    }
+
     /// Deletes the keys of these entries where they are still there, as one change. Returns their number.
     ///
     /// # Errors
     /// As [`WriteTransaction::commit`].
-    pub fn delete(&self, entries: &[Entry], made: &mut Barrier) -> Result<u64, EngineError> {
+    pub fn delete(
+        &self,
+        entries: &[Entry],
+        made: &mut Barrier,
+        tell: impl FnOnce(&WriteTransaction<'_>),
+    ) -> Result<u64, EngineError> {
         let keys: Vec<Key<'_>> = entries.iter().map(Entry::key).collect();
         let mut transaction = self.begin(&keys);
         let deleted = keys.iter().filter(|key| transaction.delete(**key)).count();
-        transaction.commit(made)?;
+        transaction.commit(made, tell)?;
         Ok(deleted as u64)
     }
 

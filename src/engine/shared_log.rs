@@ -75,12 +75,13 @@ impl Engine {
     /// # Errors
     /// [`StoreError`], if the folder does not have all: the pairs have to be replaced then.
     pub fn reload(&self, progress: &Progress) -> Result<(), StoreError> {
-        let Data { table, store } = &*self.data;
+        let Data { table, store, .. } = &*self.data;
         let clear = || (0..SHARDS).for_each(|shard| table.clear_shard(shard));
         store.reload(clear, &Loading::new(table), progress)?;
         for shard in 0..SHARDS {
             table.set_last_change(shard, store.appended());
         }
+        self.data.note_all();
         Ok(())
     }
 

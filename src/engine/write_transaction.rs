@@ -67,8 +67,19 @@ pub struct WriteTransaction<'a> {
     is_use: bool,
 }
 
-/// A point of a transaction to which it can be rolled back.
-#[derive(Debug, Clone, Copy)]
+/// What a transaction has done to a pair.
+#[derive(Debug)]
+pub enum Changed<'t> {
+    /// The first entry has come in the place of the second one, if there was one.
+    Put(&'t Entry, Option<&'t Entry>),
+    /// This entry was removed.
+    Deleted(&'t Entry),
+    /// All pairs were removed.
+    Cleared,
+}
+
+/// A point of a transaction to which it can be rolled back. The default is its beginning.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Savepoint {
     steps: usize,
 }
@@ -304,6 +315,16 @@ impl<'a> WriteTransaction<'a> {
         }
     }
 
+    /// Returns the changes that were made after a savepoint.
+    pub fn changes_since(&self, savepoint: Savepoint) -> impl Iterator<Item = Changed<'_>> {
+        let steps = self.steps[savepoint.steps..].iter();
+        steps.map(|step| match step {
+            Step::Put(new, old) => Changed::Put(new, old.as_ref()),
+            Step::Delete(old) => Changed::Deleted(old),
+            Step::Clear(_) => Changed::Cleared,
+        })
+    }
+
     /// Takes back the changes that were made after a savepoint.
     pub fn roll_back_to(&mut self, savepoint: Savepoint) {
         while self.steps.len() > savepoint.steps
@@ -318,14 +339,19 @@ impl<'a> WriteTransaction<'a> {
         }
     }
 
-    /// Records all changes as one, releases the locks, and raises `made`, which the reply has to wait for. Returns whether there
-    /// were any.
+    /// Records all changes as one, lets `tell` look at them, releases the locks, and raises `made`, which the reply has to wait for.
+    /// Returns whether there were any. `tell` must not use the engine.
     ///
     /// # Errors
     /// [`EngineError::Disk`], while the disk takes no changes; [`EngineError::TooLarge`], if the record would be over the limit.
     /// The transaction is rolled back then.
-    pub fn commit(mut self, made: &mut Barrier) -> Result<bool, EngineError> {
+    pub fn commit(
+        mut self,
+        made: &mut Barrier,
+        tell: impl FnOnce(&Self),
+    ) -> Result<bool, EngineError> {
         if self.steps.is_empty() {
+            tell(&self);
             return Ok(false);
         }
         self.check_size()?;
@@ -341,6 +367,7 @@ impl<'a> WriteTransaction<'a> {
         let change = data.store.append(record)?;
         self.locked().1.set_last_change(change);
         made.raise(Barrier::of(change));
+        tell(&self);
         let steps = std::mem::take(&mut self.steps);
         // The locks go before the old entries are freed.
         drop(self);

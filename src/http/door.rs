@@ -442,7 +442,7 @@ impl Replies for ReplyCollector {
             Reply::Status(text) | Reply::Text(text) | Reply::Key(text) => {
                 OwnedReply::Bytes(text.into())
             }
-            Reply::Array(_) => OwnedReply::Array,
+            Reply::Array(_) | Reply::Set(_) => OwnedReply::Array,
             Reply::Stat(name, figure) => OwnedReply::Figure(name.to_owned(), figure.to_json()),
             Reply::Namespace(name, keys) => OwnedReply::Namespace(name.to_owned(), keys),
             Reply::NamespacesEnd(_, others) => OwnedReply::Others(others),
@@ -455,6 +455,8 @@ impl Replies for ReplyCollector {
             | Reply::Unfollowed(_)
             | Reply::Change(..)
             | Reply::Raw(_)
+            | Reply::Invalidated(_)
+            | Reply::RedirectionBroken(_)
             | Reply::Monitor(_) => unreachable!("no endpoint requests it, or only as a stream"),
         });
     }

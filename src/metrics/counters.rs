@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::unknown_commands::UnknownCommands;
 use crate::metrics::counter::{Counter, Writers};
 use crate::metrics::histogram::{Latencies, LatencyCounts};
 use crate::metrics::thread_slot;
@@ -179,6 +180,8 @@ pub struct Stats {
     connections_total: AtomicU64,
     connections_refused: AtomicU64,
     samples: Mutex<VecDeque<Sampled>>,
+    /// Requests of Redis clients for commands that are not here.
+    pub unknown: UnknownCommands,
 }
 
 /// Counters whose rates are shown, at one time.
@@ -246,6 +249,7 @@ impl Stats {
                 requests: 0,
                 traffic: Traffic::default(),
             }])),
+            unknown: UnknownCommands::default(),
         }
     }
 

@@ -8,3 +8,4 @@ pub mod histogram;
 pub mod process;
 pub mod recent_requests;
 mod thread_slot;
+pub mod unknown_commands;

@@ -5,10 +5,12 @@
 
 mod database;
 pub mod entry;
+mod event_classes;
 
 use std::fmt;
 
 pub use database::{DATABASES_MAX, Database};
+pub use event_classes::EventClasses;
 
 /// The longest key, in bytes: long enough for any name, short enough that keys alone cannot exhaust a buffer. (Shorter for
 /// fuzzers, which reach each limit with inputs of a few hundred bytes then.)

@@ -11,8 +11,8 @@ use memchr::{memchr, memchr2};
 
 use super::foreign::version_in;
 use super::{
-    Changed, ErrorCode, ErrorReply, Figure, RawArguments, Refusal, Reply, Request, Subscription,
-    Words,
+    Changed, ErrorCode, ErrorReply, Figure, INVALIDATION_CHANNEL, RawArguments, Refusal, Reply,
+    Request, Subscription, Words,
 };
 use crate::codec::json;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_text};
@@ -325,7 +325,9 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         Reply::Signed(number) => out.extend_from_slice(format!("COUNT {number}").as_bytes()),
         Reply::Number(number) => write_key(out, "VALUE ", &number.to_string()),
         Reply::Status(text) | Reply::Text(text) => write_key(out, "VALUE ", text),
-        Reply::Array(replies) => write_number(out, "ARRAY ", replies as u64),
+        Reply::Array(replies) | Reply::Set(replies) => {
+            write_number(out, "ARRAY ", replies as u64);
+        }
         Reply::Map(pairs) => write_number(out, "MAP ", pairs as u64),
         Reply::Queued => out.extend_from_slice(b"QUEUED"),
         Reply::Item(key, value) => {
@@ -372,6 +374,16 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
             }
             out.push(b' ');
             write_value(out, "", payload);
+        }
+        Reply::Invalidated(key) => {
+            write_value(out, "MESSAGE ", INVALIDATION_CHANNEL);
+            match key {
+                Some(key) => write_value(out, " ", key),
+                None => out.extend_from_slice(b" null"),
+            }
+        }
+        Reply::RedirectionBroken(_) => {
+            unreachable!("only who speaks RESP tracks")
         }
         Reply::Following(prefix, revision) => {
             write_key(out, "FOLLOWING ", prefix);

@@ -178,6 +178,9 @@ impl Figure {
     }
 }
 
+/// Channel of invalidations for a client that subscribes to them in RESP2.
+pub const INVALIDATION_CHANNEL: &[u8] = b"__redis__:invalidate";
+
 /// A reply, independent of the dialect. A request is answered by one reply, by an aggregate (`Array`, `Map`) and its elements, or
 /// by rows (`Item`, `Key`, `Stat`, `Help`, `Namespace`) and an `End`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -206,6 +209,8 @@ pub enum Reply<'a> {
     Text(&'a str),
     /// The head of an array of this many replies.
     Array(usize),
+    /// A set of this many replies, which follow.
+    Set(usize),
     /// The head of a map of this many pairs of replies.
     Map(usize),
     /// The request is queued until EXEC.
@@ -230,6 +235,10 @@ pub enum Reply<'a> {
     Subscription(Subscription, Option<&'a [u8]>, usize),
     /// A published message: the pattern that matched, if any, channel and payload.
     Message(Option<&'a [u8]>, &'a [u8], &'a [u8]),
+    /// A key whose copies are not to be used any more, or all keys.
+    Invalidated(Option<&'a [u8]>),
+    /// The client with this number is gone, which invalidations were to be sent to.
+    RedirectionBroken(u64),
     /// Following of a prefix began, after this revision.
     Following(&'a str, u64),
     /// Following of a prefix ended.

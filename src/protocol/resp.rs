@@ -12,7 +12,9 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::line::QUOTED_LINE_BYTES_MAX;
-use super::{Changed, ErrorCode, ErrorReply, Refusal, Reply, Subscription, Words};
+use super::{
+    Changed, ErrorCode, ErrorReply, INVALIDATION_CHANNEL, Refusal, Reply, Subscription, Words,
+};
 use crate::model::VALUE_BYTES_MAX;
 use crate::receive_buffer::CONTENT_BYTES_MAX;
 
@@ -244,7 +246,8 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         Reply::Number(number) | Reply::Signed(number) => {
             out.extend_from_slice(format!(":{number}\r\n").as_bytes());
         }
-        Reply::Array(replies) => write_number(out, b'*', replies as u64),
+        Reply::Set(replies) if is_resp3 => write_number(out, b'~', replies as u64),
+        Reply::Array(replies) | Reply::Set(replies) => write_number(out, b'*', replies as u64),
         Reply::Map(pairs) if is_resp3 => write_number(out, b'%', pairs as u64),
         Reply::Map(pairs) => write_number(out, b'*', 2 * pairs as u64),
         Reply::Namespace(name, keys) => {
@@ -278,6 +281,28 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
             for word in words {
                 write_value(out, word);
             }
+        }
+        Reply::Invalidated(key) => {
+            if is_resp3 {
+                write_push(out, 2, true);
+                write_value(out, b"invalidate");
+            } else {
+                write_push(out, 3, false);
+                write_value(out, b"message");
+                write_value(out, INVALIDATION_CHANNEL);
+            }
+            match key {
+                Some(key) => {
+                    write_number(out, b'*', 1);
+                    write_value(out, key);
+                }
+                None => write(out, Reply::NotFound, is_resp3),
+            }
+        }
+        Reply::RedirectionBroken(client) => {
+            write_push(out, 2, is_resp3);
+            write_value(out, b"tracking-redir-broken");
+            write_number(out, b':', client);
         }
         Reply::Following(prefix, revision) => {
             write_push(out, 3, is_resp3);

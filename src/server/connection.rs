@@ -153,6 +153,7 @@ pub async fn serve(
         .await;
     }
     connection.session.unsubscribe_all(&service.channels);
+    connection.session.end_tracking(&service);
     service.clients.remove(&client);
     service.stats.add(&mut connection.tally);
 }
@@ -320,7 +321,9 @@ impl Connection {
             } else {
                 pulling.await
             };
-            if pulled.reports_change {
+            if stream.is_silent {
+                self.output.discard(start);
+            } else if pulled.reports_change {
                 self.output.note_change(start);
             }
             if pulled.has_ended {
@@ -538,6 +541,8 @@ impl Connection {
             return Ok(Some(Input::Refused(error.into())));
         }
         let signals = client.signals();
+        // It does not wait any more.
+        signals.take(Signal::Unblocked);
         if signals.take(Signal::NewPermissions) && !self.session.may_receive(&self.service) {
             // It could not tell which of its messages are missing.
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -633,6 +638,7 @@ impl Connection {
     fn release(&mut self) {
         self.input.clear();
         self.session.unsubscribe_all(&self.service.channels);
+        self.session.end_tracking(&self.service);
         self.session = Session::of(&self.client, self.session.identity.clone());
         self.client.clear_outbox();
         self.charge.set_held(0);

@@ -91,6 +91,13 @@ impl Output {
         changes.len() as u64
     }
 
+    /// Removes the replies since `start`, and their marks.
+    pub fn discard(&mut self, start: usize) {
+        self.bytes.truncate(start);
+        self.tail = None;
+        self.changes.retain(|(_, end, _)| *end <= start);
+    }
+
     /// Removes the marks of changes, which are durable.
     pub fn confirm_changes(&mut self) {
         self.changes.clear();

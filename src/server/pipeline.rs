@@ -11,7 +11,7 @@ use super::request_buffer::BufferedRequest;
 use crate::cluster::Cluster;
 use crate::command::{
     BatchRole, Dispatcher, Executed, Forwarded, Outcome, Prepared, Replies as _, RequestBatch,
-    Service, Stream,
+    Service, Silence, Stream,
 };
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Reply, foreign};
@@ -267,7 +267,26 @@ impl Pipeline<'_> {
         let executed = self
             .dispatcher
             .execute(dialect, batch, request, locked, self.output);
-        self.stop_of(executed, start)
+        let stop = self.stop_of(executed, start);
+        if self.dispatcher.session.silence != Silence::None {
+            return self.silence(stop, start);
+        }
+        stop
+    }
+
+    /// Discards the replies of a request, if the client wants none.
+    #[cold]
+    fn silence(&mut self, stop: Option<PipelineStop>, start: usize) -> Option<PipelineStop> {
+        self.dispatcher.session.silence.end_request();
+        self.output.discard(start);
+        match stop {
+            Some(PipelineStop::Stream(mut stream)) => {
+                stream.is_silent = true;
+                Some(PipelineStop::Stream(stream))
+            }
+            Some(PipelineStop::Full) => None,
+            stop => stop,
+        }
     }
 
     /// Marks replies from an offset on as reporting a change, if they do. Returns the reason if no further request may be executed for

@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::support::server::TestServer;
+use crate::support::redis::Redis;
+use crate::support::resp::Resp;
+use crate::support::server::{TestServer, is_skipped, wait_until};
 
 #[test]
 fn a_key_never_put_is_not_found() {
@@ -385,4 +387,128 @@ fn netcat_is_a_client() {
         "ERR UNKNOWN there is no command 'FETCH'; HELP lists them\nCOUNT 1\nOK\n"
     );
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+#[test]
+fn values_move_between_a_real_redis_and_this_server() {
+    if is_skipped("redis-server") {
+        return;
+    }
+    let (redis, ours) = (Redis::start(), TestServer::start());
+    let mut all = [redis.addr, ours.addr()].map(Resp::connect);
+    let compressible = b"ab".repeat(50_000);
+    let values: [&[u8]; 9] = [
+        b"",
+        b"text",
+        b"7",
+        b"-129",
+        b"70000",
+        b"-2147483648",
+        b"9223372036854775807",
+        &[0xff, 0, b'\r', b'\n'],
+        &compressible,
+    ];
+    for value in values {
+        for (from, to) in [(0, 1), (1, 0)] {
+            all[from].ask_words(&[b"SET", b"from", value]);
+            let dumped = all[from].ask_words(&[b"DUMP", b"from"]);
+            let restored = all[to].ask_words(&[b"RESTORE", b"to", b"0", &dumped, b"REPLACE"]);
+            assert_eq!(restored, b"OK");
+            assert_eq!(all[to].ask_words(&[b"GET", b"to"]), value);
+        }
+    }
+    let dumped = all[0].ask_words(&[b"DUMP", b"from"]);
+    for request in [
+        &[&b"RESTORE"[..], b"to", b"0", &dumped][..],
+        &[b"RESTORE", b"new", b"-1", &dumped],
+        &[b"RESTORE", b"new", b"x", &dumped],
+        &[b"RESTORE", b"new", b"0", b"short"],
+        &[b"RESTORE", b"new", b"0", &dumped[1..]],
+        &[b"RESTORE", b"new", b"0", &dumped, b"FOO"],
+        &[b"RESTORE", b"new", b"0", &dumped, b"IDLETIME", b"-1"],
+        &[b"RESTORE", b"new", b"0", &dumped, b"FREQ", b"256"],
+        &[
+            b"RESTORE",
+            b"new",
+            b"0",
+            &dumped,
+            b"IDLETIME",
+            b"1",
+            b"FREQ",
+            b"1",
+        ],
+        &[b"RESTORE", b"new", b"100000", &dumped],
+        &[b"TTL", b"new"],
+        &[
+            b"RESTORE",
+            b"new",
+            b"99999999999999",
+            &dumped,
+            b"ABSTTL",
+            b"REPLACE",
+        ],
+        &[b"PEXPIRETIME", b"new"],
+        &[b"RESTORE", b"new", b"1", &dumped, b"ABSTTL", b"REPLACE"],
+        &[b"EXISTS", b"new"],
+    ] {
+        let [of_redis, of_ours] = all.each_mut().map(|client| client.ask_words(request));
+        let shown = request.iter().map(|word| word.escape_ascii().to_string());
+        assert_eq!(of_ours, of_redis, "{:?}", shown.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_client_is_sent_the_replies_that_it_wants() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.send("CLIENT REPLY OFF");
+    for line in ["PUT a 1", "GET a", "ALL", "NOSUCH", "GET", "SAVE"] {
+        client.send(line);
+    }
+    assert_eq!(client.ask("CLIENT REPLY ON"), "OK");
+    assert_eq!(client.ask("GET a"), "VALUE \"1\"");
+    client.send("CLIENT REPLY SKIP");
+    client.send("ALL");
+    assert_eq!(client.ask("PING"), "PONG");
+    client.send("CLIENT REPLY OFF");
+    client.send("CLIENT REPLY SKIP");
+    client.send("PING");
+    client.send("PING");
+    assert_eq!(client.ask("CLIENT REPLY ON"), "OK");
+}
+
+#[test]
+fn who_waits_for_replicas_can_be_released() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    let id = client.ask("CLIENT ID").replace("COUNT ", "");
+    assert_eq!(other.ask(&format!("CLIENT UNBLOCK {id}")), "COUNT 0");
+    for (reason, reply) in [
+        ("", "COUNT 0"),
+        ("TIMEOUT", "COUNT 0"),
+        ("ERROR", "ERR ARGS client unblocked via CLIENT UNBLOCK"),
+    ] {
+        client.send("WAIT 1 0");
+        let unblock = format!("CLIENT UNBLOCK {id} {reason}");
+        wait_until("it waits", || other.ask(&unblock) == "COUNT 1");
+        assert_eq!(client.reply(), reply, "{reason}");
+    }
+    assert_eq!(
+        other.ask("CLIENT UNBLOCK 1 MAYBE"),
+        "ERR ARGS CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
+    );
+}
+
+#[test]
+fn a_script_that_cannot_be_compiled_is_not_kept() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let reply = client.ask("SCRIPT LOAD \"return (\"");
+    assert!(reply.contains("Error compiling script"), "{reply}");
+    // The SHA-1 of its text.
+    let sha1 = "728acb63e2aaef0ee859ece5db586bff5d800d1e";
+    assert_eq!(
+        client.ask_array(&format!("SCRIPT EXISTS {sha1}")),
+        ["COUNT 0"]
+    );
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::resp::Resp;
 use crate::support::server::{TestClient, TestServer};
 
 /// The fields of INFO, by name; those of `sections`.
@@ -335,4 +336,34 @@ fn the_slow_log_has_a_slow_request_on_one_key_alone_and_in_a_pipeline() {
         seen.iter().any(|entry| entry.starts_with("PUT b")),
         "{seen:?}"
     );
+}
+
+#[test]
+fn commands_that_are_not_here_are_counted_by_name_and_logged_once() {
+    let server = TestServer::start();
+    let mut client = Resp::connect(server.addr());
+    for request in [
+        "LPUSH list 1",
+        "lpush list 2",
+        "HSET hash a 1",
+        "SADD",
+        "LPUSH list 3",
+    ] {
+        let reply = client.ask(request);
+        assert!(reply.starts_with("ERR unknown command "), "{reply}");
+    }
+    for (name, requests) in [("lpush", 3), ("hset", 1), ("sadd", 1)] {
+        assert_eq!(server.stat(&format!("unknown_command_{name}")), requests);
+    }
+    let log = server.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("a command that is not here"));
+    let named: Vec<&str> = lines
+        .filter_map(|line| line.split("command=").nth(1))
+        .collect();
+    assert_eq!(named, ["\"lpush\"", "\"hset\"", "\"sadd\""]);
+    client.ask("CONFIG RESETSTAT");
+    client.ask("HSET hash a 1");
+    assert_eq!(server.stat("unknown_command_hset"), 1);
 }

@@ -280,7 +280,7 @@ fn a_pair_is_renamed_or_copied_onto_itself_and_others_as_in_redis() {
             ),
             ("DBSIZE", "COUNT 3"),
             ("RENAME a b", "OK"),
-            ("DBSIZE", "COUNT 1"),
+            ("DBSIZE", "COUNT 2"),
             (
                 "FLUSHALL NOW",
                 "ERR ARGS FLUSHALL does not take these arguments: FLUSHALL [ASYNC | SYNC]",

@@ -125,12 +125,12 @@ impl Step {
                 let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
                 let mut group = engine.begin(&keys);
                 self.make_in(&mut group);
-                Ok(group.commit(made).map(drop)?)
+                Ok(group.commit(made, |_| {}).map(drop)?)
             }
             Self::Clear | Self::Group(_) => {
                 let mut group = engine.begin_on_all();
                 self.make_in(&mut group);
-                Ok(group.commit(made).map(drop)?)
+                Ok(group.commit(made, |_| {}).map(drop)?)
             }
         }
     }

@@ -31,6 +31,8 @@ const REQUESTS: &[&str] = &[
     "PEXPIREAT k 4000000000000",
     "PERSIST k",
     "PERSIST there",
+    "RESTORE restored 0 AANvbmUGAJC+3/Sp7X2N",
+    "RESTORE there 0 AANvbmUGAJC+3/Sp7X2N REPLACE",
     "PUT k v",
     "SET k v XX",
     "SET there v NX",

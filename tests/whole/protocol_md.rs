@@ -10,7 +10,7 @@ use pykv::command::{
     KEYS_PER_REQUEST_MAX, KILL_FILTERS_MAX, LOADED_BYTES_MAX, LOCKED_PAIRS_MAX, LONG_RUNS_MAX,
     NAMESPACE_NAMES_BYTES_MAX, NAMESPACES_MAX, PATTERN_BYTES_MAX, QUEUED_BYTES_MAX,
     QUEUED_REQUESTS_MAX, REPLY_BYTES_MAX, SCAN_COUNT_MAX, SEARCH_BYTES_MAX, SUBSCRIBED_BYTES_MAX,
-    Scope,
+    Scope, TRACKED_PREFIXES_BYTES_MAX, TRACKED_PREFIXES_MAX,
 };
 use pykv::lua::MEMORY_BYTES_MAX;
 use pykv::model::{EXPIRES_AT_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -249,6 +249,18 @@ fn the_limits_in_protocol_md_are_those_of_the_server() {
             1_048_576,
         ),
         (
+            "prefixes that one connection tracks",
+            "1,000 prefixes",
+            TRACKED_PREFIXES_MAX,
+            1_000,
+        ),
+        (
+            "these prefixes together",
+            "1,048,576 bytes",
+            TRACKED_PREFIXES_BYTES_MAX,
+            1_048_576,
+        ),
+        (
             "text that `PAGE` searches for",
             "65,536 bytes",
             SEARCH_BYTES_MAX,
@@ -400,7 +412,8 @@ fn every_error_code_and_figure_is_documented() {
     // A word that means one thing on a line and another to Redis is counted as one.
     names.dedup();
     assert_eq!(counts, names);
-    shown.push("command_*".to_owned());
+    // There is none of the latter before a client asks for a command that is not here.
+    shown.extend(["command_*", "unknown_command_*"].map(str::to_owned));
     let mut listed: Vec<String> = rows_of("\n#### `STATS`\n")
         .iter()
         .filter(|row| row.len() == 4)

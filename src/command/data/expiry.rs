@@ -7,6 +7,7 @@ use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::native_forms;
 use crate::command::data::options::{Unit, invalid_expiry, number_of};
 use crate::command::data::strings::expire_entry;
+use crate::command::key_events::Event;
 use crate::command::observation::Status;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
@@ -25,6 +26,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
     .native_if(NativeReply::Count, native_forms::has_seconds)
+    .stores_as(Event::EXPIRE)
     .example("EXPIRE nobody 60")
     .summary("Expire a key after a number of seconds; answers 1 if the expiry was set, else 0."),
     Row::write(
@@ -35,6 +37,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
     .native_if(NativeReply::Count, native_forms::has_milliseconds)
+    .stores_as(Event::EXPIRE)
     .example("PEXPIRE session 99999999")
     .summary(
         "Expire a key after a number of milliseconds; answers 1 if the expiry was set, \
@@ -48,6 +51,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
     .native_if(NativeReply::Count, native_forms::has_seconds)
+    .stores_as(Event::EXPIRE)
     .example("EXPIREAT session 4102444800")
     .summary(
         "Expire a key at a time, in seconds since 1970; answers 1 if the expiry was \
@@ -61,6 +65,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
     .native_if(NativeReply::Count, native_forms::has_milliseconds)
+    .stores_as(Event::EXPIRE)
     .example("PEXPIREAT session 4102444800500")
     .summary(
         "Expire a key at a time, in milliseconds since 1970; answers 1 if the expiry \
@@ -105,6 +110,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     Row::write("PERSIST", "<key>", 1..=1, persist)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
         .native(NativeReply::Count)
+        .stores_as(Event::EXPIRE)
         .example("PERSIST name")
         .summary("Remove the expiry of a key; answers 1 if it had one, else 0."),
 ];
@@ -237,6 +243,9 @@ fn show_expiry(
     let expires_at = call.change(&[key], |transaction| {
         Ok(transaction.get(key).as_ref().map(Entry::expires_at))
     })?;
+    if expires_at.is_none() {
+        call.note_missing(key);
+    }
     call.done(Reply::Signed(match expires_at {
         None => -2,
         Some(None) => -1,

@@ -13,6 +13,7 @@ use crate::command::data::native_forms;
 use crate::command::data::pairs::Pairs;
 use crate::command::data::scan::random_in_transaction;
 use crate::command::database::numbered;
+use crate::command::key_events::Event;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::observation::Status;
 use crate::command::permission;
@@ -78,6 +79,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ])
     .native(NativeReply::Ok)
         .flags(&[Flag::Slow])
+        .stores_as(Event::RENAME_TO).deletes_as(Event::RENAME_FROM)
         .example("RENAME draft final")
         .summary("Rename a key; a pair under the new key is overwritten."),
     Row::write("RENAMENX", "<key> <new key>", 2..=2, renamenx)
@@ -86,6 +88,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
             KeySpec::at(1, &[Overwrite, Insert]),
         ])
     .native(NativeReply::Count)
+        .stores_as(Event::RENAME_TO).deletes_as(Event::RENAME_FROM)
         .example("RENAMENX a b")
         .summary(
             "Rename a key if the new key does not exist; answers 1 if it was renamed, else 0.",
@@ -97,12 +100,14 @@ pub(in crate::command) const ROWS: &[Row] = &[
         ])
     .native_if(NativeReply::Count, native_forms::has_two_arguments)
         .flags(&[Flag::GrowsMemory, Flag::Slow, Flag::OtherDatabase])
+        .stores_as(Event::COPY_TO)
         .example("COPY a b")
         .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
     Row::write("MOVE", "<key> <number>", 2..=2, move_to_database)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .refused_in_cluster(ErrorCode::Unknown, "MOVE is not to be had where a cluster has the data: the keys of two databases are in different slots")
         .flags(&[Flag::OtherDatabase])
+        .stores_as(Event::MOVE_TO).deletes_as(Event::MOVE_FROM)
         .example("MOVE final 1")
         .summary("Move a pair to another database, under the same name; answers 1 if it was moved, else 0."),
     Row::write("CLEAR", "", 0..=0, clear)
@@ -174,6 +179,9 @@ fn exists(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn type_of(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let is_there = call.change(&[key], |transaction| Ok(transaction.get(key).is_some()))?;
+    if !is_there {
+        call.note_missing(key);
+    }
     call.done(Reply::Status(if is_there { "string" } else { "none" }))
 }
 
@@ -229,16 +237,19 @@ fn copy(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let is_copied = call.change(&[from, to], |transaction| {
         let Some(entry) = transaction.get(from) else {
-            return Ok(false);
+            return Ok(None);
         };
         if !replaces && transaction.get(to).is_some() {
-            return Ok(false);
+            return Ok(Some(false));
         }
         let value: Value<'_> = entry.value();
         transaction.put(to, value);
-        Ok(true)
+        Ok(Some(true))
     })?;
-    call.done(Reply::Count(is_copied.into()))
+    if is_copied.is_none() {
+        call.note_missing(from);
+    }
+    call.done(Reply::Count((is_copied == Some(true)).into()))
 }
 
 /// Returns the stored key that the name at a place of the arguments has in a database; `None` in the client's own.
@@ -323,7 +334,8 @@ fn clear_all(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         let mut transaction = call.engine()?.begin_on_all();
         call.barrier.raise(transaction.seen());
         transaction.clear();
-        transaction.commit(call.barrier)?;
+        let (notices, by) = (&call.service.notices, call.client_id());
+        transaction.commit(call.barrier, |changes| notices.invalidate(changes, by))?;
     }
     audit::called(call, "");
     call.done(Reply::Ok)

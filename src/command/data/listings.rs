@@ -13,6 +13,7 @@ use crate::command::acl::KeyFilter;
 use crate::command::call::Call;
 use crate::command::client_memory::{Account, Held};
 use crate::command::glob::Pattern;
+use crate::command::key_events::KeyEvents;
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::engine::{COPIED_BYTES_MAX, DELETE_CHUNK_KEYS};
 use crate::model::entry::Entry;
@@ -393,9 +394,16 @@ impl Source for Deletion {
         let mut deleted = 0;
         while let Some(entries) = self.listed.next(pull).await? {
             for entries in entries.chunks(DELETE_CHUNK_KEYS) {
+                let notices = &pull.service.notices;
                 let count = match Pairs::of(pull.service)? {
                     Pairs::Engine(engine) => engine
-                        .delete(entries, pull.barrier)
+                        .delete(entries, pull.barrier, |changes| match self.reply {
+                            DeletionReply::Count => {
+                                notices.tell(KeyEvents::DEFAULT, changes, None);
+                            }
+                            // A flush is no event of its keys.
+                            DeletionReply::Ok => notices.invalidate(changes, None),
+                        })
                         .map_err(ErrorReply::from),
                     Pairs::Cluster(cluster) => {
                         let keys = entries.iter().map(Entry::key_bytes);
@@ -407,6 +415,9 @@ impl Source for Deletion {
                     error
                 })?;
             }
+        }
+        if matches!(self.reply, DeletionReply::Ok) {
+            pull.service.notices.invalidate_all();
         }
         pull.replies.reply(match self.reply {
             DeletionReply::Count => Reply::Count(deleted),

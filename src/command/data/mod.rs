@@ -2,6 +2,7 @@
 //!
 //! One file for each family: its rows of the table above its handlers.
 
+pub mod dump;
 pub mod expiry;
 pub mod follow;
 pub mod keys;

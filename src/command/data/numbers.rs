@@ -8,6 +8,7 @@ use bigdecimal::{BigDecimal, RoundingMode, Zero as _};
 use crate::command::call::{Answer, Arguments, Call};
 use crate::command::data::options::number_of;
 use crate::command::data::strings::rewrite;
+use crate::command::key_events::Event;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::spec::KeyFlag::{Access, ReadWrite, Update};
@@ -19,29 +20,34 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
+        .stores_as(Event::INCRBY)
         .example("INCR name")
         .summary("Add 1 to an integer; answers the sum."),
     Row::write_string("DECR", "<key>", 1..=1, decr)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
+        .stores_as(Event::INCRBY)
         .example("DECR stock")
         .summary("Subtract 1 from an integer; answers the difference."),
     Row::write_string("INCRBY", "<key> <number>", 2..=2, incrby)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
+        .stores_as(Event::INCRBY)
         .example("INCRBY visits 40")
         .summary("Add to an integer; answers the sum."),
     Row::write_string("DECRBY", "<key> <number>", 2..=2, decrby)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .native(NativeReply::Number)
         .flags(&[Flag::GrowsMemory])
+        .stores_as(Event::INCRBY)
         .example("DECRBY stock 3")
         .summary("Subtract from an integer; answers the difference."),
     Row::write_string("INCRBYFLOAT", "<key> <decimal>", 2..=2, incrbyfloat)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
         .flags(&[Flag::GrowsMemory])
+        .stores_as(Event::INCRBYFLOAT)
         .example("INCRBYFLOAT total 0.2")
         .summary("Add to a decimal number; answers the sum."),
 ];

@@ -201,3 +201,18 @@ impl<'a> SetOptions<'a> {
 pub(in crate::command) fn number_of(bytes: &[u8]) -> Result<i64, ErrorReply> {
     whole_number(bytes).ok_or_else(|| bad_argument("value is not an integer or out of range"))
 }
+
+/// Parses `ON` or `OFF`, in any case.
+pub(in crate::command) fn switch_of(word: &[u8]) -> Option<bool> {
+    match &*word.to_ascii_uppercase() {
+        b"ON" => Some(true),
+        b"OFF" => Some(false),
+        _ => None,
+    }
+}
+
+/// Parses the number of a client.
+pub(in crate::command) fn client_number(word: &[u8]) -> Option<u64> {
+    let id = number_of(word).ok()?;
+    u64::try_from(id).ok().filter(|id| *id > 0)
+}

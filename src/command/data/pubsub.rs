@@ -12,6 +12,7 @@ use crate::command::channels::{
 };
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
+use crate::command::notices::Deferred;
 use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::session::{CHANNEL_COPIES, PATTERN_COPIES, Session};
@@ -252,18 +253,22 @@ fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         });
     }
     let channels = &call.service.channels;
+    if call.transaction.is_some() {
+        // What is told before the commit may never be made.
+        let receivers = channels.receivers(&words[0]);
+        let message = Deferred::Message((*words[0]).into(), (*words[1]).into());
+        call.session.deferred.push(message);
+        return call.done(Reply::Count(receivers));
+    }
     let mut publishing = Publishing {
         delivery: channels.publish(&call.service.client_memory, &words[0], &words[1]),
         own: None,
     };
-    if call.dialect == Dialect::Resp3 && call.transaction.is_none() {
+    if call.dialect == Dialect::Resp3 {
         publishing.own = Some(call.client()?);
     }
-    while publishing.delivery.proceed(channels) {
-        // A transaction is executed at one moment.
-        if call.transaction.is_none() {
-            return stream(publishing);
-        }
+    if publishing.delivery.proceed(channels) {
+        return stream(publishing);
     }
     publishing.reply(call.replies);
     Ok(Outcome::Done)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::data::options::number_of;
-use crate::command::data::script_host::{Publication, ScriptHost, Wanted};
+use crate::command::data::script_host::{ScriptHost, Wanted};
 use crate::command::data::transaction::{finish, long_reply};
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
@@ -100,16 +100,17 @@ fn script(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let scripts = &call.service.scripts;
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {
         (b"LOAD", [text]) => {
-            let script = scripts.load(text)?;
-            let (_, text) = flags_of(text)?;
+            let script = StoredScript::of(text);
+            let (_, compiled) = flags_of(text)?;
             let script_of = Script {
                 sha1: &script.sha1,
-                text,
+                text: compiled,
             };
             let checked = Machine::with(REDIS_VERSION, |machine| machine.check(script_of));
             checked
                 .map_err(internal)?
                 .map_err(|failure| refusal_of(&script, failure))?;
+            scripts.load(text)?;
             call.done(Reply::Value(script.sha1.as_bytes()))
         }
         (b"EXISTS", sha1s) if !sha1s.is_empty() => {
@@ -255,11 +256,11 @@ impl Run<'_> {
             let start = call.replies.bytes();
             let mut host = ScriptHost::new(call, &mut locks, self.is_read_only, None);
             let attempt = self.attempt(&mut host, Some(Instant::now() + limit), None);
-            let publications = host.end();
+            host.end(matches!(attempt, Attempt::Ended(_)));
             match attempt {
                 Attempt::Ended(answer) => {
                     call.barrier.raise(locks.seen());
-                    return conclude(call, locks, start, answer, &publications);
+                    return conclude(call, locks, start, answer);
                 }
                 Attempt::Again(Wanted::Keys(keys)) => more.extend(keys),
                 Attempt::Again(Wanted::All) => has_all = true,
@@ -275,9 +276,10 @@ impl Run<'_> {
     fn as_part(&self, call: &mut Call<'_, '_>, locks: &mut WriteTransaction<'_>) -> Answer {
         let until = Instant::now() + ALL_LOCKED_TIME_MAX;
         let savepoint = locks.savepoint();
+        let deferred_before = call.session.deferred.len();
         let mut host = ScriptHost::new(call, locks, self.is_read_only, None);
         let attempt = self.attempt(&mut host, Some(until), None);
-        let publications = host.end();
+        host.end(matches!(attempt, Attempt::Ended(_)));
         let answer = match attempt {
             Attempt::Ended(answer) => answer,
             Attempt::Again(_) => Err(bad_argument(
@@ -290,8 +292,8 @@ impl Run<'_> {
         };
         if answer.is_err() && !matches!(&answer, Err(error) if error.code == ErrorCode::Script) {
             locks.roll_back_to(savepoint);
+            call.session.deferred.truncate(deferred_before);
         }
-        publish(call, &publications);
         answer
     }
 
@@ -307,7 +309,7 @@ impl Run<'_> {
                 let run: Option<&LongRun> = Some(&guard.run);
                 let mut host = ScriptHost::new(call, &mut copies, self.is_read_only, run);
                 let attempt = self.attempt(&mut host, None, run);
-                let publications = host.end();
+                host.end(matches!(attempt, Attempt::Ended(_)));
                 match attempt {
                     Attempt::Ended(answer) => {
                         let pairs = copies.into_fetched();
@@ -341,7 +343,7 @@ impl Run<'_> {
                             }
                         }
                         call.barrier.raise(locks.seen());
-                        return conclude(call, locks, start, answer, &publications);
+                        return conclude(call, locks, start, answer);
                     }
                     Attempt::Again(_) => {
                         return Err(bad_argument(format!(
@@ -401,13 +403,12 @@ impl Run<'_> {
     }
 }
 
-/// Commits the changes of a script, also of one that has raised an error, as in Redis; then its messages are sent.
+/// Commits the changes of a script, also of one that has raised an error, as in Redis.
 fn conclude(
     call: &mut Call<'_, '_>,
     locks: WriteTransaction<'_>,
     start: usize,
     answer: Answer,
-    publications: &[Publication],
 ) -> Answer {
     let is_raised = matches!(&answer, Err(error) if error.code == ErrorCode::Script);
     let (outcome, raised) = match answer {
@@ -416,20 +417,12 @@ fn conclude(
     };
     let reports_change = call.reports_change;
     let done = finish(call, locks, start, outcome)?;
-    publish(call, publications);
     match raised {
         None => Ok(done),
         Some(error) => {
             call.is_refused_by_data = reports_change;
             Err(error)
         }
-    }
-}
-
-fn publish(call: &Call<'_, '_>, publications: &[Publication]) {
-    let memory = &call.service.client_memory;
-    for (channel, payload) in publications {
-        call.service.channels.deliver_all(memory, channel, payload);
     }
 }
 

@@ -27,9 +27,6 @@ pub enum Wanted {
     All,
 }
 
-/// A message that is to be published: channel and payload.
-pub type Publication = (Box<[u8]>, Box<[u8]>);
-
 /// The host of a script that is being executed.
 pub struct ScriptHost<'h, 'c, 'e, 'l> {
     call: &'h mut Call<'c, 'e>,
@@ -40,7 +37,8 @@ pub struct ScriptHost<'h, 'c, 'e, 'l> {
     refusal: Option<Result<Wanted, ErrorReply>>,
     /// Database of the client, to which the script returns at its end.
     database: Database,
-    publications: Vec<Publication>,
+    /// Number of notices that waited for the commit before.
+    deferred_before: usize,
     reports_change: bool,
 }
 
@@ -54,12 +52,12 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
     ) -> Self {
         Self {
             database: call.session.database(),
+            deferred_before: call.session.deferred.len(),
             call,
             locks,
             is_read_only,
             run,
             refusal: None,
-            publications: Vec::new(),
             reports_change: false,
         }
     }
@@ -74,11 +72,13 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
         answer(self.call)
     }
 
-    /// Ends the work of the host. Returns the messages that are to be sent.
-    pub fn end(self) -> Vec<Publication> {
+    /// Ends the work of the host. The notices of a script that has not come to its end are dropped.
+    pub fn end(self, has_ended: bool) {
         self.call.session.select(self.database);
         self.call.reports_change |= self.reports_change;
-        self.publications
+        if !has_ended {
+            self.call.session.deferred.truncate(self.deferred_before);
+        }
     }
 
     /// Finds a command that a script may execute.
@@ -146,15 +146,6 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
                 return Err(ErrorReply::new(ErrorCode::Args, message));
             }
             self.call.service.check_writable()?;
-        }
-        if command.scope == Scope::Channels(ChannelUse::Publish) {
-            let row = (place, command);
-            permission::check(self.call.service, self.call.session, row, arguments)?;
-            let receivers = self.call.service.channels.receivers(&arguments[0]);
-            self.publications
-                .push(((*arguments[0]).into(), (*arguments[1]).into()));
-            replies.reply(Reply::Count(receivers));
-            return Ok(());
         }
         let dialect = replies.dialect;
         let mut inner = self.call.part(

@@ -9,6 +9,7 @@ use crate::command::data::options::{
     Condition, ExpiryOption, SetOptions, Unit, expiry_of, number_of,
 };
 use crate::command::data::transaction::long_reply;
+use crate::command::key_events::Event;
 use crate::command::limits::KEYS_PER_REQUEST_MAX;
 use crate::command::long_work;
 use crate::command::observation::Status;
@@ -92,6 +93,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     )
     .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
     .native_if(NativeReply::Found, native_forms::has_one_argument)
+    .stores_as(Event::EXPIRE)
     .example("GETEX session PERSIST")
     .summary("Read the value of a key, and set or remove its expiry."),
     Row::write_string("DELIFEQ", "<key> <value>", 2..=2, delifeq)
@@ -141,6 +143,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Insert])])
         .native(NativeReply::Count)
         .flags(&[Flag::GrowsMemory])
+        .stores_as(Event::APPEND)
         .example("APPEND log one")
         .summary("Append bytes to a value; answers its new length in bytes."),
     Row::read_string("VERSION", "<key>", 1..=1, version)
@@ -171,6 +174,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Update])])
         .native_if(NativeReply::Count, native_forms::ends_within_a_value)
         .flags(&[Flag::GrowsMemory, Flag::Slow])
+        .stores_as(Event::SETRANGE)
         .example("SETRANGE half 1 x")
         .summary("Overwrite bytes of a value; answers its new length in bytes."),
 ];
@@ -192,6 +196,7 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let options = SetOptions::of_set(call, &words[2..])?;
     let expires_at = options.expiry.time(call)?;
+    call.events.tells_expiry = options.expiry != ExpiryOption::Keep;
     let value = Value::with_expiry(&words[1], expires_at)?;
     let (stored, old) = call.change(&[key], |transaction| {
         let old = transaction.get(key);
@@ -221,7 +226,7 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         call.status = Status::Unmet;
     }
     if options.gets_old {
-        return show_old(call, old.as_ref());
+        return show_old(call, key, old.as_ref());
     }
     call.done(stored.map_or(Reply::Unchanged, Reply::Stored))
 }
@@ -288,7 +293,7 @@ fn getset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         transaction.put(key, value);
         Ok(old)
     })?;
-    show_old(call, old.as_ref())
+    show_old(call, key, old.as_ref())
 }
 
 fn getdel(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -300,12 +305,15 @@ fn getdel(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         Ok(old)
     })?;
-    show_old(call, old.as_ref())
+    show_old(call, key, old.as_ref())
 }
 
 /// Replies with the previous value of a key.
-fn show_old(call: &mut Call<'_, '_>, old: Option<&Entry>) -> Answer {
+fn show_old(call: &mut Call<'_, '_>, key: Key<'_>, old: Option<&Entry>) -> Answer {
     call.count_read(old.is_some());
+    if old.is_none() {
+        call.note_missing(key);
+    }
     let reply = old.map(|old| Reply::Found(old.value()));
     call.done(reply.unwrap_or(Reply::NotFound))
 }
@@ -319,7 +327,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     }
     let is_there = call.change(&[key], |transaction| Ok(transaction.get(key).is_some()))?;
     if !is_there {
-        return show_old(call, None);
+        return show_old(call, key, None);
     }
     let expires_at = options.expiry.time(call)?;
     let old = call.change(&[key], |transaction| {
@@ -329,7 +337,7 @@ fn getex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
         }
         Ok(old)
     })?;
-    show_old(call, old.as_ref())
+    show_old(call, key, old.as_ref())
 }
 
 /// Sets or removes the expiry of a pair; deletes the pair if the expiry has passed.

@@ -70,6 +70,7 @@ fn multi(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 fn discard(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let transaction = call.session.end_transaction();
     transaction.ok_or_else(|| bad_argument("DISCARD without MULTI"))?;
+    call.session.end_exception();
     unwatch_all(call);
     call.done(Reply::Ok)
 }
@@ -142,7 +143,9 @@ fn exec(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let work_bytes =
         transaction.bytes + REQUEST_WORK_BYTES * (transaction.requests.len() + watched.len());
     long_work::execute(work_bytes, move || {
-        execute_queued(call, &transaction, &watched)
+        let executed = execute_queued(call, &transaction, &watched);
+        call.session.end_exception();
+        executed
     })
 }
 
@@ -417,9 +420,14 @@ pub(in crate::command) fn finish(
     start: usize,
     outcome: Answer,
 ) -> Answer {
+    let deferred = std::mem::take(&mut call.session.deferred);
     let outcome = outcome.and_then(|outcome| {
         call.check_room(&locks)?;
-        locks.commit(call.barrier)?;
+        let (notices, by) = (&call.service.notices, call.client_id());
+        locks.commit(call.barrier, |changes| {
+            notices.invalidate(changes, by);
+            notices.send(deferred);
+        })?;
         Ok(outcome)
     });
     if outcome.is_err() {

@@ -162,7 +162,8 @@ impl Source for Wait {
         let replication = &pull.service.replication;
         let mut reached = pin!(replication.wait_for(self.replicas, self.revision));
         poll_fn(|context| {
-            if signals.has(Signal::HungUp) || signals.has(Signal::Draining) {
+            let is_over = [Signal::HungUp, Signal::Draining, Signal::Unblocked];
+            if is_over.into_iter().any(|signal| signals.has(signal)) {
                 return Poll::Ready(());
             }
             if reached.as_mut().poll(context).is_ready() {
@@ -175,6 +176,10 @@ impl Source for Wait {
         })
         .await;
         self.client.is_waiting.store(false, Relaxed);
+        if signals.take(Signal::Unblocked) && self.client.is_unblocked_by_error.load(Relaxed) {
+            let message = "client unblocked via CLIENT UNBLOCK";
+            return Err(bad_argument(message).with_prefix("UNBLOCKED"));
+        }
         let having = replication.having(self.revision);
         pull.replies.reply(Reply::Count(having));
         Ok(Pulled::End)

@@ -6,21 +6,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::tracking;
 use crate::command::acl::{DEFAULT_USER, Identity};
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::Client;
-use crate::command::data::options::number_of;
+use crate::command::data::options::{client_number, number_of, switch_of};
 use crate::command::database::numbered;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::service::Service;
-use crate::command::session::Session;
+use crate::command::session::{Session, Silence};
 use crate::command::spec::Flag::{
     ImmediateInMulti, LoadingOk, NoAuth, NoMonitor, NotInMulti, NotInScripts, Receives,
     SelectsDatabase, Slow, SubscribedOk,
 };
 use crate::command::spec::{ANY, Access, Group, Subcommand};
-use crate::command::subcommands::other_subcommand;
+use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::config::PeerAddress;
 use crate::protocol::resp::whole_number;
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
@@ -29,7 +30,9 @@ pub(in crate::command) const ROWS: &[Row] = &[
     Row::connection(
         "CLIENT",
         "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | INFO | LIST [TYPE <type> | ID <id> [<id> ...]] | \
-         KILL <address> | KILL <filter> <value> [<filter> <value> ...] | NO-EVICT ON | NO-EVICT OFF | NO-TOUCH ON | NO-TOUCH OFF",
+         KILL <address> | KILL <filter> <value> [<filter> <value> ...] | NO-EVICT ON | NO-EVICT OFF | NO-TOUCH ON | NO-TOUCH OFF \
+         | REPLY ON | REPLY OFF | REPLY SKIP | UNBLOCK <id> [TIMEOUT | ERROR] | TRACKING ON [REDIRECT <id>] [PREFIX <prefix> [PREFIX <prefix> ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP] \
+         | TRACKING OFF | CACHING YES | CACHING NO | GETREDIR | TRACKINGINFO",
         1..=ANY,
         client,
     )
@@ -56,7 +59,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
 ];
 
 /// Subcommands, and the class of each.
-const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
+const CLIENT_SUBCOMMANDS: [Subcommand; 16] = {
     use Access::{Admin, Connection};
     [
         Subcommand::new("ID", Connection, "Return the number of this connection."),
@@ -79,6 +82,36 @@ const CLIENT_SUBCOMMANDS: [Subcommand; 10] = {
             "NO-TOUCH",
             Connection,
             "Let the reads of this connection be no uses of the pairs, by which evictions go.",
+        ),
+        Subcommand::new(
+            "REPLY",
+            Connection,
+            "Send this connection replies, or none, or none to the next request.",
+        ),
+        Subcommand::new(
+            "UNBLOCK",
+            Admin,
+            "End the wait of a connection; answers 1 if it was waiting, else 0.",
+        ),
+        Subcommand::new(
+            "TRACKING",
+            Connection,
+            "Tell this connection, or another, of changes of what it reads or of prefixes.",
+        ),
+        Subcommand::new(
+            "CACHING",
+            Connection,
+            "Let the next request be an exception to what is tracked.",
+        ),
+        Subcommand::new(
+            "GETREDIR",
+            Connection,
+            "Return the number of the connection that is told of changes in place of this one.",
+        ),
+        Subcommand::new(
+            "TRACKINGINFO",
+            Connection,
+            "Tell what this connection tracks.",
         ),
         Subcommand::HELP,
     ]
@@ -136,20 +169,60 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             }
             call.done(Reply::Ok)
         }
+        (b"REPLY", [word]) => reply(call, word),
+        (b"UNBLOCK", [id, reason @ ..]) if reason.len() < 2 => unblock(call, id, reason),
+        (b"UNBLOCK", [_, _, ..]) => Err(doubtful_subcommand(call, &words[0])),
+        (b"TRACKING", [word, options @ ..]) => tracking::switch(call, &client, word, options),
+        (b"CACHING", [word]) => tracking::except_next(call, word),
+        (b"GETREDIR", []) => tracking::redirection(call),
+        (b"TRACKINGINFO", []) => tracking::describe(call),
         _ => other_subcommand(call, words),
     }
 }
 
-pub(super) fn bad_name() -> ErrorReply {
-    bad_argument("Client names cannot contain spaces, newlines or special characters.")
+/// Says which replies the client wants. Without a connection of its own there is nothing else to be sent.
+fn reply(call: &mut Call<'_, '_>, word: &[u8]) -> Answer {
+    if call.service.cluster().is_some() {
+        let message = "replies are not left out where a cluster has the data";
+        return Err(ErrorReply::new(ErrorCode::Denied, message).with_prefix("ERR"));
+    }
+    let silence = &mut call.session.silence;
+    *silence = match &*word.to_ascii_uppercase() {
+        b"ON" => Silence::None,
+        b"OFF" => Silence::All,
+        // Who wants none at all wants none to the next request.
+        b"SKIP" if *silence == Silence::All => Silence::All,
+        b"SKIP" => Silence::Skip,
+        _ => return Err(call.syntax_error()),
+    };
+    call.done(Reply::Ok)
 }
 
-fn switch_of(word: &[u8]) -> Option<bool> {
-    match &*word.to_ascii_uppercase() {
-        b"ON" => Some(true),
-        b"OFF" => Some(false),
-        _ => None,
+/// Ends the wait of a client.
+fn unblock(call: &mut Call<'_, '_>, id: &[u8], reason: &Arguments<'_>) -> Answer {
+    let is_error = match reason.first().map(|word| word.to_ascii_uppercase()) {
+        None => false,
+        Some(word) if word == b"TIMEOUT" => false,
+        Some(word) if word == b"ERROR" => true,
+        Some(_) => {
+            return Err(bad_argument(
+                "CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+            ));
+        }
+    };
+    let id = number_of(id)?;
+    let client = u64::try_from(id)
+        .ok()
+        .and_then(|id| call.service.clients.get(id));
+    let blocked = client.filter(|client| client.is_blocked());
+    if let Some(client) = &blocked {
+        client.unblock(is_error);
     }
+    call.done(Reply::Count(blocked.is_some().into()))
+}
+
+pub(super) fn bad_name() -> ErrorReply {
+    bad_argument("Client names cannot contain spaces, newlines or special characters.")
 }
 
 /// Maximum length of a name in bytes: it is kept in memory.
@@ -168,6 +241,7 @@ fn describe(service: &Service, client: &Client) -> String {
     let (channels, patterns) = &client.subscriptions;
     let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
     let queued = client.queued.load(Relaxed);
+    let tracked = tracking::Shown::of(service, client.id);
     let flags = [
         (client.is_monitor.load(Relaxed), 'O'),
         (client.is_subscribed(), 'P'),
@@ -176,6 +250,9 @@ fn describe(service: &Service, client: &Client) -> String {
         (matches!(client.address, PeerAddress::Unix(_)), 'U'),
         (client.account.is_protected(), 'e'),
         (client.is_no_touch.load(Relaxed), 'T'),
+        (tracked.is_some(), 't'),
+        (tracked.is_some_and(|tracked| tracked.is_broken), 'R'),
+        (tracked.is_some_and(|tracked| tracked.is_broadcast), 'B'),
     ];
     let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
     let mut flags: String = flags.map(|(_, letter)| letter).collect();
@@ -195,7 +272,7 @@ fn describe(service: &Service, client: &Client) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub=0 \
          multi={queued} qbuf={partial} qbuf-free={} argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={output} \
-         oll={messages} omem={outbox} tot-mem={} events={events} cmd={command} user={} redir=-1 resp={} lib-name={} \
+         oll={messages} omem={outbox} tot-mem={} events={events} cmd={command} user={} redir={} resp={} lib-name={} \
          lib-ver={} tot-net-in={} tot-net-out={}\n",
         client.id,
         client.address,
@@ -209,6 +286,7 @@ fn describe(service: &Service, client: &Client) -> String {
         client.queued_bytes.load(Relaxed),
         client.account.bytes(),
         shown_user(&names.user),
+        tracked.map_or(-1, |tracked| tracked.redirect),
         client.resp.load(Relaxed),
         names.library,
         names.library_version,
@@ -228,7 +306,7 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
         [] => {}
         [word, name] if word.eq_ignore_ascii_case(b"TYPE") => retain_type(&mut all, name)?,
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let ids: Option<BTreeSet<u64>> = ids.iter().map(|id| id_of(id)).collect();
+            let ids: Option<BTreeSet<u64>> = ids.iter().map(|id| client_number(id)).collect();
             let ids = ids.ok_or_else(|| bad_argument("Invalid client ID"))?;
             all.retain(|client| ids.contains(&client.id));
         }
@@ -236,11 +314,6 @@ fn list(call: &mut Call<'_, '_>, filters: &Arguments<'_>) -> Answer {
     }
     let lines = all.iter().map(|client| describe(call.service, client));
     call.done(Reply::Text(&lines.collect::<String>()))
-}
-
-fn id_of(word: &[u8]) -> Option<u64> {
-    let id = number_of(word).ok()?;
-    u64::try_from(id).ok().filter(|id| *id > 0)
 }
 
 /// Keeps the clients of a type, by Redis's names of the types.
@@ -287,7 +360,7 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
         let value = filters.next().ok_or_else(|| call.syntax_error())?;
         match &*filter.to_ascii_uppercase() {
             b"ID" => {
-                let id = id_of(value);
+                let id = client_number(value);
                 let id = id.ok_or_else(|| bad_argument("client-id should be greater than 0"))?;
                 all.retain(|client| client.id == id);
             }
@@ -337,6 +410,7 @@ fn monitor(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
 fn reset(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let client = call.client()?;
     call.session.unsubscribe_all(&call.service.channels);
+    call.session.end_tracking(call.service);
     call.service.clients.end_monitoring(client.id);
     client.clear_outbox();
     client.is_no_touch.store(false, Relaxed);

@@ -129,7 +129,9 @@ impl Known {
                 let value = value.ok_or("argument couldn't be parsed into an integer")?;
                 Ok(Change::Number(at(setup), value))
             }
-            (Shown::Written { parse, store, .. }, _) => Ok(Change::Written(*store, parse(&text)?)),
+            (Shown::Written { parse, store, .. }, _) => {
+                Ok(Change::Written(*store, parse(setup, &text)?))
+            }
             (Shown::Ignored(_), _) if is_list_of_pairs(&text) => Ok(Change::None),
             (Shown::Ignored(_), _) => Err("Invalid save parameters".to_owned()),
             _ if is_same(&shown.text(setting, setup), &text) => Ok(Change::None),

@@ -16,3 +16,4 @@ pub mod memory;
 pub mod replication;
 pub mod slowlog;
 pub mod stats;
+pub mod tracking;

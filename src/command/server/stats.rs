@@ -4,7 +4,7 @@
 
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::row::Row;
-use crate::command::server::figures::{FigureValue, Kind, Sample};
+use crate::command::server::figures::{FigureValue, Sample};
 use crate::command::spec::{ANY, Command, Dialects, Flag, Group};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Figure, Reply};
 
@@ -101,13 +101,11 @@ fn stats(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
         if !spec.in_stats {
             continue;
         }
-        if let (Kind::CommandCounter(count), Some(FigureValue::Commands(commands))) =
-            (spec.kind, value)
-        {
+        if let Some(FigureValue::Commands(commands)) = value {
             for usage in commands.iter() {
                 let name = spec.name.replace('*', &usage.name);
-                call.replies
-                    .reply(Reply::Stat(&name, &Figure::Count(count(usage))));
+                let figure = Figure::Count(usage.requests);
+                call.replies.reply(Reply::Stat(&name, &figure));
             }
             shown += commands.len() as u64;
         } else {

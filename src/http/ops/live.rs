@@ -83,7 +83,7 @@ fn schema_of(spec: &FigureSpec) -> ObjectBuilder {
         Kind::Count(_) | Kind::Flag(_) => (nullable(Type::Integer), ""),
         Kind::Real(_) => (number, ""),
         Kind::Time(_) | Kind::Text(_) | Kind::Lines(_) => (nullable(Type::String), ""),
-        Kind::CommandCounter(_) | Kind::CommandLatencies => {
+        Kind::CommandCounter(_) | Kind::NamedCounter(_) | Kind::CommandLatencies => {
             return ObjectBuilder::new()
                 .description(Some(format!(
                     "{} Per second, since the event before.",

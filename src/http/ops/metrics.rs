@@ -61,6 +61,9 @@ fn family(spec: &FigureSpec, name: &str, value: &FigureValue) -> Option<MetricFa
         (Kind::CommandCounter(count), FigureValue::Commands(commands)) => {
             by_command(commands, |usage| counter(real(count(usage))))
         }
+        (Kind::NamedCounter(_), FigureValue::Commands(commands)) => {
+            by_command(commands, |usage| counter(real(usage.requests)))
+        }
         (Kind::CommandLatencies, FigureValue::Commands(commands)) => {
             kind = MetricType::HISTOGRAM;
             by_command(commands, |usage| histogram(&usage.latencies))

@@ -60,6 +60,8 @@ pub enum Kind {
     Quantile(f64),
     /// Counter for each command.
     CommandCounter(fn(&Usage) -> u64),
+    /// A counter for each of some names.
+    NamedCounter(fn(&FigureInputs<'_>) -> Vec<Usage>),
     /// Histogram of the execution times of each command, shown in `/metrics` only.
     CommandLatencies,
     /// Lines of INFO, each with what stands for the `*` in the name, and its value.
@@ -283,6 +285,7 @@ impl<'a> FigureInputs<'a> {
             Kind::Quantile(_) | Kind::CommandCounter(_) | Kind::CommandLatencies => {
                 Some(FigureValue::Commands(Arc::clone(&self.commands)))
             }
+            Kind::NamedCounter(get) => Some(FigureValue::Commands(get(self).into())),
             Kind::Lines(get) => Some(FigureValue::Lines(get(self))),
         }
     }

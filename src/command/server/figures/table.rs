@@ -6,7 +6,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::spec::Kind::{CommandCounter, CommandLatencies, Quantile, Share};
+use super::spec::Kind::{CommandCounter, CommandLatencies, NamedCounter, Quantile, Share};
 use super::spec::{FigureInputs, FigureSpec, data_memory, keys};
 use crate::command::clients::Client;
 use crate::command::counts::Usage;
@@ -198,7 +198,9 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Clients", "blocked_clients", |now| {
         text(now.service.clients.count(Client::is_blocked))
     }),
-    FigureSpec::redis("Clients", "tracking_clients", |_| text(0)),
+    FigureSpec::redis("Clients", "tracking_clients", |now| {
+        text(now.service.notices.tracking.clients())
+    }),
     FigureSpec::redis("Clients", "pubsub_clients", |now| {
         text(now.service.clients.count(Client::is_subscribed))
     }),
@@ -248,7 +250,7 @@ pub static FIGURES: &[FigureSpec] = &[
     .info("Stats", "rejected_connections")
     .metric("pykv_connections_refused_total"),
     FigureSpec::redis("Stats", "expired_time_cap_reached_count", |_| text(0)),
-    // There are no replicas, no forks, no slots that move, no tracking.
+    // There are no replicas, no forks, no slots that move.
     FigureSpec::redis("Stats", "total_net_repl_input_bytes", |_| text(0)),
     FigureSpec::redis("Stats", "total_net_repl_output_bytes", |_| text(0)),
     FigureSpec::redis("Stats", "instantaneous_input_repl_kbps", |_| text("0.00")),
@@ -266,7 +268,15 @@ pub static FIGURES: &[FigureSpec] = &[
         text(now.engine?.compaction().1)
     }),
     FigureSpec::redis("Stats", "active_defrag_key_misses", |_| text(0)),
-    FigureSpec::redis("Stats", "tracking_total_keys", |_| text(0)),
+    FigureSpec::redis("Stats", "tracking_total_keys", |now| {
+        text(now.service.notices.tracking.sizes().0)
+    }),
+    FigureSpec::redis("Stats", "tracking_total_items", |now| {
+        text(now.service.notices.tracking.sizes().1)
+    }),
+    FigureSpec::redis("Stats", "tracking_total_prefixes", |now| {
+        text(now.service.notices.tracking.prefixes())
+    }),
     FigureSpec::redis("Stats", "unexpected_error_replies", |_| text(0)),
     FigureSpec::counter("hits", |now| Some(now.counts.hits))
         .unit("keys")
@@ -731,6 +741,15 @@ pub static FIGURES: &[FigureSpec] = &[
     FigureSpec::redis("Replication", "repl_backlog_first_byte_offset", |_| text(0)),
     FigureSpec::redis("Replication", "repl_backlog_histlen", |_| text(0)),
     FigureSpec::redis("Cluster", "cluster_enabled", |_| text(0)),
+    FigureSpec::new("unknown_command_*", NamedCounter(|now| {
+        let all = now.stats().unknown.all().into_iter();
+        let all = all.map(|(name, requests)| Usage { name, requests, ..Usage::default() });
+        all.collect()
+    }))
+        .unit("requests")
+        .help("Requests of Redis clients for commands that are not here, by name.")
+        .stats()
+        .metric("pykv_unknown_requests_total"),
     // For each command.
     FigureSpec::new("command_*", CommandCounter(|usage| usage.requests))
         .unit("requests")
