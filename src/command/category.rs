@@ -13,6 +13,7 @@ pub(super) enum Category {
     Read,
     Write,
     String,
+    Bitmap,
     PubSub,
     Admin,
     Fast,
@@ -25,11 +26,12 @@ pub(super) enum Category {
 
 impl Category {
     /// All categories, in Redis's order.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Keyspace,
         Self::Read,
         Self::Write,
         Self::String,
+        Self::Bitmap,
         Self::PubSub,
         Self::Admin,
         Self::Fast,
@@ -41,12 +43,11 @@ impl Category {
     ];
 
     /// Categories of Redis whose commands do not exist here: rules may name them.
-    pub(super) const EMPTY: [&'static str; 9] = [
+    pub(super) const EMPTY: [&'static str; 8] = [
         "set",
         "sortedset",
         "list",
         "hash",
-        "bitmap",
         "hyperloglog",
         "geo",
         "stream",
@@ -60,6 +61,7 @@ impl Category {
             Self::Read => "@read",
             Self::Write => "@write",
             Self::String => "@string",
+            Self::Bitmap => "@bitmap",
             Self::PubSub => "@pubsub",
             Self::Admin => "@admin",
             Self::Fast => "@fast",
@@ -108,6 +110,7 @@ pub(super) fn categories(command: &Command, access: Access, is_fast: bool) -> Ca
         Category::Read => access == Access::Read && !is_of_others,
         Category::Write => access == Access::Write && !is_of_others,
         Category::String => group == Group::String,
+        Category::Bitmap => group == Group::Bitmap,
         Category::PubSub => group == Group::PubSub,
         Category::Admin => access == Access::Admin,
         Category::Fast => is_fast,

@@ -182,7 +182,7 @@ impl Described {
             Scope::Keys(_) if command.keys_end == usize::MAX => {
                 "O(N) where N is the number of keys."
             }
-            Scope::Keys(_) if command.group == Group::String => {
+            Scope::Keys(_) if matches!(command.group, Group::String | Group::Bitmap) => {
                 "O(N) where N is the length of the value."
             }
             Scope::Keys(_) => "O(1)",

@@ -26,6 +26,7 @@ impl Event {
     pub(super) const SET: Self = Self::string("set");
     pub(super) const APPEND: Self = Self::string("append");
     pub(super) const SETRANGE: Self = Self::string("setrange");
+    pub(super) const SETBIT: Self = Self::string("setbit");
     pub(super) const INCRBY: Self = Self::string("incrby");
     pub(super) const INCRBYFLOAT: Self = Self::string("incrbyfloat");
     pub(super) const EXPIRED: Self = Self::new(EventClasses::EXPIRED, "expired");

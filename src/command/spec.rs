@@ -31,6 +31,8 @@ pub enum Access {
 pub enum Group {
     /// Commands on a cluster, which there is none of.
     Cluster,
+    /// Commands on the bits of values.
+    Bitmap,
     /// Commands on the connection of the client.
     Connection,
     /// Commands on keys of any type.
@@ -53,6 +55,7 @@ impl Group {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cluster => "cluster",
+            Self::Bitmap => "bitmap",
             Self::Connection => "connection",
             Self::Generic => "generic",
             Self::PubSub => "pubsub",
@@ -187,9 +190,18 @@ pub struct KeySpec {
 impl KeySpec {
     /// Returns the spec of one key, at this place among the arguments.
     pub(super) const fn at(place: usize, flags: &'static [KeyFlag]) -> Self {
+        Self::range(place, Some(place), flags)
+    }
+
+    /// Returns the spec of keys from one place among the arguments to another, or to the last argument.
+    pub(super) const fn range(
+        first: usize,
+        last: Option<usize>,
+        flags: &'static [KeyFlag],
+    ) -> Self {
         Self {
-            first: place,
-            last: Some(place),
+            first,
+            last,
             step: 1,
             counted_at: None,
             flags,
@@ -209,14 +221,7 @@ impl KeySpec {
 
     /// Returns the spec of arguments that are all keys.
     pub(super) const fn all(flags: &'static [KeyFlag]) -> Self {
-        let (first, last, step) = (0, None, 1);
-        Self {
-            first,
-            last,
-            step,
-            counted_at: None,
-            flags,
-        }
+        Self::range(0, None, flags)
     }
 
     /// Returns the spec of arguments that are keys and values in turn.
@@ -689,6 +694,7 @@ mod tests {
                 "MGET",
                 "MSET",
                 "MSETNX",
+                "BITOP",
                 "DEL",
                 "UNLINK",
                 "DELPREFIX",

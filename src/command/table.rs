@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use super::call::Handler;
 use super::data::{
-    dump, expiry, follow, keys, numbers, page, pubsub, scan, script, strings, transaction,
+    bitfield, bits, dump, expiry, follow, keys, lcs, numbers, page, pubsub, scan, script, strings,
+    transaction,
 };
 use super::lookup::CommandList;
 use super::row::Row;
@@ -18,7 +19,10 @@ use super::server::{
 /// Families of commands, in the order of the chapters of protocol.md.
 static FAMILIES: &[&[Row]] = &[
     strings::ROWS,
+    lcs::ROWS,
     numbers::ROWS,
+    bits::ROWS,
+    bitfield::ROWS,
     keys::ROWS,
     expiry::ROWS,
     dump::ROWS,

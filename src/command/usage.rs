@@ -37,8 +37,8 @@ impl ArgumentType {
             "pattern" => Self::Pattern,
             "decimal" => Self::Double,
             "unix seconds" | "unix ms" => Self::UnixTime,
-            "seconds" | "ms" | "number" | "first" | "last" | "place" | "cursor" | "revision"
-            | "replicas" => Self::Integer,
+            "seconds" | "ms" | "number" | "bit" | "length" | "first" | "last" | "place"
+            | "cursor" | "revision" | "replicas" => Self::Integer,
             _ => Self::String,
         }
     }

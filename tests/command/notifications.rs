@@ -51,6 +51,10 @@ impl Followed {
 const REQUESTS: &str = "SET a 1\nSET a 2\nSET a 3 EX 100\nSET a 4 KEEPTTL\nSET a 5 NX\nSET a 6 XX GET\nSETNX a 7\nSETNX b 1\nSETEX c 100 1\n\
     PSETEX c 100000 2\nGETSET a 8\nGETSET new 1\nGETDEL new\nGETDEL nobody\nGETEX c\nGETEX c EX 50\nGETEX c PERSIST\nGETEX c PERSIST\n\
     GETEX c EXAT 1\nMSET a 1 d 2 a 3\nMSETNX a 1 z 2\nMSETNX y 1 z 2\nAPPEND a xyz\nAPPEND fresh xyz\nSETRANGE a 1 __\nSETRANGE a 1 \n\
+    SETBIT a 1 1\nSETBIT a 1 1\nSETBIT a 2 0\nSETBIT a 2 1\nSETBIT bits 9 0\nGETBIT nobody 1\nBITCOUNT nobody\nBITPOS nobody 1\n\
+    BITOP AND to a nobody\nBITOP AND to nobody no\nBITOP AND to nobody no\nBITOP NOT bits bits\nBITFIELD nobody\nBITFIELD nobody GET u8 0\n\
+    BITFIELD_RO nobody GET u8 0\nBITFIELD bits SET u8 0 7\nBITFIELD bits SET u8 0 7\nBITFIELD bits OVERFLOW FAIL SET u8 0 300\n\
+    BITFIELD longer INCRBY u8 9 0\nLCS a nobody\nDEL bits longer\n\
     INCR n\nDECR n\nINCRBY n 5\nDECRBY n 2\nINCRBYFLOAT n 1.5\nINCR a\nGET a\nGET nobody\nMGET a nobody b\nSTRLEN nobody\nGETRANGE nobody 0 1\n\
     EXISTS nobody a\nTYPE nobody\nTTL nobody\nOBJECT ENCODING nobody\nTOUCH nobody\nEXPIRE a 100\nEXPIRE nobody 100\nEXPIRE a 100 NX\n\
     PEXPIRE a 100000\nEXPIREAT a 9999999999\nPERSIST a\nPERSIST a\nEXPIRE y -1\nDEL a nobody b\nUNLINK d\nSET a 1\nRENAME a b\nRENAME b b\n\

@@ -2,10 +2,13 @@
 //!
 //! One file for each family: its rows of the table above its handlers.
 
+pub mod bitfield;
+pub mod bits;
 pub mod dump;
 pub mod expiry;
 pub mod follow;
 pub mod keys;
+pub mod lcs;
 pub mod listings;
 pub mod namespace_count;
 pub mod native_forms;

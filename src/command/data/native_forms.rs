@@ -72,6 +72,12 @@ pub(in crate::command) fn ends_within_a_value(arguments: &Arguments<'_>) -> bool
     place.is_some_and(|place| place.saturating_add(arguments[2].len()) <= VALUE_BYTES_MAX)
 }
 
+/// Returns true if the second argument is the offset of a bit that a value may have.
+pub(in crate::command) fn is_bit_of_a_value(arguments: &Arguments<'_>) -> bool {
+    let place = whole_number(&arguments[1]).and_then(|place| usize::try_from(place).ok());
+    place.is_some_and(|place| place / 8 < VALUE_BYTES_MAX)
+}
+
 /// Returns true for MEMORY USAGE of a key.
 pub(in crate::command) fn asks_for_usage(arguments: &Arguments<'_>) -> bool {
     arguments.len() == 2 && arguments[0].eq_ignore_ascii_case(b"USAGE")

@@ -124,8 +124,9 @@ impl<'r> Commands<'r> {
             };
         }
         match self.random.u8(..100) {
-            0..25 => self.store(),
-            25..40 => self.read(),
+            0..20 => self.store(),
+            20..28 => self.bits(),
+            28..40 => self.read(),
             40..55 => self.change(),
             55..65 => self.move_or_delete(),
             65..78 => self.expire(),
@@ -302,6 +303,99 @@ impl<'r> Commands<'r> {
                 self.ask(&[b"INCRBYFLOAT", key, number.as_bytes()]);
             }
         }
+    }
+
+    fn bits(&mut self) {
+        let (key, other, to) = (self.key(), self.key(), self.key());
+        let bit = self.one_of(&["0", "1"]).as_bytes();
+        let (first, last) = (
+            self.one_of(PLACES).as_bytes(),
+            self.one_of(PLACES).as_bytes(),
+        );
+        let place = self.random.u32(..400).to_string();
+        let unit = self.one_of(&["BIT", "BYTE", "bit"]).as_bytes();
+        match self.random.u8(..16) {
+            0 => self.ask(&[b"GETBIT", key, place.as_bytes()]),
+            1..4 => self.ask(&[b"SETBIT", key, place.as_bytes(), bit]),
+            4 => self.ask(&[b"BITCOUNT", key]),
+            5 => self.ask(&[b"BITCOUNT", key, first, last]),
+            6 => self.ask(&[b"BITCOUNT", key, first, last, unit]),
+            7 => self.ask(&[b"BITPOS", key, bit]),
+            8 => self.ask(&[b"BITPOS", key, bit, first]),
+            9 => self.ask(&[b"BITPOS", key, bit, first, last]),
+            10 => self.ask(&[b"BITPOS", key, bit, first, last, unit]),
+            11 => {
+                let verb = self.one_of(&["AND", "OR", "XOR", "and"]).as_bytes();
+                match self.random.u8(..3) {
+                    0 => self.ask(&[b"BITOP", b"NOT", to, key]),
+                    1 => self.ask(&[b"BITOP", verb, to, key, other]),
+                    _ => self.ask(&[b"BITOP", verb, to, key, other, to]),
+                }
+            }
+            12 => self.lcs(key, other),
+            _ => self.bitfield(key),
+        }
+    }
+
+    fn bitfield(&mut self, key: &[u8]) {
+        let only_reads = self.random.u8(..4) == 0;
+        let verb = if only_reads {
+            "BITFIELD_RO"
+        } else {
+            "BITFIELD"
+        };
+        let mut words: Words = vec![self.cased(verb), key.into()];
+        for _ in 0..self.random.usize(..5) {
+            let integer = if self.random.bool() {
+                format!("i{}", self.random.u8(1..=64))
+            } else {
+                format!("u{}", self.random.u8(1..=63))
+            };
+            let place = if self.random.bool() {
+                format!("#{}", self.random.u8(..4))
+            } else {
+                self.random.u16(..200).to_string()
+            };
+            let number = match self.random.u8(..3) {
+                0 => self.random.i64(-5..5),
+                1 => self.random.i64(-300..300),
+                // Redis rounds the smallest of all up to the largest number of a type: what it computes overflows.
+                _ => self.random.i64(i64::MIN / 2..),
+            };
+            if !only_reads && self.random.bool() {
+                let overflow = self.one_of(&["WRAP", "SAT", "FAIL", "sat"]);
+                words.extend([self.cased("OVERFLOW"), overflow.into()]);
+            }
+            let verb = if only_reads {
+                "GET"
+            } else {
+                self.one_of(&["GET", "SET", "INCRBY"])
+            };
+            words.extend([self.cased(verb), integer.into(), place.into()]);
+            if verb != "GET" {
+                words.push(number.to_string().into());
+            }
+        }
+        self.push(words);
+    }
+
+    fn lcs(&mut self, key: &[u8], other: &[u8]) {
+        let mut words: Words = vec![b"LCS".to_vec(), key.into(), other.into()];
+        match self.random.u8(..4) {
+            0 => words.push(self.cased("LEN")),
+            1 => {}
+            _ => {
+                words.push(self.cased("IDX"));
+                if self.random.bool() {
+                    words.push(self.cased("WITHMATCHLEN"));
+                }
+                if self.random.bool() {
+                    let least = self.one_of(&["0", "-1", "2", "3", "9223372036854775807"]);
+                    words.extend([self.cased("MINMATCHLEN"), least.into()]);
+                }
+            }
+        }
+        self.push(words);
     }
 
     fn move_or_delete(&mut self) {

@@ -41,8 +41,46 @@ const NUMBERS: &[&[u8]] = &[
 ];
 
 const OPTIONS: &[&str] = &[
-    "NX", "XX", "GET", "KEEPTTL", "EX", "PX", "EXAT", "PXAT", "PERSIST", "GT", "LT", "REPLACE",
-    "DB", "MATCH", "COUNT", "TYPE", "NXX", "ASYNC", "SYNC", "nx", "Xx", "ex", "keepttl",
+    "NX",
+    "XX",
+    "GET",
+    "KEEPTTL",
+    "EX",
+    "PX",
+    "EXAT",
+    "PXAT",
+    "PERSIST",
+    "GT",
+    "LT",
+    "REPLACE",
+    "DB",
+    "MATCH",
+    "COUNT",
+    "TYPE",
+    "NXX",
+    "ASYNC",
+    "SYNC",
+    "nx",
+    "Xx",
+    "ex",
+    "keepttl",
+    "BIT",
+    "BYTE",
+    "SET",
+    "INCRBY",
+    "OVERFLOW",
+    "SAT",
+    "FAIL",
+    "u8",
+    "i64",
+    "u64",
+    "i0",
+    "u08",
+    "LEN",
+    "IDX",
+    "MINMATCHLEN",
+    "#1",
+    "#-1",
 ];
 
 /// Commands whose first word is a key, and any other a number, an option or a value.
@@ -65,6 +103,12 @@ const OF_A_KEY: &[&str] = &[
     "GETRANGE",
     "SUBSTR",
     "SETRANGE",
+    "GETBIT",
+    "SETBIT",
+    "BITCOUNT",
+    "BITPOS",
+    "BITFIELD",
+    "BITFIELD_RO",
     "INCR",
     "DECR",
     "INCRBY",
@@ -88,7 +132,7 @@ const OF_A_KEY: &[&str] = &[
 /// Commands all of whose words are keys.
 const OF_KEYS: &[&str] = &[
     "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "WATCH", "RENAME", "RENAMENX", "COPY", "MSET",
-    "MSETNX",
+    "MSETNX", "BITOP", "LCS",
 ];
 
 /// Commands that have no keys, and are harmless whatever follows.
@@ -182,7 +226,46 @@ fn words(random: &mut fastrand::Rng) -> Words {
     let one_of = |random: &mut fastrand::Rng, words: &[&str]| -> Vec<u8> {
         words[random.usize(..words.len())].into()
     };
-    match random.u8(..10) {
+    match random.u8(..12) {
+        10 => {
+            let verb = one_of(random, &["BITOP", "LCS", "bitop"]);
+            let operation = one_of(random, &["AND", "NOT", "NAND", "a"]);
+            let mut words = vec![verb, operation];
+            for _ in 0..random.usize(1..4) {
+                words.push(one_of(random, KEYS));
+            }
+            words.push(argument(random));
+            words
+        }
+        11 => {
+            let verb = one_of(random, &["BITFIELD", "BITFIELD_RO"]);
+            let mut words = vec![verb, one_of(random, KEYS)];
+            for _ in 0..random.usize(1..3) {
+                words.push(one_of(
+                    random,
+                    &["GET", "SET", "INCRBY", "OVERFLOW", "get", "FROB"],
+                ));
+                words.push(one_of(
+                    random,
+                    &["u8", "i64", "u64", "i65", "u0", "I8", "u08", "", "i", "SAT"],
+                ));
+                words.push(one_of(
+                    random,
+                    &[
+                        "0",
+                        "#1",
+                        "-1",
+                        "#-1",
+                        "#",
+                        "#a",
+                        "01",
+                        "9223372036854775807",
+                    ],
+                ));
+                words.push(argument(random));
+            }
+            words
+        }
         0..6 => {
             let mut words = vec![one_of(random, OF_A_KEY)];
             if random.u8(..20) > 0 {
