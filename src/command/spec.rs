@@ -106,7 +106,8 @@ pub enum Flag {
     SelectsDatabase,
     /// May access a key of another database, which its arguments do not name.
     OtherDatabase,
-    /// Shows or occupies the whole server: counted among `@dangerous` as in Redis, although no confirmation is asked for.
+    /// Shows or occupies the whole server, or takes a pair as others have written it: counted among `@dangerous` as in Redis, although no
+    /// confirmation is asked for.
     WholeServer,
 }
 

@@ -37,7 +37,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         restore,
     )
     .on_keys(&[KeySpec::at(0, &[Overwrite, Update])])
-    .flags(&[Flag::GrowsMemory, Flag::Slow, Flag::Dangerous])
+    .flags(&[Flag::GrowsMemory, Flag::Slow, Flag::WholeServer])
     .stores_as(Event::RESTORE)
     .example("RESTORE restored 0 AANvbmUGAJC+3/Sp7X2N")
     .summary("Store a value from its serialized form, with an expiry in so many milliseconds; 0 is none."),

@@ -138,10 +138,39 @@ async function nodeRedis() {
   assert.equal(await db.clientSetName("tester"), "OK");
   assert.equal(await db.clientGetName(), "tester");
   assert((await db.clientList()).some(({ name, id }) => name === "tester" && id > 0));
+  if (protocol === "3") await caching(createClient, db);
   await db.set("kept", "for ever");
   await restarted();
   assert.equal(await db.get("kept"), "for ever");
   await db.close();
+}
+
+// The copies in the client follow the changes: none comes back once a newer value was seen, also under load.
+async function caching(createClient, db) {
+  const cached = await createClient({
+    RESP: 3,
+    socket: { port: Number(port) },
+    clientSideCache: { ttl: 0, maxEntries: 100, evictPolicy: "LRU" },
+  }).connect();
+  await db.set("cached", "0");
+  let running = true;
+  const changes = (async () => {
+    for (let change = 0; change < 3000; change++) await db.incr("cached");
+    running = false;
+  })();
+  let [seen, reads] = [0, 0];
+  while (running) {
+    const value = Number(await cached.get("cached"));
+    assert(value >= seen, `${value} after ${seen}`);
+    [seen, reads] = [value, reads + 1];
+    if (reads % 10 === 0) await new Promise(setImmediate);
+  }
+  await changes;
+  assert(reads > 100, `only ${reads} reads`);
+  while ((await cached.get("cached")) !== "3000") await new Promise(setImmediate);
+  await db.flushAll();
+  while ((await cached.get("cached")) !== null) await new Promise(setImmediate);
+  await cached.close();
 }
 
 setTimeout(() => {

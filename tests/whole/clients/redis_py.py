@@ -5,10 +5,12 @@ It prints `restart` and waits for a line: the server is started again on the sam
 import asyncio
 import signal
 import sys
+import threading
 import time
 
 import redis
 import redis.asyncio
+import redis.cache
 
 PROTOCOL, PORT = int(sys.argv[1]), int(sys.argv[2])
 OPTIONS = {"port": PORT, "protocol": PROTOCOL, "decode_responses": True}
@@ -148,6 +150,28 @@ def restarts(db):
     assert db.get("kept") == "for ever" and db.ttl("kept") > 90_000
 
 
+def caching(db):
+    """The copies in the client (RESP3) follow the changes: none comes back once a newer value was seen, also under load."""
+    if PROTOCOL < 3:
+        return
+    with redis.Redis(**OPTIONS, cache_config=redis.cache.CacheConfig(max_size=100)) as cached:
+        copies = cached.get_cache()
+        assert db.set("cached", 0) and cached.get("cached") == "0" and copies.size == 1
+        changes = threading.Thread(target=lambda: [db.incr("cached") for _ in range(3000)])
+        changes.start()
+        seen, hits = 0, 0
+        while changes.is_alive():
+            hits += copies.size
+            value = int(cached.get("cached"))
+            assert value >= seen, f"{value} after {seen}"
+            seen = value
+        assert hits > 100, f"only {hits} reads of copies"
+        eventually(lambda: cached.get("cached") == "3000", "the last change was not told")
+        assert cached.get("cached") == "3000" and copies.size == 1
+        db.flushall()
+        eventually(lambda: cached.get("cached") is None, "the flush was not told")
+
+
 async def asynchronous():
     retry = redis.asyncio.retry.Retry(BACKOFF, 100)
     async with redis.asyncio.Redis(**OPTIONS, retry=retry) as db:
@@ -185,7 +209,7 @@ async def asynchronous():
 
 
 with redis.Redis(**OPTIONS, retry=redis.retry.Retry(BACKOFF, 100)) as client:
-    for part in [strings, expiry, pipelines, transactions, scans, messages, errors, server, restarts]:
+    for part in [strings, expiry, pipelines, transactions, scans, messages, errors, server, caching, restarts]:
         part(client)
         print(part.__name__, "ok", flush=True)
 asyncio.run(asynchronous())
