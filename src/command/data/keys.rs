@@ -105,7 +105,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Copy a pair to another key; answers 1 if it was copied, else 0."),
     Row::write("MOVE", "<key> <number>", 2..=2, move_to_database)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Access, Update])])
-        .refused_in_cluster(ErrorCode::Unknown, "MOVE is not to be had where a cluster has the data: the keys of two databases are in different slots")
+        .refused_in_cluster(ErrorCode::Denied, "a cluster has the data (--engine): the keys of two databases are in different slots")
         .flags(&[Flag::OtherDatabase])
         .stores_as(Event::MOVE_TO).deletes_as(Event::MOVE_FROM)
         .example("MOVE final 1")
