@@ -113,7 +113,7 @@ fn the_readme_is_short() {
 }
 
 /// The documents, by their paths from the top.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -121,6 +121,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/architecture.md",
     "docs/benchmarks.md",
     "docs/client.md",
+    "docs/frameworks.md",
     "docs/http.md",
     "docs/operating.md",
     "docs/release.md",
