@@ -26,6 +26,8 @@ pub struct Prepared {
     end: u32,
     /// True if its verb stands before the arguments: in RESP. On a line it is left out, as hardly anybody looks at it.
     has_verb: bool,
+    /// True if the requests behind it may name keys of another database.
+    pub selects_database: bool,
     /// Access to its key, if it can share the locks of a batch.
     role: Option<BatchRole>,
     /// The error that it is answered with. Boxed, as it is rare and would triple the size of a request.
@@ -195,6 +197,7 @@ impl<'a> RequestBatch<'a> {
         }
         Prepared {
             role: command.and_then(|command| role_of(command, &self.words[start..])),
+            selects_database: command.is_some_and(|command| command.has(Flag::SelectsDatabase)),
             place,
             has_verb,
             start: narrow(start),
@@ -231,14 +234,6 @@ impl<'a> RequestBatch<'a> {
     pub(super) fn unknown_verb(&self, request: &Prepared) -> Option<&[u8]> {
         let is_unknown = request.place.is_none() && request.has_verb;
         is_unknown.then(|| &*self.words[request.start as usize - 1])
-    }
-
-    /// Returns true if the requests behind this one may name keys of another database.
-    #[must_use]
-    #[inline(always)]
-    pub fn selects_database(&self, request: &Prepared) -> bool {
-        let row = self.row(request);
-        row.is_some_and(|(_, command)| command.has(Flag::SelectsDatabase))
     }
 
     /// Returns true if a request publishes a message.

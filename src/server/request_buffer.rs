@@ -145,7 +145,7 @@ impl RequestBuffer {
                 Err(refusal) => Err(Box::new(refusal)),
             };
             let is_end = match &request {
-                Ok(request) => may_change || batch.selects_database(request),
+                Ok(request) => may_change || request.selects_database,
                 Err(refusal) => refusal.closes,
             };
             requests.push(BufferedRequest {
