@@ -75,10 +75,19 @@ pub(super) struct Call<'a, 'e> {
     pub granted_room_bytes: u64,
     /// Bytes that its changes need beyond the cap, if these are more; else 0.
     pub missing_room_bytes: u64,
-    /// Events of the pairs that it changes.
-    pub events: KeyEvents,
+    /// Expiry of the pairs that it stores.
+    pub stored_expiry: StoredExpiry,
     /// False if the request is observed by those who execute the call, as a part of it is done elsewhere.
     pub is_observed_here: bool,
+}
+
+/// Expiry of the pairs that a command stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoredExpiry {
+    /// It gives one, or none.
+    Given,
+    /// They keep what they had.
+    Kept,
 }
 
 /// Value of [`Call::granted_room_bytes`] where nobody asks.
@@ -178,7 +187,7 @@ impl<'a> Call<'a, '_> {
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
-            events: command.events,
+            stored_expiry: StoredExpiry::Given,
             is_observed_here: true,
         }
     }
@@ -456,7 +465,10 @@ impl<'a> Call<'a, '_> {
     ) -> Result<R, ErrorReply> {
         let is_use = self.is_use();
         let notices = &self.service.notices;
-        let events = self.events;
+        let events = KeyEvents {
+            tells_expiry: self.stored_expiry == StoredExpiry::Given,
+            ..self.command.events
+        };
         if let Some(transaction) = &mut self.transaction {
             let savepoint = transaction.savepoint();
             transaction.set_use(is_use);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::call::{Call, Outcome, ROOM_UNCHECKED};
+use super::call::{Call, Outcome, ROOM_UNCHECKED, StoredExpiry};
 use super::data::transaction::{self, TransactionRequest};
 use super::database;
 use super::lookup::CommandId;
@@ -272,7 +272,7 @@ impl Dispatcher<'_> {
             is_refused_by_data: false,
             granted_room_bytes: ROOM_UNCHECKED,
             missing_room_bytes: 0,
-            events: COMMANDS[place].events,
+            stored_expiry: StoredExpiry::Given,
             is_observed_here: true,
         }
     }

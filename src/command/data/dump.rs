@@ -148,7 +148,6 @@ fn restore(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let value = long_work::execute(serialized.len(), || deserialize(&serialized))?;
     let has_expired = expires_at.is_some_and(|at| at <= now_ms());
     let value = Value::with_expiry(&value, expires_at)?;
-    call.events.tells_expiry = false;
     call.change(&[key], |transaction| {
         if !options.replaces && transaction.get(key).is_some() {
             return Err(busy());

@@ -2,7 +2,7 @@
 //!
 //! In: keys, values, options. Out: values and counts. Promise: what a request reads and what it changes is atomic.
 
-use crate::command::call::{Answer, Arguments, Call, Outcome, keys_of, stream};
+use crate::command::call::{Answer, Arguments, Call, Outcome, StoredExpiry, keys_of, stream};
 use crate::command::data::listings::ValueArray;
 use crate::command::data::native_forms;
 use crate::command::data::options::{
@@ -196,7 +196,9 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let key = Key::parse(&words[0])?;
     let options = SetOptions::of_set(call, &words[2..])?;
     let expires_at = options.expiry.time(call)?;
-    call.events.tells_expiry = options.expiry != ExpiryOption::Keep;
+    if options.expiry == ExpiryOption::Keep {
+        call.stored_expiry = StoredExpiry::Kept;
+    }
     let value = Value::with_expiry(&words[1], expires_at)?;
     let (stored, old) = call.change(&[key], |transaction| {
         let old = transaction.get(key);
