@@ -1,7 +1,8 @@
 //! Notices of changes: what others are told of the pairs that a command, or the server itself, has changed.
 //!
 //! In: the changes of a transaction before its locks are released, and those that no command makes. Out: keyspace notifications,
-//! invalidations, and the messages of a transaction. Promises: nothing is told before it is made; where nobody listens, a change costs one look at a counter.
+//! invalidations, and the messages of a transaction. Promises: nothing is told before it is made; where nobody listens and nobody
+//! tracks, a change costs a look at two counters.
 
 use std::sync::Arc;
 

@@ -64,16 +64,22 @@ impl Tracker {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn charge(&self, keys: isize, bytes: usize) {
-        let charge = self.charge.lock();
-        let mut charge = charge.unwrap_or_else(PoisonError::into_inner);
-        let bytes = PER_KEY_BYTES + bytes;
+    fn charged(&self) -> MutexGuard<'_, Charge> {
+        self.charge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Charges a key that it has read.
+    fn charge(&self, key: &[u8]) {
+        let mut charge = self.charged();
         let held = charge.bytes();
-        charge.set_held(if keys > 0 {
-            held + bytes
-        } else {
-            held.saturating_sub(bytes)
-        });
+        charge.set_held(held + PER_KEY_BYTES + key.len());
+    }
+
+    /// Takes back the charge of a key.
+    fn release(&self, key: &[u8]) {
+        let mut charge = self.charged();
+        let held = charge.bytes();
+        charge.set_held(held.saturating_sub(PER_KEY_BYTES + key.len()));
     }
 
     /// Sends an invalidation of a key, or of all.
@@ -245,8 +251,7 @@ impl Tracking {
         self.count.fetch_sub(1, SeqCst);
         self.broadcasts
             .fetch_sub(tracker.is_broadcast.into(), SeqCst);
-        let charge = tracker.charge.lock();
-        let has_read = charge.unwrap_or_else(PoisonError::into_inner).bytes() > 0;
+        let has_read = tracker.charged().bytes() > 0;
         if has_read {
             let (tracking, tracker) = (Arc::clone(self), Arc::clone(tracker));
             tokio::task::spawn_blocking(move || tracking.forget(&tracker));
@@ -259,7 +264,7 @@ impl Tracking {
                 let before = readers.len();
                 readers.retain(|(reader, _)| !Arc::ptr_eq(reader, tracker));
                 for _ in readers.len()..before {
-                    tracker.charge(-1, key.len());
+                    tracker.release(key);
                     self.items.fetch_sub(1, Relaxed);
                 }
                 if readers.is_empty() {
@@ -297,7 +302,7 @@ impl Tracking {
         }
         drop(part);
         self.items.fetch_add(1, Relaxed);
-        tracker.charge(1, key.len());
+        tracker.charge(key);
         let most = u64::try_from(self.keys_max.load(Relaxed)).unwrap_or(0);
         if most > 0 && self.keys.load(Relaxed) > most {
             self.drop_one();
@@ -339,7 +344,7 @@ impl Tracking {
         self.keys.fetch_sub(1, Relaxed);
         for (tracker, database) in readers {
             self.items.fetch_sub(1, Relaxed);
-            tracker.charge(-1, key.len());
+            tracker.release(key);
             if by == Some(tracker.client.id) && tracker.options().skips_own {
                 continue;
             }
@@ -355,7 +360,7 @@ impl Tracking {
             for (key, readers) in all {
                 self.items.fetch_sub(readers.len() as u64, Relaxed);
                 for (tracker, _) in readers {
-                    tracker.charge(-1, key.len());
+                    tracker.release(&key);
                 }
             }
         }
