@@ -22,8 +22,8 @@ struct Exception {
     /// The heading of the chapter that has the example.
     chapter: &'static str,
     request: &'static str,
-    /// The beginning of the reply over a cluster.
-    actual: &'static str,
+    /// The beginnings that the reply over a cluster may have.
+    actual: &'static [&'static str],
     #[allow(dead_code, reason = "for whoever reads the list")]
     reason: &'static str,
 }
@@ -32,26 +32,26 @@ const EXCEPTIONS: &[Exception] = &[
     Exception {
         chapter: "#### `FOLLOW <prefix> [FROM <revision>]`",
         request: "UNFOLLOW",
-        actual: "ERR NO_FEED ",
+        actual: &["ERR NO_FEED "],
         reason: "it is the reply to FOLLOW, which the example passes over",
     },
     Exception {
         chapter: "#### `MEMORY USAGE <key> [SAMPLES <number>] | STATS | DOCTOR`",
         request: "MEMORY USAGE name",
-        actual: "COUNT ",
+        actual: &["COUNT "],
         reason: "a node tells what its own memory is",
     },
     Exception {
         chapter: "#### `OBJECT ENCODING <key> | REFCOUNT <key> | IDLETIME <key> | FREQ <key>`",
         request: "OBJECT IDLETIME age",
-        actual: "COUNT ",
+        actual: &["COUNT "],
         reason: "a node keeps it without a cap on memory, too",
     },
     Exception {
         chapter: "#### `STATS`",
         request: "STATS",
-        actual: "END ",
-        reason: "the figures of the cluster are those of the last second",
+        actual: &["END ", "STAT data_bytes null"],
+        reason: "the number of keys is that of the last second, and nodes do not tell their bytes of data",
     },
 ];
 
@@ -88,7 +88,7 @@ pub fn examples(setup: &Setup) -> Result<String, String> {
         let listed = EXCEPTIONS.iter().position(|exception| {
             exception.chapter == example.chapter
                 && exception.request == difference.request
-                && difference.actual.starts_with(exception.actual)
+                && (exception.actual.iter()).any(|actual| difference.actual.starts_with(actual))
         });
         met.extend(listed);
         let reason = refusal(&difference).or(listed.map(|_| "listed"));

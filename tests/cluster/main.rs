@@ -131,9 +131,11 @@ fn main() -> ExitCode {
         program: flags.program,
         is_long: flags.long,
     };
-    let mut failed = 0;
+    let mut failed = Vec::new();
     for (name, run) in scenarios {
-        failed += usize::from(!report(name, *run, &setup));
+        if !report(name, *run, &setup) {
+            failed.push((*name).to_owned());
+        }
     }
     if valkey.is_some() {
         println!("cluster: the same on Valkey, of what its version may change:");
@@ -142,10 +144,13 @@ fn main() -> ExitCode {
             .iter()
             .filter(|(name, _)| ON_VALKEY.contains(name))
         {
-            failed += usize::from(!report(name, *run, &setup));
+            if !report(name, *run, &setup) {
+                failed.push(format!("{name} on Valkey"));
+            }
         }
     }
-    if failed > 0 {
+    if !failed.is_empty() {
+        println!("cluster: FAILED: {}", failed.join(", "));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
