@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use pykv::codec::key_text::key_text;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -46,15 +47,15 @@ pub enum Line {
     Array(usize),
     /// A map: twice as many replies follow, names and values in turn.
     Map(usize),
-    /// A namespace and its number of keys.
+    /// The text of a namespace, and its number of keys.
     Namespace(String, u64),
     /// A push message: its word and its payloads.
     Event(String, Vec<serde_json::Value>),
     /// A value.
     Value(Datum),
-    /// A pair, in the reply to ALL.
+    /// The text of a key and its value, in the reply to ALL.
     Item(String, Datum),
-    /// A key, in the reply to KEYS.
+    /// The text of a key, in the reply to KEYS.
     Key(String),
     /// The name and value of a figure, in the reply to STATS.
     Stat(String, serde_json::Value),
@@ -82,7 +83,7 @@ impl Line {
             b"ARRAY" => Self::Array(only(rest)?),
             b"MAP" => Self::Map(only(rest)?),
             b"NAMESPACE" => {
-                let (name, keys) = first(rest)?;
+                let (name, keys) = first_key(rest)?;
                 Self::Namespace(name, only(keys)?)
             }
             word if EVENTS.contains(&word) => Self::Event(
@@ -93,9 +94,12 @@ impl Line {
             b"END" => Self::End(only(rest)?),
             b"VALUE" => Self::Value(Datum::Text(only(rest)?)),
             b"BASE64" => Self::Value(Datum::Base64(only(rest)?)),
-            b"KEY" => Self::Key(only(rest)?),
+            b"KEY" => match rest.strip_prefix(b"BASE64 ") {
+                Some(base64) => Self::Key(key_of(only(base64)?)?),
+                None => Self::Key(only(rest)?),
+            },
             b"ITEM" => {
-                let (key, value) = first(rest)?;
+                let (key, value) = first_key(rest)?;
                 Self::Item(
                     key,
                     match value.strip_prefix(b"BASE64 ") {
@@ -209,6 +213,21 @@ fn first(payload: &[u8]) -> Option<(String, &[u8])> {
     Some((text, rest.strip_prefix(b" ")?))
 }
 
+/// Splits the first key off, and the blank behind it; returns its text, as files hold it.
+fn first_key(payload: &[u8]) -> Option<(String, &[u8])> {
+    let Some(base64) = payload.strip_prefix(b"BASE64 ") else {
+        return first(payload);
+    };
+    let (base64, rest) = first(base64)?;
+    Some((key_of(base64)?, rest))
+}
+
+/// Returns the text of a key that is sent in base64.
+fn key_of(base64: String) -> Option<String> {
+    let key = BASE64.decode(base64).ok()?;
+    Some(key_text(&key).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +269,15 @@ mod tests {
             (r#"VALUE "a\nb""#, Line::Value(Datum::Text(text("a\nb")))),
             (r#"BASE64 "AP8=""#, Line::Value(Datum::Base64(text("AP8=")))),
             (r#"KEY """#, Line::Key(text(""))),
+            (r#"KEY BASE64 "/w==""#, Line::Key(text("$base64:/w=="))),
+            (
+                r#"ITEM BASE64 "/w==" BASE64 "AP8=""#,
+                Line::Item(text("$base64:/w=="), Datum::Base64(text("AP8="))),
+            ),
+            (
+                r#"NAMESPACE BASE64 "/zo=" 2"#,
+                Line::Namespace(text("$base64:/zo="), 2),
+            ),
             (
                 r#"ITEM "a \" b" "c d""#,
                 Line::Item(text("a \" b"), Datum::Text(text("c d"))),

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use pykv_fuzz::codec::pair_file::{self, Declared, FileFormat, PairWriter, ReadError};
 use pykv_fuzz::model::{Key, Value};
 
-type Pair = (String, Vec<u8>, Option<u64>);
+type Pair = (Vec<u8>, Vec<u8>, Option<u64>);
 
 fuzz_target!(|input: &[u8]| {
     let Some(pairs) = read(input) else { return };
@@ -41,7 +41,7 @@ impl Read for ByteByByte<'_> {
 fn read(source: impl Read) -> Option<Vec<Pair>> {
     let mut pairs = Vec::new();
     let read = pair_file::read(source, Declared::default(), |pair| {
-        let (key, value) = (pair.key.as_str().to_owned(), pair.value);
+        let (key, value) = (pair.key.as_bytes().to_owned(), pair.value);
         pairs.push((key, value.bytes().to_vec(), value.expires_at()));
         Ok::<_, Infallible>(())
     });
@@ -59,7 +59,7 @@ fn read(source: impl Read) -> Option<Vec<Pair>> {
 fn write(pairs: &[Pair], format: FileFormat) -> Vec<u8> {
     let mut writer = PairWriter::new(Vec::new(), format);
     for (key, value, expires_at) in pairs {
-        let key = Key::parse(key.as_bytes()).expect("it was read");
+        let key = Key::parse(key).expect("it was read");
         let value = Value::with_expiry(value, *expires_at).expect("it was read");
         writer.pair(key, value).expect("memory");
     }

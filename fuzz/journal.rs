@@ -11,7 +11,7 @@ use pykv_fuzz::codec::json;
 use pykv_fuzz::folder::{self, Contents};
 use pykv_fuzz::members::Members;
 use pykv_fuzz::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use pykv_fuzz::pairs::Map;
+use pykv_fuzz::pairs::{Map, key_of};
 use pykv_fuzz::persistence::SnapshotFingerprint;
 use serde_json::value::RawValue;
 
@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
 ///
 /// ```text
 /// = journal-1.jsonl                               the lines that follow are of this file; it is the one at the beginning
-/// {"journal":5,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
+/// {"journal":6,"number":1,"first_seq":~           a line without its end, `,"crc":"..."}`, which is put there
 /// {"put":"name","value":"Ada","seq":~             `~` is the number of the next record
 /// {"saved":@                                      `@` is what store.json looks like
 /// !anything                                       a line as it stands, without the first character
@@ -134,8 +134,8 @@ enum Line {
 
 /// One change.
 enum Change {
-    Put(String, json::Loaded<'static>),
-    Delete(Vec<String>),
+    Put(Vec<u8>, json::Loaded<'static>),
+    Delete(Vec<Vec<u8>>),
     Clear,
 }
 
@@ -216,7 +216,7 @@ fn whole(line: &[u8]) -> Option<&str> {
 
 fn is_header(line: &[u8]) -> bool {
     whole(line).is_some_and(|line| {
-        [1, 2, 3, 4, 5]
+        [1, 2, 3, 4, 5, 6]
             .iter()
             .any(|version| line == format!("{{\"journal\":{version},\"number\":1,\"first_seq\":1"))
     })
@@ -275,8 +275,21 @@ fn take<'a>(members: &mut Vec<(String, &'a RawValue)>, name: &str) -> Option<&'a
     reason = "no change, and one that cannot be read, are two things"
 )]
 fn read_change(mut members: Vec<(String, &RawValue)>) -> Option<Option<Change>> {
-    let [put, value, del, reason, clear] =
-        ["put", "value", "del", "reason", "clear"].map(|name| take(&mut members, name));
+    let [put, value, del, reason, clear, keys] =
+        ["put", "value", "del", "reason", "clear", "keys"].map(|name| take(&mut members, name));
+    let keys = keys.map(|keys| serde_json::from_str::<String>(keys.get()));
+    let is_encoded = keys.is_some();
+    let has_keys = put.is_some() || del.is_some();
+    if keys.is_some_and(|keys| !has_keys || keys.ok().as_deref() != Some("base64")) {
+        return None;
+    }
+    let key_of = |text: String| {
+        if is_encoded {
+            key_of(&text)
+        } else {
+            text.into_bytes()
+        }
+    };
     // Evicted or deleted, the keys are gone.
     let reason = reason.map(|reason| serde_json::from_str::<String>(reason.get()));
     if reason.is_some_and(|reason| del.is_none() || reason.ok().as_deref() != Some("evicted")) {
@@ -293,10 +306,11 @@ fn read_change(mut members: Vec<(String, &RawValue)>) -> Option<Option<Change>> 
                 bytes: loaded.bytes.into_owned().into(),
                 expires_at: loaded.expires_at,
             };
-            Some(Change::Put(serde_json::from_str(key.get()).ok()?, loaded))
+            Some(Change::Put(key_of(serde_json::from_str(key.get()).ok()?), loaded))
         }
         (None, None, Some(keys), None) => {
-            Some(Change::Delete(serde_json::from_str(keys.get()).ok()?))
+            let keys: Vec<String> = serde_json::from_str(keys.get()).ok()?;
+            Some(Change::Delete(keys.into_iter().map(key_of).collect()))
         }
         (None, None, None, Some(clear)) if clear.get() == "true" => Some(Change::Clear),
         _ => return None,

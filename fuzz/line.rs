@@ -6,6 +6,8 @@
 
 #![no_main]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use pykv_fuzz::codec::json;
 use pykv_fuzz::model::{KEY_BYTES_MAX, Value};
@@ -133,21 +135,21 @@ fn check_line(line: &[u8]) {
             return;
         }
     };
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| String::from_utf8(word.to_vec()).expect("arguments are text"))
-        .collect();
-    assert!(words.iter().map(String::len).sum::<usize>() <= line.len());
+    let words: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
+    assert!(words.iter().map(Vec::len).sum::<usize>() <= line.len());
     assert_eq!(arguments.as_ref(), Ok(&words));
-    check_written(&verb, &words, json::string);
-    check_written(&verb, &words, |word| line::quote(word).into_owned());
+    check_written(&verb, &words, |word| match std::str::from_utf8(word) {
+        Ok(text) => json::string(text),
+        Err(_) => format!("BASE64 \"{}\"", STANDARD.encode(word)),
+    });
+    check_written(&verb, &words, |word| line::quote_key(word).into_owned());
     for word in &words {
         check_reply(word);
     }
 }
 
 /// A request that is written anew is read as the same.
-fn check_written(verb: &str, words: &[String], write: impl Fn(&str) -> String) {
+fn check_written(verb: &str, words: &[Vec<u8>], write: impl Fn(&[u8]) -> String) {
     let mut line = verb.to_owned();
     for word in words {
         line.push(' ');
@@ -162,19 +164,24 @@ fn check_written(verb: &str, words: &[String], write: impl Fn(&str) -> String) {
         again
             .iter()
             .map(AsRef::as_ref)
-            .eq(words.iter().map(String::as_bytes)),
+            .eq(words.iter().map(Vec::as_slice)),
         "{line}"
     );
 }
 
-/// A reply with this text is one line of JSON, and holds it.
-fn check_reply(text: &str) {
+/// A reply with this key and value is one line of JSON, or of base64, and holds them.
+fn check_reply(word: &[u8]) {
     let mut out = Vec::new();
-    let Ok(value) = Value::parse(text.as_bytes()) else {
+    let Ok(value) = Value::parse(word) else {
         return;
     };
-    line::write(&mut out, Reply::Item(text, value));
+    line::write(&mut out, Reply::Item(word, value));
     let reply = std::str::from_utf8(&out).expect("a reply is text");
+    let Ok(text) = std::str::from_utf8(word) else {
+        let base64 = STANDARD.encode(word);
+        assert_eq!(reply, format!("ITEM BASE64 \"{base64}\" BASE64 \"{base64}\"\n"));
+        return;
+    };
     let json = reply
         .strip_prefix("ITEM ")
         .and_then(|rest| rest.strip_suffix('\n'));
@@ -211,7 +218,7 @@ fn rest_at(verb: &str) -> Option<usize> {
 }
 
 /// A verb, and its arguments or why they cannot be read.
-type Read = (String, Result<Vec<String>, ErrorCode>);
+type Read = (String, Result<Vec<Vec<u8>>, ErrorCode>);
 
 /// Reads a line as protocol.md has it, character by character.
 fn read(line: &[u8]) -> Result<Option<Read>, ErrorCode> {
@@ -263,7 +270,7 @@ impl Place {
         self.line[start..self.at].iter().collect()
     }
 
-    fn arguments(&mut self, is_put: bool) -> Result<Vec<String>, ErrorCode> {
+    fn arguments(&mut self, is_put: bool) -> Result<Vec<Vec<u8>>, ErrorCode> {
         let mut arguments = Vec::new();
         loop {
             self.skip_blanks();
@@ -273,25 +280,39 @@ impl Place {
             if !is_put || arguments.len() != 1 {
                 arguments.push(self.word()?);
             } else if next == '"' {
-                arguments.push(self.string()?);
+                arguments.push(self.string()?.into_bytes());
                 self.skip_blanks();
                 if self.next().is_some() {
                     return Err(ErrorCode::Syntax);
                 }
             } else {
-                arguments.push(self.line[self.at..].iter().collect());
+                let rest: String = self.line[self.at..].iter().collect();
+                arguments.push(rest.into_bytes());
                 self.at = self.line.len();
             }
         }
     }
 
-    fn word(&mut self) -> Result<String, ErrorCode> {
+    fn word(&mut self) -> Result<Vec<u8>, ErrorCode> {
         if self.next() != Some('"') {
-            return Ok(self.bare_word());
+            let word = self.bare_word();
+            let after = self.at;
+            if word == "BASE64" {
+                self.skip_blanks();
+                if self.next() == Some('"')
+                    && let Ok(base64) = self.word()
+                    && let Ok(key) = STANDARD.decode(base64)
+                    && std::str::from_utf8(&key).is_err()
+                {
+                    return Ok(key);
+                }
+                self.at = after;
+            }
+            return Ok(word.into_bytes());
         }
         let text = self.string()?;
         if self.next().is_none() || self.is_at_blank() {
-            Ok(text)
+            Ok(text.into_bytes())
         } else {
             Err(ErrorCode::Syntax)
         }

@@ -7,12 +7,26 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::model::entry::Entry;
 use crate::model::{Key, UnixMs, Value};
 use crate::persistence::{Batch, Load, Work};
 
 /// Keys, and their values with the time at which they expire.
-pub type Map = BTreeMap<String, (Vec<u8>, Option<UnixMs>)>;
+pub type Map = BTreeMap<Vec<u8>, (Vec<u8>, Option<UnixMs>)>;
+
+/// Returns the key that has this text, as protocol.md has it.
+#[must_use]
+pub fn key_of(text: &str) -> Vec<u8> {
+    let decoded = text
+        .strip_prefix("$base64:")
+        .and_then(|base64| STANDARD.decode(base64).ok());
+    let is_other =
+        |key: &Vec<u8>| std::str::from_utf8(key).is_err() || key.starts_with(b"$base64:");
+    decoded.filter(is_other).unwrap_or_else(|| text.into())
+}
 
 /// More pairs than any input can hold.
 const PAIRS_MAX: u64 = 1 << 20;
@@ -52,7 +66,7 @@ impl Load for Pairs {
 }
 
 /// A key, and its value if it is not deleted.
-type PairChange = (String, Option<(Vec<u8>, Option<UnixMs>)>);
+type PairChange = (Vec<u8>, Option<(Vec<u8>, Option<UnixMs>)>);
 
 /// Changes in their order.
 struct PairBatch<'a> {
@@ -62,19 +76,19 @@ struct PairBatch<'a> {
 }
 
 /// The index of the part that has all changes of a key.
-fn part_of(key: &str, parts: usize) -> usize {
-    let hash = usize::try_from(crc32fast::hash(key.as_bytes())).expect("the machine has 64 bits");
+fn part_of(key: &[u8], parts: usize) -> usize {
+    let hash = usize::try_from(crc32fast::hash(key)).expect("the machine has 64 bits");
     hash % parts
 }
 
 impl<'a> Batch<'a> for PairBatch<'a> {
     fn put(&mut self, key: Key<'_>, value: Value<'_>) {
         let value = (value.bytes().to_vec(), value.expires_at());
-        self.changes.push((key.as_str().to_owned(), Some(value)));
+        self.changes.push((key.as_bytes().to_owned(), Some(value)));
     }
 
     fn delete(&mut self, key: Key<'_>) {
-        self.changes.push((key.as_str().to_owned(), None));
+        self.changes.push((key.as_bytes().to_owned(), None));
     }
 
     fn clear(&mut self) {
@@ -115,7 +129,7 @@ impl<'a> Batch<'a> for PairBatch<'a> {
 #[must_use]
 pub fn entries(map: &Map) -> Vec<Entry> {
     let pairs = map.iter().map(|(key, (bytes, expires_at))| {
-        let key = Key::parse(key.as_bytes()).expect("it was a key when it was read");
+        let key = Key::parse(key).expect("it was a key when it was read");
         let value =
             Value::with_expiry(bytes, *expires_at).expect("it was a value when it was read");
         Entry::new(key, value)

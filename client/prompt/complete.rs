@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use pykv::codec::key_text::key_bytes;
 use pykv::command::Command;
-use pykv::protocol::line::quote;
+use pykv::protocol::line::quote_key;
 use rustyline::Context;
 use rustyline::completion::{Completer as _, FilenameCompleter, Pair as Candidate};
 
@@ -106,11 +107,13 @@ fn names(typed: &str, names: impl Iterator<Item = (&'static str, &'static str)>)
         .collect()
 }
 
-/// Returns a key as a word of a line without control characters.
+/// Returns a key, of which the text is given, as words of a line without control characters.
 fn safe_word(key: &str) -> String {
-    if visible(key, &[]) == key {
-        return quote(key).into_owned();
-    }
+    let key = key_bytes(key.into());
+    let key = match std::str::from_utf8(&key) {
+        Ok(text) if visible(text, &[]) != text => text,
+        _ => return quote_key(&key).into_owned(),
+    };
     let units = key.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
     format!("\"{}\"", units.collect::<String>())
 }

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use pykv::codec::json;
+use pykv::codec::key_text::key_bytes;
+use pykv::protocol::line::quote_key;
 use serde_json::Value;
 
 use super::nesting::{Level, Nesting};
@@ -80,7 +82,7 @@ impl Screen {
                 (shown, Kind::of_value(text))
             }
             Line::Value(Datum::Base64(base64)) => (binary_note(base64).into(), Kind::Dim),
-            Line::Key(key) => (visible(quoted_if_empty(key), &[]), Kind::Key),
+            Line::Key(key) => (visible(&shown_key(key), &[]).into_owned().into(), Kind::Key),
         };
         writeln!(out, "{}", paint(&text, kind))
     }
@@ -147,13 +149,13 @@ pub fn help(out: &mut impl Write, synopsis: &str, summary: &str, example: &str) 
 fn cells(line: &Line) -> Vec<Cow<'_, str>> {
     match line {
         Line::Item(key, Datum::Text(text)) => {
-            vec![quoted_if_empty(key).into(), quoted_if_doubtful(text)]
+            vec![shown_key(key), quoted_if_doubtful(text)]
         }
         Line::Item(key, Datum::Base64(base64)) => {
-            vec![quoted_if_empty(key).into(), binary_note(base64).into()]
+            vec![shown_key(key), binary_note(base64).into()]
         }
         Line::Help(synopsis, summary) => vec![synopsis.into(), summary.into()],
-        Line::Namespace(name, keys) => vec![quoted_if_empty(name).into(), grouped(*keys).into()],
+        Line::Namespace(name, keys) => vec![shown_key(name), grouped(*keys).into()],
         Line::Stat(name, figure) => {
             let shown = match figure {
                 Value::String(text) => quoted_if_empty(text).into(),
@@ -175,6 +177,15 @@ fn quoted_if_doubtful(text: &str) -> Cow<'_, str> {
         json::string(text).into()
     } else {
         text.into()
+    }
+}
+
+/// Returns a key by its text, as it can be typed if it is not text.
+fn shown_key(text: &str) -> Cow<'static, str> {
+    let key = key_bytes(text.into());
+    match std::str::from_utf8(&key) {
+        Ok(text) => quoted_if_empty(text).to_owned().into(),
+        Err(_) => quote_key(&key).into_owned().into(),
     }
 }
 

@@ -133,10 +133,11 @@ impl Side {
         };
         let (mut pairs, mut duplicates) = (HashMap::new(), Duplicates::default());
         let read = pair_file::read(file, declared, |pair| {
-            let key = pair.key.as_str();
-            if key.starts_with(&options.prefix) {
+            let key = pair.key.as_bytes();
+            if key.starts_with(options.prefix.as_bytes()) {
                 duplicates.note(key, pair.line);
-                pairs.insert(key.to_owned(), pair.into());
+                let pair = Pair::from(pair);
+                pairs.insert(pair.key.clone(), pair);
             }
             if is_interrupted() {
                 return Err(ClientError::Interrupted);

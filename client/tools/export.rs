@@ -15,6 +15,7 @@ use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
 use pykv::codec::json;
 use pykv::codec::pair_file::{FileFormat, PairWriter};
+use pykv::model::{Key, PairError};
 
 use super::pair::{Pair, is_url};
 use super::store::{BATCH_BYTES, BATCH_KEYS, Store};
@@ -171,7 +172,9 @@ impl Exporter<'_> {
         let failed = || ClientError::file("write to", name);
         let mut writer = PairWriter::new(out, self.format);
         self.walk(None, |pair| {
-            let checked = pair.checked().map_err(io::Error::other);
+            let key = pair.key_bytes();
+            let checked = || Ok::<_, PairError>((Key::parse(&key)?, pair.checked_value()?));
+            let checked = checked().map_err(io::Error::other);
             let written = checked.and_then(|(key, value)| writer.pair(key, value));
             written.map_err(failed())
         })?;

@@ -222,10 +222,7 @@ fn notes(tally: &Tally, summary: &ReadSummary) -> String {
     for (count, what) in [
         (tally.refused, "refused"),
         (summary.expired, "had expired"),
-        (
-            summary.left_out,
-            "left out, as they are no text or no strings",
-        ),
+        (summary.left_out, "left out, as they are no strings"),
     ] {
         if count > 0 {
             text += &format!("; {} {what}", grouped(count));
@@ -397,8 +394,8 @@ impl PairSource {
                 let input = self.progress.wrap_read(input);
                 let read = pair_file::read(input, declared, |pair: FilePair<'_>| {
                     number += 1;
-                    let key = pair.key.as_str();
-                    if number <= options.from || !key.starts_with(&options.prefix) {
+                    let key = pair.key.as_bytes();
+                    if number <= options.from || !key.starts_with(options.prefix.as_bytes()) {
                         return Ok(());
                     }
                     let is_expired = pair.value.expires_at().is_some_and(|at| at <= now);

@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::iter;
 
 use pykv::codec::json;
+use pykv::codec::key_text::{key_bytes, key_text};
 
 use super::store::Store;
 use crate::address::Address;
@@ -173,11 +174,11 @@ pub fn namespaces(
     let mut by_name: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut all = (0, 0);
     walk(address, options, true, &mut |key, size| {
+        let key = key_bytes(key.into());
         let bytes = (key.len() + size) as u64;
-        let below = &key[options.prefix.len()..];
-        let name = below
-            .find(':')
-            .map_or("", |colon| &key[..=options.prefix.len() + colon]);
+        let name = memchr::memchr(b':', &key[options.prefix.len()..])
+            .map_or(&b""[..], |colon| &key[..=options.prefix.len() + colon]);
+        let name = &*key_text(name);
         let is_known = by_name.contains_key(name) || by_name.len() < NAMESPACES_MAX;
         let name = if is_known { name } else { "(others)" };
         let (keys, sum) = by_name.entry(name.to_owned()).or_default();

@@ -1,12 +1,15 @@
 //! A pair on its way between servers and files: the key, the bytes of the value, and the expiry.
 
+use std::borrow::Cow;
+
+use pykv::codec::key_text::{key_bytes, key_text};
 use pykv::codec::pair_file::FilePair;
-use pykv::model::{Key, PairError, Value};
+use pykv::model::{PairError, Value};
 
 /// A pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// The key.
+    /// The text of the key, as files hold it.
     pub key: String,
     /// The bytes of the value.
     pub value: Vec<u8>,
@@ -15,13 +18,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Returns its key and value, as files hold them.
+    /// Returns the bytes of the key.
+    pub fn key_bytes(&self) -> Cow<'_, [u8]> {
+        key_bytes(Cow::Borrowed(&self.key))
+    }
+
+    /// Returns its value.
     ///
     /// # Errors
-    /// That of a limit of PyKV that a pair of another server exceeds.
-    pub fn checked(&self) -> Result<(Key<'_>, Value<'_>), PairError> {
-        let value = Value::with_expiry(&self.value, self.expires_at)?;
-        Ok((Key::parse(self.key.as_bytes())?, value))
+    /// That of a limit of PyKV that a value of another server exceeds.
+    pub fn checked_value(&self) -> Result<Value<'_>, PairError> {
+        Value::with_expiry(&self.value, self.expires_at)
     }
 
     /// Returns about how many bytes it takes.
@@ -33,7 +40,7 @@ impl Pair {
 impl From<FilePair<'_>> for Pair {
     fn from(pair: FilePair<'_>) -> Self {
         Self {
-            key: pair.key.as_str().to_owned(),
+            key: key_text(pair.key.as_bytes()).into_owned(),
             value: pair.value.bytes().to_vec(),
             expires_at: pair.value.expires_at(),
         }

@@ -1,8 +1,9 @@
 //! A server of PyKV or Redis, whose pairs are read and written in batches of RESP.
 //!
-//! In: a URL. Out: keys, pairs, and refusals of those written. Promises: memory for [`BATCH_BYTES`] and the longest value; keys that are not
-//! UTF-8, and values that are not strings, are counted and left out.
+//! In: a URL. Out: keys, pairs, and refusals of those written. Promises: memory for [`BATCH_BYTES`] and the longest value; values
+//! that are not strings are counted and left out.
 
+use pykv::codec::key_text::{key_bytes, key_text};
 use pykv::model::now_ms;
 use redis::{
     Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError,
@@ -27,11 +28,11 @@ pub struct Store {
     /// Its address without the password, for messages.
     pub name: String,
     connection: RespConnection,
-    /// The keys left out so far: they are not UTF-8, or their values are not strings.
+    /// The keys left out so far: their values are not strings.
     pub left_out: u64,
 }
 
-/// A key, and the bytes of its value; `None` if that is not a string.
+/// The text of a key, and the bytes of its value; `None` if that is not a string.
 pub type SizedKey = (String, Option<usize>);
 
 impl Store {
@@ -154,13 +155,8 @@ impl Store {
         command.arg("COUNT").arg(BATCH_KEYS);
         let found: RedisResult<(u64, Vec<Vec<u8>>)> = command.query(&mut self.connection);
         let (next, keys) = found.map_err(|error| self.fault(&error))?;
-        let all = keys.len();
-        let texts: Vec<String> = keys
-            .into_iter()
-            .filter_map(|key| String::from_utf8(key).ok())
-            .collect();
-        self.left_out += (all - texts.len()) as u64;
-        Ok((next, texts))
+        let texts = keys.iter().map(|key| key_text(key).into_owned());
+        Ok((next, texts.collect()))
     }
 
     fn pipeline<T: FromRedisValue>(
@@ -170,7 +166,7 @@ impl Store {
     ) -> Result<Vec<RedisResult<T>>, ClientError> {
         let mut pipe = redis::pipe();
         for key in keys {
-            pipe.cmd(verb).arg(key);
+            pipe.cmd(verb).arg(&*key_bytes(key.into()));
         }
         let answers = pipe.ignore_errors().query(&mut self.connection);
         answers.map_err(|error| self.fault(&error))
@@ -293,7 +289,7 @@ impl Store {
     pub fn put(&mut self, pairs: &[Pair]) -> Result<Vec<Option<ClientError>>, ClientError> {
         let mut pipe = redis::pipe();
         for pair in pairs {
-            let command = pipe.cmd("SET").arg(&pair.key).arg(&pair.value);
+            let command = pipe.cmd("SET").arg(&*pair.key_bytes()).arg(&pair.value);
             if let Some(at) = pair.expires_at {
                 command.arg("PXAT").arg(at);
             }

@@ -2,7 +2,7 @@
 //!
 //! In: a cursor, which is a slot and a place among its keys. Out: keys or pairs from there on, and the next cursor. Promises: a pair that
 //! exists from the start of a walk to its end is seen exactly once, also while slots move and primaries fail; keys that PyKV cannot have
-//! (they are not UTF-8, or too long) and values of other types are left out.
+//! (they are too long) and values of other types are left out.
 //!
 //! A slot is listed as a whole by CLUSTER GETKEYSINSLOT. Its node is asked before and after whether the slot is its own; if it has begun
 //! to move, its keys are on two nodes, and since keys move in one direction only, the source is listed first and the target after it.

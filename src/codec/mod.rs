@@ -4,4 +4,5 @@
 
 pub mod bom;
 pub mod json;
+pub mod key_text;
 pub mod pair_file;

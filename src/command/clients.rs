@@ -112,6 +112,8 @@ pub struct Client {
     pub(super) is_unblocked_by_error: AtomicBool,
     /// True if it uses MONITOR.
     pub(super) is_monitor: AtomicBool,
+    /// True once it is sent nothing more but the replies that it waits for.
+    pub is_closing: AtomicBool,
     /// True after CLIENT NO-TOUCH ON.
     pub(super) is_no_touch: AtomicBool,
     /// Bytes of its connection.
@@ -336,6 +338,7 @@ impl Clients {
             is_waiting: AtomicBool::default(),
             is_unblocked_by_error: AtomicBool::default(),
             is_monitor: AtomicBool::default(),
+            is_closing: AtomicBool::default(),
             is_no_touch: AtomicBool::default(),
             buffers: Buffers::default(),
             subscriptions: (AtomicUsize::default(), AtomicUsize::default()),

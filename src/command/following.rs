@@ -13,6 +13,7 @@ use tokio::time::{Interval, interval};
 use super::acl::KeyFilter;
 use super::refusals::bad_argument;
 use super::stream::{Pull, Pulled, Source, Stream};
+use crate::codec::key_text::key_text;
 use crate::engine::{Changes, Engine, FollowError, Follower, OwnedChange, RecordFeed};
 use crate::model::Database;
 use crate::protocol::{Changed, Dialect, ErrorCode, ErrorReply, Reply};
@@ -43,7 +44,7 @@ impl fmt::Debug for Following {
 #[derive(Debug)]
 struct FollowedPrefix {
     /// The prefix of stored keys.
-    prefix: String,
+    prefix: Vec<u8>,
     /// The database of the client when it began, by which it knows the keys.
     database: Database,
     /// The dialect of the changes.
@@ -51,8 +52,8 @@ struct FollowedPrefix {
 }
 
 impl FollowedPrefix {
-    fn name(&self) -> &str {
-        self.database.name_in(&self.prefix)
+    fn name(&self) -> &[u8] {
+        self.database.name_of(&self.prefix)
     }
 }
 
@@ -161,11 +162,12 @@ impl Following {
     ///
     /// # Errors
     /// `ARGS` if the prefix is followed already, `TOO_LARGE` if [`FOLLOWED_MAX`] are.
-    pub(super) fn admit(&self, prefix: &str) -> Result<(), ErrorReply> {
+    pub(super) fn admit(&self, prefix: &[u8]) -> Result<(), ErrorReply> {
         if let Some(followed) = self.prefixes.iter().find(|one| one.prefix == prefix) {
             let prefix = followed.name();
             return Err(bad_argument(format!(
-                "'{prefix}' is followed already; UNFOLLOW it first"
+                "'{}' is followed already; UNFOLLOW it first",
+                key_text(prefix)
             )));
         }
         if self.prefixes.len() == FOLLOWED_MAX {
@@ -178,7 +180,7 @@ impl Following {
     /// Adds a prefix of stored keys, which the client knows by a database, and whose changes are encoded in a dialect.
     pub(super) fn add(
         &mut self,
-        (prefix, database, dialect): (&str, Database, Dialect),
+        (prefix, database, dialect): (&[u8], Database, Dialect),
         follower: Follower,
     ) {
         self.followers.push(follower);
@@ -190,7 +192,7 @@ impl Following {
     }
 
     /// Removes a prefix of stored keys, or all. Returns the removed ones, as the client knows them.
-    pub(super) fn remove(&mut self, prefix: Option<&str>) -> Vec<String> {
+    pub(super) fn remove(&mut self, prefix: Option<&[u8]>) -> Vec<Vec<u8>> {
         let is_meant = |one: &FollowedPrefix| prefix.is_none_or(|prefix| one.prefix == prefix);
         let mut removed = Vec::new();
         while let Some(place) = self.prefixes.iter().position(is_meant) {
@@ -281,7 +283,7 @@ impl Pushes {
     fn may_see(&self, change: &OwnedChange) -> bool {
         let key = match change {
             OwnedChange::Put(entry) => entry.key_bytes(),
-            OwnedChange::Delete(key) | OwnedChange::Evict(key) => key.as_bytes(),
+            OwnedChange::Delete(key) | OwnedChange::Evict(key) => key,
             OwnedChange::Clear => return true,
         };
         self.filter
@@ -301,12 +303,12 @@ impl Source for Pushes {
             }
             let changed = match &change {
                 OwnedChange::Put(entry) => Changed::Put(
-                    self.database.name_in(entry.key().as_str()),
+                    self.database.name_of(entry.key_bytes()),
                     entry.value_bytes(),
                     entry.expires_at(),
                 ),
-                OwnedChange::Delete(key) => Changed::Delete(self.database.name_in(key)),
-                OwnedChange::Evict(key) => Changed::Evict(self.database.name_in(key)),
+                OwnedChange::Delete(key) => Changed::Delete(self.database.name_of(key)),
+                OwnedChange::Evict(key) => Changed::Evict(self.database.name_of(key)),
                 OwnedChange::Clear => Changed::Clear,
             };
             pull.replies.reply(Reply::Change(revision, changed));
@@ -317,7 +319,7 @@ impl Source for Pushes {
 
 /// The end of following a prefix.
 struct End {
-    prefix: String,
+    prefix: Vec<u8>,
     error: ErrorReply,
 }
 

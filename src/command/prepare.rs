@@ -207,8 +207,9 @@ impl<'a> RequestBatch<'a> {
     }
 
     /// Returns the command of a request and its place in the table, if there is such a command.
+    #[must_use]
     #[inline(always)]
-    pub(super) fn row(&self, request: &Prepared) -> Option<(usize, &'static Command)> {
+    pub fn row(&self, request: &Prepared) -> Option<(usize, &'static Command)> {
         let place = usize::from(request.place?);
         Some((place, self.commands[place]))
     }

@@ -15,7 +15,7 @@ pub trait Replies: Send {
     fn long_value(&mut self, entry: Entry);
 
     /// Appends an entry as a [`Reply::Item`] with this name, without copying its value. The sink is full until it has been sent.
-    fn long_item(&mut self, name: &str, entry: Entry);
+    fn long_item(&mut self, name: &[u8], entry: Entry);
 
     /// Returns true if the replies should be sent before more are appended.
     fn is_full(&self) -> bool;

@@ -557,6 +557,12 @@ impl Command {
         self.is_on_keyspace() || self.is_script() || self.has(Flag::OtherDatabase)
     }
 
+    /// Returns true if the command begins or ends subscriptions.
+    #[must_use]
+    pub fn is_subscription(&self) -> bool {
+        matches!(self.scope, Scope::Channels(channel_use) if channel_use != ChannelUse::Publish)
+    }
+
     /// Returns true if the command is a script, whose commands are checked by themselves.
     #[must_use]
     pub fn is_script(&self) -> bool {

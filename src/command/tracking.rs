@@ -96,7 +96,8 @@ impl Tracker {
             }
             return;
         };
-        let (id, target) = (*id, target.upgrade());
+        let is_there = |target: &Arc<Client>| !target.is_closing.load(Relaxed);
+        let (id, target) = (*id, target.upgrade().filter(is_there));
         options.is_broken = target.is_none();
         drop(options);
         match target {
@@ -303,14 +304,17 @@ impl Tracking {
         drop(part);
         self.items.fetch_add(1, Relaxed);
         tracker.charge(key);
-        let most = u64::try_from(self.keys_max.load(Relaxed)).unwrap_or(0);
-        if most > 0 && self.keys.load(Relaxed) > most {
-            self.drop_one();
-        }
+        self.drop_excess();
     }
 
-    /// Drops a random key of the table, and tells those who have read it.
-    fn drop_one(&self) {
+    /// Drops keys until there are as few as there may be.
+    pub fn drop_excess(&self) {
+        let most = u64::try_from(self.keys_max.load(Relaxed)).unwrap_or(0);
+        while most > 0 && self.keys.load(Relaxed) > most && self.drop_one() {}
+    }
+
+    /// Drops a random key of the table, and tells those who have read it. Returns false if there is none.
+    fn drop_one(&self) -> bool {
         let first = fastrand::usize(..PARTS);
         for place in first..first + PARTS {
             let mut part = self.part(place);
@@ -323,8 +327,9 @@ impl Tracking {
             if let Some((key, readers)) = chosen {
                 self.tell(&key, readers, None);
             }
-            return;
+            return true;
         }
+        false
     }
 
     /// Tells of the change of a key those who may hold a copy, but for the client that has made it if it does not want to know.

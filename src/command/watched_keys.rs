@@ -16,7 +16,7 @@ const PER_KEY_BYTES: usize = 96;
 /// Watched keys of one client.
 #[derive(Debug)]
 pub(super) struct WatchedKeys {
-    states: BTreeMap<Arc<str>, WatchedState>,
+    states: BTreeMap<Arc<[u8]>, WatchedState>,
     /// Entries of the keys that existed: their addresses, by which they are compared, are not reused meanwhile.
     held: Vec<Arc<Held>>,
     charge: Charge,
@@ -66,7 +66,7 @@ impl WatchedKeys {
     }
 
     /// Returns the keys, in their order.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.states.keys().map(AsRef::as_ref)
     }
 
@@ -76,14 +76,14 @@ impl WatchedKeys {
     /// [`OverBudget`].
     pub(super) fn reserve<'k>(
         &mut self,
-        keys: impl Iterator<Item = &'k str>,
+        keys: impl Iterator<Item = &'k [u8]>,
     ) -> Result<(), OverBudget> {
         let more: usize = keys.map(|key| key.len() + PER_KEY_BYTES).sum();
         self.charge.set(self.charge.bytes() + more)
     }
 
     /// Adds keys.
-    pub(super) fn add(&mut self, keys: Vec<(Arc<str>, KeyState)>) {
+    pub(super) fn add(&mut self, keys: Vec<(Arc<[u8]>, KeyState)>) {
         let mut entries = Vec::new();
         for (key, state) in keys {
             let state = match state {
@@ -100,7 +100,7 @@ impl WatchedKeys {
     }
 
     /// Returns the keys, each with the entry that it had, if it existed.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, Option<Entry>)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], Option<Entry>)> {
         let held = self.held.iter().flat_map(|held| held.entries());
         let by_address: HashMap<usize, &Entry> =
             held.map(|entry| (entry.address(), entry)).collect();
@@ -114,7 +114,7 @@ impl WatchedKeys {
     }
 
     /// Returns true if any key has changed; `entry_of` returns the entry that a key has now.
-    pub(super) fn have_changed(&self, mut entry_of: impl FnMut(&str) -> Option<Entry>) -> bool {
+    pub(super) fn have_changed(&self, mut entry_of: impl FnMut(&[u8]) -> Option<Entry>) -> bool {
         let mut states = self.states.iter();
         states.any(|(key, state)| !state.is_unchanged(entry_of(key).as_ref()))
     }

@@ -94,7 +94,7 @@ impl Engine {
         let entries = changes.iter().map(|change| match change {
             ParsedChange::Put(key, loaded) => {
                 let value = Value::with_expiry(&loaded.bytes, loaded.expires_at)?;
-                Ok(Some(table.entry(Key::parse(key.as_bytes())?, value)))
+                Ok(Some(table.entry(Key::parse(key)?, value)))
             }
             _ => Ok(None),
         });
@@ -106,7 +106,7 @@ impl Engine {
                 ParsedChange::Put(..) => drop(entry.map(|entry| locked.insert(entry))),
                 ParsedChange::Delete(keys) | ParsedChange::Evict(keys) => {
                     for key in keys {
-                        locked.remove(Key::parse(key.as_bytes())?);
+                        locked.remove(Key::parse(key)?);
                     }
                 }
                 ParsedChange::Clear => removed = Some(locked.remove_all()),
@@ -124,14 +124,14 @@ impl Engine {
 
     /// Tells the listener of changes of another server.
     fn note_applied(&self, changes: &[ParsedChange<'_>]) {
-        let note_all = |keys: &[String], cause| {
+        let note_all = |keys: &[Vec<u8>], cause| {
             for key in keys {
-                self.data.note(key.as_bytes(), cause);
+                self.data.note(key, cause);
             }
         };
         for change in changes {
             match change {
-                ParsedChange::Put(key, _) => self.data.note(key.as_bytes(), Cause::Copied),
+                ParsedChange::Put(key, _) => self.data.note(key, Cause::Copied),
                 ParsedChange::Delete(keys) => note_all(keys, Cause::DeletedThere),
                 ParsedChange::Evict(keys) => note_all(keys, Cause::Evicted),
                 ParsedChange::Clear => self.data.note_all(),
@@ -159,9 +159,9 @@ impl Engine {
 /// Returns the keys of a change.
 fn keys_of<'a>(change: &'a ParsedChange<'_>) -> Vec<Result<Key<'a>, PairError>> {
     match change {
-        ParsedChange::Put(key, _) => vec![Key::parse(key.as_bytes())],
+        ParsedChange::Put(key, _) => vec![Key::parse(key)],
         ParsedChange::Delete(keys) | ParsedChange::Evict(keys) => {
-            keys.iter().map(|key| Key::parse(key.as_bytes())).collect()
+            keys.iter().map(|key| Key::parse(key)).collect()
         }
         ParsedChange::Clear => Vec::new(),
     }

@@ -16,14 +16,14 @@ pub struct MissingKeyWatch(Arc<Watched>);
 #[derive(Debug)]
 struct Watched {
     has_appeared: AtomicBool,
-    key: Arc<str>,
+    key: Arc<[u8]>,
     all: Arc<All>,
 }
 
 impl MissingKeyWatch {
     /// Returns the key.
     #[must_use]
-    pub fn key(&self) -> &Arc<str> {
+    pub fn key(&self) -> &Arc<[u8]> {
         &self.0.key
     }
 
@@ -34,7 +34,7 @@ impl MissingKeyWatch {
     }
 }
 
-type ByKey = HashMap<Arc<str>, Weak<Watched>>;
+type ByKey = HashMap<Arc<[u8]>, Weak<Watched>>;
 
 /// All missing keys that are watched.
 #[derive(Debug, Default)]
@@ -61,10 +61,10 @@ impl MissingKeys {
     /// Watches a key that is missing. Called under the lock of its shard, so that no put comes between look and watch.
     pub fn watch(&self, key: Key<'_>) -> MissingKeyWatch {
         let mut by_key = self.0.by_key();
-        if let Some(watched) = by_key.get(key.as_str()).and_then(Weak::upgrade) {
+        if let Some(watched) = by_key.get(key.as_bytes()).and_then(Weak::upgrade) {
             return MissingKeyWatch(watched);
         }
-        let key: Arc<str> = key.as_str().into();
+        let key: Arc<[u8]> = key.as_bytes().into();
         let watched = Arc::new(Watched {
             has_appeared: AtomicBool::new(false),
             key: Arc::clone(&key),
@@ -81,7 +81,7 @@ impl MissingKeys {
             return;
         }
         let mut by_key = self.0.by_key();
-        let watched = by_key.remove(key.as_str());
+        let watched = by_key.remove(key.as_bytes());
         self.0.update_count(&by_key);
         // Before the upgrade below: if it drops the last holder, that takes this lock.
         drop(by_key);

@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use super::listener::HttpClient;
 use super::problem::Problem;
 use crate::codec::json;
+use crate::codec::key_text::key_text;
 use crate::command::long_work::Turn;
 use crate::command::{
     Account, Dispatcher, Executed, Forwarded, HeldValue, Identity, LastCommand, Outcome, Prepared,
@@ -439,12 +440,13 @@ impl Replies for ReplyCollector {
             Reply::Count(count) => OwnedReply::Number(i64::try_from(count).unwrap_or(i64::MAX)),
             Reply::Signed(number) | Reply::Number(number) => OwnedReply::Number(number),
             Reply::Value(bytes) => OwnedReply::Bytes(bytes.to_vec()),
-            Reply::Status(text) | Reply::Text(text) | Reply::Key(text) => {
-                OwnedReply::Bytes(text.into())
-            }
+            Reply::Key(key) => OwnedReply::Bytes(key.to_vec()),
+            Reply::Status(text) | Reply::Text(text) => OwnedReply::Bytes(text.into()),
             Reply::Array(_) | Reply::Set(_) => OwnedReply::Array,
             Reply::Stat(name, figure) => OwnedReply::Figure(name.to_owned(), figure.to_json()),
-            Reply::Namespace(name, keys) => OwnedReply::Namespace(name.to_owned(), keys),
+            Reply::Namespace(name, keys) => {
+                OwnedReply::Namespace(key_text(name).into_owned(), keys)
+            }
             Reply::NamespacesEnd(_, others) => OwnedReply::Others(others),
             Reply::Ok | Reply::Pong => OwnedReply::Ok,
             Reply::Item(..)
@@ -469,7 +471,7 @@ impl Replies for ReplyCollector {
             .push(OwnedReply::Found(FoundValue::Long(value, expires_at)));
     }
 
-    fn long_item(&mut self, _name: &str, _entry: Entry) {
+    fn long_item(&mut self, _name: &[u8], _entry: Entry) {
         unreachable!("pairs are listed as a stream");
     }
 

@@ -3,6 +3,7 @@
 //! In: a URI as it was sent, and the bytes of a body. Out: text, or an error that names the field. Promise: nothing is silently
 //! changed; a percent-encoding or a JSON string that is not UTF-8 is refused, not replaced.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::string::FromUtf8Error;
@@ -22,6 +23,7 @@ use super::compat::bodies::{Context, InvalidField};
 use super::listener::HttpClient;
 use super::problem::{Problem, unfit};
 use crate::codec::json;
+use crate::codec::key_text::key_bytes;
 use crate::protocol::line::QUOTED_LINE_BYTES_MAX;
 
 /// Maximum length of a body, in bytes: the longest pair, each byte of which may take six as `\u00XX`.
@@ -55,24 +57,44 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
     }
 }
 
-/// Key at the end of a path, percent-decoded. It need not be UTF-8, nor the one that the client meant: see [`ExactKey`].
-pub struct PathKey(pub Vec<u8>);
+/// Text of a key at the end of a path, percent-decoded. It need not be UTF-8, nor the one that the client meant: see [`ExactKey`].
+pub struct PathKey(Vec<u8>);
+
+impl PathKey {
+    /// Returns the key.
+    ///
+    /// # Errors
+    /// 422 if its text is not UTF-8.
+    pub fn key(self) -> Result<Vec<u8>, Problem> {
+        key_of(self.0)
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for PathKey {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let key = after_route(parts).expect("its route ends with a key");
-        Ok(Self(percent_decode_str(key).collect()))
+        let text = after_route(parts).expect("its route ends with a key");
+        Ok(Self(percent_decode_str(text).collect()))
     }
 }
 
-/// Key of a request, exactly as the client meant it: the parameter `key` of the query, or the end of a path that no client and no
-/// proxy can have made of another one. It need not be UTF-8.
+/// Text of the key of a request, exactly as the client meant it: the parameter `key` of the query, or the end of a path that no client
+/// and no proxy can have made of another one. It need not be UTF-8.
 ///
 /// Browsers and most libraries remove `.` and `..`, percent-encoded or not, from a path, so that a request for the key `.` would
 /// change the empty key; proxies remove empty segments as well, and may decode `%2F` before. Nobody normalizes a query.
-pub struct ExactKey(pub Vec<u8>);
+pub struct ExactKey(Vec<u8>);
+
+impl ExactKey {
+    /// Returns the key.
+    ///
+    /// # Errors
+    /// 422 if its text is not UTF-8.
+    pub fn key(self) -> Result<Vec<u8>, Problem> {
+        key_of(self.0)
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for ExactKey {
     type Rejection = Response;
@@ -87,6 +109,18 @@ impl<S: Sync> FromRequestParts<S> for ExactKey {
     }
 }
 
+/// Returns the key that has this text.
+///
+/// # Errors
+/// 422 if that is not UTF-8.
+fn key_of(text: Vec<u8>) -> Result<Vec<u8>, Problem> {
+    let text = String::from_utf8(text).map_err(|error| {
+        let place = error.utf8_error().valid_up_to() + 1;
+        unfit(format!("the key is not UTF-8 (its byte {place})"))
+    })?;
+    Ok(key_bytes(Cow::Owned(text)).into_owned())
+}
+
 /// Returns the part of a path after its route, if that ends with a key.
 fn after_route(parts: &Parts) -> Option<&str> {
     let route = parts.extensions.get::<MatchedPath>();
@@ -96,7 +130,7 @@ fn after_route(parts: &Parts) -> Option<&str> {
     rest.filter(|_| prefix.ends_with('/'))
 }
 
-/// Returns the key at the end of a path.
+/// Returns the text of the key at the end of a path.
 ///
 /// # Errors
 /// 400 if it may have been another one before the path was normalized, or before a question mark in it began a query.
@@ -166,7 +200,7 @@ pub async fn body_up_to(bytes_max: usize, request: Request) -> Result<ReceivedBo
 /// # Errors
 /// The error in the body if it is needed and not a JSON object; else the errors in key and value, in this order: missing, or not
 /// text.
-pub fn pair(query: &str, body: &[u8]) -> Result<(String, String), Vec<InvalidField>> {
+pub fn pair(query: &str, body: &[u8]) -> Result<(Vec<u8>, String), Vec<InvalidField>> {
     let mut key = query_field(query, "key");
     let mut value = query_field(query, "value");
     if (key.is_none() || value.is_none()) && !body.is_empty() {
@@ -178,7 +212,7 @@ pub fn pair(query: &str, body: &[u8]) -> Result<(String, String), Vec<InvalidFie
         key.unwrap_or_else(|| missing("key")),
         value.unwrap_or_else(|| missing("value")),
     ) {
-        (Ok(key), Ok(value)) => Ok((key, value)),
+        (Ok(key), Ok(value)) => Ok((key_bytes(Cow::Owned(key)).into_owned(), value)),
         (key, value) => Err([key, value].into_iter().filter_map(Result::err).collect()),
     }
 }

@@ -14,6 +14,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::door::{Door, FoundValue, expiry_json};
 use crate::codec::json::{self, Pieces};
+use crate::codec::key_text::key_text;
 use crate::command::{Account, HeldValue, Replies, Stream};
 use crate::model::entry::Entry;
 use crate::model::{UnixMs, Value};
@@ -23,26 +24,26 @@ use crate::protocol::{Dialect, Reply};
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Makes the response of `GET /get/{key}`: a pair.
-pub fn pair(key: &str, value: FoundValue) -> Response {
+pub fn pair(key: &[u8], value: FoundValue) -> Response {
     one(key, value, "}")
 }
 
 /// Makes the response of `GET /api/v1/keys/{key}`: a pair and its expiry.
-pub fn pair_with_expiry(key: &str, value: FoundValue) -> Response {
+pub fn pair_with_expiry(key: &[u8], value: FoundValue) -> Response {
     let end = expiry_end(value.expires_at());
     one(key, value, &end)
 }
 
 /// Makes the response to a change of `/api/v1/keys/{key}`: the key and its expiry.
-pub fn key_with_expiry(key: &str, expires_at: Option<UnixMs>) -> Response {
+pub fn key_with_expiry(key: &[u8], expires_at: Option<UnixMs>) -> Response {
     let mut body = opening(key);
     body.extend_from_slice(expiry_end(expires_at).as_bytes());
     respond(Body::from(body))
 }
 
-fn opening(key: &str) -> Vec<u8> {
+fn opening(key: &[u8]) -> Vec<u8> {
     let mut opening = b"{\"key\":".to_vec();
-    json::write_string(&mut opening, key);
+    json::write_string(&mut opening, &key_text(key));
     opening
 }
 
@@ -51,7 +52,7 @@ fn expiry_end(expires_at: Option<UnixMs>) -> String {
 }
 
 /// Makes the response for a pair, with `end` after its value. A short one has a `Content-Length`, a long one is streamed.
-fn one(key: &str, value: FoundValue, end: &str) -> Response {
+fn one(key: &[u8], value: FoundValue, end: &str) -> Response {
     let mut body = opening(key);
     body.extend_from_slice(b",\"value\":");
     match value {
@@ -184,7 +185,7 @@ impl ObjectWriter {
     }
 
     /// Writes the separator before a pair, and its key.
-    fn write_key(&mut self, key: &str) {
+    fn write_key(&mut self, key: &[u8]) {
         let has_begun = std::mem::replace(&mut self.has_begun, true);
         let before = if has_begun {
             self.layout.between
@@ -192,7 +193,7 @@ impl ObjectWriter {
             self.layout.opening
         };
         self.chunk.extend_from_slice(before);
-        json::write_string(&mut self.chunk, key);
+        json::write_string(&mut self.chunk, &key_text(key));
         self.chunk.push(b':');
     }
 }
@@ -221,7 +222,7 @@ impl Replies for ObjectWriter {
         unreachable!("ALL answers with pairs and their end");
     }
 
-    fn long_item(&mut self, name: &str, entry: Entry) {
+    fn long_item(&mut self, name: &[u8], entry: Entry) {
         self.write_key(name);
         let expires_at = entry.expires_at().filter(|_| self.layout.has_expiry);
         let (opening, pieces, closing) = quoted(self.account.hold_value(entry), expires_at);

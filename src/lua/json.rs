@@ -31,7 +31,13 @@ fn write(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), String> {
         Value::Nil => out.extend_from_slice(b"null"),
         value if value.is_null() => out.extend_from_slice(b"null"),
         Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "all numbers of Lua are of this type"
+        )]
+        Value::Integer(number) => {
+            out.extend_from_slice(text::of_number(*number as f64, 14).as_bytes());
+        }
         Value::Number(number) if !number.is_finite() => {
             return Err("Cannot serialise number: must not be NaN or Inf".to_owned());
         }

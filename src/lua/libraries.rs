@@ -4,6 +4,7 @@
 //! false and why.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
@@ -28,14 +29,25 @@ pub fn table(lua: &Lua, version: &str) -> mlua::Result<Table> {
     }
     natives.raw_set("null", Value::NULL)?;
     natives.raw_set("sha1hex", lifted(lua, sha1_of)?)?;
-    let random = RefCell::new(fastrand::Rng::new());
+    let random = Rc::new(RefCell::new(fastrand::Rng::new()));
+    let seeded = Rc::clone(&random);
     natives.raw_set(
         "random",
         lua.create_function(move |lua, values| {
             answer(lua, random_number(lua, &mut random.borrow_mut(), values))
         })?,
     )?;
-    natives.raw_set("randomseed", lifted(lua, |_, _| Ok(MultiValue::new()))?)?;
+    natives.raw_set(
+        "randomseed",
+        lua.create_function(move |lua, values: MultiValue| {
+            let values: Vec<Value> = values.into_iter().collect();
+            let seed = number_at(&values, 0).map(|seed| {
+                seeded.borrow_mut().seed(seed.to_bits());
+                MultiValue::new()
+            });
+            answer(lua, seed)
+        })?,
+    )?;
     natives.raw_set("version", version)?;
     let parts = version
         .split('.')

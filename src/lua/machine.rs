@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::c_int;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use mlua::state::{GcIncParams, GcMode};
 use mlua::{
     BorrowedBytes, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table,
     Value, VmState,
@@ -27,6 +29,9 @@ pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Maximum number of compiled scripts of a machine; beyond it, all are compiled again when they are needed.
 const COMPILED_MAX: usize = 500;
+/// Memory at which the next collection of garbage begins, in percent of what the last one has left: short scripts leave little, and
+/// each collection looks at the whole sandbox.
+const GC_PAUSE_PERCENT: c_int = 400;
 /// Number of instructions between two looks at the clock.
 const INSTRUCTIONS_PER_LOOK: u32 = 10_000;
 /// Name of the chunk of every script, in error messages.
@@ -133,6 +138,9 @@ impl Machine {
     fn new(version: &str) -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
+        lua.gc_set_mode(GcMode::Incremental(
+            GcIncParams::default().pause(GC_PAUSE_PERCENT),
+        ));
         let state = lua.create_table()?;
         let natives = libraries::table(&lua, version)?;
         natives.raw_set("position", lua.create_function(position)?)?;

@@ -75,15 +75,6 @@ impl Database {
     /// Returns the name of one of its keys, or of a prefix of some: what follows its own prefix.
     ///
     /// # Panics
-    /// If the text is shorter than the prefix.
-    #[must_use]
-    pub fn name_in(self, key: &str) -> &str {
-        &key[self.prefix().len()..]
-    }
-
-    /// Returns the same of bytes.
-    ///
-    /// # Panics
     /// If the key is shorter than the prefix.
     #[must_use]
     pub fn name_of(self, key: &[u8]) -> &[u8] {

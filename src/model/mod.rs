@@ -3,12 +3,14 @@
 //! In: bytes from any interface. Out: keys and values. Promise: their limits are checked once, here, so that no layer below
 //! asks again.
 
+mod clock;
 mod database;
 pub mod entry;
 mod event_classes;
 
 use std::fmt;
 
+pub use clock::{StoppedClock, UnixMs, now_ms};
 pub use database::{DATABASES_MAX, Database};
 pub use event_classes::EventClasses;
 
@@ -18,9 +20,6 @@ pub const KEY_BYTES_MAX: usize = if cfg!(fuzzing) { 16 } else { 64 << 10 };
 
 /// The longest value, in bytes: a picture or a document fits, and ten that are received at the same time stay under a gigabyte.
 pub const VALUE_BYTES_MAX: usize = if cfg!(fuzzing) { 256 } else { 64 << 20 };
-
-/// A time, in milliseconds since 1970-01-01 UTC.
-pub type UnixMs = u64;
 
 /// The latest expiry: the end of the year 9999, as far as RFC 3339 and its readers go.
 pub const EXPIRES_AT_MAX: UnixMs = 253_402_207_200_000;
@@ -34,12 +33,9 @@ pub enum PairError {
     /// The value is longer than [`VALUE_BYTES_MAX`].
     #[error("the value has {0} bytes, and may have {VALUE_BYTES_MAX}")]
     ValueTooLarge(usize),
-    /// The key is not UTF-8, from this byte on, counted from 1.
-    #[error("the key is not UTF-8 (its byte {0})")]
-    KeyNotText(usize),
 }
 
-/// A key: UTF-8, at most [`KEY_BYTES_MAX`] bytes, the empty one included.
+/// A key: any bytes, at most [`KEY_BYTES_MAX`] of them, none included.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key<'a>(&'a [u8]);
 
@@ -47,24 +43,12 @@ impl<'a> Key<'a> {
     /// Takes bytes as a key.
     ///
     /// # Errors
-    /// [`PairError::KeyTooLarge`], if they are over the limit; [`PairError::KeyNotText`], if they are not UTF-8.
+    /// [`PairError::KeyTooLarge`], if they are over the limit.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PairError> {
         if bytes.len() > KEY_BYTES_MAX {
             return Err(PairError::KeyTooLarge(bytes.len()));
         }
-        // Nearly all keys are ASCII, and this check costs a third of the other.
-        if !bytes.is_ascii()
-            && let Err(error) = std::str::from_utf8(bytes)
-        {
-            return Err(PairError::KeyNotText(error.valid_up_to() + 1));
-        }
         Ok(Self(bytes))
-    }
-
-    /// Returns the key as text.
-    #[must_use]
-    pub fn as_str(self) -> &'a str {
-        std::str::from_utf8(self.0).expect("`parse` has checked it")
     }
 
     /// Returns the key as bytes.
@@ -76,7 +60,7 @@ impl<'a> Key<'a> {
 
 impl fmt::Debug for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:?})", self.as_str())
+        write!(f, "Key({:?})", String::from_utf8_lossy(self.0))
     }
 }
 
@@ -139,12 +123,6 @@ pub enum Change<'a> {
     Clear,
     /// These changes, in this order, all or none. A group holds no groups.
     Group(&'a [Change<'a>]),
-}
-
-/// Returns the time now.
-#[must_use]
-pub fn now_ms() -> UnixMs {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 #[cfg(test)]

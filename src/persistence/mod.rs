@@ -108,7 +108,7 @@ pub use journal::{BootTime, LogGate, LoggedLines};
 #[cfg(fuzzing)]
 pub use format::{modified, write_snapshot};
 #[cfg(fuzzing)]
-pub use recovery::read_snapshot;
+pub use recovery::{SnapshotKeys, read_snapshot};
 
 use disk::Folder;
 use durability::UNSYNCED_AGE_MAX;

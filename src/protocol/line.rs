@@ -15,6 +15,7 @@ use super::{
     Request, Subscription, Words,
 };
 use crate::codec::json;
+use crate::codec::key_text::base64_key;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_text};
 
 /// Maximum length in bytes of a line whose value is not a JSON string: the longest value, a verb, and the longest key, of which
@@ -26,6 +27,9 @@ pub const QUOTED_LINE_BYTES_MAX: usize = 6 * (VALUE_BYTES_MAX + KEY_BYTES_MAX) +
 
 /// Maximum number of arguments of a line, twice that of any command: each takes memory before the arity is checked.
 pub const WORDS_MAX: usize = 2 << 20;
+
+/// What stands before bytes that are not text.
+const BASE64: &[u8] = b"BASE64";
 
 impl Refusal {
     fn of_line(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -194,17 +198,38 @@ impl<'a> LineParser<'a> {
         &rest[..end]
     }
 
-    /// Parses a bare word or a JSON string.
+    /// Parses a bare word, a JSON string, or a key in base64.
     #[inline(always)]
     fn word(&mut self) -> Result<Cow<'a, [u8]>, ErrorReply> {
         if !self.rest().starts_with(b"\"") {
-            return Ok(Cow::Borrowed(self.bare_word()));
+            let word = self.bare_word();
+            if word == BASE64
+                && let Some(key) = self.base64_key()
+            {
+                return Ok(Cow::Owned(key));
+            }
+            return Ok(Cow::Borrowed(word));
         }
         let text = self.string()?;
         if self.rest().first().copied().is_none_or(is_blank) {
             return Ok(text);
         }
         Err(self.trailing_text("a blank must follow the string that ends there"))
+    }
+
+    /// Parses the string after the word `BASE64`, if it is the base64 of a key that is not text. Else both are words by themselves.
+    #[cold]
+    fn base64_key(&mut self) -> Option<Vec<u8>> {
+        let start = self.at;
+        let string = (self.skip_blanks() && self.rest().starts_with(b"\"")).then(|| self.string());
+        let key = string
+            .and_then(Result::ok)
+            .filter(|_| self.rest().first().copied().is_none_or(is_blank))
+            .and_then(|string| base64_key(&string));
+        if key.is_none() {
+            self.at = start;
+        }
+        key
     }
 
     /// Parses the rest of the line: literally, or as one JSON string.
@@ -323,8 +348,8 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         Reply::Unchanged | Reply::NoArray => out.extend_from_slice(b"UNCHANGED"),
         Reply::Count(count) => write_number(out, "COUNT ", count),
         Reply::Signed(number) => out.extend_from_slice(format!("COUNT {number}").as_bytes()),
-        Reply::Number(number) => write_key(out, "VALUE ", &number.to_string()),
-        Reply::Status(text) | Reply::Text(text) => write_key(out, "VALUE ", text),
+        Reply::Number(number) => write_string(out, "VALUE ", &number.to_string()),
+        Reply::Status(text) | Reply::Text(text) => write_string(out, "VALUE ", text),
         Reply::Array(replies) | Reply::Set(replies) => {
             write_number(out, "ARRAY ", replies as u64);
         }
@@ -338,7 +363,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         Reply::Key(key) => write_key(out, "KEY ", key),
         Reply::Stat(name, figure) => write_stat(out, name, figure),
         Reply::Help(usage, summary) => {
-            write_key(out, "HELP ", usage);
+            write_string(out, "HELP ", usage);
             out.push(b' ');
             json::write_string(out, summary);
         }
@@ -391,7 +416,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         }
         Reply::Unfollowed(prefix) => write_key(out, "UNFOLLOWED ", prefix),
         Reply::Change(revision, changed) => write_change(out, revision, changed),
-        Reply::Monitor(request) => write_key(out, "MONITOR ", request),
+        Reply::Monitor(request) => write_string(out, "MONITOR ", request),
     }
     out.push(b'\n');
 }
@@ -404,7 +429,7 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>) {
             out.push(b' ');
             write_value(out, "", value);
             if let Some(expires_at) = expires_at {
-                write_key(out, " ", &json::time(expires_at));
+                write_string(out, " ", &json::time(expires_at));
             }
         }
         Changed::Delete(key) => write_key(out, " DEL ", key),
@@ -416,9 +441,15 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>) {
     }
 }
 
-fn write_key(out: &mut Vec<u8>, word: &str, key: &str) {
+fn write_string(out: &mut Vec<u8>, word: &str, text: &str) {
     out.extend_from_slice(word.as_bytes());
-    json::write_string(out, key);
+    json::write_string(out, text);
+}
+
+/// Appends a key after a word: text as a JSON string, other bytes as base64 after `BASE64`.
+fn write_key(out: &mut Vec<u8>, word: &str, key: &[u8]) {
+    out.extend_from_slice(word.as_bytes());
+    write_value(out, "", key);
 }
 
 fn write_stat(out: &mut Vec<u8>, name: &str, figure: &Figure) {
@@ -441,7 +472,7 @@ fn write_value(out: &mut Vec<u8>, word_for_text: &str, value: &[u8]) {
 
 /// Returns the beginning of a reply with one value, including the opening quote; the value, `"` and a line feed complete it.
 #[must_use]
-pub fn value_opening(key_in_item: Option<&str>, is_text: bool) -> Vec<u8> {
+pub fn value_opening(key_in_item: Option<&[u8]>, is_text: bool) -> Vec<u8> {
     let mut out = Vec::new();
     match key_in_item {
         Some(key) => {
@@ -471,12 +502,22 @@ fn error_line(error: &ErrorReply) -> String {
 pub fn quote(argument: &str) -> Cow<'_, str> {
     let bare = !argument.is_empty()
         && !argument.starts_with('"')
+        && argument.as_bytes() != BASE64
         && version_in(argument.as_bytes()).is_none()
         && !argument.contains(|character: char| character == ' ' || character.is_control());
     if bare {
         Cow::Borrowed(argument)
     } else {
         Cow::Owned(json::string(argument))
+    }
+}
+
+/// Encodes a key of a request: text as [`quote`] does, other bytes as base64 after `BASE64`.
+#[must_use]
+pub fn quote_key(key: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(key) {
+        Ok(text) => quote(text),
+        Err(_) => Cow::Owned(format!("BASE64 \"{}\"", json::base64(key))),
     }
 }
 
@@ -597,6 +638,7 @@ mod tests {
             "\r",
             "emoji 😀",
             " ",
+            "BASE64",
             "/x",
             "HTTP/1.1",
         ] {

@@ -131,7 +131,6 @@ impl From<PairError> for ErrorReply {
     fn from(error: PairError) -> Self {
         let code = match error {
             PairError::KeyTooLarge(_) | PairError::ValueTooLarge(_) => ErrorCode::TooLarge,
-            PairError::KeyNotText(_) => ErrorCode::Text,
         };
         Self::new(code, error.to_string())
     }
@@ -218,15 +217,15 @@ pub enum Reply<'a> {
     /// A number that is the value of a key.
     Number(i64),
     /// A row of ALL: key and value.
-    Item(&'a str, Value<'a>),
+    Item(&'a [u8], Value<'a>),
     /// A row of KEYS.
-    Key(&'a str),
+    Key(&'a [u8]),
     /// A row of STATS: name and figure.
     Stat(&'a str, &'a Figure),
     /// A row of HELP: synopsis and summary.
     Help(&'a str, &'a str),
     /// A row of NAMESPACES: name and number of keys.
-    Namespace(&'a str, u64),
+    Namespace(&'a [u8], u64),
     /// The end of rows, and their number.
     End(u64),
     /// The end of the rows of NAMESPACES: their number, and the number of keys in no namespace.
@@ -240,9 +239,9 @@ pub enum Reply<'a> {
     /// The client with this number is gone, which invalidations were to be sent to.
     RedirectionBroken(u64),
     /// Following of a prefix began, after this revision.
-    Following(&'a str, u64),
+    Following(&'a [u8], u64),
     /// Following of a prefix ended.
-    Unfollowed(&'a str),
+    Unfollowed(&'a [u8]),
     /// A change and its revision.
     Change(u64, Changed<'a>),
     /// Bytes as they are: a part of the feed of a replica.
@@ -281,11 +280,11 @@ pub enum Subscription {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed<'a> {
     /// The key has this value and this expiry.
-    Put(&'a str, &'a [u8], Option<UnixMs>),
+    Put(&'a [u8], &'a [u8], Option<UnixMs>),
     /// The key was deleted.
-    Delete(&'a str),
+    Delete(&'a [u8]),
     /// The key was evicted, as the memory of the data has a cap.
-    Evict(&'a str),
+    Evict(&'a [u8]),
     /// All keys were deleted.
     Clear,
 }

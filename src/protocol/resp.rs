@@ -241,7 +241,8 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
             write_number(out, b'=', text.len() as u64 + 4);
             out.extend_from_slice(format!("txt:{text}\r\n").as_bytes());
         }
-        Reply::Text(text) | Reply::Key(text) => write_value(out, text.as_bytes()),
+        Reply::Text(text) => write_value(out, text.as_bytes()),
+        Reply::Key(key) => write_value(out, key),
         Reply::Count(count) => write_number(out, b':', count),
         Reply::Number(number) | Reply::Signed(number) => {
             out.extend_from_slice(format!(":{number}\r\n").as_bytes());
@@ -251,7 +252,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         Reply::Map(pairs) if is_resp3 => write_number(out, b'%', pairs as u64),
         Reply::Map(pairs) => write_number(out, b'*', 2 * pairs as u64),
         Reply::Namespace(name, keys) => {
-            write_value(out, name.as_bytes());
+            write_value(out, name);
             write_number(out, b':', keys);
         }
         Reply::Error(error) => write_error(out, error),
@@ -307,13 +308,13 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         Reply::Following(prefix, revision) => {
             write_push(out, 3, is_resp3);
             write_value(out, b"following");
-            write_value(out, prefix.as_bytes());
+            write_value(out, prefix);
             write_number(out, b':', revision);
         }
         Reply::Unfollowed(prefix) => {
             write_push(out, 2, is_resp3);
             write_value(out, b"unfollowed");
-            write_value(out, prefix.as_bytes());
+            write_value(out, prefix);
         }
         Reply::Change(revision, changed) => write_change(out, revision, changed, is_resp3),
         Reply::Item(..) | Reply::Stat(..) | Reply::Help(..) | Reply::End(_) => {
@@ -335,7 +336,7 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3
     match changed {
         Changed::Put(key, value, expires_at) => {
             write_value(out, b"put");
-            write_value(out, key.as_bytes());
+            write_value(out, key);
             write_value(out, value);
             match expires_at {
                 Some(expires_at) => write_number(out, b':', expires_at),
@@ -344,11 +345,11 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3
         }
         Changed::Delete(key) => {
             write_value(out, b"del");
-            write_value(out, key.as_bytes());
+            write_value(out, key);
         }
         Changed::Evict(key) => {
             write_value(out, b"del");
-            write_value(out, key.as_bytes());
+            write_value(out, key);
             write_value(out, b"evicted");
         }
         Changed::Clear => write_value(out, b"clear"),

@@ -636,6 +636,7 @@ impl Connection {
 
     /// Releases what is held for the client, except for its replies.
     fn release(&mut self) {
+        self.client.is_closing.store(true, Relaxed);
         self.input.clear();
         self.session.unsubscribe_all(&self.service.channels);
         self.session.end_tracking(&self.service);

@@ -143,7 +143,7 @@ impl Output {
         Spare::keep(&SPARE, std::mem::take(&mut self.bytes));
     }
 
-    fn long(&mut self, key_in_item: Option<&str>, entry: Entry) {
+    fn long(&mut self, key_in_item: Option<&[u8]>, entry: Entry) {
         let value = self.account.hold_value(entry);
         self.tail = Some(Box::new(if self.dialect.is_resp() {
             resp::value_opening(&mut self.bytes, value.as_ref().len());
@@ -167,7 +167,7 @@ impl Replies for Output {
         self.long(None, entry);
     }
 
-    fn long_item(&mut self, name: &str, entry: Entry) {
+    fn long_item(&mut self, name: &[u8], entry: Entry) {
         self.long(Some(name), entry);
     }
 

@@ -10,8 +10,8 @@ use super::output::Output;
 use super::request_buffer::BufferedRequest;
 use crate::cluster::Cluster;
 use crate::command::{
-    BatchRole, Dispatcher, Executed, Forwarded, Outcome, Prepared, Replies as _, RequestBatch,
-    Service, Silence, Stream,
+    BatchRole, Command, Dispatcher, Executed, Forwarded, Outcome, Prepared, Replies as _,
+    RequestBatch, Service, Silence, Stream,
 };
 use crate::engine::{LOCKED_BATCH_REQUESTS_MAX, LockedBatch};
 use crate::protocol::{Dialect, Refusal, Reply, foreign};
@@ -269,15 +269,24 @@ impl Pipeline<'_> {
             .execute(dialect, batch, request, locked, self.output);
         let stop = self.stop_of(executed, start);
         if self.dispatcher.session.silence != Silence::None {
-            return self.silence(stop, start);
+            let command = batch.row(request).map(|(_, command)| command);
+            return self.silence(command, stop, start);
         }
         stop
     }
 
-    /// Discards the replies of a request, if the client wants none.
+    /// Discards the replies of a request, as the client wants none; the confirmations of subscriptions are no replies, as in Redis.
     #[cold]
-    fn silence(&mut self, stop: Option<PipelineStop>, start: usize) -> Option<PipelineStop> {
+    fn silence(
+        &mut self,
+        command: Option<&Command>,
+        stop: Option<PipelineStop>,
+        start: usize,
+    ) -> Option<PipelineStop> {
         self.dispatcher.session.silence.end_request();
+        if command.is_some_and(Command::is_subscription) {
+            return stop;
+        }
         self.output.discard(start);
         match stop {
             Some(PipelineStop::Stream(mut stream)) => {

@@ -465,6 +465,8 @@ fn a_client_is_sent_the_replies_that_it_wants() {
     for line in ["PUT a 1", "GET a", "ALL", "NOSUCH", "GET", "SAVE"] {
         client.send(line);
     }
+    assert_eq!(client.ask("SUBSCRIBE news"), "SUBSCRIBED \"news\" 1");
+    assert_eq!(client.ask("UNSUBSCRIBE"), "UNSUBSCRIBED \"news\" 0");
     assert_eq!(client.ask("CLIENT REPLY ON"), "OK");
     assert_eq!(client.ask("GET a"), "VALUE \"1\"");
     client.send("CLIENT REPLY SKIP");

@@ -1,5 +1,6 @@
 //! What requests mean: each family of commands, over either dialect.
 
+mod byte_keys; // keys that are not text
 mod channels; // messages, monitors, the list of clients
 mod commands; // each command, right and wrong
 mod databases; // numbered databases, alone and beside each other

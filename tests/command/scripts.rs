@@ -324,6 +324,31 @@ fn what_uses_all_keys_works_for_half_a_second() {
 }
 
 #[test]
+fn no_key_expires_while_a_script_or_a_transaction_is_executed() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let wait = "local function now() local time = redis.call('TIME') return time[1] * 1000000 + time[2] end \
+                local start = now() while now() < start + 20000 do end ";
+    // Longer than the key lives; one runs under its locks, the other without them.
+    for pause in [wait, "local n = 0 for i = 1, 2e6 do n = n + 1 end"] {
+        let script = format!(
+            "redis.call('SET', KEYS[1], 'v', 'PX', 3) {pause} return {{redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}}"
+        );
+        let script = serde_json::to_string(&script).expect("JSON");
+        let request = format!("EVAL {script} 1 brief");
+        assert_eq!(client.ask_array(&request), ["VALUE \"v\"", "COUNT 3"]);
+    }
+    assert_eq!(client.ask("MULTI"), "OK");
+    assert_eq!(client.ask("SET brief v PX 3"), "QUEUED");
+    assert_eq!(eval(&mut client, wait, "0"), "QUEUED");
+    assert_eq!(client.ask("GET brief"), "QUEUED");
+    assert_eq!(client.ask_array("EXEC"), ["OK", "NOT_FOUND", "VALUE \"v\""]);
+    wait_until("the key has expired", || {
+        client.ask("GET brief") == "NOT_FOUND"
+    });
+}
+
+#[test]
 fn a_long_script_sees_one_state_of_its_keys() {
     let server = TestServer::start();
     let mut client = server.client();

@@ -66,18 +66,22 @@ fn newest(engine: &Engine) -> u64 {
     follower.revision()
 }
 
+fn text(key: &[u8]) -> &str {
+    std::str::from_utf8(key).expect("text")
+}
+
 fn shown(revision: u64, change: &OwnedChange) -> String {
     let mut shown = format!("{revision} ");
     match change {
         OwnedChange::Put(entry) => {
             let value = String::from_utf8_lossy(entry.value_bytes());
-            write!(shown, "{}={value}", entry.key().as_str()).expect("memory");
+            write!(shown, "{}={value}", text(entry.key_bytes())).expect("memory");
             if let Some(at) = entry.expires_at() {
                 write!(shown, " until {at}").expect("memory");
             }
         }
-        OwnedChange::Delete(key) => write!(shown, "del {key}").expect("memory"),
-        OwnedChange::Evict(key) => write!(shown, "evict {key}").expect("memory"),
+        OwnedChange::Delete(key) => write!(shown, "del {}", text(key)).expect("memory"),
+        OwnedChange::Evict(key) => write!(shown, "evict {}", text(key)).expect("memory"),
         OwnedChange::Clear => shown.push_str("clear"),
     }
     shown
@@ -87,9 +91,9 @@ fn apply(change: &OwnedChange, pairs: &mut Pairs) {
     match change {
         OwnedChange::Put(entry) => {
             let value = entry.value_bytes().to_vec();
-            pairs.insert(entry.key().as_str().to_owned(), value);
+            pairs.insert(text(entry.key_bytes()).to_owned(), value);
         }
-        OwnedChange::Delete(key) | OwnedChange::Evict(key) => drop(pairs.remove(key)),
+        OwnedChange::Delete(key) | OwnedChange::Evict(key) => drop(pairs.remove(text(key))),
         OwnedChange::Clear => pairs.clear(),
     }
 }

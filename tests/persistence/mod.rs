@@ -9,6 +9,7 @@ mod feed; // what a follower of changes is shown, and when
 mod flips; // each byte of each file changed, on a simulated disk
 mod folder; // a folder that is removed, replaced, taken, or of a small or read-only disk
 mod irregular; // pipes, sockets, devices, folders and links in the place of files
+mod key_forms; // keys that are not text, and files of versions whose keys all were
 mod power; // power cuts on a simulated disk, at every operation
 mod power_faults; // faults of a simulated disk, at every operation
 mod private; // who may read what is written

@@ -80,7 +80,8 @@ pub fn pairs_of(engine: &Arc<Engine>) -> Pairs {
     let entries = engine.scan(key("")).flatten();
     let pairs = entries.map(|entry| {
         let value = entry.value().bytes().to_vec();
-        (entry.key().as_str().to_owned(), value)
+        let key = entry.key_bytes().to_vec();
+        (String::from_utf8(key).expect("text"), value)
     });
     pairs.collect()
 }

@@ -142,6 +142,13 @@ fn a_journal_of_the_fourth_format_is_read_and_gone_on_with_in_a_new_one() {
     assert_is_gone_on_with_in_a_new_one(fixture, 8);
 }
 
+/// In which all keys were text.
+#[test]
+fn a_journal_of_the_fifth_format_is_read_and_gone_on_with_in_a_new_one() {
+    let fixture = include_str!("fixtures/journal-1-format-5.jsonl");
+    assert_is_gone_on_with_in_a_new_one(fixture, 8);
+}
+
 #[test]
 fn a_doubt_outlives_a_kill_and_is_saved_away_before_changes_are_taken() {
     if is_skipped("strace") {

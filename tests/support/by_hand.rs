@@ -15,7 +15,7 @@ pub fn line(body: &str) -> String {
 
 /// The first line of a journal of the present format.
 pub fn header(number: u64, first_seq: u64) -> String {
-    header_of(5, number, first_seq)
+    header_of(6, number, first_seq)
 }
 
 /// The first line of a journal of any format.

@@ -1,6 +1,6 @@
 //! One JSON object of keys and values, read in constant memory.
 //!
-//! In: JSON, however it is laid out. Out: its pairs, one by one, with their limits checked. Promise: a mistake is told with
+//! In: JSON, however it is laid out. Out: the text of its keys and the values, one by one, with the limits of values checked. Promise: a mistake is told with
 //! its key, line and column.
 
 use std::fmt;
@@ -11,16 +11,16 @@ use serde_json::value::RawValue;
 
 use super::text::string;
 use super::value::read_value;
-use crate::model::{Key, Value};
+use crate::model::Value;
 
-/// Reads one JSON object, and calls `take` with each of its pairs.
+/// Reads one JSON object, and calls `take` with the text of the key and the value of each of its pairs.
 ///
 /// # Errors
-/// [`serde_json::Error`] with line and column, if the text is not one JSON object, a key or value is wrong or over its limit, or
+/// [`serde_json::Error`] with line and column, if the text is not one JSON object, a value is wrong or over its limit, or
 /// `take` refuses a pair.
 pub fn read_pairs<R: Read>(
     reader: R,
-    take: impl FnMut(Key<'_>, Value<'_>) -> Result<(), String>,
+    take: impl FnMut(&str, Value<'_>) -> Result<(), String>,
 ) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
     PairsSeed(take).deserialize(&mut deserializer)?;
@@ -29,9 +29,7 @@ pub fn read_pairs<R: Read>(
 
 struct PairsSeed<T>(T);
 
-impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> DeserializeSeed<'de>
-    for PairsSeed<T>
-{
+impl<'de, T: FnMut(&str, Value<'_>) -> Result<(), String>> DeserializeSeed<'de> for PairsSeed<T> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -39,7 +37,7 @@ impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> DeserializeSeed<'d
     }
 }
 
-impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> Visitor<'de> for PairsSeed<T> {
+impl<'de, T: FnMut(&str, Value<'_>) -> Result<(), String>> Visitor<'de> for PairsSeed<T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,10 +51,7 @@ impl<'de, T: FnMut(Key<'_>, Value<'_>) -> Result<(), String>> Visitor<'de> for P
                 let loaded = read_value(raw.get())?;
                 let value = Value::with_expiry(&loaded.bytes, loaded.expires_at)
                     .map_err(|error| error.to_string())?;
-                (self.0)(
-                    Key::parse(key.as_bytes()).map_err(|error| error.to_string())?,
-                    value,
-                )
+                (self.0)(&key, value)
             };
             read().map_err(|reason| A::Error::custom(format!("key {}: {reason}", shown(&key))))?;
         }
@@ -83,11 +78,7 @@ mod tests {
     fn pairs(text: &str) -> Result<Vec<Pair>, String> {
         let mut pairs = Vec::new();
         read_pairs(text.as_bytes(), |key, value| {
-            pairs.push((
-                key.as_str().to_owned(),
-                value.bytes().to_vec(),
-                value.expires_at(),
-            ));
+            pairs.push((key.to_owned(), value.bytes().to_vec(), value.expires_at()));
             Ok(())
         })
         .map_err(|error| error.to_string())?;

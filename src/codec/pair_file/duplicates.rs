@@ -8,6 +8,7 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 
 use super::pair::shown;
+use crate::codec::key_text::key_text;
 
 /// The keys that are remembered, as a hash and a line: about 40 MB at the most.
 pub const KEYS_REMEMBERED_MAX: usize = 1_000_000;
@@ -48,12 +49,12 @@ impl Duplicates {
     }
 
     /// Notes the next key. (Two keys have the same hash of 64 bits once in 30 million files of a million keys.)
-    pub fn note(&mut self, key: &str, line: u64) {
+    pub fn note(&mut self, key: &[u8], line: u64) {
         let hash = self.lines.hasher().hash_one(key);
         if let Some(last) = self.lines.get_mut(&hash) {
             self.count += 1;
             self.first.get_or_insert_with(|| FirstDuplicate {
-                key: key.to_owned(),
+                key: key_text(key).into_owned(),
                 lines: [*last, line],
             });
             *last = line;
@@ -107,7 +108,7 @@ mod tests {
     fn report(keys_max: usize, keys: &[&str]) -> String {
         let mut duplicates = Duplicates::remembering(keys_max);
         for (key, line) in keys.iter().zip(1..) {
-            duplicates.note(key, line);
+            duplicates.note(key.as_bytes(), line);
         }
         duplicates.to_string()
     }

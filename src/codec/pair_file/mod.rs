@@ -104,6 +104,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
+    use crate::codec::key_text::key_text;
     use crate::model::{Key, Value};
 
     type Pair = (String, Vec<u8>, Option<u64>);
@@ -116,7 +117,7 @@ mod tests {
             by_name: None,
         };
         let read = read(file, declared, |pair| {
-            let (key, value) = (pair.key.as_str().to_owned(), pair.value);
+            let (key, value) = (key_text(pair.key.as_bytes()).into_owned(), pair.value);
             pairs.push((key, value.bytes().to_vec(), value.expires_at()));
             Ok::<_, Infallible>(())
         });

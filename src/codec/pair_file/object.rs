@@ -2,11 +2,14 @@
 //!
 //! In: JSON, however it is laid out. Out: its pairs, one by one.
 
+use std::borrow::Cow;
+
 use super::fault::{ReadError, TextError};
 use super::pair::{FilePair, shown};
 use super::scanner::Scanner;
 use super::text::Text;
 use crate::codec::json;
+use crate::codec::key_text::key_bytes;
 
 /// Reads one object up to the end of the file, and calls `take` with each of its pairs.
 ///
@@ -32,7 +35,8 @@ pub fn read<E>(
         let raw = scanner.take_value()?;
         let fault = |reason: String| place.fault(format!("key {}: {reason}", shown(&key)));
         let loaded = json::read_value(raw.as_str()).map_err(fault)?;
-        let pair = FilePair::new(key.as_bytes(), &loaded.bytes, loaded.expires_at, line);
+        let name = key_bytes(Cow::Borrowed(&key));
+        let pair = FilePair::new(&name, &loaded.bytes, loaded.expires_at, line);
         take(pair.map_err(fault)?).map_err(ReadError::Refused)?;
         match scanner.next_token()? {
             Some(b',') => scanner.take(b',', "`,`")?,

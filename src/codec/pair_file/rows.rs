@@ -2,11 +2,14 @@
 //!
 //! In: lines; blank ones are skipped. Out: their pairs. Promise: a row is one whole line, so that a line that was cut is told as such.
 
+use std::borrow::Cow;
+
 use super::fault::{Fault, ReadError, TextError};
 use super::pair::{FilePair, expiry, shown};
 use super::scanner::{RawText, Scanner};
 use super::text::{Place, Text};
 use crate::codec::json;
+use crate::codec::key_text::key_bytes;
 
 /// The members of a row.
 #[derive(Default)]
@@ -49,7 +52,8 @@ pub fn read<E>(
             (Some((place, raw)), None) => read_expiry(place, raw.as_str())?,
             (None, expires_at) => expires_at,
         };
-        let pair = FilePair::new(key.as_bytes(), &value.bytes, expires_at, start.line());
+        let name = key_bytes(Cow::Borrowed(&key));
+        let pair = FilePair::new(&name, &value.bytes, expires_at, start.line());
         take(pair.map_err(fault)?).map_err(ReadError::Refused)?;
     }
     Ok(())

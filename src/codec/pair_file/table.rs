@@ -10,6 +10,7 @@ use super::fault::{Fault, ReadError, TextError};
 use super::pair::{FilePair, expiry, from_base64};
 use super::scanner::VALUE_TEXT_BYTES_MAX;
 use super::text::{Place, Text};
+use crate::codec::key_text::key_bytes;
 use crate::model::KEY_BYTES_MAX;
 
 /// The longest row, in bytes without quotes: the longest key, and the longest value in base64. What is longer has lost a quote.
@@ -76,7 +77,9 @@ pub fn read<E>(
         let pair = parse(&cells, &header)?;
         let bytes = pair.0.as_deref().unwrap_or(&cells[header.value].bytes);
         let key = &cells[header.key];
-        let checked = FilePair::new(&key.bytes, bytes, pair.1, first.place.line());
+        let text = String::from_utf8_lossy(&key.bytes);
+        let name = key_bytes(text);
+        let checked = FilePair::new(&name, bytes, pair.1, first.place.line());
         let checked = checked.map_err(|reason| key.place.fault(reason))?;
         take(checked).map_err(ReadError::Refused)?;
     }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use super::format::FileFormat;
 use super::table::COLUMNS;
 use crate::codec::json;
+use crate::codec::key_text::key_text;
 use crate::model::{Key, Value, is_text};
 
 /// Writes pairs in a format.
@@ -35,13 +36,13 @@ impl<W: Write> PairWriter<W> {
         match self.format {
             FileFormat::Json => {
                 row.extend_from_slice(if self.count == 0 { b"{\n  " } else { b",\n  " });
-                json::write_string(&mut row, key.as_str());
+                json::write_string(&mut row, &key_text(key.as_bytes()));
                 row.extend_from_slice(b": ");
                 json::write_value(&mut row, value);
             }
             FileFormat::Jsonl => {
                 row.extend_from_slice(b"{\"key\":");
-                json::write_string(&mut row, key.as_str());
+                json::write_string(&mut row, &key_text(key.as_bytes()));
                 row.extend_from_slice(b",\"value\":");
                 let lasting = Value::parse(value.bytes()).expect("it is a value");
                 json::write_value(&mut row, lasting);
@@ -60,7 +61,12 @@ impl<W: Write> PairWriter<W> {
                 };
                 let at = value.expires_at().map(json::time).unwrap_or_default();
                 let mut writer = csv::Writer::from_writer(&mut row);
-                writer.write_record([key.as_bytes(), cell, encoding.as_bytes(), at.as_bytes()])?;
+                writer.write_record([
+                    key_text(key.as_bytes()).as_bytes(),
+                    cell,
+                    encoding.as_bytes(),
+                    at.as_bytes(),
+                ])?;
                 writer.flush()?;
             }
         }

@@ -42,13 +42,13 @@ fn follow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     };
     // Changes need a connection to be pushed to.
     call.client()?;
-    let prefix = key.as_str();
+    let prefix = key.as_bytes();
     let database = call.session.database();
     call.session.following.admit(prefix)?;
     let follower = call.engine()?.follow(key, after);
     let follower = follower.map_err(|error| refusal_of(&error))?;
     call.replies.reply(Reply::Following(
-        database.name_in(prefix),
+        database.name_of(prefix),
         follower.revision(),
     ));
     let added = (prefix, database, call.dialect);
@@ -60,7 +60,7 @@ fn unfollow(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let database = call.session.database();
     let prefix = words.first().map(|prefix| database.key_of(prefix));
     let prefix = prefix.as_deref().map(Key::parse).transpose()?;
-    let removed = call.session.following.remove(prefix.map(Key::as_str));
+    let removed = call.session.following.remove(prefix.map(Key::as_bytes));
     if removed.is_empty() {
         return Err(bad_argument("nothing like that is followed here"));
     }

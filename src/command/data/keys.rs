@@ -368,7 +368,7 @@ fn randomkey(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     let database = call.session.database();
     if call.transaction.is_some() {
         return match random_in_transaction(call)? {
-            Some(entry) => call.done(Reply::Value(name_of(database, &entry).as_bytes())),
+            Some(entry) => call.done(Reply::Value(name_of(database, &entry))),
             None => call.done(Reply::NotFound),
         };
     }

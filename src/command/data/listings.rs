@@ -59,7 +59,7 @@ impl Listed {
     }
 
     /// Returns the name of a key, as the client knows it.
-    fn name_of<'e>(&self, entry: &'e Entry) -> &'e str {
+    fn name_of<'e>(&self, entry: &'e Entry) -> &'e [u8] {
         name_of(self.database, entry)
     }
 
@@ -196,7 +196,7 @@ impl Source for RandomKey {
         match &chosen {
             Some(entry) => {
                 let name = self.0.name_of(entry);
-                pull.replies.reply(Reply::Value(name.as_bytes()));
+                pull.replies.reply(Reply::Value(name));
             }
             None => pull.replies.reply(Reply::NotFound),
         }
@@ -255,8 +255,8 @@ impl Source for Matching {
 const COMPARED_BYTES_AT_A_TIME: usize = 256 << 10;
 
 /// Returns the name that the key of an entry has in a database, to which it must belong.
-pub(in crate::command) fn name_of(database: Database, entry: &Entry) -> &str {
-    database.name_in(entry.key().as_str())
+pub(in crate::command) fn name_of(database: Database, entry: &Entry) -> &[u8] {
+    database.name_of(entry.key_bytes())
 }
 
 /// Returns the entries of a database whose names match a pattern.
@@ -272,7 +272,7 @@ pub(in crate::command) async fn matching(
             compared = 0;
             tokio::task::yield_now().await;
         }
-        if pattern.matches(name_of(database, &entry).as_bytes()) {
+        if pattern.matches(name_of(database, &entry)) {
             kept.push(entry);
         }
     }
@@ -328,12 +328,12 @@ pub(in crate::command) struct NamespaceRows {
     namespaces: Namespaces,
     is_resp: bool,
     /// Rows that have not been written, once all have been counted.
-    rows: Option<std::collections::btree_map::IntoIter<String, u64>>,
+    rows: Option<std::collections::btree_map::IntoIter<Box<[u8]>, u64>>,
     count: u64,
 }
 
 impl NamespaceRows {
-    pub(in crate::command) fn new(listed: Listed, prefix: &str, is_resp: bool) -> Self {
+    pub(in crate::command) fn new(listed: Listed, prefix: &[u8], is_resp: bool) -> Self {
         Self {
             listed,
             namespaces: Namespaces::below(prefix),
@@ -367,7 +367,7 @@ impl Source for NamespaceRows {
                 pull.replies.reply(end);
                 return Ok(Pulled::End);
             };
-            let name = self.listed.database.name_in(&name);
+            let name = self.listed.database.name_of(&name);
             pull.replies.reply(Reply::Namespace(name, keys));
         }
         Ok(Pulled::More)

@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use memchr::memchr;
+
+use crate::codec::key_text::key_text;
 use crate::model::entry::Entry;
 
 /// Maximum number of namespaces in a reply, as they are counted in memory.
@@ -15,9 +18,9 @@ pub const NAMESPACE_NAMES_BYTES_MAX: usize = 16 << 20;
 /// The namespaces below a prefix.
 #[derive(Debug)]
 pub struct Namespaces {
-    prefix: String,
+    prefix: Box<[u8]>,
     /// Number of keys of each namespace.
-    pub by_name: BTreeMap<String, u64>,
+    pub by_name: BTreeMap<Box<[u8]>, u64>,
     /// Number of keys below the prefix that are in no namespace.
     pub others: u64,
     /// Length of all names in bytes.
@@ -40,13 +43,17 @@ pub enum TooManyNamespaces {
 impl Namespaces {
     /// Makes an empty count of the namespaces below this prefix.
     #[must_use]
-    pub fn below(prefix: &str) -> Self {
+    pub fn below(prefix: &[u8]) -> Self {
         Self {
-            prefix: prefix.to_owned(),
+            prefix: prefix.into(),
             by_name: BTreeMap::new(),
             others: 0,
             name_bytes: 0,
         }
+    }
+
+    fn shown_prefix(&self) -> String {
+        key_text(&self.prefix).into_owned()
     }
 
     /// Counts entries, whose keys must begin with the prefix.
@@ -55,8 +62,8 @@ impl Namespaces {
     /// [`TooManyNamespaces`].
     pub fn count(&mut self, entries: &[Entry]) -> Result<(), TooManyNamespaces> {
         for entry in entries {
-            let key = entry.key().as_str();
-            let Some(colon) = key[self.prefix.len()..].find(':') else {
+            let key = entry.key_bytes();
+            let Some(colon) = memchr(b':', &key[self.prefix.len()..]) else {
                 self.others += 1;
                 continue;
             };
@@ -67,12 +74,12 @@ impl Namespaces {
             }
             self.name_bytes += name.len();
             if self.by_name.len() == NAMESPACES_MAX {
-                return Err(TooManyNamespaces::Number(self.prefix.clone()));
+                return Err(TooManyNamespaces::Number(self.shown_prefix()));
             }
             if self.name_bytes > NAMESPACE_NAMES_BYTES_MAX {
-                return Err(TooManyNamespaces::Names(self.prefix.clone()));
+                return Err(TooManyNamespaces::Names(self.shown_prefix()));
             }
-            self.by_name.insert(name.to_owned(), 1);
+            self.by_name.insert(name.into(), 1);
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Source for PageSource {
     }
 }
 
-fn show(name: &str, entry: &Entry, replies: &mut dyn Replies) {
+fn show(name: &[u8], entry: &Entry, replies: &mut dyn Replies) {
     let bytes = entry.value_bytes();
     let is_text = is_text(bytes);
     let mut end = bytes.len().min(SHOWN_BYTES_MAX);
@@ -132,7 +132,7 @@ fn show(name: &str, entry: &Entry, replies: &mut dyn Replies) {
         end -= 1;
     }
     replies.reply(Reply::Array(5));
-    replies.reply(Reply::Value(name.as_bytes()));
+    replies.reply(Reply::Value(name));
     replies.reply(Reply::Status(if is_text { "text" } else { "binary" }));
     replies.reply(Reply::Count(bytes.len() as u64));
     let expires_at = entry.expires_at();
@@ -227,10 +227,7 @@ impl PageSource {
 
     async fn matches(&self, entry: &Entry) -> bool {
         entry.key_bytes().starts_with(&self.prefix)
-            && (self
-                .search
-                .is_in(name_of(self.database, entry).as_bytes())
-                .await
+            && (self.search.is_in(name_of(self.database, entry)).await
                 || self.search.is_in(entry.value_bytes()).await)
     }
 }

@@ -137,7 +137,7 @@ fn namespaces(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let prefix = prefix_of(words)?;
     let listed = Listed::of(call, prefix, WalkPart::Keys)?;
     let is_resp = call.dialect.is_resp();
-    stream(NamespaceRows::new(listed, prefix.as_str(), is_resp))
+    stream(NamespaceRows::new(listed, prefix.as_bytes(), is_resp))
 }
 
 /// Parses the first argument as a prefix; without one, returns the empty prefix.
@@ -201,7 +201,7 @@ fn scan(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let (mut found, next) = transaction.page(from, least);
     page.retain(&mut found);
     if let Some(pattern) = &page.pattern {
-        found.retain(|entry| pattern.matches(name_of(page.database, entry).as_bytes()));
+        found.retain(|entry| pattern.matches(name_of(page.database, entry)));
     }
     page.write(call.replies, &found, next);
     Ok(Outcome::Done)
@@ -304,7 +304,7 @@ impl ScanPage {
         replies.reply(Reply::Array(page.len()));
         for entry in page {
             let name = name_of(self.database, entry);
-            replies.reply(Reply::Value(name.as_bytes()));
+            replies.reply(Reply::Value(name));
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::command::subcommands::other_subcommand;
 use crate::command::version::REDIS_VERSION;
 use crate::engine::{Engine, FetchedPairs, WriteTransaction};
 use crate::lua::{Failure, Machine, Returned, Script, Stop, Words};
-use crate::model::{Database, Key};
+use crate::model::{Database, Key, StoppedClock};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 const USAGE: &str = "<script> <number of keys> [<key> ...] [<argument> ...]";
@@ -364,13 +364,14 @@ impl Run<'_> {
         format!("ERR Script killed by user with SCRIPT KILL. script: {sha1}.")
     }
 
-    /// Executes the script once, and writes its reply.
+    /// Executes the script once, at one time, and writes its reply.
     fn attempt(
         &self,
         host: &mut ScriptHost<'_, '_, '_, '_>,
         until: Option<Instant>,
         run: Option<&LongRun>,
     ) -> Attempt {
+        let _clock = StoppedClock::stop();
         let script = Script {
             sha1: &self.script.sha1,
             text: self.text,

@@ -275,7 +275,7 @@ impl Replies for ScriptReplies<'_> {
         self.reply(Reply::Found(entry.value()));
     }
 
-    fn long_item(&mut self, _name: &str, entry: Entry) {
+    fn long_item(&mut self, _name: &[u8], entry: Entry) {
         self.reply(Reply::Found(entry.value()));
     }
 

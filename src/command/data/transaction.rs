@@ -20,8 +20,8 @@ use crate::command::session::{QUEUED_BYTES_MAX, QueuedRequest, Session, Transact
 use crate::command::spec::{Access, Command, Flag, Group, KeyFlag, KeySpec, Scope};
 use crate::command::watched_keys::{KeyState, WatchedKeys};
 use crate::engine::{Engine, WriteTransaction};
-use crate::model::Key;
 use crate::model::entry::Entry;
+use crate::model::{Key, StoppedClock};
 use crate::protocol::{ErrorCode, ErrorReply, Reply};
 
 pub(in crate::command) const ROWS: &[Row] = &[
@@ -89,11 +89,11 @@ fn watch(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             "more than {KEYS_PER_REQUEST_MAX} keys are watched; UNWATCH forgets them"
         )));
     }
-    watched.reserve(keys.iter().map(|key| key.as_str()))?;
+    watched.reserve(keys.iter().map(|key| key.as_bytes()))?;
     for keys in keys.chunks(WATCHED_AT_ONCE) {
         let found = call.change(keys, |transaction| {
             let found = keys.iter().map(|key| match transaction.get(*key) {
-                Some(entry) => (Arc::from(key.as_str()), KeyState::Existing(entry)),
+                Some(entry) => (Arc::from(key.as_bytes()), KeyState::Existing(entry)),
                 None => {
                     let watch = transaction.watch_missing_key(*key);
                     (Arc::clone(watch.key()), KeyState::Missing(watch))
@@ -184,9 +184,7 @@ impl Queued {
     /// Returns the watched keys, with the entries of those that existed.
     pub fn watched_entries(&self) -> BTreeMap<Box<[u8]>, Option<Entry>> {
         let entries = self.watched.entries();
-        entries
-            .map(|(key, entry)| (key.as_bytes().into(), entry))
-            .collect()
+        entries.map(|(key, entry)| (key.into(), entry)).collect()
     }
 
     /// Executes the requests on the copies of pairs of a call, unless a watched key has changed.
@@ -234,8 +232,8 @@ pub(in crate::command) fn execute_all_on_copies(
 }
 
 /// Returns the entry of a watched key.
-fn entry_in(transaction: &mut WriteTransaction<'_>, key: &str) -> Option<Entry> {
-    let key = Key::parse(key.as_bytes()).expect("it was a key when it was watched");
+fn entry_in(transaction: &mut WriteTransaction<'_>, key: &[u8]) -> Option<Entry> {
+    let key = Key::parse(key).expect("it was a key when it was watched");
     transaction.get(key)
 }
 
@@ -346,7 +344,7 @@ pub(in crate::command) fn execute(
 fn lock<'e, 'k>(
     engine: &'e Engine,
     requests: &'k [TransactionRequest<'_>],
-    watched: impl Iterator<Item = &'k str>,
+    watched: impl Iterator<Item = &'k [u8]>,
 ) -> WriteTransaction<'e> {
     if requests.iter().any(|one| one.command.accesses_any_key()) {
         return engine.begin_on_all();
@@ -354,7 +352,6 @@ fn lock<'e, 'k>(
     let named = requests
         .iter()
         .flat_map(|one| one.command.keys(&one.arguments));
-    let watched = watched.map(str::as_bytes);
     // An argument that is not a valid key is refused by its command.
     let keys: Vec<Key<'_>> = named
         .chain(watched)
@@ -372,7 +369,7 @@ enum OnError {
     Stop,
 }
 
-/// Executes the requests under the locks of a transaction, and appends their replies.
+/// Executes the requests under the locks of a transaction, at one time, and appends their replies.
 fn execute_under(
     locks: &mut WriteTransaction<'_>,
     call: &mut Call<'_, '_>,
@@ -380,6 +377,7 @@ fn execute_under(
     is_too_long: &dyn Fn(usize) -> Option<ErrorReply>,
     on_error: OnError,
 ) -> Answer {
+    let _clock = StoppedClock::stop();
     let mut outcome = Outcome::Done;
     let mut reports_change = false;
     for request in requests {

@@ -202,6 +202,10 @@ fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
     for pair in pairs.chunks_exact(2) {
         let asked = String::from_utf8_lossy(&pair[0]);
         let name = asked.to_lowercase();
+        let mut earlier = pairs.chunks_exact(2).take(changes.len());
+        if earlier.any(|pair| pair[0].eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(failed(&name, "duplicate parameter"));
+        }
         let Some(known) = known.get(&*name) else {
             return Err(bad_argument(format!(
                 "Unknown option or number of arguments for CONFIG SET - '{asked}'"
@@ -221,6 +225,7 @@ fn set(call: &mut Call<'_, '_>, pairs: &Arguments<'_>) -> Answer {
             Change::None => {}
         }
     }
+    call.service.notices.tracking.drop_excess();
     let names: Vec<_> = pairs
         .chunks_exact(2)
         .map(|pair| String::from_utf8_lossy(&pair[0]))

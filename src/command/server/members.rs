@@ -50,7 +50,7 @@ fn members(call: &mut Call<'_, '_>, _words: &Arguments<'_>) -> Answer {
     for (name, fields) in &listed {
         let text = fields.to_string();
         let value = Value::parse(text.as_bytes())?;
-        call.replies.reply(Reply::Item(name, value));
+        call.replies.reply(Reply::Item(name.as_bytes(), value));
     }
     call.done(Reply::End(listed.len() as u64))
 }

@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn a_scan_sees_each_key_once_and_the_counts_agree() {
         let table = table_of(10_000);
-        let mut keys: Vec<String> = (0..SHARDS)
+        let mut keys: Vec<Vec<u8>> = (0..SHARDS)
             .flat_map(|shard| table.entries(shard, b"key:").0)
-            .map(|entry| entry.key().as_str().to_owned())
+            .map(|entry| entry.key_bytes().to_owned())
             .collect();
         keys.sort_unstable();
         keys.dedup();
@@ -263,7 +263,7 @@ mod tests {
             let (mut keys, mut from, mut pages) = (Vec::new(), 0, 0);
             loop {
                 let (page, next, _) = table.page(from, least);
-                keys.extend(page.iter().map(|entry| entry.key().as_str().to_owned()));
+                keys.extend(page.iter().map(|entry| entry.key_bytes().to_owned()));
                 pages += 1;
                 match next {
                     Some(next) => from = next,
@@ -286,7 +286,7 @@ mod tests {
         let (mut keys, mut from, mut added) = (HashSet::new(), 0, 0);
         loop {
             let (page, next, _) = table.page(from, 3);
-            keys.extend(page.iter().map(|entry| entry.key().as_str().to_owned()));
+            keys.extend(page.iter().map(|entry| entry.key_bytes().to_owned()));
             for _ in 0..10 {
                 let key = format!("more:{added}");
                 let key = Key::parse(key.as_bytes()).expect("a key");
@@ -299,7 +299,7 @@ mod tests {
                 None => break,
             }
         }
-        let there = (0..20_000).filter(|number| keys.contains(&format!("key:{number}")));
+        let there = (0..20_000).filter(|number| keys.contains(format!("key:{number}").as_bytes()));
         assert_eq!(there.count(), 20_000);
     }
 }

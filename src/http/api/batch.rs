@@ -17,6 +17,7 @@ use super::body::{self, RequestedExpiry};
 use super::condition::etag;
 use super::offload::offload;
 use crate::codec::json;
+use crate::codec::key_text::{key_bytes, key_text};
 use crate::http::compat::bodies::StoredValue;
 use crate::http::descriptions::{TOO_LARGE, UNSAFE};
 use crate::http::door::{Caller, OwnedReply, expiry_json};
@@ -123,7 +124,7 @@ enum BatchOperation {
     Delete,
 }
 
-type Operations = Vec<(String, BatchOperation)>;
+type Operations = Vec<(Vec<u8>, BatchOperation)>;
 
 /// Execute several operations in one atomic step.
 ///
@@ -164,8 +165,8 @@ pub async fn batch(
 }
 
 /// Returns the arguments of an operation's command.
-fn words_of((key, operation): &(String, BatchOperation)) -> Vec<Cow<'_, [u8]>> {
-    let mut words = vec![Cow::Borrowed(key.as_bytes())];
+fn words_of((key, operation): &(Vec<u8>, BatchOperation)) -> Vec<Cow<'_, [u8]>> {
+    let mut words = vec![Cow::Borrowed(&**key)];
     if let BatchOperation::Put(value, until) = operation {
         words.push(Cow::Borrowed(value));
         let options = until.options().into_iter().map(String::into_bytes);
@@ -214,7 +215,7 @@ fn parse(body: &[u8]) -> Result<Operations, Problem> {
 }
 
 impl UnparsedOperation<'_> {
-    fn parse(self) -> Result<(String, BatchOperation), Problem> {
+    fn parse(self) -> Result<(Vec<u8>, BatchOperation), Problem> {
         Key::parse(self.key.as_bytes())?;
         let until = body::until(
             self.expires_at.as_deref(),
@@ -235,7 +236,7 @@ impl UnparsedOperation<'_> {
             (Op::Get, None) => BatchOperation::Get,
             (Op::Delete, None) => BatchOperation::Delete,
         };
-        Ok((self.key.into_owned(), operation))
+        Ok((key_bytes(self.key).into_owned(), operation))
     }
 }
 
@@ -256,7 +257,7 @@ fn write(operations: Operations, replies: Vec<OwnedReply>) -> Vec<u8> {
         if place > 0 {
             json.push(b',');
         }
-        let result = result_of(key, &operation, &reply);
+        let result = result_of(&key, &operation, &reply);
         serde_json::to_writer(&mut json, &result).expect("plain fields are always JSON");
     }
     json.extend_from_slice(b"]}");
@@ -264,9 +265,9 @@ fn write(operations: Operations, replies: Vec<OwnedReply>) -> Vec<u8> {
 }
 
 /// Makes the result of an operation from its reply.
-fn result_of(key: String, operation: &BatchOperation, reply: &OwnedReply) -> OperationResult {
+fn result_of(key: &[u8], operation: &BatchOperation, reply: &OwnedReply) -> OperationResult {
     let done = |status: StatusCode| OperationResult {
-        key,
+        key: key_text(key).into_owned(),
         status: status.as_u16(),
         etag: None,
         expires_at: None,

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::codec::key_text::key_bytes;
 use crate::http::descriptions::{LOADING, UNSAFE};
 use crate::http::door::Caller;
 use crate::http::input::Parameters;
@@ -67,7 +68,10 @@ pub async fn count(
     Parameters(CountQuery { prefix }): Parameters<CountQuery>,
 ) -> Result<Json<Counted>, Problem> {
     let mut door = caller.door();
-    let keys = door.execute("COUNT", &[prefix.as_bytes()]).await?.number();
+    let keys = door
+        .execute("COUNT", &[&key_bytes(prefix.into())])
+        .await?
+        .number();
     Ok(Json(Counted { keys }))
 }
 
@@ -92,7 +96,7 @@ pub async fn delete(
     }
     let mut door = caller.door();
     let deleted = door
-        .execute("DELPREFIX", &[prefix.as_bytes()])
+        .execute("DELPREFIX", &[&key_bytes(prefix.into())])
         .await?
         .number();
     Ok(Json(Deleted { deleted }))

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::codec::key_text::key_bytes;
 use crate::http::descriptions::LOADING;
 use crate::http::door::Caller;
 use crate::http::input::Parameters;
@@ -71,7 +72,9 @@ pub async fn export(
     Parameters(ExportQuery { prefix }): Parameters<ExportQuery>,
 ) -> Result<Response, Problem> {
     let mut door = caller.door();
-    let stream = door.open_stream("ALL", &[prefix.as_bytes()]).await?;
+    let stream = door
+        .open_stream("ALL", &[&key_bytes(prefix.into())])
+        .await?;
     let mut response = responses::export(door, stream);
     let name = HeaderValue::from_static("attachment; filename=\"pykv.json\"");
     response

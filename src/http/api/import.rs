@@ -306,7 +306,7 @@ impl Import {
                 self.door.execute_deferred("SET", &words)?;
             }
         }
-        self.duplicates.note(pair.key.as_str(), pair.line);
+        self.duplicates.note(pair.key.as_bytes(), pair.line);
         self.stored += 1;
         self.unflushed_bytes += key.len() + value.len();
         if self.stored.is_multiple_of(PAIRS_PER_FLUSH) || self.unflushed_bytes >= BYTES_PER_FLUSH {

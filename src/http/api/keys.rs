@@ -69,12 +69,9 @@ pub fn methods() -> MethodRouter<Arc<Service>> {
         (status = 412, description = UNMET, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = NO_KEY, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = LOADING, body = Problem, content_type = "application/problem+json")))]
-pub async fn get(
-    caller: Caller,
-    ExactKey(key): ExactKey,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn get(caller: Caller, exact: ExactKey, headers: HeaderMap) -> Result<Response, Problem> {
     let conditions = Conditions::parse(&headers)?;
+    let key = exact.key()?;
     let mut door = caller.door_for_bodies();
     let result = door.execute("GET", &[&key]).await?;
     let OwnedReply::Found(value) = result.first() else {
@@ -82,7 +79,7 @@ pub async fn get(
     };
     let (value, etag) = with_etag(value).await;
     let mut response = match conditions.check(Some(&etag)) {
-        Ok(()) => responses::pair_with_expiry(&String::from_utf8_lossy(&key), value),
+        Ok(()) => responses::pair_with_expiry(&key, value),
         Err(Unmet::NoneMatch) => StatusCode::NOT_MODIFIED.into_response(),
         Err(unmet) => return Err(unmet.into()),
     };
@@ -125,13 +122,10 @@ async fn with_etag(value: FoundValue) -> (FoundValue, String) {
         (status = 422, description = "The body asks for what cannot be, the key is not UTF-8, or the query is not `key=...` alone.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub async fn put(
-    caller: Caller,
-    ExactKey(key): ExactKey,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn put(caller: Caller, exact: ExactKey, request: Request) -> Result<Response, Problem> {
     let conditions = Conditions::parse(request.headers());
     let body = input::body(request).await?;
+    let key = exact.key()?;
     let (_, conditions) = (Key::parse(&key)?, conditions?);
     let parsed = offload(body.len(), move || {
         let (value, until) = body::new_value(&body)?;
@@ -197,13 +191,10 @@ pub async fn put(
         (status = 422, description = "The body asks for what cannot be, the key is not UTF-8, or the query is not `key=...` alone.",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
-pub async fn patch(
-    caller: Caller,
-    ExactKey(key): ExactKey,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn patch(caller: Caller, exact: ExactKey, request: Request) -> Result<Response, Problem> {
     let conditions = Conditions::parse(request.headers());
     let body = input::body(request).await?;
+    let key = exact.key()?;
     let (_, conditions) = (Key::parse(&key)?, conditions?);
     let expires_at = offload(body.len(), move || body::new_expiry(&body)).await?;
     let moment = expires_at.map(|at| at.to_string());
@@ -229,10 +220,11 @@ pub async fn patch(
         (status = 503, description = UNSAFE, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
     caller: Caller,
-    ExactKey(key): ExactKey,
+    exact: ExactKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::parse(&headers)?;
+    let key = exact.key()?;
     change(&caller, &key, &conditions, ("DEL", &[&key])).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -337,7 +329,7 @@ fn header_of(etag: &str) -> HeaderValue {
 }
 
 fn expiry_of(key: &[u8], expires_at: Option<UnixMs>) -> Response {
-    responses::key_with_expiry(&String::from_utf8_lossy(key), expires_at)
+    responses::key_with_expiry(key, expires_at)
 }
 
 #[cfg(test)]

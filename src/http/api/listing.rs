@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
+use crate::codec::key_text::{key_bytes, key_text};
 use crate::command::{PAGE_PAIRS, PAGE_PAIRS_MAX};
 use crate::http::descriptions::LOADING;
 use crate::http::door::{Caller, OwnedReply};
@@ -103,15 +104,14 @@ pub async fn list(
     let cursor = cursor.parse().unwrap_or(u64::MAX);
     let (cursor, limit) = (cursor.to_string(), limit.to_string());
     let words = [
-        &cursor,
-        "PREFIX",
-        &query.prefix,
-        "SEARCH",
-        &query.search,
-        "LIMIT",
-        &limit,
-    ]
-    .map(str::as_bytes);
+        cursor.as_bytes(),
+        b"PREFIX",
+        &key_bytes(query.prefix.into()),
+        b"SEARCH",
+        query.search.as_bytes(),
+        b"LIMIT",
+        limit.as_bytes(),
+    ];
     let result = caller.door().execute("PAGE", &words).await?;
     let mut replies = result.replies.into_iter();
     let (_, cursor, searched, _) = (
@@ -154,7 +154,7 @@ fn next_pair(replies: &mut impl Iterator<Item = OwnedReply>) -> Option<ListedPai
         Err(binary) => (json::base64(binary.as_bytes()), "base64"),
     };
     Some(ListedPair {
-        key: String::from_utf8_lossy(&key).into_owned(),
+        key: key_text(&key).into_owned(),
         value,
         encoding,
         is_whole,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::codec::json;
+use crate::codec::key_text::key_bytes;
 use crate::command::NAMESPACES_MAX;
 use crate::http::descriptions::LOADING;
 use crate::http::door::{Caller, OwnedReply};
@@ -220,7 +221,9 @@ async fn count(caller: &Caller, prefix: &str) -> Result<NamespaceList, Problem> 
     let began = Instant::now();
     let counted_at: UnixMs = now_ms();
     let mut door = caller.door();
-    let result = door.execute("NAMESPACES", &[prefix.as_bytes()]).await?;
+    let result = door
+        .execute("NAMESPACES", &[&key_bytes(prefix.into())])
+        .await?;
     let (mut namespaces, mut keys, mut others) = (Vec::new(), 0, 0);
     for reply in result.replies {
         match reply {

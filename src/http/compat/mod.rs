@@ -49,7 +49,7 @@ pub(super) async fn put(caller: Caller, request: Request) -> Response {
     };
     // The pair has been copied from it, and it may be long.
     drop(body);
-    let words = [key.as_bytes(), value.as_bytes()];
+    let words = [&*key, value.as_bytes()];
     match caller.door().execute("PUT", &words).await {
         Ok(_) => message("Key stored successfully"),
         Err(refused) => refused.into_older(),
@@ -66,14 +66,18 @@ pub(super) async fn put(caller: Caller, request: Request) -> Response {
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
         (status = 503, description = LOADING, body = Detail)))]
-pub(super) async fn get_key(caller: Caller, PathKey(key): PathKey) -> Response {
+pub(super) async fn get_key(caller: Caller, path: PathKey) -> Response {
+    let key = match path.key() {
+        Ok(key) => key,
+        Err(problem) => return problem.into_older(),
+    };
     match caller
         .door()
         .execute("GET", &[&key])
         .await
         .map(CommandResult::first)
     {
-        Ok(OwnedReply::Found(value)) => responses::pair(&String::from_utf8_lossy(&key), value),
+        Ok(OwnedReply::Found(value)) => responses::pair(&key, value),
         Ok(_) => bodies::not_found(),
         Err(refused) => refused.into_older(),
     }
@@ -91,7 +95,11 @@ pub(super) async fn get_key(caller: Caller, PathKey(key): PathKey) -> Response {
         (status = 413, description = TOO_LARGE, body = Detail),
         (status = 422, description = "The key is not UTF-8.", body = Detail),
         (status = 503, description = UNSAFE, body = Detail)))]
-pub(super) async fn delete_key(caller: Caller, ExactKey(key): ExactKey) -> Response {
+pub(super) async fn delete_key(caller: Caller, exact: ExactKey) -> Response {
+    let key = match exact.key() {
+        Ok(key) => key,
+        Err(problem) => return problem.into_older(),
+    };
     match caller.door().execute("DEL", &[&key]).await {
         Ok(result) if result.status == Status::NotFound => {
             detail(StatusCode::NOT_FOUND, "Key not found")

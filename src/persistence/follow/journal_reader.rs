@@ -25,9 +25,9 @@ pub enum OwnedChange {
     /// The key now has this value.
     Put(Entry),
     /// The key is gone.
-    Delete(String),
+    Delete(Vec<u8>),
     /// The key was evicted.
-    Evict(String),
+    Evict(Vec<u8>),
     /// Every key is gone.
     Clear,
 }
@@ -57,7 +57,7 @@ type Give<'g> = dyn FnMut(u64, Payload<'_>, &[u8]) -> Result<(), FollowError> + 
 /// Reads the records after a revision.
 pub struct JournalReader {
     writer: Arc<Writer>,
-    prefix: Box<str>,
+    prefix: Box<[u8]>,
     revision: u64,
     /// A journal and an offset, at or before which the next record stands or will stand.
     position: Option<(JournalFile, u64)>,
@@ -69,7 +69,7 @@ impl JournalReader {
     pub fn new(writer: Arc<Writer>, prefix: Key<'_>, after: u64) -> Self {
         Self {
             writer,
-            prefix: prefix.as_str().into(),
+            prefix: prefix.as_bytes().into(),
             revision: after,
             position: None,
         }
@@ -202,13 +202,13 @@ impl JournalReader {
 /// Gives the effects of a change on keys with a prefix.
 fn to_owned_changes(
     change: ParsedChange<'_>,
-    prefix: &str,
+    prefix: &[u8],
     give: &mut impl FnMut(OwnedChange),
 ) -> Result<(), FollowError> {
     match change {
         ParsedChange::Put(key, loaded) => {
             if key.starts_with(prefix) {
-                let pair = Key::parse(key.as_bytes()).and_then(|key| {
+                let pair = Key::parse(&key).and_then(|key| {
                     Ok((key, Value::with_expiry(&loaded.bytes, loaded.expires_at)?))
                 });
                 let (key, value) = pair.map_err(io::Error::other)?;

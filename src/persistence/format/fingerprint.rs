@@ -43,6 +43,12 @@ impl SnapshotFingerprint {
         }
     }
 
+    /// Returns true if a file has the length and the time of modification of this one.
+    #[must_use]
+    pub fn is_like(&self, stat: &Stat) -> bool {
+        self.bytes == stat.bytes && self.modified == modified(stat)
+    }
+
     /// Returns true if two files have the same content.
     #[must_use]
     pub fn is_same_content(&self, other: &Self) -> bool {

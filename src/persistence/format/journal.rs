@@ -1,22 +1,25 @@
 //! The journal's format: every change, in the order in which it was made, one JSON object per line.
 //!
-//! # Format, version 5: the file `journal-N.jsonl`
+//! # Format, version 6: the file `journal-N.jsonl`
 //!
 //! ```text
-//! {"journal":5,"number":7,"first_seq":41,"crc":".."}                  the header: version, N, number of the first record
+//! {"journal":6,"number":7,"first_seq":41,"crc":".."}                  the header: version, N, number of the first record
 //! {"timeline":"5b0c..","from":41,"own":true,"crc":".."}              the records from 41 on are of this timeline
 //! {"put":"name","value":"Ada","seq":41,"crc":"1c291ca3"}              the key now has this value (form of `codec::json`)
 //! {"del":["name","user:1"],"seq":42,"crc":"0f3cb1d2"}                 these keys are gone: one request, one record
 //! {"clear":true,"seq":43,"crc":"77b0e2c5"}                            every key is gone
 //! {"group":[{"put":"a","value":"1"},{"del":["b"]}],"seq":44,"crc":".."}  these changes, in this order, all or none
 //! {"del":["b"],"reason":"evicted","seq":45,"crc":"b7f8d493"}          the same, as the memory of the data has a cap
-//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":46,"crc":".."}  store.json was written with this fingerprint
+//! {"put":"$base64:/w==","value":"x","keys":"base64","seq":46,"crc":".."}  the key is the byte 255
+//! {"saved":{"bytes":9,"crc":"..","modified":".."},"seq":47,"crc":".."}  store.json was written with this fingerprint
 //! {"synced":43,"crc":"5d0fe1a7"}                                      a mark: up to record 43 all was on disk by now
 //! ```
 //!
 //! - `seq` grows by one from record to record, across files. `crc` is the CRC-32 (IEEE 802.3) of the line up to `,"crc"`,
 //!   in hexadecimal. A line is whole if it ends in a line feed and its checksum is right.
 //! - Values and expiry times are absolute, so a record may be replayed on a state that has it already.
+//! - A change of which a key is not text, which is UTF-8, has `"keys":"base64"`: its keys stand in the form of `codec::key_text`. The keys of
+//!   other changes stand for themselves.
 //! - The members of a group are changes as they stand alone, `clear` included, without number and checksum, which they
 //!   share: a torn write takes all of them away. Groups do not nest.
 //! - `journal-1` begins with an empty store; a journal with a higher number continues the one before, or a `store.json`. A
@@ -35,7 +38,7 @@
 //!   with one exception: a disk may write what was not synced in any order, so a power cut can leave sectors of zeros, which
 //!   no line ever holds, before whole lines. It is a torn tail unless a later mark says that the place was on disk.
 //!
-//! Version 1 had no marks, version 2 no groups, version 3 no reasons, and version 4 no timelines; all are read as this one is, and not appended to.
+//! Version 1 had no marks, version 2 no groups, version 3 no reasons, version 4 no timelines, and version 5 no keys but text; all are read as this one is, and not appended to.
 //!
 //! To change the format: raise the version, keep the old reader, add a file to `tests/persistence/fixtures/`.
 //!
@@ -49,7 +52,7 @@ use super::fingerprint::SnapshotFingerprint;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The version of the format that is written.
-pub const VERSION: u64 = 5;
+pub const VERSION: u64 = 6;
 
 /// The highest number of a journal or a record: far above what any server reaches, exact in every JSON reader, and low enough
 /// that arithmetic on it cannot overflow.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, NUMBER_MAX, Timeline, is_whole};
 use crate::codec::json;
+use crate::codec::key_text::KeyForm;
 
 /// A line after the header.
 #[derive(Debug)]
@@ -40,11 +41,11 @@ pub enum Payload<'a> {
 #[derive(Debug)]
 pub enum ParsedChange<'a> {
     /// The key now has this value.
-    Put(Cow<'a, str>, json::Loaded<'a>),
+    Put(Cow<'a, [u8]>, json::Loaded<'a>),
     /// These keys are gone.
-    Delete(Vec<String>),
+    Delete(Vec<Vec<u8>>),
     /// These keys were evicted.
-    Evict(Vec<String>),
+    Evict(Vec<Vec<u8>>),
     /// Every key is gone.
     Clear,
 }
@@ -61,6 +62,8 @@ struct LineFields<'a> {
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
     clear: Option<bool>,
+    #[serde(borrow)]
+    keys: Option<Cow<'a, str>>,
     #[serde(borrow)]
     group: Option<Vec<&'a RawValue>>,
     saved: Option<SnapshotFingerprint>,
@@ -86,6 +89,9 @@ struct ChangeFields<'a> {
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
     clear: Option<bool>,
+    /// How the keys are written: `base64` for [`KeyForm::Encoded`].
+    #[serde(borrow)]
+    keys: Option<Cow<'a, str>>,
 }
 
 /// Parses a line after the header, without its line feed; `None` if it is not whole or not one of the format.
@@ -108,7 +114,10 @@ fn read_plain_put(line: &[u8]) -> Option<Line<'_>> {
     let seq = &seq[..seq.len().checked_sub(CRC_FIELD_BYTES)?];
     Some(Line::Record(
         serde_json::from_slice(seq).ok()?,
-        Payload::Change(ParsedChange::Put(key, json::Loaded::text(value))),
+        Payload::Change(ParsedChange::Put(
+            KeyForm::Literal.bytes(key),
+            json::Loaded::text(value),
+        )),
     ))
 }
 
@@ -119,6 +128,7 @@ fn read_fields(line: &[u8]) -> Option<Line<'_>> {
         del,
         reason,
         clear,
+        keys,
         group,
         saved,
         synced,
@@ -134,6 +144,7 @@ fn read_fields(line: &[u8]) -> Option<Line<'_>> {
         del,
         reason,
         clear,
+        keys,
     };
     let timeline = match (timeline, from, own) {
         (None, None, None) => None,
@@ -178,19 +189,31 @@ impl<'a> ChangeFields<'a> {
                 value: None,
                 del: None,
                 reason: None,
-                clear: None
+                clear: None,
+                keys: None
             }
         )
     }
 
     fn read(self) -> Option<ParsedChange<'a>> {
+        let form = match self.keys.as_deref() {
+            None => KeyForm::Literal,
+            Some("base64") if self.clear.is_none() => KeyForm::Encoded,
+            Some(_) => return None,
+        };
         let reason = self.reason.as_deref();
+        let all = |keys: Vec<String>| {
+            let keys = keys.into_iter();
+            keys.map(|key| form.bytes(Cow::Owned(key)).into_owned())
+                .collect()
+        };
         match (self.put, self.value, self.del, reason, self.clear) {
             (Some(key), Some(value), None, None, None) => {
-                Some(ParsedChange::Put(key, json::read_value(value.get()).ok()?))
+                let loaded = json::read_value(value.get()).ok()?;
+                Some(ParsedChange::Put(form.bytes(key), loaded))
             }
-            (None, None, Some(keys), None, None) => Some(ParsedChange::Delete(keys)),
-            (None, None, Some(keys), Some("evicted"), None) => Some(ParsedChange::Evict(keys)),
+            (None, None, Some(keys), None, None) => Some(ParsedChange::Delete(all(keys))),
+            (None, None, Some(keys), Some("evicted"), None) => Some(ParsedChange::Evict(all(keys))),
             (None, None, None, None, Some(true)) => Some(ParsedChange::Clear),
             _ => None,
         }

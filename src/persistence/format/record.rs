@@ -7,7 +7,8 @@ use smallvec::{SmallVec, smallvec};
 use super::fingerprint::SnapshotFingerprint;
 use super::journal::{CRC_FIELD_BYTES, write_crc};
 use crate::codec::json;
-use crate::model::{Change, Key};
+use crate::codec::key_text::key_text;
+use crate::model::{Change, Key, is_text};
 use crate::spare::Spare;
 
 /// A record from this length on, in bytes, is moved to an empty buffer rather than copied.
@@ -171,10 +172,16 @@ fn end_record(out: &mut Vec<u8>, start: usize, seq: u64) {
 fn write_change(out: &mut Vec<u8>, change: &Change<'_>) {
     match change {
         Change::Put(key, value) => {
-            out.extend_from_slice(b"{\"put\":");
-            json::write_text(out, key.as_bytes());
+            let is_text = json::write_if_text(out, "{\"put\":", key.as_bytes());
+            if !is_text {
+                out.extend_from_slice(b"{\"put\":");
+                json::write_string(out, &key_text(key.as_bytes()));
+            }
             out.extend_from_slice(b",\"value\":");
             json::write_stored_value(out, *value);
+            if !is_text {
+                out.extend_from_slice(ENCODED_KEYS);
+            }
         }
         Change::Delete(keys) => write_deleted(out, keys),
         Change::Evict(keys) => {
@@ -186,15 +193,26 @@ fn write_change(out: &mut Vec<u8>, change: &Change<'_>) {
     }
 }
 
+/// Says that the keys of a change stand as their [`key_text`], as one of them is no text.
+const ENCODED_KEYS: &[u8] = b",\"keys\":\"base64\"";
+
 fn write_deleted(out: &mut Vec<u8>, keys: &[Key<'_>]) {
     out.extend_from_slice(b"{\"del\":[");
+    let are_text = keys.iter().all(|key| is_text(key.as_bytes()));
     for (place, key) in keys.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        json::write_string(out, key.as_str());
+        if are_text {
+            json::write_text(out, key.as_bytes());
+        } else {
+            json::write_string(out, &key_text(key.as_bytes()));
+        }
     }
     out.push(b']');
+    if !are_text {
+        out.extend_from_slice(ENCODED_KEYS);
+    }
 }
 
 #[cfg(test)]
@@ -223,15 +241,20 @@ mod tests {
         ]))
         .finish(44, &mut out);
         Records::of(&Change::Evict(&[key])).finish(45, &mut out);
+        let bytes = Key::parse(b"\xff").expect("a key");
+        Records::of(&Change::Put(bytes, value)).finish(46, &mut out);
+        Records::of(&Change::Delete(&[bytes, key])).finish(47, &mut out);
         write_mark(43, &mut out);
         // The checksums were computed with Python's zlib.crc32.
         let expected = concat!(
-            "{\"journal\":5,\"number\":7,\"first_seq\":41,\"crc\":\"ea747247\"}\n",
+            "{\"journal\":6,\"number\":7,\"first_seq\":41,\"crc\":\"59e05f84\"}\n",
             "{\"put\":\"name\",\"value\":\"Ada\",\"seq\":41,\"crc\":\"a1659ea4\"}\n",
             "{\"del\":[\"name\",\"user:1\"],\"seq\":42,\"crc\":\"94e52f37\"}\n",
             "{\"clear\":true,\"seq\":43,\"crc\":\"fee1443e\"}\n",
             "{\"group\":[{\"put\":\"name\",\"value\":\"Ada\"},{\"del\":[\"name\"]},{\"clear\":true}],\"seq\":44,\"crc\":\"3cd4f8e4\"}\n",
             "{\"del\":[\"name\"],\"reason\":\"evicted\",\"seq\":45,\"crc\":\"cc9d8af7\"}\n",
+            "{\"put\":\"$base64:/w==\",\"value\":\"Ada\",\"keys\":\"base64\",\"seq\":46,\"crc\":\"466320d7\"}\n",
+            "{\"del\":[\"$base64:/w==\",\"name\"],\"keys\":\"base64\",\"seq\":47,\"crc\":\"f2bd2238\"}\n",
             "{\"synced\":43,\"crc\":\"dd0aa011\"}\n",
         );
         assert_eq!(String::from_utf8(out).expect("text"), expected);

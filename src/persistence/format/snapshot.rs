@@ -5,11 +5,13 @@
 //! ```text
 //! {
 //!   "user:101:name": "Alice",
-//!   "picture": {"$base64": "/9j/4A=="}
+//!   "picture": {"$base64": "/9j/4A=="},
+//!   "$base64:/w==": "the key is the byte 255"
 //! }
 //! ```
 //!
-//! One flat JSON object (RFC 8259) in UTF-8, one pair per line, in no order; values in the form of `codec::json`. Any other
+//! One flat JSON object (RFC 8259) in UTF-8, one pair per line, in no order; keys in the form of `codec::key_text`, values in that of
+//! `codec::json`. Any other
 //! layout of one flat object is read as well, as the older `PyKV` or an editor may leave it, with or without a byte order mark.
 //!
 //! It holds no checksum, so that people can edit it while the server is stopped. The journal holds its fingerprint instead.
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 use super::fingerprint::{Checksummed, SnapshotFingerprint};
 use crate::codec::json;
+use crate::codec::key_text::key_text;
 use crate::model::entry::Entry;
 use crate::model::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::persistence::disk::{File, Files, Stat, append_all};
@@ -79,7 +82,7 @@ fn write_and_sync(
     for entry in entries {
         pair.clear();
         pair.extend_from_slice(opening);
-        json::write_string(&mut pair, entry.key().as_str());
+        json::write_string(&mut pair, &key_text(entry.key_bytes()));
         pair.extend_from_slice(b": ");
         json::write_stored_value(&mut pair, entry.value());
         writer.write_all(&pair)?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{ReplayError, SnapshotError, StoreError};
 use super::finding::{Finding, excerpt};
+use super::key_form::SnapshotKeys;
 use super::mend::unfinished;
 use super::progress::Progress;
 use super::replay::{Policy, Replayed, replay};
@@ -108,18 +109,20 @@ fn inspect_snapshot(
     load: &dyn Load,
     progress: &Progress,
 ) -> Result<(Option<SnapshotFingerprint>, Vec<Finding>), StoreError> {
-    let (line, reason, ends_early) = match read_snapshot(folder.files(), path, load, progress) {
-        Ok(snapshot) => return Ok((snapshot, Vec::new())),
-        Err(SnapshotError::Malformed {
-            line,
-            reason,
-            ends_early,
-            ..
-        }) => (line, reason, ends_early),
-        Err(error) => return Err(error.into()),
-    };
+    let keys = SnapshotKeys::beside(folder, path);
+    let (line, reason, ends_early) =
+        match read_snapshot(folder.files(), path, &keys, load, progress) {
+            Ok(snapshot) => return Ok((snapshot, Vec::new())),
+            Err(SnapshotError::Malformed {
+                line,
+                reason,
+                ends_early,
+                ..
+            }) => (line, reason, ends_early),
+            Err(error) => return Err(error.into()),
+        };
     let mut findings = Vec::new();
-    salvage_snapshot(folder.files(), path, line, load, |number, text| {
+    salvage_snapshot(folder.files(), path, line, &keys, load, |number, text| {
         findings.push(Finding {
             path: path.to_owned(),
             line: Some(number),

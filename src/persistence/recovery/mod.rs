@@ -7,6 +7,7 @@ mod chunks;
 mod error;
 mod finding;
 mod inspect;
+mod key_form;
 mod mend;
 mod progress;
 mod replay;
@@ -18,6 +19,8 @@ mod start;
 pub use error::{ReplayError, SnapshotError, StoreError};
 pub use finding::Finding;
 pub use inspect::{Inspection, inspect};
+#[cfg(fuzzing)]
+pub use key_form::SnapshotKeys;
 pub use mend::mend;
 pub use progress::Progress;
 pub use replay::{Replayed, Trust};

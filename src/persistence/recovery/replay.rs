@@ -164,18 +164,19 @@ fn superseding(
     snapshot: &SnapshotFingerprint,
 ) -> Result<Option<usize>, ReplayError> {
     for (place, name) in found.iter().enumerate().rev() {
-        if name.is_provisional && records_snapshot(folder, *name, snapshot)? {
+        let is_it = |saved: &SnapshotFingerprint| saved.is_same_content(snapshot);
+        if name.is_provisional && records_snapshot(folder, *name, is_it)? {
             return Ok(Some(place));
         }
     }
     Ok(None)
 }
 
-/// Returns true if a journal holds the record of this snapshot.
-fn records_snapshot(
+/// Returns true if a journal holds the record of a snapshot, which `is_it` tells by its fingerprint.
+pub(super) fn records_snapshot(
     folder: &Folder,
     name: JournalName,
-    snapshot: &SnapshotFingerprint,
+    is_it: impl Fn(&SnapshotFingerprint) -> bool,
 ) -> Result<bool, ReplayError> {
     let path = folder.join(&name.to_string());
     let unreadable = |source| ReplayError::unreadable(&path)(source);
@@ -188,9 +189,7 @@ fn records_snapshot(
     while let Some(line) = lines.next().map_err(unreadable)? {
         match read_line(line) {
             None => break,
-            Some(Line::Saved(saved) | Line::Record(_, Payload::Saved(saved)))
-                if saved.is_same_content(snapshot) =>
-            {
+            Some(Line::Saved(saved) | Line::Record(_, Payload::Saved(saved))) if is_it(&saved) => {
                 return Ok(true);
             }
             Some(_) => {}

@@ -311,11 +311,11 @@ fn validate<'a>(change: &'a ParsedChange<'a>) -> Result<ValidChange<'a>, String>
     let valid = || -> Result<_, PairError> {
         Ok(match change {
             ParsedChange::Put(key, loaded) => ValidChange::Put(
-                Key::parse(key.as_bytes())?,
+                Key::parse(key)?,
                 Value::with_expiry(&loaded.bytes, loaded.expires_at)?,
             ),
             ParsedChange::Delete(keys) | ParsedChange::Evict(keys) => {
-                let keys = keys.iter().map(|key| Key::parse(key.as_bytes()));
+                let keys = keys.iter().map(|key| Key::parse(key));
                 ValidChange::Delete(keys.collect::<Result<_, _>>()?)
             }
             ParsedChange::Clear => ValidChange::Clear,

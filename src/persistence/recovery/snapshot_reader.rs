@@ -3,6 +3,7 @@
 //! In: the file. Out: its pairs, handed to a [`Load`], and its fingerprint. Promises: constant memory; a file in the layout in
 //! which it is written, also after an edit that keeps that layout, is read by all cores, any other by one.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::chunks::{Chunk, Chunks, Decision, read_on_all_cores};
 use super::error::SnapshotError;
+use super::key_form::SnapshotKeys;
 use super::progress::{CountedReader, Progress};
 use super::sink::{Batch, Load, apply};
 use crate::codec::bom::BOM;
@@ -33,6 +35,7 @@ const PAIRS_AT_A_TIME: usize = 10_000;
 pub fn read_snapshot(
     files: &dyn Files,
     path: &Path,
+    keys: &SnapshotKeys<'_>,
     load: &dyn Load,
     progress: &Progress,
 ) -> Result<Option<SnapshotFingerprint>, SnapshotError> {
@@ -47,7 +50,7 @@ pub fn read_snapshot(
     };
     // Taken from the open file, before it is read: a change or replacement meanwhile leaves another time.
     let stat = file.stat().map_err(unreadable)?;
-    let counted = match read_lines(&file, stat, load, progress).map_err(unreadable)? {
+    let counted = match read_lines(&file, stat, keys, load, progress).map_err(unreadable)? {
         LineResult::Complete(fingerprint) => return Ok(Some(fingerprint)),
         LineResult::OtherLayout(read) => read,
     };
@@ -56,7 +59,7 @@ pub fn read_snapshot(
     apply(all);
     let reader = CountedReader::new(FileReader::new(file, 0), progress, counted);
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, Checksummed::new(reader));
-    read_any_layout(&mut reader, load).map_err(|error| match error.classify() {
+    read_any_layout(&mut reader, keys, load).map_err(|error| match error.classify() {
         serde_json::error::Category::Io => unreadable(error.into()),
         _ => SnapshotError::Malformed {
             path: path.to_owned(),
@@ -77,12 +80,15 @@ pub fn read_snapshot(
 /// The first syntax error with its place, or the error of the reader. The pairs before it have been loaded then.
 fn read_any_layout<R: Read>(
     reader: &mut BufReader<R>,
+    keys: &SnapshotKeys<'_>,
     load: &dyn Load,
 ) -> Result<(), serde_json::Error> {
     skip_bom(reader).map_err(serde_json::Error::io)?;
     let mut batch = load.batch();
     let mut count = 0;
-    let read = json::read_pairs(reader, |key, value| {
+    let read = json::read_pairs(reader, |text, value| {
+        let key = keys.bytes(Cow::Borrowed(text));
+        let key = Key::parse(&key).map_err(|error| error.to_string())?;
         batch.put(key, value);
         count += 1;
         if count == PAIRS_AT_A_TIME {
@@ -139,6 +145,7 @@ struct SnapshotChunk {
 fn read_lines(
     file: &Arc<dyn File>,
     stat: Stat,
+    keys: &SnapshotKeys<'_>,
     load: &dyn Load,
     progress: &Progress,
 ) -> io::Result<LineResult> {
@@ -152,7 +159,8 @@ fn read_lines(
     let mut sum = Checksummed::new(());
     let mut is_first = true;
     let mut is_our_layout = true;
-    read_on_all_cores(&mut chunks, load, read_chunk, |chunk| {
+    let read = |chunk: &Chunk, batch: &mut dyn Batch<'_>| read_chunk(chunk, keys, batch);
+    read_on_all_cores(&mut chunks, load, read, |chunk| {
         is_our_layout = chunk.is_our_layout && chunk.begins.is_none_or(|begins| begins == position);
         if !is_our_layout {
             return Decision::Stop;
@@ -180,7 +188,7 @@ fn opens_on_a_line_of_its_own(head: &[u8]) -> bool {
     next() == Some(&b'{') && next() == Some(&b'\n')
 }
 
-fn read_chunk(chunk: &Chunk, batch: &mut dyn Batch<'_>) -> SnapshotChunk {
+fn read_chunk(chunk: &Chunk, keys: &SnapshotKeys<'_>, batch: &mut dyn Batch<'_>) -> SnapshotChunk {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&chunk.bytes);
     let mut report = SnapshotChunk {
@@ -209,7 +217,7 @@ fn read_chunk(chunk: &Chunk, batch: &mut dyn Batch<'_>) -> SnapshotChunk {
             b"{" => (Position::Start, Position::AfterComma),
             b"}" => (Position::AfterPair, Position::Closed),
             _ => {
-                let Some(next) = read_pair_line(line, batch) else {
+                let Some(next) = read_pair_line(line, keys, batch) else {
                     return report;
                 };
                 report.pairs += 1;
@@ -238,7 +246,11 @@ fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// Parses a line with a pair, without the blanks around it. Returns what must follow it; `None` if it is no pair.
-fn read_pair_line(line: &[u8], batch: &mut dyn Batch<'_>) -> Option<Position> {
+fn read_pair_line(
+    line: &[u8],
+    keys: &SnapshotKeys<'_>,
+    batch: &mut dyn Batch<'_>,
+) -> Option<Position> {
     let (key, rest) = json::take_string(line)?;
     let raw = trim(trim(rest).strip_prefix(b":")?);
     let (raw, next) = match raw.strip_suffix(b",") {
@@ -253,7 +265,8 @@ fn read_pair_line(line: &[u8], batch: &mut dyn Batch<'_>) -> Option<Position> {
             json::read_value(raw.get()).ok()?
         }
     };
-    let key = Key::parse(key.as_bytes()).ok()?;
+    let key = keys.bytes(key);
+    let key = Key::parse(&key).ok()?;
     let value = Value::with_expiry(&loaded.bytes, loaded.expires_at).ok()?;
     batch.put(key, value);
     Some(next)
@@ -268,6 +281,7 @@ pub fn salvage_snapshot(
     files: &dyn Files,
     path: &Path,
     from_line: u64,
+    keys: &SnapshotKeys<'_>,
     load: &dyn Load,
     mut lose: impl FnMut(u64, &[u8]),
 ) -> io::Result<()> {
@@ -291,7 +305,7 @@ pub fn salvage_snapshot(
         }
         if number + 1 == from_line
             && let Some((key, b":")) = json::take_string(text)
-            && let Ok(key) = Key::parse(key.as_bytes())
+            && let Ok(key) = Key::parse(&keys.bytes(key))
         {
             // The line with the fault was taken for its value.
             batch.delete(key);
@@ -304,7 +318,7 @@ pub fn salvage_snapshot(
             lose(number, text);
             continue;
         }
-        if read_pair_line(text, &mut *batch).is_none() {
+        if read_pair_line(text, keys, &mut *batch).is_none() {
             lose(number, text);
         }
     }

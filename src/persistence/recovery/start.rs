@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{SnapshotError, StoreError};
+use super::key_form::SnapshotKeys;
 use super::progress::Progress;
 use super::replay::{Policy, Replayed, replay};
 use super::sink::Load;
@@ -25,7 +26,8 @@ pub fn read_folder(
 ) -> Result<(Option<SnapshotFingerprint>, Replayed), StoreError> {
     progress.expect(bytes_of(folder)?);
     let path = snapshot_path(folder)?;
-    let snapshot = read_snapshot(folder.files(), &path, load, progress)?;
+    let keys = SnapshotKeys::beside(folder, &path);
+    let snapshot = read_snapshot(folder.files(), &path, &keys, load, progress)?;
     let replayed = replay(folder, snapshot.as_ref(), Policy::Stop, load, progress)?;
     if let Some(read) = &snapshot {
         verify_snapshot(&path, read, &replayed.contents.saved)?;

@@ -75,12 +75,6 @@ pub const DIFFERENCES: &[Difference] = &[
         parts: true,
     },
     Difference {
-        line: "A key is text of up to 65,536 bytes. Other keys are refused: people read them, and the data is kept as JSON.",
-        example: Example::Requests(&[&[b"GET", b"\xff"]]),
-        explains: |seen| seen.refuses("the key is not UTF-8"),
-        parts: true,
-    },
-    Difference {
         line: "A longer key is refused: keys alone cannot fill the buffers.",
         example: Example::Requests(&[&[b"SET", LONG_KEY, b"x"]]),
         explains: |seen| seen.refuses("the key has "),
