@@ -27,13 +27,15 @@ async def main():
         await eventually_async(gone, "an entry expires")
         assert await cache.delete("b") == 1
 
-        # Ten compute at once, and one of them does.
+        # Ten compute at once, and one of them does. It takes long enough for the others to wait: who asks while it leaves can get the lock
+        # before aiocache has forgotten the owner before, and both then fail with a KeyError.
         calls = []
 
         async def compute():
             async with RedLock(cache, "slow", lease=10):
                 if (found := await cache.get("slow")) is None:
                     calls.append(1)
+                    await asyncio.sleep(0.2)
                     await cache.set("slow", found := "computed")
                 return found
 
