@@ -9,13 +9,6 @@ import (
 	redis "gopkg.in/redis.v5"
 )
 
-func check(holds bool, what ...interface{}) {
-	if !holds {
-		fmt.Fprintln(os.Stderr, append([]interface{}{"Error:"}, what...)...)
-		os.Exit(1)
-	}
-}
-
 func main() {
 	options, err := redis.ParseURL(os.Getenv("REDIS_URL") + "/2")
 	check(err == nil, err)

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,13 +9,6 @@ import (
 	"github.com/boj/redistore"
 	"github.com/gomodule/redigo/redis"
 )
-
-func check(holds bool, what ...interface{}) {
-	if !holds {
-		fmt.Fprintln(os.Stderr, append([]interface{}{"Error:"}, what...)...)
-		os.Exit(1)
-	}
-}
 
 func main() {
 	store, err := redistore.NewRediStore(4, "tcp", os.Getenv("REDIS_HOST")+":"+os.Getenv("REDIS_PORT"), "", []byte("secret"))

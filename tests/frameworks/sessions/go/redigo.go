@@ -9,13 +9,6 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-func check(holds bool, what ...interface{}) {
-	if !holds {
-		fmt.Fprintln(os.Stderr, append([]interface{}{"Error:"}, what...)...)
-		os.Exit(1)
-	}
-}
-
 func main() {
 	pool := &redis.Pool{
 		MaxIdle:      4,

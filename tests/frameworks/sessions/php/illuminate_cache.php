@@ -1,25 +1,13 @@
 <?php
 // php-illuminate-cache: Laravel's cache and locks: put, remember, many, increment, add, lock, block, restore, flush.
-foreach (['Redis', 'Cache'] as $part) {
-    require_once "Illuminate/$part/autoload.php";
-}
+require 'illuminate.php';
 
 use Illuminate\Cache\RedisStore;
 use Illuminate\Cache\Repository;
 use Illuminate\Contracts\Cache\LockTimeoutException;
-use Illuminate\Redis\RedisManager;
 
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
-    }
-}
-
-$server = ['host' => getenv('REDIS_HOST'), 'port' => (int) getenv('REDIS_PORT'), 'database' => 1];
 foreach (['phpredis', 'predis'] as $driver) {
-    $manager = new RedisManager(null, $driver, ['default' => $server, 'options' => ['prefix' => 'laravel:']]);
+    $manager = manager($driver, ['prefix' => 'laravel:']);
     $store = new RedisStore($manager, "$driver:", 'default');
     $cache = new Repository($store);
     check($cache->put('user', ['name' => 'Ada'], 100) && $cache->get('user') === ['name' => 'Ada'], "$driver: put");

@@ -1,24 +1,12 @@
 <?php
 // php-illuminate-redis: Laravel's limiters: Cache\RateLimiter, the funnel of Redis.
-foreach (['Redis', 'Cache'] as $part) {
-    require_once "Illuminate/$part/autoload.php";
-}
+require 'illuminate.php';
 
 use Illuminate\Cache\RateLimiter;
 use Illuminate\Cache\RedisStore;
 use Illuminate\Cache\Repository;
-use Illuminate\Redis\RedisManager;
 
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
-    }
-}
-
-$server = ['host' => getenv('REDIS_HOST'), 'port' => (int) getenv('REDIS_PORT')];
-$manager = new RedisManager(null, 'phpredis', ['default' => $server]);
+$manager = manager('phpredis');
 $limiter = new RateLimiter(new Repository(new RedisStore($manager, 'limit:')));
 $passed = 0;
 for ($n = 0; $n < 5; $n++) {

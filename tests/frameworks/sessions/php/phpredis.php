@@ -1,12 +1,6 @@
 <?php
 // php-redis: strings, pipelines, WATCH, scripts, serializers, SCAN, databases.
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
-    }
-}
+require 'check.php';
 
 function client(): Redis
 {

@@ -1,5 +1,6 @@
 <?php
 // php-redis: its session handler with locking: written, read, locked, destroyed, expired.
+require 'check.php';
 $db = new Redis();
 $db->connect(getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'));
 ini_set('session.save_handler', 'redis');
@@ -12,14 +13,6 @@ ini_set('redis.session.lock_expire', '10');
 ini_set('redis.session.lock_wait_time', '10000');
 ini_set('redis.session.lock_retries', '-1');
 ob_start();
-
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
-    }
-}
 
 $db->select(1);
 session_id('ada');

@@ -1,5 +1,6 @@
 <?php
 // php-predis: pipelines, transactions with WATCH, scripts as commands, iterators, a prefix.
+require 'check.php';
 require 'Predis/autoload.php';
 
 class Add extends Predis\Command\ScriptCommand
@@ -12,14 +13,6 @@ class Add extends Predis\Command\ScriptCommand
     public function getScript()
     {
         return "return redis.call('INCRBY', KEYS[1], ARGV[1])";
-    }
-}
-
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
     }
 }
 

@@ -1,17 +1,10 @@
 <?php
 // php-symfony-cache: RedisAdapter: get, items, expiry, namespaces, clear; with phpredis and predis.
+require 'check.php';
 require 'Symfony/Component/Cache/autoload.php';
 require_once 'Predis/autoload.php';
 
 use Symfony\Component\Cache\Adapter\RedisAdapter;
-
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
-    }
-}
 
 foreach ([Redis::class, Predis\Client::class] as $class) {
     $connection = RedisAdapter::createConnection(getenv('REDIS_URL') . '/1', ['class' => $class]);

@@ -1,17 +1,10 @@
 <?php
 // php-symfony-lock: RedisStore: acquire, refuse, refresh, expiry.
+require 'check.php';
 require 'Symfony/Component/Lock/autoload.php';
 
 use Symfony\Component\Lock\LockFactory;
 use Symfony\Component\Lock\Store\RedisStore;
-
-function check(bool $holds, string $what): void
-{
-    if (!$holds) {
-        fwrite(STDERR, "Error: $what\n");
-        exit(1);
-    }
-}
 
 $db = new Redis();
 $db->connect(getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'));

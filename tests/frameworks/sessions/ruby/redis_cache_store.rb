@@ -1,12 +1,9 @@
 # ruby-activesupport: Rails' RedisCacheStore: fetch, race_condition_ttl, many, increment, delete_matched, clear.
+require 'check'
 require 'active_support'
 require 'active_support/cache'
 require 'active_support/cache/redis_cache_store'
 require 'active_support/notifications'
-
-def check(holds, what)
-  raise what unless holds
-end
 
 cache = ActiveSupport::Cache::RedisCacheStore.new(url: "#{ENV['REDIS_URL']}/1", namespace: 'app', error_handler: ->(exception:, **) { raise exception })
 calls = 0

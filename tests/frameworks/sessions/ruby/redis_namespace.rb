@@ -1,10 +1,7 @@
 # ruby-redis-namespace: keys under a prefix.
+require 'check'
 require 'redis'
 require 'redis-namespace'
-
-def check(holds, what)
-  raise what unless holds
-end
 
 db = Redis.new(url: ENV['REDIS_URL'])
 app = Redis::Namespace.new(:app, redis: db)

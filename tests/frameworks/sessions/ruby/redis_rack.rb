@@ -1,11 +1,8 @@
 # ruby-redis-rack: sessions of a Rack application: written, read, expired, dropped.
+require 'check'
 require 'rack'
 require 'rack/mock'
 require 'rack/session/redis'
-
-def check(holds, what)
-  raise what unless holds
-end
 
 application = lambda do |environment|
   session = environment['rack.session']

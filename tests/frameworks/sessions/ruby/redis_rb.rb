@@ -1,9 +1,6 @@
 # ruby-redis: pipelines, WATCH, scripts, pub/sub, SCAN, databases.
+require 'check'
 require 'redis'
-
-def check(holds, what)
-  raise what unless holds
-end
 
 url = ENV['REDIS_URL']
 db = Redis.new(url: url)
