@@ -1,7 +1,8 @@
-//! The address of a server: `pykv://[user[:password]@]host[:port][,host[:port]...]`, `pykvs://` for TLS, or `unix:[user[:password]@]path`.
+//! The address of a server: `pykv://[user[:password]@]host[:port][,host[:port]...][/database]`, `pykvs://` for TLS, or
+//! `unix:[user[:password]@]path`.
 //!
-//! In: a URL, with or without scheme and port. Out: the place to connect to, and the AUTH request for its password. Promise: the
-//! password is in nothing that is shown.
+//! In: a URL, with or without scheme and port. Out: the place to connect to, and the requests for its password and its database. Promise:
+//! the password is in nothing that is shown.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,8 +27,10 @@ pub enum AddressError {
     /// User or password is not UTF-8 once decoded. Neither is shown: messages end up in logs.
     #[error("the user or the password in the address is not percent-encoded text")]
     Password,
-    /// A path follows the port.
-    #[error("the address goes on after host and port with {0:?}: write pykv://host:port")]
+    /// What follows the port is not the number of a database.
+    #[error(
+        "the address goes on after host and port with {0:?}: write pykv://host:port, or pykv://host:port/1 for database 1"
+    )]
     Path(String),
     /// The host is missing or malformed.
     #[error("the address has no host such as 127.0.0.1, localhost or [::1] in {0:?}")]
@@ -57,6 +60,8 @@ pub struct Address {
     is_tls: bool,
     user: Option<String>,
     password: Option<String>,
+    /// Number of the database.
+    database: u32,
 }
 
 impl FromStr for Address {
@@ -91,6 +96,15 @@ impl FromStr for Address {
         };
         let user = Some(decoded(user)?).filter(|user| !user.is_empty());
         let password = password.map(decoded).transpose()?;
+        let (place, database) = match (unix, place.split_once('/')) {
+            (None, Some((place, ""))) => (place, 0),
+            (None, Some((place, digits))) => {
+                let number = digits.parse().ok();
+                let other = || AddressError::Path(format!("/{digits}"));
+                (place, number.ok_or_else(other)?)
+            }
+            _ => (place, 0),
+        };
         let places = match unix {
             Some(_) if place.is_empty() => return Err(AddressError::Socket),
             Some(_) => vec![Place::Unix(place.into())],
@@ -101,16 +115,13 @@ impl FromStr for Address {
             is_tls,
             user,
             password,
+            database,
         })
     }
 }
 
 /// Parses a host with or without a port.
 fn tcp_place(place: &str) -> Result<Place, AddressError> {
-    let (place, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
-    if path.len() > 1 {
-        return Err(AddressError::Path(path.to_owned()));
-    }
     let (host, port) = match place
         .strip_prefix('[')
         .and_then(|place| place.split_once(']'))
@@ -149,12 +160,16 @@ impl fmt::Display for Address {
             Place::Tcp(host, port) => {
                 let head = if self.is_tls { "pykvs://" } else { "" };
                 if host.contains(':') {
-                    write!(f, "{head}[{host}]:{port}")
+                    write!(f, "{head}[{host}]:{port}")?;
                 } else {
-                    write!(f, "{head}{host}:{port}")
+                    write!(f, "{head}{host}:{port}")?;
                 }
             }
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::Unix(path) => write!(f, "unix:{}", path.display())?,
+        }
+        match self.database {
+            0 => Ok(()),
+            number => write!(f, "/{number}"),
         }
     }
 }
@@ -167,7 +182,18 @@ impl Address {
             is_tls: false,
             user: None,
             password: None,
+            database: 0,
         }
+    }
+
+    /// Returns the number of the database.
+    pub fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// Changes the database.
+    pub fn select(&mut self, database: u32) {
+        self.database = database;
     }
 
     /// Returns the place to connect to.
@@ -239,6 +265,9 @@ mod tests {
             ("pykv://127.0.0.1:7878", "127.0.0.1:7878"),
             ("PYKV://localhost", "localhost:7878"),
             ("pykv://host:1/", "host:1"),
+            ("pykv://host:1/0", "host:1"),
+            ("pykv://host/12", "host:7878/12"),
+            ("host/1", "host:7878/1"),
             ("localhost:9", "localhost:9"),
             ("pykv://[::1]:9", "[::1]:9"),
             ("[::1]", "[::1]:7878"),
@@ -280,7 +309,8 @@ mod tests {
                 AddressError::Scheme("http".to_owned()),
             ),
             ("pykv://:%FF@host:1", AddressError::Password),
-            ("pykv://host/0", AddressError::Path("/0".to_owned())),
+            ("pykv://host/x", AddressError::Path("/x".to_owned())),
+            ("pykv://host/1/", AddressError::Path("/1/".to_owned())),
             ("", AddressError::Host(String::new())),
             ("pykv://:7878", AddressError::Host(":7878".to_owned())),
             ("::1", AddressError::Host("::1".to_owned())),

@@ -61,10 +61,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, and authenticates if the address has a password.
+    /// Connects, authenticates if the address has a password, and selects its database.
     ///
     /// # Errors
-    /// As [`connect`]; [`ClientError::Refused`] if the server rejects the password; `Lost` if it closes.
+    /// As [`connect`]; [`ClientError::Refused`] if the server rejects the password, or has no such database; `Lost` if it closes.
     pub fn open(address: &Address) -> Result<Self, ClientError> {
         Self::open_with(address, deadline::limit())
     }
@@ -113,6 +113,9 @@ impl Connection {
         };
         if let Some(request) = address.auth_request() {
             connection.ask(&request)?;
+        }
+        if address.database() > 0 {
+            connection.ask(&format!("SELECT {}", address.database()))?;
         }
         Ok(connection)
     }

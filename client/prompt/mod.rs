@@ -253,6 +253,14 @@ impl<W: Write> Prompt<W> {
         }
         let outcome = self.renderer.answer(connection, &Request::line(line))?;
         self.in_transaction |= verb == "MULTI" && outcome == Outcome::Done;
+        if outcome == Outcome::Done && !self.in_transaction {
+            // So the prompt shows it, and the next connection selects it.
+            match verb {
+                "SELECT" => self.address.select(database_of(line)),
+                "RESET" => self.address.select(0),
+                _ => {}
+            }
+        }
         Ok(outcome)
     }
 
@@ -265,6 +273,13 @@ impl<W: Write> Prompt<W> {
             connection.line_until(Instant::now() + FAREWELL);
         }
     }
+}
+
+/// Returns the database that a SELECT, which was executed, has named.
+fn database_of(line: &str) -> u32 {
+    let number = words(line).nth(1);
+    let number = number.and_then(|word| word.text.trim_matches('"').parse().ok());
+    number.unwrap_or(0)
 }
 
 /// Returns the words of a tool. A file may have blanks in its name.

@@ -56,6 +56,9 @@ impl Store {
         if let Some((user, password)) = address.credentials() {
             store.tell(redis::cmd("AUTH").arg(user).arg(password))?;
         }
+        if address.database() > 0 {
+            store.tell(redis::cmd("SELECT").arg(address.database()))?;
+        }
         Ok(store)
     }
 

@@ -21,6 +21,7 @@ use super::session::Session;
 pub(super) use super::spec::Arguments;
 use super::spec::{Access, Command, Flag, Group};
 use super::stream::{Source, Stream};
+use crate::config::PeerAddress;
 use crate::engine::{Barrier, Engine, EngineError, LockedBatch, ReadOutcome, WriteTransaction};
 use crate::metrics::counters::Tally;
 use crate::model::entry::Entry;
@@ -121,6 +122,11 @@ impl<'a> Call<'a, '_> {
         let handler = self.handlers[self.place];
         let is_observed =
             self.is_observed_here && observation::is_observed(self.service, self.command);
+        // A script before its commands, and what executes others by itself after them, as in Redis.
+        let is_script = self.command.is_script();
+        if is_script && self.service.clients.is_monitored() {
+            self.show_to_monitors(arguments);
+        }
         let started = is_observed.then(Instant::now);
         let mut answer = if self.command.has(Flag::GrowsMemory) && self.is_within_cap() {
             let room_bytes = self.command.room_bytes(arguments);
@@ -128,15 +134,8 @@ impl<'a> Call<'a, '_> {
         } else {
             handler(self, arguments)
         };
-        if self.service.clients.is_monitored() {
-            // After what it has executed itself, as EXEC does.
-            show_to_monitors(
-                self.service,
-                self.session,
-                self.command,
-                self.verb,
-                arguments,
-            );
+        if !is_script && self.service.clients.is_monitored() {
+            self.show_to_monitors(arguments);
         }
         let Some(started) = started else {
             return answer;
@@ -190,6 +189,17 @@ impl<'a> Call<'a, '_> {
             stored_expiry: StoredExpiry::Given,
             is_observed_here: true,
         }
+    }
+
+    #[cold]
+    fn show_to_monitors(&self, arguments: &Arguments<'_>) {
+        show_to_monitors(
+            self.service,
+            self.session,
+            self.command,
+            self.verb,
+            arguments,
+        );
     }
 
     /// Notes the keys that the command is about to read, if the client tracks them.
@@ -529,7 +539,13 @@ pub(super) fn show_to_monitors(
     if command.has(Flag::NoMonitor) {
         return;
     }
-    let from = session.client.as_ref().map(|client| &client.address);
+    let client = session.client.as_deref();
+    let from = match client.map(|client| &client.address) {
+        _ if session.is_in_script => "lua".to_owned(),
+        None => "http".to_owned(),
+        Some(PeerAddress::Unix(path)) => format!("unix:{}", path.display()),
+        Some(address) => address.to_string(),
+    };
     let database = session.database();
     let sent = (!database.is_default()).then(|| as_sent(database, command, arguments));
     let words = session.visible(sent.as_deref().unwrap_or(arguments));
@@ -541,7 +557,7 @@ pub(super) fn show_to_monitors(
     let memory = &service.client_memory;
     service
         .clients
-        .show_request(memory, (database, from), verb, words, sees);
+        .show_request(memory, (database, &from), verb, words, sees);
 }
 
 /// Ends a call with a stream of replies.

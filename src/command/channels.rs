@@ -27,6 +27,15 @@ const NAMES_AT_A_TIME: usize = 256;
 /// Maximum number of bytes that are compared with patterns before other tasks run: some milliseconds for the longest patterns.
 const COMPARED_BYTES_AT_A_TIME: usize = 256 << 10;
 
+/// Space of names of channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// The channels of SUBSCRIBE and PUBLISH, which patterns match, too.
+    Channels,
+    /// The shard channels of SSUBSCRIBE and SPUBLISH, which no pattern matches.
+    Shards,
+}
+
 /// The subscribers of each name, which is that of a channel or the text of a pattern; `N` is what is made of the name.
 #[derive(Debug)]
 pub(super) struct SubscriberList<N>(RwLock<ByName<N>>);
@@ -108,15 +117,25 @@ impl<N: Clone> SubscriberList<N> {
 /// Subscribers of all channels and patterns.
 #[derive(Debug, Default)]
 pub struct Channels {
-    pub(super) channels: SubscriberList<()>,
+    plain: SubscriberList<()>,
     pub(super) patterns: SubscriberList<Arc<Pattern>>,
+    shards: SubscriberList<()>,
 }
 
 impl Channels {
+    /// Returns the subscribers of the channels of a space.
+    pub(super) fn of(&self, space: Space) -> &SubscriberList<()> {
+        match space {
+            Space::Channels => &self.plain,
+            Space::Shards => &self.shards,
+        }
+    }
+
     /// Posts a message to all subscribers of a channel by its name. The subscribers of patterns follow.
     pub(super) fn publish(
         &self,
         memory: &Arc<ClientMemory>,
+        space: Space,
         channel: &[u8],
         payload: &[u8],
     ) -> Delivery {
@@ -127,34 +146,45 @@ impl Channels {
         };
         let mut delivery = Delivery {
             message: Arc::new(message),
+            space,
             last: None,
             receivers: 0,
         };
-        for client in self.channels.subscribers(channel) {
+        for client in self.of(space).subscribers(channel) {
             delivery.post(&client, None);
         }
         delivery
     }
 
     /// Posts a message to all subscribers, also of patterns.
-    pub(super) fn deliver_all(&self, memory: &Arc<ClientMemory>, channel: &[u8], payload: &[u8]) {
-        let mut delivery = self.publish(memory, channel, payload);
+    pub(super) fn deliver_all(
+        &self,
+        memory: &Arc<ClientMemory>,
+        space: Space,
+        channel: &[u8],
+        payload: &[u8],
+    ) {
+        let mut delivery = self.publish(memory, space, channel, payload);
         while delivery.proceed(self) {}
     }
 
     /// Returns the number of receivers that a message would have now.
-    pub(super) fn receivers(&self, channel: &[u8]) -> u64 {
+    pub(super) fn receivers(&self, space: Space, channel: &[u8]) -> u64 {
+        if space == Space::Shards {
+            return self.shards.count(channel) as u64;
+        }
         let patterns = self.patterns.names_after(None, usize::MAX);
         let matching = patterns
             .iter()
             .filter(|(_, pattern)| pattern.matches(channel));
         let by_pattern: usize = matching.map(|(text, _)| self.patterns.count(text)).sum();
-        (self.channels.count(channel) + by_pattern) as u64
+        (self.plain.count(channel) + by_pattern) as u64
     }
 
-    /// Begins a walk over the channels that match a pattern and that a user may see.
-    pub(super) fn matching(pattern: Pattern, user: Option<Arc<User>>) -> ChannelWalk {
+    /// Begins a walk over the channels of a space that match a pattern and that a user may see.
+    pub(super) fn matching(space: Space, pattern: Pattern, user: Option<Arc<User>>) -> ChannelWalk {
         ChannelWalk {
+            space,
             pattern,
             user,
             last: None,
@@ -165,7 +195,7 @@ impl Channels {
     /// Returns the number of channels and of patterns that have subscribers.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        (self.channels.len(), self.patterns.len())
+        (self.plain.len(), self.patterns.len())
     }
 }
 
@@ -173,6 +203,7 @@ impl Channels {
 #[derive(Debug)]
 pub(super) struct Delivery {
     message: Arc<Published>,
+    space: Space,
     /// The last pattern that it was compared with.
     last: Option<Arc<[u8]>>,
     /// Number of receivers so far.
@@ -182,6 +213,9 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Posts the message to the subscribers of some more patterns. Returns false after the last pattern.
     pub(super) fn proceed(&mut self, channels: &Channels) -> bool {
+        if self.space == Space::Shards {
+            return false;
+        }
         let count = COMPARED_BYTES_AT_A_TIME / self.message.channel.len().max(1);
         let count = count.clamp(1, NAMES_AT_A_TIME);
         let patterns = channels.patterns.names_after(self.last.as_deref(), count);
@@ -199,14 +233,20 @@ impl Delivery {
 
     fn post(&mut self, client: &Client, pattern: Option<&Arc<[u8]>>) {
         self.receivers += 1;
-        let pattern = pattern.map(|text| (**text).into());
-        client.post(OutboxMessage::Published(pattern, Arc::clone(&self.message)));
+        let message = Arc::clone(&self.message);
+        client.post(match self.space {
+            Space::Channels => {
+                OutboxMessage::Published(pattern.map(|text| (**text).into()), message)
+            }
+            Space::Shards => OutboxMessage::ShardPublished(message),
+        });
     }
 }
 
 /// A walk over the channels that match a pattern.
 #[derive(Debug)]
 pub(super) struct ChannelWalk {
+    space: Space,
     pattern: Pattern,
     /// User whose channels are shown.
     user: Option<Arc<User>>,
@@ -222,7 +262,7 @@ impl ChannelWalk {
         let mut bytes = 0;
         while bytes < COMPARED_BYTES_AT_A_TIME {
             let names = channels
-                .channels
+                .of(self.space)
                 .names_after(self.last.as_deref(), NAMES_AT_A_TIME);
             let is_end = names.len() < NAMES_AT_A_TIME;
             for (name, ()) in names {

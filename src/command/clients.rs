@@ -28,6 +28,8 @@ pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 pub enum OutboxMessage {
     /// A published message, and the pattern that matched, if any.
     Published(Option<Box<[u8]>>, Arc<Published>),
+    /// A message of a shard channel.
+    ShardPublished(Arc<Published>),
     /// A request of any client, for MONITOR.
     Request(Arc<ShownRequest>),
     /// A key whose copies are not to be used any more, or all keys.
@@ -59,6 +61,9 @@ impl OutboxMessage {
             Self::Published(pattern, message) => {
                 Reply::Message(pattern.as_deref(), &message.channel, &message.payload)
             }
+            Self::ShardPublished(message) => {
+                Reply::ShardMessage(&message.channel, &message.payload)
+            }
             Self::Request(request) => Reply::Monitor(&request.line),
             Self::Invalidated(key) => Reply::Invalidated(key.as_deref()),
             Self::RedirectionBroken(client) => Reply::RedirectionBroken(*client),
@@ -71,7 +76,7 @@ impl OutboxMessage {
             Self::Published(own, _) | Self::Invalidated(own) => {
                 own.as_ref().map_or(0, |own| own.len())
             }
-            Self::Request(_) | Self::RedirectionBroken(_) => 0,
+            Self::ShardPublished(_) | Self::Request(_) | Self::RedirectionBroken(_) => 0,
         };
         size_of::<Self>() + pattern
     }
@@ -79,7 +84,9 @@ impl OutboxMessage {
     /// Returns the memory that it shares with the outboxes of others, in bytes.
     fn shared_bytes(&self) -> usize {
         match self {
-            Self::Published(_, message) => message.channel.len() + message.payload.len(),
+            Self::Published(_, message) | Self::ShardPublished(message) => {
+                message.channel.len() + message.payload.len()
+            }
             Self::Request(request) => request.line.len(),
             Self::Invalidated(_) | Self::RedirectionBroken(_) => 0,
         }
@@ -118,8 +125,8 @@ pub struct Client {
     pub(super) is_no_touch: AtomicBool,
     /// Bytes of its connection.
     pub buffers: Buffers,
-    /// Numbers of subscribed channels and patterns.
-    pub(super) subscriptions: (AtomicUsize, AtomicUsize),
+    /// Numbers of subscribed channels, patterns and shard channels.
+    pub(super) subscriptions: [AtomicUsize; 3],
     /// Number of its database.
     pub(super) database: AtomicUsize,
     /// Version of RESP: 2 or 3.
@@ -221,10 +228,15 @@ impl Client {
         self.is_waiting.load(Relaxed)
     }
 
-    /// Returns true if it has subscribed to a channel or a pattern.
+    /// Returns true if it is sent nothing more but the replies that it waits for.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Relaxed)
+    }
+
+    /// Returns true if it has subscribed to anything.
     pub(super) fn is_subscribed(&self) -> bool {
-        let (channels, patterns) = &self.subscriptions;
-        channels.load(Relaxed) + patterns.load(Relaxed) > 0
+        let mut numbers = self.subscriptions.iter();
+        numbers.any(|number| number.load(Relaxed) > 0)
     }
 
     /// Returns the number of messages in the outbox, and their memory in bytes.
@@ -341,7 +353,7 @@ impl Clients {
             is_closing: AtomicBool::default(),
             is_no_touch: AtomicBool::default(),
             buffers: Buffers::default(),
-            subscriptions: (AtomicUsize::default(), AtomicUsize::default()),
+            subscriptions: Default::default(),
             database: AtomicUsize::new(0),
             resp: AtomicUsize::new(2),
             outbox: Mutex::new(Outbox {
@@ -423,13 +435,15 @@ impl Clients {
     /// Returns the client with a number.
     pub(super) fn get(&self, id: u64) -> Option<Arc<Client>> {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(&id).cloned()
+        let client = all.get(&id).filter(|client| !client.is_closing());
+        client.cloned()
     }
 
-    /// Returns all clients, the oldest first.
+    /// Returns all clients, the oldest first, but for those that are being closed.
     pub(super) fn all(&self) -> Vec<Arc<Client>> {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().cloned().collect()
+        let clients = all.values().filter(|client| !client.is_closing());
+        clients.cloned().collect()
     }
 
     /// Returns the bytes that all clients have sent and been sent, those included that have disconnected.
@@ -492,20 +506,15 @@ impl Clients {
         self.monitor_count.load(Relaxed) > 0
     }
 
-    /// Posts a request to all monitors whose users may see it, in Redis's format; a request of HTTP has no address.
+    /// Posts a request to all monitors whose users may see it, in Redis's format.
     pub(super) fn show_request(
         &self,
         memory: &Arc<ClientMemory>,
-        (database, from): (Database, Option<&PeerAddress>),
+        (database, from): (Database, &str),
         verb: &[u8],
         words: &Arguments<'_>,
         sees: impl Fn(&Client) -> bool,
     ) {
-        let from = match from {
-            None => "http".to_owned(),
-            Some(PeerAddress::Unix(path)) => format!("unix:{}", path.display()),
-            Some(address) => address.to_string(),
-        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let (seconds, us) = now.map_or((0, 0), |now| (now.as_secs(), now.subsec_micros()));
         let quoted = |word: &[u8]| format!("\"{}\"", word.escape_ascii()).replace("\\'", "'");

@@ -166,7 +166,7 @@ impl Described {
             (command.has(Flag::NoAuth), "no_auth"),
             (command.has(Flag::NotInMulti), "no_multi"),
             (command.has(Flag::NotInScripts), "noscript"),
-            (command.is_script(), "movablekeys"),
+            (command.has_counted_keys(), "movablekeys"),
         ];
         let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
         flags.map(|(_, name)| name).collect()

@@ -12,6 +12,7 @@ use super::data::transaction::{self, TransactionRequest};
 use super::database;
 use super::lookup::CommandId;
 use super::observation::{self, Status};
+use super::pause::Paused;
 use super::permission;
 use super::prepare::{Prepared, RequestBatch};
 use super::refusals::{bad_argument, wrong_arity};
@@ -19,7 +20,7 @@ use super::reply_sink::Replies;
 use super::service::Service;
 use super::session::{Session, check_transactional};
 use super::slow_requests::Slowlog;
-use super::spec::{Access, Arguments, Command, Flag, Scope};
+use super::spec::{Access, Arguments, ChannelUse, Command, Flag, Scope};
 use super::table::{COMMANDS, HANDLERS};
 use crate::engine::{Barrier, LockedBatch};
 use crate::metrics::counters::{Failure, Tally};
@@ -106,6 +107,28 @@ impl Dispatcher<'_> {
                 };
                 self.count_failure(batch, request, stage);
                 self.refuse(&error, is_refused_by_data, replies)
+            }
+        }
+    }
+
+    /// Returns true if a request waits while clients are paused: CLIENT UNPAUSE never does.
+    #[cold]
+    #[must_use]
+    pub fn is_paused(&self, batch: &RequestBatch<'_>, request: &Prepared) -> bool {
+        let (Some(paused), Some((_, command))) = (self.service.pause.paused(), batch.row(request))
+        else {
+            return false;
+        };
+        let words = batch.arguments(request);
+        let is_end = command.name == "CLIENT"
+            && matches!(words, [word] if word.eq_ignore_ascii_case(b"UNPAUSE"));
+        match paused {
+            Paused::All => !is_end,
+            Paused::Writes if self.session.is_queueing(command) => false,
+            Paused::Writes => {
+                command.is_write()
+                    || command.scope == Scope::Channels(ChannelUse::Publish)
+                    || (command.name == "EXEC" && self.session.queues_writes())
             }
         }
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
-use super::channels::Channels;
+use super::channels::{Channels, Space};
 use super::client_memory::ClientMemory;
 use super::key_events::Event;
 use crate::model::{Database, EventClasses};
@@ -47,12 +47,13 @@ impl KeyspaceEvents {
             let mut channel = format!("__keyspace@{number}__:").into_bytes();
             channel.extend_from_slice(name);
             let payload = event.name.as_bytes();
-            self.channels.deliver_all(&self.memory, &channel, payload);
+            self.channels
+                .deliver_all(&self.memory, Space::Channels, &channel, payload);
         }
         if classes.has(EventClasses::KEYEVENT) {
             let channel = format!("__keyevent@{number}__:{}", event.name);
             self.channels
-                .deliver_all(&self.memory, channel.as_bytes(), name);
+                .deliver_all(&self.memory, Space::Channels, channel.as_bytes(), name);
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::channels::Channels;
+use super::channels::Space;
 use super::client_memory::ClientMemory;
 use super::key_events::{Event, KeyEvents};
 use super::keyspace_events::KeyspaceEvents;
@@ -20,7 +21,7 @@ pub(super) enum Deferred {
     /// An event of a key.
     Event(Event, Box<[u8]>),
     /// A message that was published: channel and payload.
-    Message(Box<[u8]>, Box<[u8]>),
+    Message(Space, Box<[u8]>, Box<[u8]>),
 }
 
 /// Where notices go.
@@ -119,11 +120,11 @@ impl Notices {
         for one in deferred {
             match one {
                 Deferred::Event(event, key) => self.events.publish(event, &key),
-                Deferred::Message(channel, payload) => {
+                Deferred::Message(space, channel, payload) => {
                     let KeyspaceEvents {
                         channels, memory, ..
                     } = &self.events;
-                    channels.deliver_all(memory, &channel, &payload);
+                    channels.deliver_all(memory, space, &channel, &payload);
                 }
             }
         }

@@ -13,13 +13,14 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::acl::Users;
-use super::channels::Channels;
+use super::channels::{Channels, Space};
 use super::client_memory::ClientMemory;
 use super::clients::Clients;
 use super::counts::Counts;
 use super::long_work::Turns;
 use super::lookup::CommandList;
 use super::notices::Notices;
+use super::pause::Pause;
 use super::scripts::Scripts;
 use super::slow_requests::Slowlog;
 use crate::cluster::Cluster;
@@ -59,6 +60,8 @@ pub struct Service {
     pub long_turns: Turns,
     /// Connected clients.
     pub clients: Clients,
+    /// Pause of all clients.
+    pub pause: Pause,
     /// Channels and their subscribers.
     pub channels: Arc<Channels>,
     /// What others are told of changes.
@@ -103,6 +106,7 @@ impl Service {
             connections: TaskTracker::new(),
             stats: Stats::new(commands.id_count()),
             counted_from: Mutex::default(),
+            pause: Pause::default(),
             run_id: (0..5)
                 .map(|_| format!("{:08x}", fastrand::u32(..)))
                 .collect(),
@@ -200,7 +204,9 @@ impl Service {
 
     /// Sends a message to its subscribers here. Returns their number.
     async fn deliver(&self, channel: &[u8], payload: &[u8]) -> u64 {
-        let mut delivery = self.channels.publish(&self.client_memory, channel, payload);
+        let mut delivery =
+            self.channels
+                .publish(&self.client_memory, Space::Channels, channel, payload);
         while delivery.proceed(&self.channels) {
             tokio::task::yield_now().await;
         }

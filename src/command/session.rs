@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::acl::Identity;
-use super::channels::Channels;
+use super::channels::{Channels, Space};
 use super::client_memory::{Account, Charge};
 use super::clients::Client;
 use super::following::{Followed, Following};
@@ -16,13 +16,13 @@ use super::notices::Deferred;
 use super::refusals::bad_argument;
 use super::reply_sink::Replies;
 use super::service::Service;
-use super::spec::{Arguments, Command, Flag, Scope};
+use super::spec::{Arguments, ChannelUse, Command, Flag, Scope};
 use super::stream::Stream;
 use super::tracking::SessionTracking;
 use super::watched_keys::WatchedKeys;
 use crate::model::Database;
 use crate::protocol::resp::REQUEST_BYTES_MAX;
-use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
+use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
 
 /// Maximum number of queued requests of a transaction: the maximum number of words of one request.
 pub const QUEUED_REQUESTS_MAX: usize = 1 << 20;
@@ -38,6 +38,7 @@ const PER_SUBSCRIPTION_BYTES: usize = 256;
 
 /// State of one client.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session {
     /// Memory that is held for the client.
     pub account: Arc<Account>,
@@ -54,9 +55,10 @@ pub struct Session {
     pub(super) watched: WatchedKeys,
     /// Charge of the subscribed channels and patterns.
     subscribed: Charge,
-    /// Subscribed channels and patterns.
+    /// Subscribed channels, patterns and shard channels.
     pub(super) channels: BTreeSet<Box<[u8]>>,
     pub(super) patterns: BTreeSet<Box<[u8]>>,
+    pub(super) shards: BTreeSet<Box<[u8]>>,
     /// Total length of their names.
     pub(super) subscribed_bytes: usize,
     /// Length of the patterns among them.
@@ -71,6 +73,8 @@ pub struct Session {
     pub visible_arguments: Option<usize>,
     /// True if other tasks have run since its last requests arrived; see `Pipeline::lets_others_subscribe`.
     pub has_let_others_run: bool,
+    /// True while a script is executed.
+    pub(super) is_in_script: bool,
     /// True if its reads are no uses of the pairs: CLIENT NO-TOUCH.
     pub(super) is_no_touch: bool,
     /// Replies that the client does not want.
@@ -190,6 +194,7 @@ impl Session {
             subscribed: account.charge(),
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            shards: BTreeSet::new(),
             subscribed_bytes: 0,
             pattern_bytes: 0,
             following: Following::default(),
@@ -197,6 +202,7 @@ impl Session {
             deferred: Vec::new(),
             visible_arguments: None,
             has_let_others_run: false,
+            is_in_script: false,
             is_no_touch: false,
             silence: Silence::None,
             pushes_lines: false,
@@ -243,7 +249,8 @@ impl Session {
         let Some(user) = self.identity.user(&service.users).cloned() else {
             return self.subscriptions() == 0 && self.following.is_empty();
         };
-        let channels = self.channels.iter().map(|name| &**name);
+        let channels = self.channels.iter().chain(&self.shards);
+        let channels = channels.map(|name| &**name);
         let patterns = self.patterns.iter().map(|text| &**text);
         user.permits_subscriptions(channels, patterns)
     }
@@ -272,9 +279,25 @@ impl Session {
         &arguments[..arguments.len().min(visible)]
     }
 
-    /// Returns the number of subscribed channels and patterns.
+    /// Returns the number of all subscriptions.
     pub(super) fn subscriptions(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.channels.len() + self.patterns.len() + self.shards.len()
+    }
+
+    /// Returns the number of subscriptions that the confirmation of one tells: of shard channels, or of all others.
+    pub(super) fn subscriptions_like(&self, event: Subscription) -> usize {
+        match event {
+            Subscription::ShardBegun | Subscription::ShardEnded => self.shards.len(),
+            _ => self.channels.len() + self.patterns.len(),
+        }
+    }
+
+    /// Returns the subscribed channels of a space.
+    pub(super) fn channels_of(&mut self, space: Space) -> &mut BTreeSet<Box<[u8]>> {
+        match space {
+            Space::Channels => &mut self.channels,
+            Space::Shards => &mut self.shards,
+        }
     }
 
     /// Returns true if a command is refused while the client is subscribed: in RESP2 its reply could not be told from a message.
@@ -302,8 +325,10 @@ impl Session {
         let Some(client) = self.client.clone() else {
             return;
         };
-        for channel in std::mem::take(&mut self.channels) {
-            channels.channels.remove(&channel, &client);
+        for space in [Space::Channels, Space::Shards] {
+            for channel in std::mem::take(self.channels_of(space)) {
+                channels.of(space).remove(&channel, &client);
+            }
         }
         for pattern in std::mem::take(&mut self.patterns) {
             channels.patterns.remove(&pattern, &client);
@@ -337,9 +362,10 @@ impl Session {
             + PER_SUBSCRIPTION_BYTES * self.subscriptions();
         self.subscribed.set_held(bytes);
         if let Some(client) = &self.client {
-            let (channels, patterns) = &client.subscriptions;
-            channels.store(self.channels.len(), Relaxed);
-            patterns.store(self.patterns.len(), Relaxed);
+            let numbers = [&self.channels, &self.patterns, &self.shards].map(BTreeSet::len);
+            for (shown, number) in client.subscriptions.iter().zip(numbers) {
+                shown.store(number, Relaxed);
+            }
         }
     }
 
@@ -399,6 +425,14 @@ impl Session {
     pub fn queued_bytes(&self) -> usize {
         let transaction = self.transaction.as_ref();
         transaction.map_or(0, |transaction| transaction.bytes)
+    }
+
+    /// Returns true if a request that changes pairs or publishes a message is queued.
+    pub(super) fn queues_writes(&self) -> bool {
+        let transaction = self.transaction.iter();
+        let mut queued = transaction.flat_map(|transaction| &transaction.requests);
+        let publish = Scope::Channels(ChannelUse::Publish);
+        queued.any(|one| one.command.is_write() || one.command.scope == publish)
     }
 
     /// Returns true if a request for this command is queued until EXEC.

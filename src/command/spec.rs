@@ -237,6 +237,14 @@ impl KeySpec {
         }
     }
 
+    /// Returns the spec of keys and values in turn, behind an argument that says how many keys there are.
+    pub(super) const fn counted_pairs(place: usize, flags: &'static [KeyFlag]) -> Self {
+        Self {
+            step: 2,
+            ..Self::counted(place, flags)
+        }
+    }
+
     /// Returns the arguments that are its keys.
     pub fn keys<'a, W: AsRef<[u8]>>(
         &self,
@@ -245,16 +253,18 @@ impl KeySpec {
         let end = self.last.map_or(usize::MAX, |last| last + 1);
         let end = self
             .counted_at
-            .map_or(end, |place| counted_end(arguments, place));
+            .map_or(end, |place| counted_end(arguments, place, self.step));
         every(self.step, arguments, self.first, end)
     }
 }
 
-/// Returns the place behind the keys that follow their number; behind the number, if it is none.
-fn counted_end<W: AsRef<[u8]>>(arguments: &[W], place: usize) -> usize {
+/// Returns the place behind the keys that follow their number, with this distance from one to the next; behind the number, if it is
+/// none.
+fn counted_end<W: AsRef<[u8]>>(arguments: &[W], place: usize, step: usize) -> usize {
     let number = arguments.get(place).map(AsRef::as_ref);
     let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    number.unwrap_or(0_usize).saturating_add(place + 1)
+    let words = number.unwrap_or(0_usize).saturating_mul(step);
+    words.saturating_add(place + 1)
 }
 
 /// Returns every `step`th argument from `first` on, before `end`.
@@ -501,7 +511,7 @@ impl Command {
             return 0;
         }
         let bytes: usize = arguments.iter().map(|word| word.as_ref().len()).sum();
-        let room = if self.takes_pairs() {
+        let room = if self.key_step == 2 {
             // The allocator rounds up to a quarter at most.
             bytes + bytes / 4 + PAIR_BYTES * arguments.len() / 2
         } else {
@@ -538,7 +548,7 @@ impl Command {
     fn keys_end<W: AsRef<[u8]>>(&self, arguments: &[W]) -> usize {
         match self.keys_counted_at {
             None => self.keys_end,
-            Some(place) => counted_end(arguments, place),
+            Some(place) => counted_end(arguments, place, self.key_step),
         }
     }
 
@@ -566,13 +576,19 @@ impl Command {
     /// Returns true if the command is a script, whose commands are checked by themselves.
     #[must_use]
     pub fn is_script(&self) -> bool {
+        self.has_counted_keys() && self.group == Group::Scripting
+    }
+
+    /// Returns true if an argument says how many keys there are.
+    #[must_use]
+    pub fn has_counted_keys(&self) -> bool {
         self.keys_counted_at.is_some()
     }
 
-    /// Returns true if the arguments are keys and values in turn.
+    /// Returns true if the arguments are keys and values in turn, and nothing else.
     #[must_use]
     pub fn takes_pairs(&self) -> bool {
-        self.key_step == 2
+        self.key_step == 2 && !self.has_counted_keys()
     }
 
     /// Returns true if the command may access any key.
@@ -666,6 +682,10 @@ mod tests {
         assert_eq!(keys("GET", &["a"]), ["a"]);
         assert_eq!(keys("SET", &["a", "1", "NX"]), ["a"]);
         assert_eq!(keys("MSET", &["a", "1", "b", "2"]), ["a", "b"]);
+        assert_eq!(
+            keys("MSETEX", &["2", "a", "1", "b", "2", "EX", "3"]),
+            ["a", "b"]
+        );
         assert_eq!(keys("DEL", &["a", "b", "c"]), ["a", "b", "c"]);
         assert_eq!(keys("COPY", &["a", "b", "REPLACE"]), ["a", "b"]);
         assert_eq!(keys("MEMORY", &["USAGE", "a", "SAMPLES", "1"]), ["a"]);
@@ -701,6 +721,7 @@ mod tests {
                 "MGET",
                 "MSET",
                 "MSETNX",
+                "MSETEX",
                 "BITOP",
                 "DEL",
                 "UNLINK",
@@ -727,6 +748,7 @@ mod tests {
                 "BACKUP",
                 "SAVE",
                 "BGSAVE",
+                "BGREWRITEAOF",
             ]
         );
     }

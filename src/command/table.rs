@@ -12,8 +12,8 @@ use super::data::{
 use super::lookup::CommandList;
 use super::row::Row;
 use super::server::{
-    acl, admin, auth, backup, client, command_docs, config, info, members, memory, replication,
-    slowlog, stats,
+    acl, admin, auth, backup, client, command_docs, config, debug, info, members, memory,
+    replication, slowlog, stats,
 };
 
 /// Families of commands, in the order of the chapters of protocol.md.
@@ -45,6 +45,7 @@ static FAMILIES: &[&[Row]] = &[
     slowlog::ROWS,
     members::ROWS,
     replication::ROWS,
+    debug::ROWS,
 ];
 
 /// Specifications of all commands.

@@ -54,8 +54,14 @@ pub(super) struct TrackerOptions {
     pub prefixes: Vec<Box<[u8]>>,
     /// The keys that its user may see; `None` if these are all.
     pub filter: Option<KeyFilter>,
-    /// True once the client is gone that is to be sent the invalidations.
-    pub is_broken: bool,
+}
+
+impl TrackerOptions {
+    /// Returns true if the client is gone that is to be sent the invalidations.
+    pub fn has_lost_target(&self) -> bool {
+        let target = self.redirect.as_ref().map(|(_, target)| target.upgrade());
+        target.is_some_and(|target| target.is_none_or(|target| target.is_closing()))
+    }
 }
 
 impl Tracker {
@@ -87,7 +93,7 @@ impl Tracker {
         if !self.is_on.load(Relaxed) {
             return;
         }
-        let mut options = self.options();
+        let options = self.options();
         let Some((id, target)) = &options.redirect else {
             drop(options);
             if self.client.resp.load(Relaxed) == 3 {
@@ -96,9 +102,8 @@ impl Tracker {
             }
             return;
         };
-        let is_there = |target: &Arc<Client>| !target.is_closing.load(Relaxed);
+        let is_there = |target: &Arc<Client>| !target.is_closing();
         let (id, target) = (*id, target.upgrade().filter(is_there));
-        options.is_broken = target.is_none();
         drop(options);
         match target {
             // In RESP2 a message can only be told from a reply by one who has subscribed.

@@ -4,7 +4,7 @@
 //! a bounded number of keys, as one change; calls go round the shards, so that none waits for ever; while the disk takes no
 //! changes nothing is deleted, and expired keys are only hidden.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::data::Data;
 use super::listener::Cause;
@@ -18,6 +18,8 @@ pub(super) struct Expiry {
     /// The shard where the next call begins to look.
     next_shard: AtomicUsize,
     expired: AtomicU64,
+    /// True while expired keys are only hidden.
+    is_off: AtomicBool,
 }
 
 impl Expiry {
@@ -26,8 +28,16 @@ impl Expiry {
         self.expired.load(Relaxed)
     }
 
+    /// Lets calls delete expired keys, or only hide them.
+    pub(super) fn set_deletes(&self, deletes: bool) {
+        self.is_off.store(!deletes, Relaxed);
+    }
+
     /// Deletes some of the expired keys of the next shard that has any. Returns whether there may be more.
     pub(super) fn expire(&self, data: &Data) -> bool {
+        if self.is_off.load(Relaxed) {
+            return false;
+        }
         let now = now_ms();
         let from = self.next_shard.load(Relaxed);
         let Some(shard) = data.table.next_shard_with_expired(from, now) else {

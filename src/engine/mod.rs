@@ -451,6 +451,17 @@ impl Engine {
         self.expiry.expire(&self.data)
     }
 
+    /// Lets [`Self::expire`] delete expired keys, or only hide them.
+    pub fn set_deletes_expired(&self, deletes: bool) {
+        self.expiry.set_deletes(deletes);
+    }
+
+    /// Returns whether changes are written to a journal.
+    #[must_use]
+    pub fn has_journal(&self) -> bool {
+        self.disk().durability != Durability::Off
+    }
+
     /// Returns whether the changes up to a barrier are as safe as `--durability` promises by now.
     #[must_use]
     pub fn is_durable(&self, barrier: Barrier) -> bool {

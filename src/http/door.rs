@@ -189,6 +189,7 @@ impl Door {
     /// The error reply of the command; `DISK` if a change could not be made durable.
     pub async fn execute(&mut self, name: &str, words: &[&[u8]]) -> Result<CommandResult, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
+        self.wait_while_paused(&[(name, words)]).await;
         let bytes = words.iter().map(|word| word.len()).sum();
         let turn = self.turn(bytes).await;
         let executed = self.dispatch(name, words, &mut collected).await;
@@ -225,6 +226,7 @@ impl Door {
         is_too_long: impl Fn(usize) -> Option<ErrorReply> + Send + Sync,
     ) -> Result<Vec<OwnedReply>, Problem> {
         let mut collected = ReplyCollector::new(&self.session.account);
+        self.wait_while_paused(commands).await;
         let words = commands.iter().flat_map(|(_, words)| *words);
         let bytes = words.map(|word| word.len()).sum();
         let turn = self.turn(bytes).await;
@@ -328,6 +330,19 @@ impl Door {
             Err(error) if self.service.marks_reads() => Err(error),
             // The pairs are as they stand in memory, whether or not the disk takes them.
             _ => Ok(pulled.has_ended),
+        }
+    }
+
+    /// Waits for the end of CLIENT PAUSE, if one of the commands changes pairs.
+    async fn wait_while_paused(&self, commands: &[CommandWords<'_>]) {
+        let pause = &self.service.pause;
+        let is_write = |(name, _): &CommandWords<'_>| {
+            let known = self.service.commands;
+            let place = known.place_of(name.as_bytes(), Dialect::Line);
+            place.is_some_and(|place| known[place].is_write())
+        };
+        if pause.is_set() && commands.iter().any(is_write) {
+            Box::pin(pause.wait()).await;
         }
     }
 
@@ -453,6 +468,7 @@ impl Replies for ReplyCollector {
             | Reply::Help(..)
             | Reply::Subscription(..)
             | Reply::Message(..)
+            | Reply::ShardMessage(..)
             | Reply::Following(..)
             | Reply::Unfollowed(_)
             | Reply::Change(..)

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use super::host::{Failure, Host, Stop};
 use super::returned::{self, Returned};
-use super::{libraries, reply, text};
+use super::{json, libraries, reply, text};
 
 /// Maximum memory of a machine in bytes, with what the script in it has made.
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
@@ -205,6 +205,7 @@ impl Machine {
         self.limits.killed.replace(killed);
         self.limits.stopped.set(None);
         self.limits.is_resp3.set(false);
+        self.lua.remove_app_data::<json::Settings>();
         let (limits, state) = (&*self.limits, &self.state);
         let host = RefCell::new(host);
         let executed = self.lua.scope(|scope| {

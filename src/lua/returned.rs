@@ -79,6 +79,9 @@ fn of_table(table: &Table, depth: usize) -> Result<Returned, String> {
         Value::Integer(number) => return Ok(Returned::Double(text::of_number(number as f64, 17))),
         _ => {}
     }
+    if let Value::String(digits) = field("big_number") {
+        return Ok(Returned::Bulk(line(&digits)));
+    }
     if let Value::Table(map) = field("map") {
         let mut pairs = Vec::new();
         for pair in map.pairs::<Value, Value>() {

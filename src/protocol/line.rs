@@ -380,6 +380,8 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
                 Subscription::Ended => "UNSUBSCRIBED ",
                 Subscription::PatternBegun => "PSUBSCRIBED ",
                 Subscription::PatternEnded => "PUNSUBSCRIBED ",
+                Subscription::ShardBegun => "SSUBSCRIBED ",
+                Subscription::ShardEnded => "SUNSUBSCRIBED ",
             };
             out.extend_from_slice(word.as_bytes());
             match name {
@@ -397,6 +399,11 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
                 }
                 None => write_value(out, "MESSAGE ", channel),
             }
+            out.push(b' ');
+            write_value(out, "", payload);
+        }
+        Reply::ShardMessage(channel, payload) => {
+            write_value(out, "SMESSAGE ", channel);
             out.push(b' ');
             write_value(out, "", payload);
         }

@@ -234,6 +234,8 @@ pub enum Reply<'a> {
     Subscription(Subscription, Option<&'a [u8]>, usize),
     /// A published message: the pattern that matched, if any, channel and payload.
     Message(Option<&'a [u8]>, &'a [u8], &'a [u8]),
+    /// A message of a shard channel: channel and payload.
+    ShardMessage(&'a [u8], &'a [u8]),
     /// A key whose copies are not to be used any more, or all keys.
     Invalidated(Option<&'a [u8]>),
     /// The client with this number is gone, which invalidations were to be sent to.
@@ -274,6 +276,10 @@ pub enum Subscription {
     PatternBegun,
     /// A pattern was unsubscribed from.
     PatternEnded,
+    /// A shard channel was subscribed to.
+    ShardBegun,
+    /// A shard channel was unsubscribed from.
+    ShardEnded,
 }
 
 /// A change of one key, or of all.

@@ -258,15 +258,7 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
         Reply::Error(error) => write_error(out, error),
         Reply::Subscription(event, name, count) => {
             write_push(out, 3, is_resp3);
-            write_value(
-                out,
-                match event {
-                    Subscription::Begun => b"subscribe",
-                    Subscription::Ended => b"unsubscribe",
-                    Subscription::PatternBegun => b"psubscribe",
-                    Subscription::PatternEnded => b"punsubscribe",
-                },
-            );
+            write_value(out, word_of(event));
             match name {
                 Some(name) => write_value(out, name),
                 None => write(out, Reply::NotFound, is_resp3),
@@ -278,10 +270,10 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
                 Some(pattern) => &[b"pmessage", pattern, channel, payload],
                 None => &[b"message", channel, payload],
             };
-            write_push(out, words.len(), is_resp3);
-            for word in words {
-                write_value(out, word);
-            }
+            write_message(out, words, is_resp3);
+        }
+        Reply::ShardMessage(channel, payload) => {
+            write_message(out, &[b"smessage", channel, payload], is_resp3);
         }
         Reply::Invalidated(key) => {
             if is_resp3 {
@@ -353,6 +345,25 @@ fn write_change(out: &mut Vec<u8>, revision: u64, changed: Changed<'_>, is_resp3
             write_value(out, b"evicted");
         }
         Changed::Clear => write_value(out, b"clear"),
+    }
+}
+
+fn word_of(event: Subscription) -> &'static [u8] {
+    match event {
+        Subscription::Begun => b"subscribe",
+        Subscription::Ended => b"unsubscribe",
+        Subscription::PatternBegun => b"psubscribe",
+        Subscription::PatternEnded => b"punsubscribe",
+        Subscription::ShardBegun => b"ssubscribe",
+        Subscription::ShardEnded => b"sunsubscribe",
+    }
+}
+
+/// Appends a push of these words.
+fn write_message(out: &mut Vec<u8>, words: &[&[u8]], is_resp3: bool) {
+    write_push(out, words.len(), is_resp3);
+    for word in words {
+        write_value(out, word);
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::output::{LongValue, OUTPUT_BYTES_MAX, Output};
 use super::pipeline::{Pipeline, PipelineStop, TURN_MAX};
-use super::request_buffer::RequestBuffer;
+use super::request_buffer::{BufferedRequest, RequestBuffer};
 use super::transport::Transport;
 use crate::cluster::Cluster;
 use crate::command::audit;
@@ -209,6 +209,10 @@ impl Connection {
                     // The time of others is not that of the next requests.
                     self.tally.begin_lap();
                 }
+                PipelineStop::Paused => {
+                    self.flush().await?;
+                    Box::pin(self.wait_while_paused()).await?;
+                }
                 PipelineStop::Stream(stream) => {
                     Box::pin(self.pump(*stream)).await?;
                     tokio::task::yield_now().await;
@@ -246,7 +250,13 @@ impl Connection {
                 },
                 output: &mut self.output,
             };
-            let stopped = pipeline.run(&arrived.requests, &arrived.batch);
+            let requests = pipeline.unpaused(&arrived.requests, &arrived.batch);
+            let stopped = if requests.is_empty() {
+                Some((0, PipelineStop::Paused))
+            } else {
+                let stopped = pipeline.run(requests, &arrived.batch);
+                stopped.or_else(|| unexecuted(&arrived.requests, requests.len()))
+            };
             arrived.release();
             if let Some(stop) = self.end_batch(bytes, stopped) {
                 return stop;
@@ -278,8 +288,14 @@ impl Connection {
             },
             output: &mut self.output,
         };
-        let running = pipeline.run_clustered(&cluster, &arrived.requests, &arrived.batch);
-        let stopped = running.await;
+        let requests = pipeline.unpaused(&arrived.requests, &arrived.batch);
+        let stopped = if requests.is_empty() {
+            Some((0, PipelineStop::Paused))
+        } else {
+            let running = pipeline.run_clustered(&cluster, requests, &arrived.batch);
+            let stopped = running.await;
+            stopped.or_else(|| unexecuted(&arrived.requests, requests.len()))
+        };
         arrived.release();
         // Their replies are sent before more are executed.
         let stop = self.end_batch(bytes, stopped);
@@ -301,6 +317,31 @@ impl Connection {
         self.input.advance(bytes, true);
         let is_drained = self.input.waiting().is_empty();
         is_drained.then_some(PipelineStop::Drained)
+    }
+
+    /// Waits for the end of CLIENT PAUSE. A stop of the server ends it.
+    ///
+    /// # Errors
+    /// `ConnectionAborted` if the client hangs up: its request is not executed.
+    async fn wait_while_paused(&mut self) -> io::Result<()> {
+        let (service, client) = (Arc::clone(&self.service), Arc::clone(&self.client));
+        let signals = client.signals();
+        let mut waiting = pin!(service.pause.wait());
+        let waited = poll_fn(|context| {
+            let is_over = [Signal::HungUp, Signal::Draining];
+            if is_over.into_iter().any(|signal| signals.has(signal)) {
+                return Poll::Ready(());
+            }
+            waiting.as_mut().poll(context)
+        });
+        heed_hang_up(&self.transport, &self.client, waited).await;
+        if signals.has(Signal::HungUp) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if signals.has(Signal::Draining) {
+            service.pause.end();
+        }
+        Ok(())
     }
 
     /// Pulls a long reply and sends it, except for its last part, which stays in the output.
@@ -668,6 +709,13 @@ impl Connection {
         }
         self.transport.shutdown().await
     }
+}
+
+/// Returns the stop after the first requests of a batch, if there are more.
+#[inline(always)]
+fn unexecuted(requests: &[BufferedRequest], executed: usize) -> Option<(usize, PipelineStop)> {
+    let last = requests.get(executed - 1)?;
+    (executed < requests.len()).then_some((last.end, PipelineStop::Full))
 }
 
 /// Sends replies of so many bytes. While the client does not read them, the bytes of input and output that are held are charged to

@@ -31,6 +31,8 @@ pub enum PipelineStop {
     Full,
     /// The reply comes from this stream, in the output's dialect.
     Stream(Box<Stream>),
+    /// Clients are paused, and the next request waits for the end of that.
+    Paused,
     /// The connection is to be closed.
     Close,
 }
@@ -44,6 +46,22 @@ pub struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
+    /// Returns the requests that may be executed now: while clients are paused, the first one alone, or none if it waits.
+    #[must_use]
+    #[inline(always)]
+    pub fn unpaused<'r>(
+        &self,
+        requests: &'r [BufferedRequest],
+        batch: &RequestBatch<'_>,
+    ) -> &'r [BufferedRequest] {
+        if !self.dispatcher.service.pause.is_set() {
+            return requests;
+        }
+        let first = requests[0].request.as_ref();
+        let is_paused = first.is_ok_and(|first| self.dispatcher.is_paused(batch, first));
+        &requests[..usize::from(!is_paused)]
+    }
+
     /// Executes requests until one has a long reply, the output is full or the turn is over. If it stops before the end, returns the end of the last
     /// executed request in the input, and the reason.
     #[inline(always)]

@@ -36,7 +36,7 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "it is the reply to FOLLOW, which the example passes over",
     },
     Exception {
-        chapter: "#### `MEMORY USAGE <key> [SAMPLES <number>] | STATS | DOCTOR`",
+        chapter: "#### `MEMORY USAGE <key> [SAMPLES <number>] | STATS | DOCTOR | MALLOC-STATS | PURGE`",
         request: "MEMORY USAGE name",
         actual: &["COUNT "],
         reason: "a node tells what its own memory is",

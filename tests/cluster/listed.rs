@@ -162,7 +162,7 @@ impl Nodes {
         &mut self.links[self.owners[usize::from(slot_of(key))]]
     }
 
-    /// Stores values of other types, and a string whose key is not text.
+    /// Stores values of other types, and strings whose keys are longer than PyKV takes.
     fn store_others(&mut self) {
         for number in 0..OTHERS_PER_TYPE {
             for (verb, words) in OTHERS {
@@ -172,10 +172,10 @@ impl Nodes {
             }
         }
         // The part in braces has the slot.
-        let mut odd = b"{odd}\xff".to_vec();
+        let mut odd = format!("{{odd}}{}", "x".repeat(65_532)).into_bytes();
         let link = self.of("{odd}");
         let () = query(redis::cmd("SET").arg(&odd).arg(1), link);
-        odd.push(0xfe);
+        odd.push(b'x');
         let () = query(redis::cmd("SET").arg(&odd).arg(1), link);
     }
 

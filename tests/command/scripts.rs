@@ -411,3 +411,91 @@ fn the_commands_of_a_script_need_the_permissions_of_its_user() {
     );
     assert_eq!(said, "ARRAY 2");
 }
+
+#[test]
+fn json_is_encoded_as_a_script_has_set_and_as_ever_in_the_next_one() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let sparse = "{[1] = 1, [100] = 2}";
+    for (script, reply) in [
+        (
+            "return cjson.encode(12345678901234567)",
+            "VALUE \"1.2345678901235e+16\"",
+        ),
+        (
+            "cjson.encode_number_precision(3) return cjson.encode(3.14159)",
+            "VALUE \"3.14\"",
+        ),
+        ("return cjson.encode(3.14159)", "VALUE \"3.14159\""),
+        (
+            &format!("cjson.encode_sparse_array(true) return #cjson.encode({sparse})"),
+            "COUNT 15",
+        ),
+        ("return {cjson.encode_sparse_array()}", "ARRAY 3"),
+        (
+            "cjson.encode_invalid_numbers('null') return cjson.encode(0/0)",
+            "VALUE \"null\"",
+        ),
+        (
+            "cjson.decode_max_depth(1) return type(cjson.decode('[1]'))",
+            "VALUE \"table\"",
+        ),
+        ("return cjson.encode_max_depth()", "COUNT 1000"),
+    ] {
+        assert_eq!(eval(&mut client, script, "0"), reply, "{script}");
+        if reply == "ARRAY 3" {
+            // Nothing of the script before has been kept: false is nil.
+            assert_eq!(client.reply(), "NOT_FOUND");
+            assert_eq!([client.reply(), client.reply()], ["COUNT 2", "COUNT 10"]);
+        }
+    }
+    for (script, part) in [
+        (
+            &*format!("return cjson.encode({sparse})"),
+            "excessively sparse array",
+        ),
+        (
+            "cjson.encode_max_depth(1) return cjson.encode({{}})",
+            "excessive depth (2)",
+        ),
+        (
+            "cjson.decode_max_depth(1) return cjson.decode('[[1]]')",
+            "too many nested data structures (2)",
+        ),
+        (
+            "return cjson.encode_number_precision(15)",
+            "expected integer between 1 and 14",
+        ),
+        ("return cjson.encode(0/0)", "must not be NaN or Inf"),
+    ] {
+        let reply = eval(&mut client, script, "0");
+        assert!(reply.contains(part), "{script}: {reply}");
+    }
+    let seeded = "math.randomseed(ARGV[1]) return {math.random(1000000), math.random(1000000)}";
+    let mut numbers = |seed: &str| {
+        let head = eval(&mut client, seeded, &format!("0 {seed}"));
+        (head, client.reply(), client.reply())
+    };
+    assert_eq!(numbers("7"), numbers("7"));
+    assert_ne!(numbers("7"), numbers("8"));
+}
+
+#[test]
+fn a_monitor_sees_a_script_and_then_its_commands() {
+    let server = TestServer::start();
+    let (mut monitor, mut client) = (server.client(), server.client());
+    assert_eq!(monitor.ask("MONITOR"), "OK");
+    let script = "redis.call('set', 'foo', 'bar') return 1";
+    assert_eq!(eval(&mut client, script, "0"), "COUNT 1");
+    let (first, second) = (monitor.reply(), monitor.reply());
+    assert!(first.contains("[0 127.0.0.1:"), "{first}");
+    assert!(first.contains("\\\"EVAL\\\""), "{first}");
+    assert!(
+        second.contains("[0 lua] \\\"set\\\" \\\"foo\\\" \\\"bar\\\""),
+        "{second}"
+    );
+    assert_eq!(
+        eval(&mut client, "return {big_number = '123'}", "0"),
+        "VALUE \"123\""
+    );
+}

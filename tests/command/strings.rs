@@ -11,7 +11,7 @@ fn expect(client: &mut TestClient, cases: &[(&str, &str)]) {
     }
 }
 
-const SET: &str = "ERR ARGS SET does not take these arguments: SET <key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | KEEPTTL]";
+const SET: &str = "ERR ARGS SET does not take these arguments: SET <key> <value> [NX | XX | IFEQ <value> | IFNE <value> | IFDEQ <digest> | IFDNE <digest>] [GET] [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | KEEPTTL]";
 
 #[test]
 fn options_of_set_come_in_any_order_and_contradictions_change_nothing() {
@@ -289,4 +289,80 @@ fn a_pair_is_renamed_or_copied_onto_itself_and_others_as_in_redis() {
             ("DBSIZE", "COUNT 0"),
         ],
     );
+}
+
+#[test]
+fn a_value_is_stored_or_deleted_by_what_it_is_or_is_not_or_by_its_digest() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    // Of the reference implementation of XXH3.
+    let ada = "96ca223b3d5dcf80";
+    for (line, reply) in [
+        ("SET name Ada IFEQ Ada", "UNCHANGED"),
+        ("SET name x IFDEQ 96ca223b3d5dcf80", "UNCHANGED"),
+        ("SET name Ada IFNE Ada", "OK"),
+        ("SET name Grace IFNE Ada", "UNCHANGED"),
+        ("SET name Bob IFDNE 96CA223B3D5DCF80", "UNCHANGED"),
+        ("SET name Ada IFDEQ 96ca223b3d5dcf80", "OK"),
+        ("SET other 1 IFDNE 96ca223b3d5dcf80", "OK"),
+        ("SET name Eve IFNE Bob GET", "VALUE \"Ada\""),
+        ("SET name x IFNE", SET),
+        ("SET name x NX IFNE y", SET),
+        (
+            "SET name x IFDEQ 12",
+            "ERR ARGS must be exactly 16 hexadecimal characters",
+        ),
+        ("PUT name Ada", "OK"),
+        ("DELEX name IFDNE 96ca223b3d5dcf80", "COUNT 0"),
+        ("DELEX name IFNE Ada", "COUNT 0"),
+        (
+            "DELEX name IFDEQ g6ca223b3d5dcf80",
+            "ERR ARGS must be exactly 16 hexadecimal characters",
+        ),
+        ("DELEX name IFDEQ 96ca223b3d5dcf80", "COUNT 1"),
+        ("DIGEST name", "NOT_FOUND"),
+        ("PUT name Ada", "OK"),
+        ("PUT empty \"\"", "OK"),
+        ("DIGEST empty", "VALUE \"2d06800538d394c2\""),
+    ] {
+        assert_eq!(client.ask(line), reply, "{line}");
+    }
+    assert_eq!(client.ask("DIGEST name"), format!("VALUE \"{ada}\""));
+}
+
+const MSETEX: &str = "ERR ARGS MSETEX does not take these arguments: MSETEX <number> <key> <value> [<key> <value> ...] [NX | XX] [EX <seconds> | PX <ms> | EXAT <unix seconds> | PXAT <unix ms> | KEEPTTL]";
+
+#[test]
+fn several_pairs_are_stored_with_one_expiry_or_none_is() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for (line, reply) in [
+        ("MSETEX 2 a 1 b 2 EX 100 NX", "COUNT 1"),
+        ("TTL a", "COUNT 100"),
+        ("TTL b", "COUNT 100"),
+        ("MSETEX 2 b 3 c 3 NX", "COUNT 0"),
+        ("MSETEX 2 b 3 c 3 XX", "COUNT 0"),
+        ("EXISTS c", "COUNT 0"),
+        ("MSETEX 2 b 3 d 3 KEEPTTL", "COUNT 1"),
+        ("TTL b", "COUNT 100"),
+        ("TTL d", "COUNT -1"),
+        ("MSETEX 1 a 1", "COUNT 1"),
+        ("TTL a", "COUNT -1"),
+        ("MSETEX 0 a 1", "ERR ARGS invalid numkeys value"),
+        ("MSETEX x a 1", "ERR ARGS invalid numkeys value"),
+        (
+            "MSETEX 2 a 1 EX",
+            "ERR ARGS wrong number of key-value pairs",
+        ),
+        (
+            "MSETEX 1 a 1 EX 0",
+            "ERR ARGS invalid expire time in 'msetex' command",
+        ),
+        ("MSETEX 1 a 1 EX 1 PX 1", MSETEX),
+        ("MSETEX 1 a 1 FOO", MSETEX),
+        ("GET a", "VALUE \"1\""),
+        ("GET b", "VALUE \"3\""),
+    ] {
+        assert_eq!(client.ask(line), reply, "{line}");
+    }
 }

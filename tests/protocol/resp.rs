@@ -277,13 +277,15 @@ fn a_command_is_documented_with_its_arguments() {
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *4\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n\
          $5\r\ndelex\r\n*12\r\n$7\r\nsummary\r\n$70\r\nDelete a key if a condition holds; answers the number of deleted keys.\r\n\
-         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$40\r\nO(N) where N is the length of the value.\r\n$6\r\nsyntax\r\n$41\r\nDELEX <key> [IFEQ <value> | IFNE <value>]\r\n\
+         $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$40\r\nO(N) where N is the length of the value.\r\n$6\r\nsyntax\r\n$75\r\nDELEX <key> [IFEQ <value> | IFNE <value> | IFDEQ <digest> | IFDNE <digest>]\r\n\
          $9\r\narguments\r\n*2\r\n\
          *6\r\n$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n\
          *8\r\n$4\r\nname\r\n$6\r\noption\r\n$4\r\ntype\r\n$5\r\noneof\r\n$5\r\nflags\r\n*1\r\n+optional\r\n\
-         $9\r\narguments\r\n*2\r\n\
+         $9\r\narguments\r\n*4\r\n\
          *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFEQ\r\n\
          *6\r\n$4\r\nname\r\n$5\r\nvalue\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$4\r\nIFNE\r\n\
+         *6\r\n$4\r\nname\r\n$6\r\ndigest\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$5\r\nIFDEQ\r\n\
+         *6\r\n$4\r\nname\r\n$6\r\ndigest\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\ntoken\r\n$5\r\nIFDNE\r\n\
          $5\r\nmulti\r\n*12\r\n$7\r\nsummary\r\n$68\r\nBegin a transaction: the requests that follow are queued until EXEC.\r\n\
          $5\r\nsince\r\n$5\r\n0.1.0\r\n$5\r\ngroup\r\n$12\r\ntransactions\r\n$10\r\ncomplexity\r\n$40\r\nO(N) where N is the length of the reply.\r\n$6\r\nsyntax\r\n$5\r\nMULTI\r\n\
          $9\r\narguments\r\n*0\r\n",

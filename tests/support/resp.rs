@@ -30,6 +30,11 @@ impl Resp {
         self.reply_bytes()
     }
 
+    /// Sends words, and does not wait for the reply.
+    pub fn send_only(&mut self, words: &[&[u8]]) {
+        self.send(words);
+    }
+
     fn send(&mut self, words: &[&[u8]]) {
         let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {

@@ -1,4 +1,4 @@
-//! Options of SET, GETEX and EXPIRE: words after the arguments, in any order, as in Redis.
+//! Options of SET, MSETEX, GETEX and EXPIRE: words after the arguments, in any order, as in Redis.
 //!
 //! In: words. Out: options. Promise: options that contradict each other are refused.
 //! Source: <https://redis.io/docs/latest/commands/set/>.
@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use crate::command::call::Call;
+use crate::command::long_work;
 use crate::command::refusals::bad_argument;
+use crate::command::version::{DIGEST_DIGITS, digest_of};
 use crate::model::{EXPIRES_AT_MAX, UnixMs, now_ms};
 use crate::protocol::ErrorReply;
 use crate::protocol::resp::whole_number;
@@ -95,7 +97,7 @@ pub(in crate::command) fn invalid_expiry(call: &Call<'_, '_>) -> ErrorReply {
     bad_argument(format!("invalid expire time in '{name}' command"))
 }
 
-/// Condition under which a value is stored.
+/// Condition under which a value is stored, or a key deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Condition<'a> {
     /// No condition.
@@ -106,9 +108,72 @@ pub(in crate::command) enum Condition<'a> {
     Existing,
     /// The key has this value.
     Equal(&'a [u8]),
+    /// The key has another value than this, or none.
+    Different(&'a [u8]),
+    /// The key has a value of this digest.
+    DigestEqual(&'a [u8]),
+    /// The key has a value of another digest than this, or none.
+    DigestDifferent(&'a [u8]),
 }
 
-/// The options of SET and of GETEX.
+impl<'a> Condition<'a> {
+    /// Returns the condition that compares the value with a word; `None` if no condition has this name.
+    fn comparing(name: &[u8], word: &'a [u8]) -> Option<Self> {
+        match name {
+            b"IFEQ" => Some(Self::Equal(word)),
+            b"IFNE" => Some(Self::Different(word)),
+            b"IFDEQ" => Some(Self::DigestEqual(word)),
+            b"IFDNE" => Some(Self::DigestDifferent(word)),
+            _ => None,
+        }
+    }
+
+    /// Parses the options of DELEX.
+    ///
+    /// # Errors
+    /// `ARGS` for unknown options, and for what is no digest.
+    pub fn of_delex(call: &Call<'_, '_>, words: &'a [Cow<'_, [u8]>]) -> Result<Self, ErrorReply> {
+        let condition = match words {
+            [] => Some(Self::Existing),
+            [name, word] => Self::comparing(&name.to_ascii_uppercase(), word),
+            _ => None,
+        };
+        condition.ok_or_else(|| call.syntax_error())?.checked()
+    }
+
+    /// Returns the condition, if a digest in it is one.
+    fn checked(self) -> Result<Self, ErrorReply> {
+        if let Self::DigestEqual(digest) | Self::DigestDifferent(digest) = self
+            && (digest.len() != DIGEST_DIGITS || !digest.iter().all(u8::is_ascii_hexdigit))
+        {
+            return Err(bad_argument(format!(
+                "must be exactly {DIGEST_DIGITS} hexadecimal characters"
+            )));
+        }
+        Ok(self)
+    }
+
+    /// Returns true if it holds for a key with this value, or without one.
+    pub fn holds(self, value: Option<&[u8]>) -> bool {
+        let has_digest = |digest: &[u8]| {
+            value.is_some_and(|value| {
+                let found = long_work::execute(value.len(), || digest_of(value));
+                digest.eq_ignore_ascii_case(found.as_bytes())
+            })
+        };
+        match self {
+            Self::Always => true,
+            Self::Missing => value.is_none(),
+            Self::Existing => value.is_some(),
+            Self::Equal(word) => value == Some(word),
+            Self::Different(word) => value != Some(word),
+            Self::DigestEqual(digest) => has_digest(digest),
+            Self::DigestDifferent(digest) => !has_digest(digest),
+        }
+    }
+}
+
+/// The options of SET, MSETEX and GETEX.
 pub(in crate::command) struct SetOptions<'a> {
     pub condition: Condition<'a>,
     pub expiry: ExpiryOption<'a>,
@@ -122,26 +187,46 @@ impl<'a> SetOptions<'a> {
     /// # Errors
     /// `ARGS` for unknown options, and those that contradict each other.
     pub fn of_set(call: &Call<'_, '_>, words: &'a [Cow<'_, [u8]>]) -> Result<Self, ErrorReply> {
-        Self::parse(call, words, |options, word, next| {
-            match word {
-                b"NX" if options.condition == Condition::Always => {
-                    options.condition = Condition::Missing;
-                }
-                b"XX" if options.condition == Condition::Always => {
-                    options.condition = Condition::Existing;
-                }
-                b"NX" => return options.condition == Condition::Missing,
-                b"XX" => return options.condition == Condition::Existing,
-                b"IFEQ" if options.condition == Condition::Always => match next() {
-                    Some(value) => options.condition = Condition::Equal(value),
-                    None => return false,
-                },
-                b"GET" => options.gets_old = true,
-                b"KEEPTTL" => return options.set_expiry(ExpiryOption::Keep),
-                _ => return false,
+        let options = Self::parse(call, words, |options, word, next| match word {
+            b"IFEQ" | b"IFNE" | b"IFDEQ" | b"IFDNE" => {
+                let found = next().and_then(|value| Condition::comparing(word, value));
+                let Some(found) = found.filter(|_| options.condition == Condition::Always) else {
+                    return false;
+                };
+                options.condition = found;
+                true
             }
-            true
-        })
+            b"GET" => {
+                options.gets_old = true;
+                true
+            }
+            _ => options.take_of_all(word),
+        })?;
+        options.condition.checked()?;
+        Ok(options)
+    }
+
+    /// Parses the options of MSETEX.
+    ///
+    /// # Errors
+    /// `ARGS` for unknown options, and those that contradict each other.
+    pub fn of_msetex(call: &Call<'_, '_>, words: &'a [Cow<'_, [u8]>]) -> Result<Self, ErrorReply> {
+        Self::parse(call, words, |options, word, _| options.take_of_all(word))
+    }
+
+    /// Takes an option that every command with conditions has. Returns false if it is none, or contradicts another one.
+    fn take_of_all(&mut self, word: &[u8]) -> bool {
+        let condition = match word {
+            b"NX" => Condition::Missing,
+            b"XX" => Condition::Existing,
+            b"KEEPTTL" => return self.set_expiry(ExpiryOption::Keep),
+            _ => return false,
+        };
+        let is_first = self.condition == Condition::Always;
+        if is_first {
+            self.condition = condition;
+        }
+        is_first || self.condition == condition
     }
 
     /// Parses the options of GETEX.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::command::call::{Answer, Arguments, Call, Outcome, stream};
 use crate::command::channels::{
     CHANNEL_BYTES_MAX, ChannelWalk, Channels, Delivery, SUBSCRIBED_BYTES_MAX, SUBSCRIPTIONS_MAX,
+    Space,
 };
 use crate::command::clients::Client;
 use crate::command::glob::Pattern;
@@ -17,10 +18,14 @@ use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::session::{CHANNEL_COPIES, PATTERN_COPIES, Session};
 use crate::command::spec::Flag::{LoadingOk, NotInMulti, Receives, SubscribedOk};
-use crate::command::spec::{Access, ChannelUse, Scope, Subcommand};
+use crate::command::spec::{Access, ChannelUse, Dialects, Scope, Subcommand};
 use crate::command::stream::{Pull, Pulled, Source};
 use crate::command::subcommands::{doubtful_subcommand, other_subcommand};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply, Subscription};
+
+/// Why there are no shard channels where a cluster has the data.
+const SHARDS_ELSEWHERE: &str =
+    "a cluster has the data (--engine), whose nodes have the shard channels; PUBLISH reaches all";
 
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::pubsub(
@@ -72,8 +77,41 @@ pub(in crate::command) const ROWS: &[Row] = &[
             "Send a message to the subscribers of a channel; answers the number of receivers.",
         ),
     Row::pubsub(
+        "SSUBSCRIBE",
+        "<channel> [<channel> ...]",
+        1..=SUBSCRIPTIONS_MAX,
+        ssubscribe,
+    )
+    .on(Scope::Channels(ChannelUse::Subscribe))
+    .flags(&[LoadingOk, NotInMulti, SubscribedOk, Receives])
+    .only(Dialects::Resp)
+    .refused_in_cluster(ErrorCode::Denied, SHARDS_ELSEWHERE)
+    .example("SSUBSCRIBE news")
+    .summary("Subscribe to shard channels, which have messages of their own."),
+    Row::pubsub(
+        "SUNSUBSCRIBE",
+        "[<channel> ...]",
+        0..=SUBSCRIPTIONS_MAX,
+        sunsubscribe,
+    )
+    .on(Scope::Channels(ChannelUse::Unsubscribe))
+    .flags(&[LoadingOk, NotInMulti, SubscribedOk])
+    .only(Dialects::Resp)
+    .refused_in_cluster(ErrorCode::Denied, SHARDS_ELSEWHERE)
+    .example("SUNSUBSCRIBE")
+    .summary("Unsubscribe from shard channels, or from all."),
+    Row::pubsub("SPUBLISH", "<channel> <message>", 2..=2, spublish)
+        .on(Scope::Channels(ChannelUse::Publish))
+        .flags(&[LoadingOk])
+        .only(Dialects::Resp)
+        .refused_in_cluster(ErrorCode::Denied, SHARDS_ELSEWHERE)
+        .example("SPUBLISH news hello")
+        .summary(
+            "Send a message to the subscribers of a shard channel; answers the number of receivers.",
+        ),
+    Row::pubsub(
         "PUBSUB",
-        "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT",
+        "CHANNELS [<pattern>] | NUMSUB [<channel> ...] | NUMPAT | SHARDCHANNELS [<pattern>] | SHARDNUMSUB [<channel> ...]",
         1..=SUBSCRIPTIONS_MAX,
         pubsub,
     )
@@ -83,7 +121,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("List the channels that have subscribers, or count subscribers or patterns."),
 ];
 
-const PUBSUB_SUBCOMMANDS: [Subcommand; 4] = [
+const PUBSUB_SUBCOMMANDS: [Subcommand; 6] = [
     Subcommand::new(
         "CHANNELS",
         Access::PubSub,
@@ -99,6 +137,16 @@ const PUBSUB_SUBCOMMANDS: [Subcommand; 4] = [
         Access::PubSub,
         "Count the patterns that have subscribers.",
     ),
+    Subcommand::new(
+        "SHARDCHANNELS",
+        Access::PubSub,
+        "List the shard channels that have subscribers.",
+    ),
+    Subcommand::new(
+        "SHARDNUMSUB",
+        Access::PubSub,
+        "Count the subscribers of shard channels.",
+    ),
     Subcommand::HELP,
 ];
 
@@ -113,7 +161,7 @@ fn begin(
     call.session.pushes_lines = !call.dialect.is_resp();
     for (place, name) in words.iter().enumerate() {
         add(&call.service.channels, call.session, place, &client);
-        let count = call.session.subscriptions();
+        let count = call.session.subscriptions_like(event);
         let reply = Reply::Subscription(event, Some(name), count);
         call.replies.reply(reply);
     }
@@ -158,16 +206,28 @@ fn check_channel(name: &[u8]) -> Result<(), ErrorReply> {
 }
 
 fn subscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    subscribe_in(call, words, (Space::Channels, Subscription::Begun))
+}
+
+fn ssubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    subscribe_in(call, words, (Space::Shards, Subscription::ShardBegun))
+}
+
+fn subscribe_in(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    (space, event): (Space, Subscription),
+) -> Answer {
     words.iter().try_for_each(|name| check_channel(name))?;
     admit(call, words, CHANNEL_COPIES)?;
     let add = |all: &Channels, session: &mut Session, place: usize, client: &Arc<Client>| {
         let name = &*words[place];
-        if session.channels.insert(name.into()) {
+        if session.channels_of(space).insert(name.into()) {
             session.subscribed_bytes += name.len();
-            all.channels.add(name, || (), client);
+            all.of(space).add(name, || (), client);
         }
     };
-    begin(call, words, Subscription::Begun, add)
+    begin(call, words, event, add)
 }
 
 fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -190,15 +250,27 @@ fn psubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn unsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let names = named_or(words, call.session.channels.iter());
+    unsubscribe_in(call, words, (Space::Channels, Subscription::Ended))
+}
+
+fn sunsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    unsubscribe_in(call, words, (Space::Shards, Subscription::ShardEnded))
+}
+
+fn unsubscribe_in(
+    call: &mut Call<'_, '_>,
+    words: &Arguments<'_>,
+    (space, event): (Space, Subscription),
+) -> Answer {
+    let names = named_or(words, call.session.channels_of(space).iter());
     let client = call.client()?;
     let remove = |all: &Channels, session: &mut Session, name: &[u8]| {
-        if session.channels.remove(name) {
+        if session.channels_of(space).remove(name) {
             session.subscribed_bytes -= name.len();
-            all.channels.remove(name, &client);
+            all.of(space).remove(name, &client);
         }
     };
-    end(call, &names, Subscription::Ended, remove)
+    end(call, &names, event, remove)
 }
 
 fn punsubscribe(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -232,12 +304,12 @@ fn end(
 ) -> Answer {
     for name in names {
         remove(&call.service.channels, call.session, name);
-        let count = call.session.subscriptions();
+        let count = call.session.subscriptions_like(event);
         let reply = Reply::Subscription(event, Some(name), count);
         call.replies.reply(reply);
     }
     if names.is_empty() {
-        let count = call.session.subscriptions();
+        let count = call.session.subscriptions_like(event);
         call.replies.reply(Reply::Subscription(event, None, count));
     }
     call.session.count_subscriptions();
@@ -245,6 +317,14 @@ fn end(
 }
 
 fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    publish_in(call, words, Space::Channels)
+}
+
+fn spublish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    publish_in(call, words, Space::Shards)
+}
+
+fn publish_in(call: &mut Call<'_, '_>, words: &Arguments<'_>, space: Space) -> Answer {
     check_channel(&words[0])?;
     if call.service.cluster().is_some() {
         return stream(PublishingInCluster {
@@ -255,13 +335,13 @@ fn publish(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let channels = &call.service.channels;
     if call.transaction.is_some() {
         // What is told before the commit may never be made.
-        let receivers = channels.receivers(&words[0]);
-        let message = Deferred::Message((*words[0]).into(), (*words[1]).into());
+        let receivers = channels.receivers(space, &words[0]);
+        let message = Deferred::Message(space, (*words[0]).into(), (*words[1]).into());
         call.session.deferred.push(message);
         return call.done(Reply::Count(receivers));
     }
     let mut publishing = Publishing {
-        delivery: channels.publish(&call.service.client_memory, &words[0], &words[1]),
+        delivery: channels.publish(&call.service.client_memory, space, &words[0], &words[1]),
         own: None,
     };
     if call.dialect == Dialect::Resp3 {
@@ -317,10 +397,15 @@ impl Source for Publishing {
 fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let channels = &call.service.channels;
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {
-        (b"CHANNELS", [] | [_]) => {
+        (name @ (b"CHANNELS" | b"SHARDCHANNELS"), [] | [_]) => {
+            let space = if name == b"CHANNELS" {
+                Space::Channels
+            } else {
+                Space::Shards
+            };
             let pattern = Pattern::parse(words.get(1).map_or(b"*", |pattern| pattern))?;
             let user = call.session.identity.user(&call.service.users).cloned();
-            let mut walk = Channels::matching(pattern, user);
+            let mut walk = Channels::matching(space, pattern, user);
             while walk.proceed(channels) {
                 if call.transaction.is_none() {
                     return stream(walk);
@@ -329,10 +414,15 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             show_channels(&walk, call.replies);
             Ok(Outcome::Done)
         }
-        (b"NUMSUB", names) => {
+        (name @ (b"NUMSUB" | b"SHARDNUMSUB"), names) => {
+            let space = if name == b"NUMSUB" {
+                Space::Channels
+            } else {
+                Space::Shards
+            };
             call.replies.reply(Reply::Array(2 * names.len()));
             for name in names {
-                let count = channels.channels.count(name);
+                let count = channels.of(space).count(name);
                 call.replies.reply(Reply::Value(name));
                 call.replies.reply(Reply::Count(count as u64));
             }
@@ -342,7 +432,7 @@ fn pubsub(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             let (_, patterns) = channels.counts();
             call.done(Reply::Count(patterns as u64))
         }
-        (b"CHANNELS", _) => Err(doubtful_subcommand(call, &words[0])),
+        (b"CHANNELS" | b"SHARDCHANNELS", _) => Err(doubtful_subcommand(call, &words[0])),
         _ => other_subcommand(call, words),
     }
 }

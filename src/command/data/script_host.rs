@@ -50,6 +50,7 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
         is_read_only: bool,
         run: Option<&'h LongRun>,
     ) -> Self {
+        call.session.is_in_script = true;
         Self {
             database: call.session.database(),
             deferred_before: call.session.deferred.len(),
@@ -74,6 +75,7 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
 
     /// Ends the work of the host. The notices of a script that has not come to its end are dropped.
     pub fn end(self, has_ended: bool) {
+        self.call.session.is_in_script = false;
         self.call.session.select(self.database);
         self.call.reports_change |= self.reports_change;
         if !has_ended {

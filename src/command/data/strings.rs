@@ -20,7 +20,7 @@ use crate::command::spec::KeyFlag::{
 };
 use crate::command::spec::{ANY, Flag, KeySpec, NativeReply};
 use crate::command::stream::{Pull, Pulled, Source};
-use crate::command::version::version_of;
+use crate::command::version::{digest_of, version_of};
 use crate::engine::{COPIED_BYTES_MAX, ReadOutcome, WriteTransaction};
 use crate::model::entry::Entry;
 use crate::model::{Key, PairError, UnixMs, VALUE_BYTES_MAX, Value, now_ms};
@@ -37,7 +37,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Store a value under a key."),
     Row::write_string(
         "SET",
-        "<key> <value> [NX | XX | IFEQ <value>] [GET] [EX <seconds> | PX <ms> | EXAT \
+        "<key> <value> [NX | XX | IFEQ <value> | IFNE <value> | IFDEQ <digest> | IFDNE <digest>] [GET] [EX <seconds> | PX <ms> | EXAT \
          <unix seconds> | PXAT <unix ms> | KEEPTTL]",
         2..=ANY,
         set,
@@ -102,7 +102,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .summary("Delete a key if it has this value; answers the number of deleted keys."),
     Row::write_string(
         "DELEX",
-        "<key> [IFEQ <value> | IFNE <value>]",
+        "<key> [IFEQ <value> | IFNE <value> | IFDEQ <digest> | IFDNE <digest>]",
         1..=ANY,
         delex,
     )
@@ -139,6 +139,19 @@ pub(in crate::command) const ROWS: &[Row] = &[
         "Store several pairs if none of the keys exists; answers 1 if they were stored, \
          else 0.",
     ),
+    Row::write_string(
+        "MSETEX",
+        "<number> <key> <value> [<key> <value> ...] [NX | XX] [EX <seconds> | PX <ms> | EXAT \
+         <unix seconds> | PXAT <unix ms> | KEEPTTL]",
+        3..=KEYS_PER_REQUEST_MAX,
+        msetex,
+    )
+    .on_keys(&[KeySpec::counted_pairs(0, &[Overwrite, Update])])
+    .flags(&[Flag::GrowsMemory, Flag::Slow])
+    .example("MSETEX 2 a 1 b 2 EX 999999")
+    .summary(
+        "Store so many pairs with one expiry, all or none; answers 1 if they were stored, else 0.",
+    ),
     Row::write_string("APPEND", "<key> <value>", 2..=2, append)
         .on_keys(&[KeySpec::at(0, &[ReadWrite, Insert])])
         .native(NativeReply::Count)
@@ -150,6 +163,10 @@ pub(in crate::command) const ROWS: &[Row] = &[
         .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
         .example("VERSION name")
         .summary("Read the version of a value: the same digits as long as the value is the same."),
+    Row::read_string("DIGEST", "<key>", 1..=1, digest)
+        .on_keys(&[KeySpec::at(0, &[ReadOnly, Access])])
+        .example("DIGEST name")
+        .summary("Read the digest of a value, with which IFDEQ and IFDNE compare."),
     Row::read_string("STRLEN", "<key>", 1..=1, strlen)
         .on_keys(&[KeySpec::at(0, &[ReadOnly])])
         .native(NativeReply::Count)
@@ -202,15 +219,10 @@ fn set(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let value = Value::with_expiry(&words[1], expires_at)?;
     let (stored, old) = call.change(&[key], |transaction| {
         let old = transaction.get(key);
-        let holds = match options.condition {
-            Condition::Always => true,
-            Condition::Missing => old.is_none(),
-            Condition::Existing => old.is_some(),
-            Condition::Equal(expected) => old
-                .as_ref()
-                .is_some_and(|old| old.value_bytes() == expected),
-        };
-        if !holds {
+        if !options
+            .condition
+            .holds(old.as_ref().map(Entry::value_bytes))
+        {
             return Ok((None, old));
         }
         let kept = old.as_ref().and_then(Entry::expires_at);
@@ -246,28 +258,40 @@ fn get(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn version(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let key = Key::parse(&words[0])?;
+    show_hash(call, &words[0], version_of)
+}
+
+fn digest(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    show_hash(call, &words[0], digest_of)
+}
+
+/// Hashes a value, and shows the hash as text.
+type Hash = fn(&[u8]) -> String;
+
+/// Replies with the hash of the value of a key.
+fn show_hash(call: &mut Call<'_, '_>, key: &[u8], hash: Hash) -> Answer {
+    let key = Key::parse(key)?;
     let read = call.read(key, |call, value| {
-        let version = version_of(value.bytes());
-        call.replies.reply(Reply::Value(version.as_bytes()));
+        let hash = hash(value.bytes());
+        call.replies.reply(Reply::Value(hash.as_bytes()));
     })?;
     call.count_read(!matches!(read, ReadOutcome::Missing));
     match read {
         ReadOutcome::Shown => Ok(Outcome::Done),
-        ReadOutcome::Long(entry) => stream(LongVersion(entry)),
+        ReadOutcome::Long(entry) => stream(LongHash(entry, hash)),
         ReadOutcome::Missing => call.done(Reply::NotFound),
     }
 }
 
-/// The version of a long value, hashed on a thread for blocking work.
-struct LongVersion(Entry);
+/// The hash of a long value, made on a thread for blocking work.
+struct LongHash(Entry, Hash);
 
-impl Source for LongVersion {
+impl Source for LongHash {
     async fn pull(&mut self, pull: &mut Pull<'_>) -> Result<Pulled, ErrorReply> {
-        let entry = self.0.clone();
-        let hashing = tokio::task::spawn_blocking(move || version_of(entry.value_bytes()));
-        let version = hashing.await.expect("it is not aborted and cannot panic");
-        pull.replies.reply(Reply::Value(version.as_bytes()));
+        let (entry, hash) = (self.0.clone(), self.1);
+        let hashing = tokio::task::spawn_blocking(move || hash(entry.value_bytes()));
+        let hash = hashing.await.expect("it is not aborted and cannot panic");
+        pull.replies.reply(Reply::Value(hash.as_bytes()));
         Ok(Pulled::End)
     }
 }
@@ -358,27 +382,19 @@ pub(in crate::command) fn expire_entry(
 }
 
 fn delifeq(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    delete_if(call, &words[0], |value| value == &*words[1])
+    delete_if(call, &words[0], Condition::Equal(&words[1]))
 }
 
 fn delex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    match &words[1..] {
-        [] => delete_if(call, &words[0], |_| true),
-        [word, expected] if word.eq_ignore_ascii_case(b"IFEQ") => {
-            delete_if(call, &words[0], |value| value == &**expected)
-        }
-        [word, expected] if word.eq_ignore_ascii_case(b"IFNE") => {
-            delete_if(call, &words[0], |value| value != &**expected)
-        }
-        _ => Err(call.syntax_error()),
-    }
+    let condition = Condition::of_delex(call, &words[1..])?;
+    delete_if(call, &words[0], condition)
 }
 
-fn delete_if(call: &mut Call<'_, '_>, key: &[u8], holds: impl FnOnce(&[u8]) -> bool) -> Answer {
+fn delete_if(call: &mut Call<'_, '_>, key: &[u8], condition: Condition<'_>) -> Answer {
     let key = Key::parse(key)?;
     let is_deleted = call.change(&[key], |transaction| {
         let entry = transaction.get(key);
-        let holds = entry.is_some_and(|entry| holds(entry.value_bytes()));
+        let holds = entry.is_some_and(|entry| condition.holds(Some(entry.value_bytes())));
         Ok(holds && transaction.delete(key))
     })?;
     call.done(Reply::Count(is_deleted.into()))
@@ -407,34 +423,69 @@ fn mget(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 fn mset(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    put_all(call, words, false)?;
+    put_all(call, words, Condition::Always, ExpiryOption::Default)?;
     call.done(Reply::Ok)
 }
 
 fn msetnx(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
-    let are_stored = put_all(call, words, true)?;
+    let are_stored = put_all(call, words, Condition::Missing, ExpiryOption::Default)?;
     call.done(Reply::Count(are_stored.into()))
 }
 
+fn msetex(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
+    let number = number_of(&words[0]).ok();
+    let number = number.and_then(|number| i32::try_from(number).ok()?.try_into().ok());
+    let number: usize = number
+        .filter(|number| *number > 0)
+        .ok_or_else(|| bad_argument("invalid numkeys value"))?;
+    let (pairs, options) = words[1..]
+        .split_at_checked(2 * number)
+        .ok_or_else(|| bad_argument("wrong number of key-value pairs"))?;
+    let options = SetOptions::of_msetex(call, options)?;
+    let are_stored = put_all(call, pairs, options.condition, options.expiry)?;
+    call.done(Reply::Count(are_stored.into()))
+}
+
+/// Stores pairs if a condition holds for all of their keys. Returns true if it has.
 fn put_all(
     call: &mut Call<'_, '_>,
     words: &Arguments<'_>,
-    only_if_missing: bool,
+    condition: Condition<'_>,
+    expiry: ExpiryOption<'_>,
 ) -> Result<bool, ErrorReply> {
-    let pairs = words
-        .chunks_exact(2)
-        .map(|pair| Ok((Key::parse(&pair[0])?, Value::parse(&pair[1])?)));
+    let expires_at = expiry.time(call)?;
+    let keeps_expiry = expiry == ExpiryOption::Keep;
+    if keeps_expiry {
+        call.stored_expiry = StoredExpiry::Kept;
+    }
+    let pairs = words.chunks_exact(2).map(|pair| {
+        let key = Key::parse(&pair[0])?;
+        Ok((key, Value::with_expiry(&pair[1], expires_at)?))
+    });
     let pairs: Vec<(Key<'_>, Value<'_>)> = pairs.collect::<Result<_, ErrorReply>>()?;
     let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| *key).collect();
     // They may be a million, so all that can be done before the locks are taken is.
     let entries = pairs.iter().map(|(key, value)| call.entry(*key, *value));
     let entries: Vec<Entry> = entries.collect();
     call.change(&keys, |transaction| {
-        if only_if_missing && keys.iter().any(|key| transaction.get(*key).is_some()) {
+        let mut holds = |key: Key<'_>| {
+            let old = transaction.get(key);
+            condition.holds(old.as_ref().map(Entry::value_bytes))
+        };
+        if condition != Condition::Always && !keys.iter().all(|key| holds(*key)) {
             return Ok(false);
         }
         for entry in entries {
-            transaction.put_entry(entry);
+            let old = keeps_expiry.then(|| transaction.get(entry.key())).flatten();
+            match old.and_then(|old| old.expires_at()) {
+                Some(kept) => {
+                    let value = Value::with_expiry(entry.value_bytes(), Some(kept))?;
+                    transaction.put(entry.key(), value);
+                }
+                None => {
+                    transaction.put_entry(entry);
+                }
+            }
         }
         Ok(true)
     })

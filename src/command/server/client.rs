@@ -5,13 +5,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::tracking;
 use crate::command::acl::{DEFAULT_USER, Identity};
+use crate::command::audit;
 use crate::command::call::{Answer, Arguments, Call, Outcome};
 use crate::command::clients::Client;
 use crate::command::data::options::{client_number, number_of, switch_of};
 use crate::command::database::numbered;
+use crate::command::pause::Paused;
 use crate::command::refusals::bad_argument;
 use crate::command::row::Row;
 use crate::command::service::Service;
@@ -32,7 +35,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         "ID | GETNAME | SETNAME <name> | SETINFO <attribute> <value> | INFO | LIST [TYPE <type> | ID <id> [<id> ...]] | \
          KILL <address> | KILL <filter> <value> [<filter> <value> ...] | NO-EVICT ON | NO-EVICT OFF | NO-TOUCH ON | NO-TOUCH OFF \
          | REPLY ON | REPLY OFF | REPLY SKIP | UNBLOCK <id> [TIMEOUT | ERROR] | TRACKING ON [REDIRECT <id>] [PREFIX <prefix> [PREFIX <prefix> ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP] \
-         | TRACKING OFF | CACHING YES | CACHING NO | GETREDIR | TRACKINGINFO",
+         | TRACKING OFF | PAUSE <ms> [WRITE | ALL] | UNPAUSE | CACHING YES | CACHING NO | GETREDIR | TRACKINGINFO",
         1..=ANY,
         client,
     )
@@ -59,7 +62,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
 ];
 
 /// Subcommands, and the class of each.
-const CLIENT_SUBCOMMANDS: [Subcommand; 16] = {
+const CLIENT_SUBCOMMANDS: [Subcommand; 18] = {
     use Access::{Admin, Connection};
     [
         Subcommand::new("ID", Connection, "Return the number of this connection."),
@@ -93,6 +96,12 @@ const CLIENT_SUBCOMMANDS: [Subcommand; 16] = {
             Admin,
             "End the wait of a connection; answers 1 if it was waiting, else 0.",
         ),
+        Subcommand::new(
+            "PAUSE",
+            Admin,
+            "Let all requests, or those that change pairs, wait for a time.",
+        ),
+        Subcommand::new("UNPAUSE", Admin, "End the wait of PAUSE."),
         Subcommand::new(
             "TRACKING",
             Connection,
@@ -170,8 +179,18 @@ fn client(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             call.done(Reply::Ok)
         }
         (b"REPLY", [word]) => reply(call, word),
+        (b"PAUSE", [ms]) => pause(call, ms, Paused::All),
+        (b"PAUSE", [ms, word]) => match &*word.to_ascii_uppercase() {
+            b"WRITE" => pause(call, ms, Paused::Writes),
+            b"ALL" => pause(call, ms, Paused::All),
+            _ => Err(bad_argument("CLIENT PAUSE mode must be WRITE or ALL")),
+        },
+        (b"UNPAUSE", []) => {
+            call.service.pause.end();
+            call.done(Reply::Ok)
+        }
         (b"UNBLOCK", [id, reason @ ..]) if reason.len() < 2 => unblock(call, id, reason),
-        (b"UNBLOCK", [_, _, ..]) => Err(doubtful_subcommand(call, &words[0])),
+        (b"PAUSE" | b"UNBLOCK", [_, _, ..]) => Err(doubtful_subcommand(call, &words[0])),
         (b"TRACKING", [word, options @ ..]) => tracking::switch(call, &client, word, options),
         (b"CACHING", [word]) => tracking::except_next(call, word),
         (b"GETREDIR", []) => tracking::redirection(call),
@@ -195,6 +214,16 @@ fn reply(call: &mut Call<'_, '_>, word: &[u8]) -> Answer {
         b"SKIP" => Silence::Skip,
         _ => return Err(call.syntax_error()),
     };
+    call.done(Reply::Ok)
+}
+
+/// Lets requests of all clients wait.
+fn pause(call: &mut Call<'_, '_>, ms: &[u8], paused: Paused) -> Answer {
+    let ms =
+        number_of(ms).map_err(|_| bad_argument("timeout is not an integer or out of range"))?;
+    let ms = u64::try_from(ms).map_err(|_| bad_argument("timeout is negative"))?;
+    audit::called(call, "PAUSE");
+    call.service.pause.begin(Duration::from_millis(ms), paused);
     call.done(Reply::Ok)
 }
 
@@ -238,8 +267,8 @@ pub(super) fn printable(bytes: &[u8]) -> Option<String> {
 /// Source: <https://redis.io/docs/latest/commands/client-list/>.
 fn describe(service: &Service, client: &Client) -> String {
     let names = client.names();
-    let (channels, patterns) = &client.subscriptions;
-    let (channels, patterns) = (channels.load(Relaxed), patterns.load(Relaxed));
+    let numbers = client.subscriptions.each_ref();
+    let [channels, patterns, shards] = numbers.map(|number| number.load(Relaxed));
     let queued = client.queued.load(Relaxed);
     let tracked = tracking::Shown::of(service, client.id);
     let flags = [
@@ -270,7 +299,7 @@ fn describe(service: &Service, client: &Client) -> String {
     let events = if output > 0 { "rw" } else { "r" };
     // Arguments are a part of the input, and replies have one buffer.
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub={shards} \
          multi={queued} qbuf={partial} qbuf-free={} argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={output} \
          oll={messages} omem={outbox} tot-mem={} events={events} cmd={command} user={} redir={} resp={} lib-name={} \
          lib-ver={} tot-net-in={} tot-net-out={}\n",

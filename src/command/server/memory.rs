@@ -20,7 +20,7 @@ use crate::protocol::{ErrorReply, Reply};
 pub(in crate::command) const ROWS: &[Row] = &[
     Row::read(
         "MEMORY",
-        "USAGE <key> [SAMPLES <number>] | STATS | DOCTOR",
+        "USAGE <key> [SAMPLES <number>] | STATS | DOCTOR | MALLOC-STATS | PURGE",
         1..=ANY,
         memory,
     )
@@ -45,7 +45,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("Return how Redis would store a value, or how a pair was used under a cap on memory."),
 ];
 
-const MEMORY_SUBCOMMANDS: [Subcommand; 4] = [
+const MEMORY_SUBCOMMANDS: [Subcommand; 6] = [
     Subcommand::new(
         "USAGE",
         Access::Read,
@@ -60,6 +60,16 @@ const MEMORY_SUBCOMMANDS: [Subcommand; 4] = [
         "DOCTOR",
         Access::Connection,
         "Say in sentences whether memory is used well.",
+    ),
+    Subcommand::new(
+        "MALLOC-STATS",
+        Access::Connection,
+        "Say what the allocator holds.",
+    ),
+    Subcommand::new(
+        "PURGE",
+        Access::Connection,
+        "Return unused memory to the system, which the allocator also does by itself.",
     ),
     Subcommand::HELP,
 ];
@@ -92,7 +102,7 @@ const OBJECT_SUBCOMMANDS: [Subcommand; 5] = [
 ///
 /// # Errors
 /// `TOO_LARGE` or `TEXT` if it is not a valid key, `BUSY` while the data is being loaded.
-fn entry_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Entry>, ErrorReply> {
+pub(super) fn entry_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Entry>, ErrorReply> {
     let key = Key::parse(key)?;
     call.change(&[key], |transaction| Ok(transaction.get(key)))
 }
@@ -117,6 +127,17 @@ fn memory(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             let advice = advice(call)?;
             call.done(Reply::Text(&advice))
         }
+        (b"MALLOC-STATS", []) => {
+            let resident = resident_bytes().unwrap_or(0);
+            let peak = resident_bytes_max().unwrap_or(0);
+            let text = format!(
+                "jemalloc\nresident: {resident}\nresident, at most: {peak}\ndata: {}\n",
+                call.engine()?.memory_bytes()
+            );
+            call.done(Reply::Text(&text))
+        }
+        // Its threads purge what is unused for seconds.
+        (b"PURGE", []) => call.done(Reply::Ok),
         _ => other_subcommand(call, words),
     }
 }
@@ -162,7 +183,7 @@ fn object(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 }
 
 /// Returns the encoding in which Redis would store a value.
-fn encoding_of(value: &[u8]) -> &'static [u8] {
+pub(super) fn encoding_of(value: &[u8]) -> &'static [u8] {
     const EMBEDDED_BYTES_MAX: usize = 44;
     if whole_number(value).is_some() {
         b"int"

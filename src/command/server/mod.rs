@@ -9,6 +9,7 @@ pub mod backup;
 pub mod client;
 pub mod command_docs;
 pub mod config;
+pub mod debug;
 pub mod figures;
 pub mod info;
 pub mod members;

@@ -144,7 +144,6 @@ fn begin(call: &mut Call<'_, '_>, client: &Arc<Client>, options: Options) -> Ans
         skips_own: options.skips_own,
         prefixes,
         filter,
-        is_broken: false,
     };
     if let Some(tracking) = &mut call.session.tracking {
         *tracking.tracker.options() = chosen;
@@ -256,7 +255,7 @@ impl Shown {
         let redirect = options.redirect.as_ref().map_or(0, |(id, _)| *id);
         Some(Self {
             is_broadcast: tracker.is_broadcast,
-            is_broken: options.is_broken,
+            is_broken: options.has_lost_target(),
             redirect: i64::try_from(redirect).unwrap_or(i64::MAX),
         })
     }

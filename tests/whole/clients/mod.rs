@@ -429,7 +429,10 @@ fn redis_cli_explains_commands_by_group_and_by_name() {
     for (group, names) in [
         (
             "@string",
-            &["SET key value [NX|XX|IFEQ value]", "DELIFEQ key value"][..],
+            &[
+                "SET key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]",
+                "DELIFEQ key value",
+            ][..],
         ),
         (
             "@generic",

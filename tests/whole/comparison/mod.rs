@@ -227,6 +227,9 @@ const COMMANDS_APART: &[(&str, &str)] = &[
     ("lastsave", "admin"),
     ("role", "admin"),
     ("wait", "blocking"),
+    // Reads no pair.
+    ("lolwut", "readonly"),
+    ("lolwut", "@read"),
     ("pubsub|help", "@pubsub"),
 ];
 

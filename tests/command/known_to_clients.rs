@@ -1,0 +1,121 @@
+//! What Redis clients ask in passing, and their test suites: waits for the disk, errors on demand, parts of Redis that are not here.
+
+use std::time::{Duration, Instant};
+
+use crate::support::resp::Resp;
+use crate::support::server::{TestServer, wait_until};
+
+#[test]
+fn parts_of_redis_that_are_not_here_are_listed_as_empty() {
+    let server = TestServer::start();
+    let mut resp = Resp::connect(server.addr());
+    for (request, reply) in [
+        ("FUNCTION LIST", ""),
+        ("FUNCTION LIST LIBRARYNAME x", ""),
+        (
+            "FUNCTION STATS",
+            "running_script -1 engines LUA libraries_count 0 functions_count 0",
+        ),
+        (
+            "FUNCTION LOAD x",
+            "ERR unknown subcommand 'LOAD'. Try FUNCTION HELP.",
+        ),
+        (
+            "FUNCTION NOSUCH",
+            "ERR unknown subcommand 'NOSUCH'. Try FUNCTION HELP.",
+        ),
+        ("MODULE LIST", ""),
+        (
+            "MODULE LOAD x",
+            "ERR unknown subcommand 'LOAD'. Try MODULE HELP.",
+        ),
+        ("MEMORY PURGE", "OK"),
+        ("DEBUG JMAP", "OK"),
+        ("DEBUG RELOAD", "OK"),
+        ("DEBUG ERROR CODE", "CODE"),
+        ("DEBUG STRINGMATCH-LEN 3 a*a", "1"),
+        ("DEBUG STRINGMATCH-LEN 3 a*b", "0"),
+        ("DEBUG STRINGMATCH-LEN 65537 a", "ERR value is out of range"),
+        ("DEBUG OBJECT a", "ERR no such key"),
+        (
+            "DEBUG NOSUCH",
+            "ERR unknown subcommand 'NOSUCH'. Try DEBUG HELP.",
+        ),
+        (
+            "BGREWRITEAOF",
+            "Background append only file rewriting started",
+        ),
+    ] {
+        assert_eq!(resp.ask(request), reply, "{request}");
+    }
+    assert!(resp.ask("LOLWUT VERSION 5").starts_with("PyKV "));
+    assert!(resp.ask("MEMORY MALLOC-STATS").contains("resident: "));
+    assert_eq!(resp.ask("SET a 12"), "OK");
+    let described = resp.ask("DEBUG OBJECT a");
+    assert!(described.contains(" encoding:int "), "{described}");
+}
+
+#[test]
+fn debug_sleep_holds_up_one_client_for_a_minute_at_most() {
+    let server = TestServer::start();
+    let (mut sleeper, mut other) = (Resp::connect(server.addr()), Resp::connect(server.addr()));
+    let began = Instant::now();
+    let slept = std::thread::spawn(move || sleeper.ask("DEBUG SLEEP 0.3"));
+    assert_eq!(other.ask("PING"), "PONG");
+    assert_eq!(slept.join().expect("a reply"), "OK");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    let refusal = "ERR seconds are 0 to 60, such as 0.5";
+    for wrong in ["60.1", "-1", "x", "NaN"] {
+        assert_eq!(other.ask(&format!("DEBUG SLEEP {wrong}")), refusal);
+    }
+}
+
+#[test]
+fn expired_keys_are_hidden_and_kept_while_their_deletion_is_off() {
+    let server = TestServer::start();
+    let mut resp = Resp::connect(server.addr());
+    assert_eq!(resp.ask("DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
+    assert_eq!(resp.ask("SET brief v PX 1"), "OK");
+    assert_eq!(resp.ask("SET kept v"), "OK");
+    wait_until("it has expired", || resp.ask("GET brief") == "-1");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.stat("expired"), 0);
+    assert_eq!(resp.ask("DEBUG SET-ACTIVE-EXPIRE 1"), "OK");
+    wait_until("it is deleted", || server.stat("expired") == 1);
+    assert_eq!(resp.ask("DEBUG SET-ACTIVE-EXPIRE 2"), "ERR it is 0 or 1");
+}
+
+#[test]
+fn waitaof_waits_for_the_disk_and_for_replicas() {
+    let server = TestServer::start_with(&["--durability", "everysec"]);
+    let mut resp = Resp::connect(server.addr());
+    assert_eq!(resp.ask("SET a 1"), "OK");
+    assert_eq!(resp.ask("WAITAOF 1 0 10000"), "1 0");
+    assert_eq!(resp.ask("WAITAOF 0 0 0"), "1 0");
+    let began = Instant::now();
+    assert_eq!(resp.ask("WAITAOF 1 1 50"), "1 0");
+    assert!(began.elapsed() >= Duration::from_millis(50));
+    for (request, reply) in [
+        (
+            "WAITAOF 2 0 0",
+            "ERR value is out of range, value must between 0 and 1",
+        ),
+        (
+            "WAITAOF 0 -1 0",
+            "ERR value is out of range, must be positive",
+        ),
+        ("WAITAOF 0 0 -1", "ERR timeout is negative"),
+        (
+            "WAITAOF 0 0 x",
+            "ERR timeout is not an integer or out of range",
+        ),
+    ] {
+        assert_eq!(resp.ask(request), reply, "{request}");
+    }
+    let off = TestServer::start_with(&["--durability", "off"]);
+    let mut resp = Resp::connect(off.addr());
+    assert_eq!(
+        resp.ask("WAITAOF 1 0 0"),
+        "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+    );
+}
