@@ -306,7 +306,10 @@ fn read_change(mut members: Vec<(String, &RawValue)>) -> Option<Option<Change>> 
                 bytes: loaded.bytes.into_owned().into(),
                 expires_at: loaded.expires_at,
             };
-            Some(Change::Put(key_of(serde_json::from_str(key.get()).ok()?), loaded))
+            Some(Change::Put(
+                key_of(serde_json::from_str(key.get()).ok()?),
+                loaded,
+            ))
         }
         (None, None, Some(keys), None) => {
             let keys: Vec<String> = serde_json::from_str(keys.get()).ok()?;

@@ -179,7 +179,10 @@ fn check_reply(word: &[u8]) {
     let reply = std::str::from_utf8(&out).expect("a reply is text");
     let Ok(text) = std::str::from_utf8(word) else {
         let base64 = STANDARD.encode(word);
-        assert_eq!(reply, format!("ITEM BASE64 \"{base64}\" BASE64 \"{base64}\"\n"));
+        assert_eq!(
+            reply,
+            format!("ITEM BASE64 \"{base64}\" BASE64 \"{base64}\"\n")
+        );
         return;
     };
     let json = reply

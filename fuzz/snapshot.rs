@@ -53,7 +53,13 @@ fn check_written(pairs: &Map) {
     let entries = entries(pairs).into_iter();
     let written = write_snapshot(&*disk, &path, None, entries).expect("a disk that takes all");
     let again = Pairs::default();
-    let read = read_snapshot(&*disk, &path, &SnapshotKeys::default(), &again, &Progress::new());
+    let read = read_snapshot(
+        &*disk,
+        &path,
+        &SnapshotKeys::default(),
+        &again,
+        &Progress::new(),
+    );
     let read = read.expect("what was written");
     assert_eq!(read, Some(written));
     assert_eq!(&again.end(), pairs);
