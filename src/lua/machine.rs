@@ -109,6 +109,8 @@ pub struct Machine {
     execute: Function,
     /// State that the sandbox knows of.
     state: Table,
+    /// Tables of the keys and of the other arguments, which are filled for each script.
+    words: [Table; 2],
     limits: Rc<Limits>,
     compiled: HashMap<Box<str>, Function>,
 }
@@ -156,9 +158,10 @@ impl Machine {
             }
         })?;
         Ok(Self {
-            lua,
             environment,
             execute,
+            words: [lua.create_table()?, lua.create_table()?],
+            lua,
             state,
             limits,
             compiled: HashMap::new(),
@@ -229,8 +232,9 @@ impl Machine {
                     _ => permits(lua, &mut **host, &words),
                 }
             })?;
-            let keys = table_of(&self.lua, words.keys)?;
-            let arguments = table_of(&self.lua, words.arguments)?;
+            let [keys, arguments] = &self.words;
+            fill(&self.lua, keys, words.keys)?;
+            fill(&self.lua, arguments, words.arguments)?;
             // From here on: Lua's library checks what it makes one by one, at twice the time, where there is a limit.
             self.lua.set_memory_limit(MEMORY_BYTES_MAX)?;
             let done: (bool, Value) = self
@@ -277,12 +281,14 @@ fn stopped(limits: &Limits, state: &Table, stop: Stop) -> mlua::Error {
     }
 }
 
-fn table_of(lua: &Lua, words: &[Cow<'_, [u8]>]) -> mlua::Result<Table> {
-    let table = lua.create_table_with_capacity(words.len(), 0)?;
+/// Replaces what a table holds, and what the script before has made of it, by words.
+fn fill(lua: &Lua, table: &Table, words: &[Cow<'_, [u8]>]) -> mlua::Result<()> {
+    table.set_metatable(None)?;
+    table.clear()?;
     for word in words {
         table.raw_push(lua.create_string(word)?)?;
     }
-    Ok(table)
+    Ok(())
 }
 
 /// Returns the name of the chunk and the line of the script that is being executed.
