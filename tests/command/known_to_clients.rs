@@ -56,6 +56,37 @@ fn parts_of_redis_that_are_not_here_are_listed_as_empty() {
 }
 
 #[test]
+fn debug_fails_on_demand_in_a_transaction_and_takes_no_time_there() {
+    let server = TestServer::start();
+    let mut resp = Resp::connect(server.addr());
+    for (request, reply) in [
+        ("MULTI", "OK"),
+        ("DEBUG ERROR LOADING", "QUEUED"),
+        ("DEBUG SLEEP 1", "QUEUED"),
+        ("SET a 1", "QUEUED"),
+        (
+            "EXEC",
+            "LOADING ERR it takes time, and cannot be part of a transaction OK",
+        ),
+    ] {
+        assert_eq!(resp.ask(request), reply, "{request}");
+    }
+}
+
+#[test]
+fn connections_are_closed_by_their_age() {
+    let server = TestServer::start();
+    let (mut admin, mut other) = (Resp::connect(server.addr()), Resp::connect(server.addr()));
+    assert_eq!(other.ask("PING"), "PONG");
+    assert_eq!(admin.ask("CLIENT KILL MAXAGE 3600"), "0");
+    assert_eq!(admin.ask("CLIENT KILL MAXAGE 0"), "1");
+    assert_eq!(
+        admin.ask("CLIENT KILL MAXAGE x"),
+        "ERR maxage is not an integer or out of range"
+    );
+}
+
+#[test]
 fn debug_sleep_holds_up_one_client_for_a_minute_at_most() {
     let server = TestServer::start();
     let (mut sleeper, mut other) = (Resp::connect(server.addr()), Resp::connect(server.addr()));

@@ -405,6 +405,12 @@ fn kill(call: &mut Call<'_, '_>, own: &Client, filters: &Arguments<'_>) -> Answe
                 }
                 all.retain(|client| shown_user(&client.names().user) == user);
             }
+            b"MAXAGE" => {
+                let seconds = whole_number(value).and_then(|seconds| u64::try_from(seconds).ok());
+                let seconds = seconds
+                    .ok_or_else(|| bad_argument("maxage is not an integer or out of range"))?;
+                all.retain(|client| client.connected_at.elapsed().as_secs() >= seconds);
+            }
             b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => skips_own = true,
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => skips_own = false,
             _ => return Err(call.syntax_error()),

@@ -18,7 +18,7 @@ use crate::command::row::Row;
 use crate::command::server::admin::{ELSEWHERE, Save};
 use crate::command::server::memory::{encoding_of, entry_of};
 use crate::command::signals::Signal;
-use crate::command::spec::Flag::{LoadingOk, NotInMulti, NotInScripts, Slow, WholeServer};
+use crate::command::spec::Flag::{LoadingOk, NotInScripts, Slow, WholeServer};
 use crate::command::spec::{ANY, Access, Dialects, Group, Subcommand};
 use crate::command::stream::{Pull, Pulled, Source, Stream};
 use crate::command::subcommands::other_subcommand;
@@ -36,7 +36,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
         1..=ANY,
         debug,
     )
-    .flags(&[NotInMulti, NotInScripts, Slow, WholeServer])
+    .flags(&[NotInScripts, Slow, WholeServer])
     .subcommands(&DEBUG_SUBCOMMANDS)
     .only(Dialects::Resp)
     .refused_in_cluster(ErrorCode::Denied, ELSEWHERE)
@@ -99,6 +99,9 @@ const MODULE_SUBCOMMANDS: [Subcommand; 2] = [
 
 fn debug(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     match (&*words[0].to_ascii_uppercase(), &words[1..]) {
+        (b"SLEEP" | b"RELOAD", _) if call.transaction.is_some() => Err(bad_argument(
+            "it takes time, and cannot be part of a transaction",
+        )),
         (b"SLEEP", [seconds]) => sleep(call, seconds),
         // Its first word is its code.
         (b"ERROR", [text]) => Err(ErrorReply::new(
