@@ -568,7 +568,7 @@ pub(super) fn stream(source: impl Source + 'static) -> Answer {
 /// Parses arguments as keys.
 ///
 /// # Errors
-/// `TOO_LARGE` for a key over the limit, `TEXT` for one that is not UTF-8.
+/// `TOO_LARGE` for a key over the limit.
 pub(super) fn keys_of<'a>(arguments: &'a Arguments<'_>) -> Result<Vec<Key<'a>>, ErrorReply> {
     arguments
         .iter()
