@@ -125,10 +125,9 @@ impl Dispatcher<'_> {
         match paused {
             Paused::All => !is_end,
             Paused::Writes if self.session.is_queueing(command) => false,
+            Paused::Writes if command.scope == Scope::Queued => self.session.queues_writes(),
             Paused::Writes => {
-                command.is_write()
-                    || command.scope == Scope::Channels(ChannelUse::Publish)
-                    || (command.name == "EXEC" && self.session.queues_writes())
+                command.is_write() || command.scope == Scope::Channels(ChannelUse::Publish)
             }
         }
     }

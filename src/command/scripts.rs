@@ -3,10 +3,12 @@
 //! In: texts, and runs. Out: a text by the SHA-1 of it; the runs that can be killed. Promises: a script that was loaded is kept until SCRIPT
 //! FLUSH; of those that were only executed, the last ones are kept; what both hold is bounded.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
 
 use super::refusals::bad_argument;
 use crate::lua::sha1_hex;
@@ -42,7 +44,7 @@ impl StoredScript {
 
 #[derive(Debug, Default)]
 struct Stored {
-    by_sha1: HashMap<String, (Arc<StoredScript>, bool)>,
+    by_sha1: AHashMap<String, (Arc<StoredScript>, bool)>,
     /// Names of those that were not loaded, the oldest first.
     executed: VecDeque<String>,
     loaded_bytes: usize,

@@ -17,16 +17,14 @@ pub enum Stop {
 
 /// Executes what a script asks of its server.
 pub trait Host {
-    /// Executes a command, whose name is the first word, and appends its reply in RESP2 or RESP3.
+    /// Executes a command, whose name is the first word, and appends its reply in RESP.
     ///
     /// # Errors
     /// Why the script has to end.
-    fn call(
-        &mut self,
-        words: &[Cow<'_, [u8]>],
-        is_resp3: bool,
-        reply: &mut Vec<u8>,
-    ) -> Result<(), Stop>;
+    fn call(&mut self, words: &[Cow<'_, [u8]>], reply: &mut Vec<u8>) -> Result<(), Stop>;
+
+    /// Has the next replies in RESP3, or in RESP2 as at the beginning.
+    fn set_resp3(&mut self, is_resp3: bool);
 
     /// Returns true if the user of the script may execute a command with these arguments.
     ///

@@ -12,7 +12,7 @@ local resume, create, concat = coroutine.resume, coroutine.create, table.concat
 local function lifted(execute)
   local function results(ok, ...)
     if ok then return ... end
-    local source, line = native.position()
+    local source, line = native.redis.position()
     local place = source and source:sub(2) .. ':' .. line .. ': ' or ''
     error(place .. tostring((...)), 0)
   end
@@ -129,19 +129,13 @@ cmsgpack._NAME, cmsgpack._VERSION = 'cmsgpack', 'lua-cmsgpack 0.4.0'
 globals.cmsgpack = protect(cmsgpack)
 globals.struct = protect(library(native.struct))
 
-local host
 local redis = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
   REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3,
   REDIS_VERSION = native.version, REDIS_VERSION_NUM = native.version_number,
 }
-redis.pcall = function(...)
-  local _, reply = host('call', ...)
-  return reply
-end
-redis.log = lifted(function(...) return host('log', ...) end)
-redis.acl_check_cmd = lifted(function(...) return host('permits', ...) end)
-redis.setresp = lifted(function(...) return host('setresp', ...) end)
+redis.call, redis.pcall = native.redis.call, native.redis.pcall
+redis.log, redis.acl_check_cmd, redis.setresp = lifted(native.redis.log), lifted(native.redis.acl_check_cmd), lifted(native.redis.setresp)
 redis.sha1hex = lifted(native.sha1hex)
 redis.error_reply = function(...)
   local text = ...
@@ -166,12 +160,11 @@ globals.server = globals.redis
 local function traced(err)
   err = error_of(err)
   if type(err) ~= 'table' then err = {err = 'ERR ' .. tostring(err)} end
-  if rawget(err, 'line') == nil then err.source, err.line = native.position() end
+  if rawget(err, 'line') == nil then err.source, err.line = native.redis.position() end
   return err
 end
 
-return environment, function(call, serve, script, keys, arguments)
-  redis.call, host = call, serve
+return environment, function(script, keys, arguments)
   state.stopped, state.raised = nil, nil
   globals.KEYS, globals.ARGV = keys, arguments
   return xpcall(script, traced)

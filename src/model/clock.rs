@@ -1,7 +1,7 @@
 //! The time that keys expire by.
 //!
-//! In: the clock of the machine. Out: the time now, which stands still for a thread while it executes a transaction or a script: no key
-//! expires between two of its requests, as in Redis.
+//! In: the clock of the machine. Out: the time now, which stands still for a thread while it executes a transaction or a script, from the
+//! first request of it that asks for the time: no key expires between two of its requests, as in Redis.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -10,14 +10,29 @@ use std::marker::PhantomData;
 pub type UnixMs = u64;
 
 thread_local! {
-    /// The time at which the clock of this thread stands still, if it does.
-    static STOPPED_AT: Cell<Option<UnixMs>> = const { Cell::new(None) };
+    static CLOCK: Cell<Clock> = const { Cell::new(Clock::Running) };
+}
+
+/// The clock of a thread.
+#[derive(Debug, Clone, Copy)]
+enum Clock {
+    Running,
+    /// It stands still, at the time that it has been asked for first.
+    Stopped(Option<UnixMs>),
 }
 
 /// Returns the time now.
 #[must_use]
 pub fn now_ms() -> UnixMs {
-    STOPPED_AT.get().unwrap_or_else(read_clock)
+    match CLOCK.get() {
+        Clock::Running => read_clock(),
+        Clock::Stopped(Some(time)) => time,
+        Clock::Stopped(None) => {
+            let time = read_clock();
+            CLOCK.set(Clock::Stopped(Some(time)));
+            time
+        }
+    }
 }
 
 fn read_clock() -> UnixMs {
@@ -27,7 +42,8 @@ fn read_clock() -> UnixMs {
 /// The clock of a thread that stands still until this is dropped.
 #[must_use]
 pub struct StoppedClock {
-    before: Option<UnixMs>,
+    /// True if it is the first that stopped the clock.
+    is_first: bool,
     /// It belongs to its thread.
     thread: PhantomData<*const ()>,
 }
@@ -35,8 +51,12 @@ pub struct StoppedClock {
 impl StoppedClock {
     /// Stops the clock of this thread, if it has not been stopped.
     pub fn stop() -> Self {
+        let is_first = matches!(CLOCK.get(), Clock::Running);
+        if is_first {
+            CLOCK.set(Clock::Stopped(None));
+        }
         Self {
-            before: STOPPED_AT.replace(Some(now_ms())),
+            is_first,
             thread: PhantomData,
         }
     }
@@ -44,7 +64,9 @@ impl StoppedClock {
 
 impl Drop for StoppedClock {
     fn drop(&mut self) {
-        STOPPED_AT.set(self.before);
+        if self.is_first {
+            CLOCK.set(Clock::Running);
+        }
     }
 }
 

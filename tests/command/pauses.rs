@@ -9,6 +9,9 @@ use crate::support::server::TestServer;
 /// How long a request is seen not to be answered.
 const MOMENT: Duration = Duration::from_millis(150);
 
+/// A pause that is longer than a client of these tests waits for a reply.
+const LONG_PAUSE_MS: u32 = 600_000;
+
 /// Asks on a thread of its own, and returns what gives the reply.
 fn asked(
     server: &TestServer,
@@ -28,7 +31,10 @@ fn changes_wait_and_reads_do_not() {
     let server = TestServer::start();
     let mut admin = server.client();
     assert_eq!(admin.ask("PUT a 1"), "OK");
-    assert_eq!(admin.ask("CLIENT PAUSE 60000 WRITE"), "OK");
+    assert_eq!(
+        admin.ask(&format!("CLIENT PAUSE {LONG_PAUSE_MS} WRITE")),
+        "OK"
+    );
     let waiting = [
         asked(&server, &["GET a", "PUT a 2", "GET a"]),
         asked(&server, &["PUBLISH news x", "PING"]),
@@ -60,7 +66,10 @@ fn a_transaction_with_a_change_waits_as_a_whole() {
     let server = TestServer::start();
     let mut admin = server.client();
     let mut client = server.client();
-    assert_eq!(admin.ask("CLIENT PAUSE 60000 WRITE"), "OK");
+    assert_eq!(
+        admin.ask(&format!("CLIENT PAUSE {LONG_PAUSE_MS} WRITE")),
+        "OK"
+    );
     assert_eq!(client.ask("MULTI"), "OK");
     assert_eq!(client.ask("PUT a 1"), "QUEUED");
     client.send("EXEC");
@@ -80,7 +89,10 @@ fn all_requests_wait_for_the_longest_pause_but_the_one_that_ends_it() {
     // It waits itself.
     assert_eq!(admin.ask("PING"), "PONG");
     assert!(began.elapsed() >= Duration::from_millis(300));
-    assert_eq!(admin.ask("CLIENT PAUSE 60000 ALL"), "OK");
+    assert_eq!(
+        admin.ask(&format!("CLIENT PAUSE {LONG_PAUSE_MS} ALL")),
+        "OK"
+    );
     let waiting = asked(&server, &["PING", "CLIENT PAUSE 1 WRITE"]);
     std::thread::sleep(MOMENT);
     assert!(!waiting.is_finished());
@@ -113,7 +125,10 @@ fn all_requests_wait_for_the_longest_pause_but_the_one_that_ends_it() {
 fn changes_over_http_wait_and_a_client_that_hangs_up_changes_nothing() {
     let server = TestServer::start();
     let mut admin = server.client();
-    assert_eq!(admin.ask("CLIENT PAUSE 60000 WRITE"), "OK");
+    assert_eq!(
+        admin.ask(&format!("CLIENT PAUSE {LONG_PAUSE_MS} WRITE")),
+        "OK"
+    );
     let mut http = Http::connect(&server);
     http.send("POST /put?key=http&value=1", &[], b"");
     let mut leaving = Resp::connect(server.addr());
@@ -131,7 +146,8 @@ fn changes_over_http_wait_and_a_client_that_hangs_up_changes_nothing() {
 #[test]
 fn a_stop_of_the_server_ends_a_pause() {
     let server = TestServer::start();
-    assert_eq!(server.client().ask("CLIENT PAUSE 600000 WRITE"), "OK");
+    let request = format!("CLIENT PAUSE {LONG_PAUSE_MS} WRITE");
+    assert_eq!(server.client().ask(&request), "OK");
     let waiting = asked(&server, &["PUT last 1"]);
     std::thread::sleep(MOMENT);
     let stopped = server.stop();

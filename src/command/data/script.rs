@@ -230,8 +230,8 @@ enum Attempt {
 impl Run<'_> {
     /// Executes the script by itself.
     fn alone(&self, call: &mut Call<'_, '_>) -> Answer {
-        let began = Instant::now();
         let engine = call.engine()?;
+        let mut began = None;
         let mut more: Vec<Box<[u8]>> = Vec::new();
         let mut has_all = false;
         loop {
@@ -254,8 +254,11 @@ impl Run<'_> {
                 LOCKED_TIME_MAX
             };
             let start = call.replies.bytes();
+            // Once it has the locks, however long it has waited for them.
+            let begins = Instant::now();
+            let began = *began.get_or_insert(begins);
             let mut host = ScriptHost::new(call, &mut locks, self.is_read_only, None);
-            let attempt = self.attempt(&mut host, Some(Instant::now() + limit), None);
+            let attempt = self.attempt(&mut host, Some(begins + limit), None);
             host.end(matches!(attempt, Attempt::Ended(_)));
             match attempt {
                 Attempt::Ended(answer) => {

@@ -32,6 +32,8 @@ pub struct ScriptHost<'h, 'c, 'e, 'l> {
     call: &'h mut Call<'c, 'e>,
     locks: &'h mut WriteTransaction<'l>,
     is_read_only: bool,
+    /// Dialect of the replies to the script.
+    dialect: Dialect,
     /// The run, of a script that works on copies.
     run: Option<&'h LongRun>,
     refusal: Option<Result<Wanted, ErrorReply>>,
@@ -57,6 +59,7 @@ impl<'h, 'c, 'e, 'l> ScriptHost<'h, 'c, 'e, 'l> {
             call,
             locks,
             is_read_only,
+            dialect: Dialect::Resp2,
             run,
             refusal: None,
             reports_change: false,
@@ -191,17 +194,7 @@ fn is_for_scripts(command: &Command) -> bool {
 }
 
 impl Host for ScriptHost<'_, '_, '_, '_> {
-    fn call(
-        &mut self,
-        words: &[Cow<'_, [u8]>],
-        is_resp3: bool,
-        reply: &mut Vec<u8>,
-    ) -> Result<(), Stop> {
-        let dialect = if is_resp3 {
-            Dialect::Resp3
-        } else {
-            Dialect::Resp2
-        };
+    fn call(&mut self, words: &[Cow<'_, [u8]>], reply: &mut Vec<u8>) -> Result<(), Stop> {
         let (place, command) = match self.find(words) {
             Ok(row) => row,
             Err(message) => {
@@ -221,6 +214,7 @@ impl Host for ScriptHost<'_, '_, '_, '_> {
         self.take_keys(command, &words[1..])?;
         let id = self.call.service.commands.id_of(place, &words[1..]);
         self.call.tally.command(id);
+        let dialect = self.dialect;
         let mut replies = ScriptReplies {
             out: reply,
             dialect,
@@ -234,6 +228,14 @@ impl Host for ScriptHost<'_, '_, '_, '_> {
             return Err(Stop::Again);
         }
         Ok(())
+    }
+
+    fn set_resp3(&mut self, is_resp3: bool) {
+        self.dialect = if is_resp3 {
+            Dialect::Resp3
+        } else {
+            Dialect::Resp2
+        };
     }
 
     fn permits(&mut self, words: &[Cow<'_, [u8]>]) -> Result<bool, String> {
