@@ -328,6 +328,32 @@ fn what_is_loaded_keeps_to_a_lower_cap_than_it_was_stored_under() {
 }
 
 #[test]
+fn a_bit_that_would_make_a_value_too_long_for_the_cap_is_not_set() {
+    let server = server("1mb", "noeviction");
+    let mut client = server.client();
+    for line in ["SETBIT half 4000000 1", "BITFIELD part SET u8 #300000 255"] {
+        assert!(!client.ask(line).starts_with("ERR"), "{line}");
+    }
+    assert_eq!(client.reply(), "COUNT 0");
+    for line in [
+        "SETBIT half 16000000 1",
+        "SETBIT other 16000000 1",
+        "BITFIELD part SET u8 #2000000 255",
+        "BITOP OR copy half",
+    ] {
+        let reply = client.ask(line);
+        let refusal = "ERR FULL the data may take 1048576 bytes of memory (--max-memory)";
+        assert!(reply.starts_with(refusal), "{line}: {reply}");
+    }
+    assert_eq!(client.ask("STRLEN half"), "COUNT 500001");
+    assert_eq!(client.ask("STRLEN part"), "COUNT 300001");
+    assert_eq!(client.ask("EXISTS other copy"), "COUNT 0");
+    // What is there is changed in place.
+    assert_eq!(client.ask("SETBIT half 7 1"), "COUNT 0");
+    assert_eq!(client.ask("GETBIT half 7"), "COUNT 1");
+}
+
+#[test]
 fn the_uses_of_a_pair_are_told_and_a_look_is_none() {
     let server = server("10mb", "allkeys-lru");
     let mut client = server.client();

@@ -2,7 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::Range;
 
+use crate::support::resp::Resp;
 use crate::support::server::{TestClient, TestServer, is_skipped, wait_until};
 
 const MIB: u64 = 1 << 20;
@@ -376,6 +378,76 @@ fn command_describes_1000_names_and_client_kill_takes_16_filters() {
         client.ask(&format!("CLIENT KILL{}", filters(17))),
         "ERR TOO_LARGE CLIENT KILL takes 16 filters, a name and a value each"
     );
+}
+
+#[test]
+fn a_client_tracks_1000_prefixes_of_a_mebibyte_together() {
+    let server = TestServer::start();
+    let mut client = Resp::connect(server.addr());
+    client.ask("HELLO 3");
+    let refusal = "ERR a client may track 1000 prefixes of 1048576 bytes";
+    let named = |numbers: Range<u32>| -> String {
+        let numbers = numbers.map(|number| format!(" PREFIX p{number}:"));
+        format!("CLIENT TRACKING ON BCAST{}", numbers.collect::<String>())
+    };
+    assert_eq!(client.ask(&named(0..1001)), refusal);
+    assert_eq!(client.ask(&named(0..999)), "OK");
+    assert_eq!(client.ask(&named(999..1001)), refusal);
+    assert_eq!(client.ask(&named(999..1000)), "OK");
+    assert_eq!(client.ask(&named(1000..1001)), refusal);
+    // It tracks those of before.
+    server.client().ask("PUT p1000:x 1");
+    server.client().ask("PUT p999:x 1");
+    assert_eq!(client.ask("PING"), "invalidate p999:x");
+    assert_eq!(client.reply(), "PONG");
+    assert_eq!(client.ask("CLIENT TRACKING OFF"), "OK");
+    let long = |bytes: usize| {
+        let letters = ('a'..='p').map(|letter| format!(" PREFIX {letter}{}", "x".repeat(65_535)));
+        let all: String = letters.collect();
+        format!("CLIENT TRACKING ON BCAST{all}{}", "y".repeat(bytes))
+    };
+    assert_eq!(client.ask(&long(1)), refusal);
+    assert_eq!(client.ask(&long(0)), "OK");
+}
+
+#[test]
+fn a_bit_is_in_the_first_64_mib() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let refusal = "ERR ARGS bit offset is not an integer or out of range";
+    for (line, reply) in [
+        ("SETBIT bits 536870912 1", refusal),
+        ("GETBIT bits 536870912", refusal),
+        ("BITFIELD bits SET u8 #67108864 1", refusal),
+        ("BITFIELD bits SET u8 536870905 1", refusal),
+        ("BITFIELD bits INCRBY i64 536870849 1", refusal),
+        ("EXISTS bits", "COUNT 0"),
+        ("SETBIT bits 536870911 1", "COUNT 0"),
+        ("GETBIT bits 536870911", "COUNT 1"),
+        ("STRLEN bits", "COUNT 67108864"),
+        ("BITFIELD bits SET u8 #67108863 2", "ARRAY 1"),
+    ] {
+        assert_eq!(client.ask(line), reply, "{line}");
+    }
+    assert_eq!(client.reply(), "COUNT 1");
+    assert_eq!(client.ask("BITOP NOT inverse bits"), "COUNT 67108864");
+    assert_eq!(client.ask("BITPOS inverse 0"), "COUNT 536870910");
+}
+
+#[test]
+fn lcs_compares_values_whose_lengths_multiplied_are_16_mebibytes() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.ask(&format!("PUT a {}", "a".repeat(4095)));
+    client.ask(&format!("PUT b {}", "a".repeat(4095)));
+    client.ask(&format!("PUT longer {}", "a".repeat(4096)));
+    assert_eq!(client.ask("LCS a b LEN"), "COUNT 4095");
+    for line in ["LCS a longer LEN", "LCS longer b"] {
+        assert_eq!(
+            client.ask(line),
+            "ERR ARGS Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+        );
+    }
 }
 
 #[test]
