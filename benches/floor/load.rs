@@ -38,7 +38,12 @@ pub enum Operation {
     Fill,
     Get,
     Set,
+    /// EVAL of [`SCRIPT`] on keys that are not there.
+    Script,
 }
+
+/// The script that releases a lock.
+const SCRIPT: &str = "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -159,7 +164,7 @@ impl Load {
         for _ in 0..self.pipeline {
             let number = match self.operation {
                 Operation::Fill => *sent % KEYS,
-                Operation::Get | Operation::Set => fastrand::u64(..KEYS),
+                _ => fastrand::u64(..KEYS),
             };
             self.add_request(number, text);
             *sent += 1;
@@ -171,6 +176,15 @@ impl Load {
     fn add_request(&self, number: u64, text: &mut String) {
         const VALUE: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
         use std::fmt::Write as _;
+        if self.operation == Operation::Script {
+            let length = SCRIPT.len();
+            write!(
+                text,
+                "*5\r\n$4\r\nEVAL\r\n${length}\r\n{SCRIPT}\r\n$1\r\n1\r\n$17\r\nlock:{number:012}\r\n$3\r\ntok\r\n"
+            )
+            .expect("a text grows");
+            return;
+        }
         let is_get = self.operation == Operation::Get;
         let added = match (self.protocol, is_get) {
             (Protocol::Bare | Protocol::Resp, true) => {
@@ -195,7 +209,8 @@ impl Load {
 
     fn lines_of_a_reply(&self) -> usize {
         match (self.protocol, self.operation) {
-            (_, Operation::Fill | Operation::Set) | (Protocol::Bare | Protocol::Line, _) => 1,
+            (_, Operation::Fill | Operation::Set | Operation::Script)
+            | (Protocol::Bare | Protocol::Line, _) => 1,
             (Protocol::Resp, Operation::Get) => 2,
             (Protocol::Memcached, Operation::Get) => 3,
         }

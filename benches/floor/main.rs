@@ -7,7 +7,8 @@
 //! smallest figure of the rounds is shown, as whatever else the machine does only adds to it. No process and no folder is left behind.
 //!
 //! Two servers are the floor. The bare loop waits, reads and answers without looking at what it has read. The minimal server runs on
-//! PyKV's runtime and has PyKV's entries; it parses, hashes, looks up and copies, and checks, counts and promises nothing.
+//! PyKV's runtime and has PyKV's entries; it parses, hashes, looks up and copies, and checks, counts and promises nothing. For scripts,
+//! the floor is the bare loop that executes them by PyKV's library, with constants in place of commands.
 
 // Nothing is counted here that comes near 2^52.
 #![allow(clippy::cast_precision_loss)]
@@ -19,6 +20,7 @@ mod minimal;
 mod processor;
 #[path = "../common/redis_flags.rs"]
 mod redis_flags;
+mod scripted;
 #[path = "../common/spawn.rs"]
 mod spawn;
 mod subjects;
@@ -39,6 +41,12 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// The pipelines, and how many requests take a second or two with each.
 const COLUMNS: [(usize, u64); 3] = [(1, 300_000), (16, 1_600_000), (64, 3_200_000)];
+/// What is compared, and how many times fewer requests take as long.
+const OPERATIONS: [(Operation, u64); 3] = [
+    (Operation::Get, 1),
+    (Operation::Set, 1),
+    (Operation::Script, 4),
+];
 
 /// What a request costs at least, beside PyKV and its peers.
 #[derive(clap::Parser)]
@@ -47,7 +55,7 @@ struct Arguments {
     /// Two rounds in place of three, of a tenth of the requests: to see whether it works.
     #[arg(long)]
     quick: bool,
-    /// Serves as one of the two floors.
+    /// Serves as one of the floors.
     #[arg(long, hide = true)]
     serve: Option<Floor>,
     /// Sends a load, in the form of [`Load::to_argument`].
@@ -62,6 +70,7 @@ struct Arguments {
 enum Floor {
     Bare,
     Minimal,
+    Scripted,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +78,7 @@ fn main() -> ExitCode {
     let result = match (arguments.serve, &arguments.load) {
         (Some(Floor::Bare), _) => bare::serve(),
         (Some(Floor::Minimal), _) => minimal::serve(),
+        (Some(Floor::Scripted), _) => scripted::serve(),
         (None, Some(load)) => load.send(),
         (None, None) if arguments.bench => compare(arguments.quick),
         (None, None) => {
@@ -98,34 +108,36 @@ fn compare(quick: bool) -> Result<(), Failure> {
             println!("{} is not installed: left out", kind.name());
             continue;
         };
-        subject.run(Operation::Fill, 64, KEYS)?;
+        if kind.knows(Operation::Fill) {
+            subject.run(Operation::Fill, 64, KEYS)?;
+        }
         subjects.push(subject);
     }
-    println!("| | GET P=1 | GET P=16 | GET P=64 | SET P=1 | SET P=16 | SET P=64 |");
-    println!("|---|---|---|---|---|---|---|");
-    let mut best = vec![Vec::<Best>::new(); subjects.len()];
-    for operation in [Operation::Get, Operation::Set] {
+    for (operation, weight) in OPERATIONS {
+        let known: Vec<&Subject> = subjects
+            .iter()
+            .filter(|subject| subject.kind.knows(operation))
+            .collect();
+        println!("| {operation:?} | P=1 | P=16 | P=64 |\n|---|---|---|---|");
+        let mut rows = vec![String::new(); known.len()];
         for (pipeline, requests) in COLUMNS {
-            let mut cells = vec![(f64::INFINITY, f64::INFINITY); subjects.len()];
+            let mut cells: Vec<Best> = vec![(f64::INFINITY, f64::INFINITY); known.len()];
             for _ in 0..rounds {
-                for (subject, (user, system)) in subjects.iter().zip(&mut cells) {
+                for (subject, (user, system)) in known.iter().zip(&mut cells) {
                     let (now_user, now_system) =
-                        subject.run(operation, pipeline, requests / divisor)?;
+                        subject.run(operation, pipeline, requests / divisor / weight)?;
                     *user = user.min(now_user);
                     *system = system.min(now_system);
                 }
             }
-            for (best, cell) in best.iter_mut().zip(cells) {
-                best.push(cell);
+            for (row, (user, system)) in rows.iter_mut().zip(cells) {
+                *row += &format!(" {user:.2} + {system:.2} |");
             }
         }
-    }
-    for (subject, cells) in subjects.iter().zip(best) {
-        let cells: Vec<String> = cells
-            .iter()
-            .map(|(user, system)| format!("{user:.2} + {system:.2}"))
-            .collect();
-        println!("| {} | {} |", subject.kind.name(), cells.join(" | "));
+        for (subject, row) in known.iter().zip(rows) {
+            println!("| {} |{row}", subject.kind.name());
+        }
+        println!();
     }
     Ok(())
 }

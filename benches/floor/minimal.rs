@@ -92,8 +92,8 @@ fn parse(input: &[u8], start: usize, map: &Map) -> Option<(Request, usize)> {
     Some((request, at))
 }
 
-/// Parses a number and its end of line.
-fn number(input: &[u8], mut at: usize) -> Option<(usize, usize)> {
+/// Parses a number and its end of line. Returns it, and where the next line begins.
+pub fn number(input: &[u8], mut at: usize) -> Option<(usize, usize)> {
     let mut number = 0;
     loop {
         match *input.get(at)? {

@@ -18,6 +18,7 @@ use crate::{Failure, processor, spawn};
 pub enum Kind {
     Bare,
     Minimal,
+    Scripted,
     Pykv,
     PykvLine,
     PykvEverySecond,
@@ -28,9 +29,10 @@ pub enum Kind {
 }
 
 /// All, in the order in which they have their turn.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     Kind::Bare,
     Kind::Minimal,
+    Kind::Scripted,
     Kind::Pykv,
     Kind::PykvLine,
     Kind::PykvEverySecond,
@@ -45,6 +47,7 @@ impl Kind {
         match self {
             Self::Bare => "bare loop",
             Self::Minimal => "minimal server",
+            Self::Scripted => "bare loop with Lua",
             Self::Pykv => "PyKV",
             Self::PykvLine => "PyKV, line dialect",
             Self::PykvEverySecond => "PyKV, everysec",
@@ -52,6 +55,15 @@ impl Kind {
             Self::RedisEverySecond => "Redis, everysec",
             Self::Valkey => "Valkey",
             Self::Memcached => "memcached",
+        }
+    }
+
+    /// Returns true if it knows an operation.
+    pub fn knows(self, operation: Operation) -> bool {
+        match self {
+            Self::Bare | Self::Pykv | Self::Redis | Self::Valkey => true,
+            Self::Scripted => operation == Operation::Script,
+            _ => operation != Operation::Script,
         }
     }
 
@@ -108,6 +120,7 @@ impl Subject {
         let (child, address, stdout) = match kind {
             Kind::Bare => floor(&mut command, "bare")?,
             Kind::Minimal => floor(&mut command, "minimal")?,
+            Kind::Scripted => floor(&mut command, "scripted")?,
             Kind::Pykv | Kind::PykvLine | Kind::PykvEverySecond => {
                 command.arg(env!("CARGO_BIN_EXE_pykv-server"));
                 let durability = if kind == Kind::PykvEverySecond {
@@ -169,7 +182,7 @@ impl Subject {
     }
 }
 
-/// Starts this program as one of the two floors.
+/// Starts this program as one of the floors.
 fn floor(command: &mut Command, which: &str) -> Result<spawn::Spawned, Failure> {
     command
         .arg(std::env::current_exe()?)

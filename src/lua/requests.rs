@@ -51,19 +51,19 @@ fn function<R: IntoLuaMulti + 'static>(
     lua: &Lua,
     limits: &Rc<Limits>,
     state: &Table,
-    work: fn(Asked<'_>, &MultiValue) -> mlua::Result<R>,
+    work: fn(&mut Asked<'_>, &MultiValue) -> mlua::Result<R>,
 ) -> mlua::Result<Function> {
     let (limits, state) = (Rc::clone(limits), state.clone());
     lua.create_function(move |lua, words: MultiValue| {
         let _unlimited = Unlimited::begin(lua);
         HOST.with(|host| {
-            let asked = Asked {
+            let mut asked = Asked {
                 lua,
                 host,
                 limits: &limits,
                 state: &state,
             };
-            work(asked, &words)
+            work(&mut asked, &words)
         })
     })
 }
@@ -130,13 +130,8 @@ fn with_words<R>(values: &MultiValue, work: impl FnOnce(&[Cow<'_, [u8]>]) -> R) 
 }
 
 /// Executes a command. Returns its reply, and whether that is no error.
-fn executed(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
-    let Asked {
-        lua,
-        host,
-        limits,
-        state,
-    } = asked;
+fn executed(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
+    let (lua, limits, state) = (asked.lua, asked.limits, asked.state);
     if limits.stopped().is_some() {
         return Err(mlua::Error::runtime("stopped"));
     }
@@ -148,7 +143,7 @@ fn executed(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)
         return refused("Please specify at least one argument for this redis.call() call");
     }
     let mut answer = Vec::new();
-    let called = with_words(values, |words| host.call(words, &mut answer));
+    let called = with_words(values, |words| asked.host.call(words, &mut answer));
     match called {
         None => refused("Lua redis lib command arguments must be strings or integers"),
         Some(Err(stop)) => Err(limits.stop(state, stop)),
@@ -160,7 +155,7 @@ fn executed(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)
 ///
 /// # Errors
 /// The error that it has answered, by way of the sandbox.
-fn call(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<Value> {
+fn call(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<Value> {
     let (lua, state) = (asked.lua, asked.state);
     match executed(asked, values)? {
         (true, reply) => Ok(reply),
@@ -169,12 +164,12 @@ fn call(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<Value> {
 }
 
 /// Executes a command. Returns its reply, or the error that it has answered.
-fn pcall(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<Value> {
+fn pcall(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<Value> {
     executed(asked, values).map(|(_, reply)| reply)
 }
 
 /// Sets the conversion of replies. Returns whether it could be done, and else why.
-fn set_resp(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
+fn set_resp(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
     let refused = match (values.len(), values.front().and_then(Value::as_integer)) {
         (1, Some(version @ 2..=3)) => {
             asked.host.set_resp3(version == 3);
@@ -187,7 +182,7 @@ fn set_resp(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)
 }
 
 /// Writes to the log. Returns whether it could be done, and else why.
-fn log(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
+fn log(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
     let mut values = values.iter();
     let level = values.next().and_then(Value::as_integer);
     let refused = match level {
@@ -203,7 +198,7 @@ fn log(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
 }
 
 /// Returns whether the user may execute a command; or false, and why that cannot be said.
-fn permits(asked: Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
+fn permits(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, Value)> {
     let permitted = if values.is_empty() {
         Some(Err(
             "Please specify at least one argument for this redis.acl_check_cmd() call".to_owned(),
