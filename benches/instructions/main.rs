@@ -62,6 +62,12 @@ const CASES: &[(&str, Request, Way, u64)] = &[
         Way::Capped(Eviction::AllKeysSmart),
         1460,
     ),
+    (
+        "RESP EVAL",
+        resp_eval,
+        Way::Execute(Durability::Off),
+        17_500,
+    ),
     ("RESP GET alone", resp_get, Way::Alone, 2500),
     ("RESP SET alone", resp_set, Way::Alone, 2720),
 ];
@@ -95,6 +101,16 @@ fn line_get(number: usize) -> String {
 
 fn line_put(number: usize) -> String {
     format!("PUT {} {}\n", key(number), value())
+}
+
+/// A script that releases a lock which somebody else has.
+fn resp_eval(number: usize) -> String {
+    const TEXT: &str = "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
+    let (key, length) = (key(number), TEXT.len());
+    let bytes = key.len();
+    format!(
+        "*5\r\n$4\r\nEVAL\r\n${length}\r\n{TEXT}\r\n$1\r\n1\r\n${bytes}\r\n{key}\r\n$3\r\ntok\r\n"
+    )
 }
 
 fn main() -> ExitCode {

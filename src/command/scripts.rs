@@ -3,12 +3,14 @@
 //! In: texts, and runs. Out: a text by the SHA-1 of it; the runs that can be killed. Promises: a script that was loaded is kept until SCRIPT
 //! FLUSH; of those that were only executed, the last ones are kept; what both hold is bounded.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use super::refusals::bad_argument;
 use crate::lua::sha1_hex;
@@ -42,12 +44,46 @@ impl StoredScript {
     }
 }
 
+/// A script that is found by its text, which takes less time than its SHA-1.
+#[derive(Debug)]
+struct ByText(Arc<StoredScript>);
+
+impl Borrow<[u8]> for ByText {
+    fn borrow(&self) -> &[u8] {
+        &self.0.text
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for ByText {}
+
 #[derive(Debug, Default)]
 struct Stored {
     by_sha1: AHashMap<String, (Arc<StoredScript>, bool)>,
+    /// The same scripts.
+    by_text: AHashSet<ByText>,
     /// Names of those that were not loaded, the oldest first.
     executed: VecDeque<String>,
     loaded_bytes: usize,
+}
+
+impl Stored {
+    fn insert(&mut self, script: &Arc<StoredScript>, is_loaded: bool) {
+        let sha1 = script.sha1.clone();
+        self.by_sha1.insert(sha1, (Arc::clone(script), is_loaded));
+        self.by_text.insert(ByText(Arc::clone(script)));
+    }
 }
 
 /// A script that runs for long.
@@ -94,25 +130,26 @@ impl Scripts {
 
     /// Keeps a script that is executed, unless it is kept already. Returns it.
     pub fn keep(&self, text: &[u8]) -> Arc<StoredScript> {
-        let sha1 = sha1_hex(text);
-        if let Some(script) = self.get(sha1.as_bytes()) {
-            return script;
+        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ByText(script)) = stored.by_text.get(text) {
+            return Arc::clone(script);
         }
-        let script = Arc::new(StoredScript {
-            sha1,
-            text: text.into(),
-        });
+        drop(stored);
+        let script = Arc::new(StoredScript::of(text));
         if text.len() <= EXECUTED_BYTES_MAX {
             let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+            // Another client may have sent it meanwhile.
+            if let Some((kept, _)) = stored.by_sha1.get(&script.sha1) {
+                return Arc::clone(kept);
+            }
             stored.executed.push_back(script.sha1.clone());
             if stored.executed.len() > EXECUTED_MAX
                 && let Some(oldest) = stored.executed.pop_front()
+                && let Some((oldest, _)) = stored.by_sha1.remove(&oldest)
             {
-                stored.by_sha1.remove(&oldest);
+                stored.by_text.remove(&oldest.text[..]);
             }
-            stored
-                .by_sha1
-                .insert(script.sha1.clone(), (Arc::clone(&script), false));
+            stored.insert(&script, false);
         }
         script
     }
@@ -138,9 +175,7 @@ impl Scripts {
         }
         stored.loaded_bytes += text.len();
         stored.executed.retain(|sha1| *sha1 != script.sha1);
-        stored
-            .by_sha1
-            .insert(script.sha1.clone(), (Arc::clone(&script), true));
+        stored.insert(&script, true);
         Ok(script)
     }
 
@@ -308,6 +343,8 @@ mod tests {
         assert!(scripts.get(loaded.to_uppercase().as_bytes()).is_some());
         assert!(scripts.get(first.as_bytes()).is_none());
         assert_eq!(scripts.size().0, EXECUTED_MAX + 1);
+        let by_text = |scripts: &Scripts| scripts.stored.read().expect("no panic").by_text.len();
+        assert_eq!(by_text(&scripts), EXECUTED_MAX + 1);
         let most = vec![b' '; LOADED_BYTES_MAX - b"return 'loaded'".len()];
         assert!(scripts.load(&most).is_ok());
         assert_eq!(
@@ -315,7 +352,7 @@ mod tests {
             Some(ErrorCode::Full)
         );
         scripts.clear();
-        assert_eq!(scripts.size(), (0, 0));
+        assert_eq!((scripts.size(), by_text(&scripts)), ((0, 0), 0));
     }
 
     #[test]

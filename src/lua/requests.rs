@@ -13,6 +13,8 @@ use super::host::Host;
 use super::limits::{Limits, Unlimited};
 use super::{reply, text};
 
+/// Memory for a reply, which grows for those that are longer.
+const REPLY_BYTES_EXPECTED: usize = 128;
 /// Name of the chunk of every script, in error messages.
 pub const CHUNK: &str = "@user_script";
 
@@ -142,7 +144,7 @@ fn executed(asked: &mut Asked<'_>, values: &MultiValue) -> mlua::Result<(bool, V
     if values.is_empty() {
         return refused("Please specify at least one argument for this redis.call() call");
     }
-    let mut answer = Vec::new();
+    let mut answer = Vec::with_capacity(REPLY_BYTES_EXPECTED);
     let called = with_words(values, |words| asked.host.call(words, &mut answer));
     match called {
         None => refused("Lua redis lib command arguments must be strings or integers"),
