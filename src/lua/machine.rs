@@ -194,7 +194,11 @@ fn fill(lua: &Lua, table: &Table, words: &[Cow<'_, [u8]>]) -> mlua::Result<()> {
     table.set_metatable(None)?;
     table.clear()?;
     for word in words {
-        table.raw_push(lua.create_string(word)?)?;
+        // Text goes there at once; for other strings Lua's library keeps a reference until then.
+        match std::str::from_utf8(word) {
+            Ok(text) => table.raw_push(text)?,
+            Err(_) => table.raw_push(lua.create_string(word)?)?,
+        }
     }
     Ok(())
 }
