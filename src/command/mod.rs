@@ -43,6 +43,7 @@ mod spec;
 mod stream;
 mod subcommands;
 mod table;
+mod tips;
 mod tracking;
 mod usage;
 mod version;

@@ -456,7 +456,9 @@ impl Replies for ReplyCollector {
             Reply::Signed(number) | Reply::Number(number) => OwnedReply::Number(number),
             Reply::Value(bytes) => OwnedReply::Bytes(bytes.to_vec()),
             Reply::Key(key) => OwnedReply::Bytes(key.to_vec()),
-            Reply::Status(text) | Reply::Text(text) => OwnedReply::Bytes(text.into()),
+            Reply::Status(text) | Reply::Text(text) | Reply::Double(text) => {
+                OwnedReply::Bytes(text.into())
+            }
             Reply::Array(_) | Reply::Set(_) => OwnedReply::Array,
             Reply::Stat(name, figure) => OwnedReply::Figure(name.to_owned(), figure.to_json()),
             Reply::Namespace(name, keys) => {

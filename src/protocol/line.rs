@@ -349,7 +349,9 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>) {
         Reply::Count(count) => write_number(out, "COUNT ", count),
         Reply::Signed(number) => out.extend_from_slice(format!("COUNT {number}").as_bytes()),
         Reply::Number(number) => write_string(out, "VALUE ", &number.to_string()),
-        Reply::Status(text) | Reply::Text(text) => write_string(out, "VALUE ", text),
+        Reply::Status(text) | Reply::Text(text) | Reply::Double(text) => {
+            write_string(out, "VALUE ", text);
+        }
         Reply::Array(replies) | Reply::Set(replies) => {
             write_number(out, "ARRAY ", replies as u64);
         }

@@ -202,6 +202,8 @@ pub enum Reply<'a> {
     Count(u64),
     /// A number that may be negative, such as a time to live.
     Signed(i64),
+    /// A number with a fraction, as decimal text.
+    Double(&'a str),
     /// A word of the server's.
     Status(&'a str),
     /// Text of the server's, of one or several lines.

@@ -241,7 +241,10 @@ pub fn write(out: &mut Vec<u8>, reply: Reply<'_>, is_resp3: bool) {
             write_number(out, b'=', text.len() as u64 + 4);
             out.extend_from_slice(format!("txt:{text}\r\n").as_bytes());
         }
-        Reply::Text(text) => write_value(out, text.as_bytes()),
+        Reply::Double(text) if is_resp3 => {
+            out.extend_from_slice(format!(",{text}\r\n").as_bytes());
+        }
+        Reply::Text(text) | Reply::Double(text) => write_value(out, text.as_bytes()),
         Reply::Key(key) => write_value(out, key),
         Reply::Count(count) => write_number(out, b':', count),
         Reply::Number(number) | Reply::Signed(number) => {

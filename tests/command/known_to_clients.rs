@@ -1,5 +1,7 @@
 //! What Redis clients ask in passing, and their test suites: waits for the disk, errors on demand, parts of Redis that are not here.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::resp::Resp;
@@ -29,6 +31,12 @@ fn parts_of_redis_that_are_not_here_are_listed_as_empty() {
             "MODULE LOAD x",
             "ERR unknown subcommand 'LOAD'. Try MODULE HELP.",
         ),
+        ("SCRIPT DEBUG NO", "OK"),
+        (
+            "SCRIPT DEBUG YES",
+            "ERR there is no debugger for scripts here",
+        ),
+        ("SCRIPT DEBUG X", "ERR Use SCRIPT DEBUG YES/SYNC/NO"),
         ("MEMORY PURGE", "OK"),
         ("DEBUG JMAP", "OK"),
         ("DEBUG RELOAD", "OK"),
@@ -53,6 +61,56 @@ fn parts_of_redis_that_are_not_here_are_listed_as_empty() {
     assert_eq!(resp.ask("SET a 12"), "OK");
     let described = resp.ask("DEBUG OBJECT a");
     assert!(described.contains(" encoding:int "), "{described}");
+}
+
+#[test]
+fn numbers_with_a_fraction_are_doubles_in_resp3_alone() {
+    let server = TestServer::start();
+    let requests = [
+        "EVAL return{double=1.5} 0",
+        "AUTH nobody wrong",
+        "ACL LOG",
+        "MEMORY STATS",
+    ];
+    let said = |hello: &str| -> String {
+        let mut stream = TcpStream::connect(server.addr()).expect("the server accepts");
+        stream.write_all(hello.as_bytes()).expect("it is sent");
+        for request in requests {
+            let words: Vec<&str> = request.split(' ').collect();
+            write!(stream, "*{}\r\n", words.len()).expect("it is sent");
+            for word in words {
+                write!(stream, "${}\r\n{word}\r\n", word.len()).expect("it is sent");
+            }
+        }
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("replies");
+        said
+    };
+    let (resp2, resp3) = (said(""), said("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"));
+    let before = |text: &str, name: &str| -> String {
+        let at = text.find(name).expect("the field") + name.len();
+        text[at..].chars().take(3).collect()
+    };
+    assert!(resp2.starts_with("$3\r\n1.5\r\n"), "{resp2}");
+    assert!(resp3.contains("\r\n,1.5\r\n"), "{resp3}");
+    for name in ["age-seconds", "dataset.percentage", "rss-overhead.ratio"] {
+        assert_eq!(before(&resp2, name), "\r\n$", "{name}");
+        assert_eq!(before(&resp3, name), "\r\n,", "{name}");
+    }
+    for name in ["replication.backlog", "lua.caches", "allocator.active"] {
+        assert_eq!(before(&resp3, name), "\r\n:", "{name}");
+    }
+}
+
+#[test]
+fn names_of_commands_are_found_by_a_pattern_in_any_case() {
+    let server = TestServer::start();
+    let mut resp = Resp::connect(server.addr());
+    for pattern in ["*SETNX", "*setnx"] {
+        let found = resp.ask(&format!("COMMAND LIST FILTERBY PATTERN {pattern}"));
+        assert_eq!(found, "setnx msetnx");
+    }
 }
 
 #[test]

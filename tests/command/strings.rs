@@ -366,3 +366,34 @@ fn several_pairs_are_stored_with_one_expiry_or_none_is() {
         assert_eq!(client.ask(line), reply, "{line}");
     }
 }
+
+#[test]
+fn the_newer_operations_on_bits_compare_one_value_with_the_others() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    // 0111 0001, and 0011 0010 0111 1010, and 0100 0100.
+    assert_eq!(client.ask("MSET x q y 2z z D"), "OK");
+    for (operation, first, second) in [
+        ("DIFF", 0b0000_0001, 0),
+        ("DIFF1", 0b0000_0110, 0b0111_1010),
+        ("ANDOR", 0b0111_0000, 0),
+        ("ONE", 0b0000_0111, 0b0111_1010),
+    ] {
+        let line = format!("BITOP {operation} to x y z");
+        assert_eq!(client.ask(&line), "COUNT 2", "{line}");
+        let read = client.ask_array("BITFIELD_RO to GET u8 0 GET u8 8");
+        assert_eq!(
+            read,
+            [format!("COUNT {first}"), format!("COUNT {second}")],
+            "{line}"
+        );
+    }
+    assert_eq!(client.ask("BITOP one to z"), "COUNT 1");
+    assert_eq!(client.ask("GET to"), "VALUE \"D\"");
+    for operation in ["DIFF", "DIFF1", "ANDOR"] {
+        assert_eq!(
+            client.ask(&format!("BITOP {operation} to x")),
+            format!("ERR ARGS BITOP {operation} must be called with at least two source keys.")
+        );
+    }
+}

@@ -75,7 +75,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     ])
     .flags(&[Flag::GrowsMemory, Flag::Slow])
     .example("BITOP OR lower letter spaces")
-    .summary("Store the AND, OR, XOR or NOT of values under a key; answers its length in bytes."),
+    .summary("Store what an operation makes of the bits of values; answers the length in bytes."),
 ];
 
 fn getbit(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
@@ -180,6 +180,14 @@ enum Operation {
     Or,
     Xor,
     Not,
+    /// Bits of the first value that no other one has.
+    Diff,
+    /// Bits of the others that the first one does not have.
+    Diff1,
+    /// Bits of the first value that another one has.
+    AndOr,
+    /// Bits that exactly one value has.
+    One,
 }
 
 impl Operation {
@@ -189,8 +197,32 @@ impl Operation {
             b"OR" => Some(Self::Or),
             b"XOR" => Some(Self::Xor),
             b"NOT" => Some(Self::Not),
+            b"DIFF" => Some(Self::Diff),
+            b"DIFF1" => Some(Self::Diff1),
+            b"ANDOR" => Some(Self::AndOr),
+            b"ONE" => Some(Self::One),
             _ => None,
         }
+    }
+
+    /// Checks the number of values.
+    ///
+    /// # Errors
+    /// `ARGS`, in Redis's words.
+    fn check(self, values: usize) -> Result<(), ErrorReply> {
+        let name = match self {
+            Self::Not if values > 1 => {
+                let message = "BITOP NOT must be called with a single source key.";
+                return Err(bad_argument(message));
+            }
+            Self::Diff if values < 2 => "DIFF",
+            Self::Diff1 if values < 2 => "DIFF1",
+            Self::AndOr if values < 2 => "ANDOR",
+            _ => return Ok(()),
+        };
+        Err(bad_argument(format!(
+            "BITOP {name} must be called with at least two source keys."
+        )))
     }
 
     /// Executes it on values, which are as long as the longest of them, with zeros behind the others.
@@ -200,11 +232,18 @@ impl Operation {
             return Vec::new();
         };
         let mut result = grown(first, bytes);
-        if self == Self::Not {
-            for byte in &mut result {
-                *byte = !*byte;
+        if let Self::Diff | Self::Diff1 | Self::AndOr = self {
+            let others = grown(&Self::Or.execute(others), bytes);
+            for (byte, others) in result.iter_mut().zip(others) {
+                *byte = match self {
+                    Self::Diff => *byte & !others,
+                    Self::Diff1 => !*byte & others,
+                    _ => *byte & others,
+                };
             }
+            return result;
         }
+        let mut repeated = vec![0; if self == Self::One { bytes } else { 0 }];
         for other in others {
             // These loops are compiled to the processor's widest words.
             let (both, rest) = result.split_at_mut(other.len());
@@ -215,8 +254,21 @@ impl Operation {
                     rest.fill(0);
                 }
                 Self::Or => pairs.for_each(|(byte, other)| *byte |= other),
-                Self::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
-                Self::Not => {}
+                Self::One => {
+                    for ((byte, other), repeated) in pairs.zip(&mut repeated) {
+                        *repeated |= *byte & other;
+                        *byte ^= other;
+                    }
+                }
+                _ => pairs.for_each(|(byte, other)| *byte ^= other),
+            }
+        }
+        for (byte, repeated) in result.iter_mut().zip(repeated) {
+            *byte &= !repeated;
+        }
+        if self == Self::Not {
+            for byte in &mut result {
+                *byte = !*byte;
             }
         }
         result
@@ -225,10 +277,7 @@ impl Operation {
 
 fn bitop(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
     let operation = Operation::named(&words[0]).ok_or_else(|| call.syntax_error())?;
-    if operation == Operation::Not && words.len() > 3 {
-        let message = "BITOP NOT must be called with a single source key.";
-        return Err(bad_argument(message));
-    }
+    operation.check(words.len() - 2)?;
     let keys = keys_of(&words[1..])?;
     let (to, from) = (keys[0], &keys[1..]);
     let mut missing = Vec::new();

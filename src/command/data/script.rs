@@ -57,7 +57,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("Execute a script that the server knows, and that changes no pairs."),
     Row::connection(
         "SCRIPT",
-        "LOAD <script> | EXISTS <sha1> [<sha1> ...] | SHOW <sha1> | FLUSH [ASYNC | SYNC] | KILL",
+        "LOAD <script> | EXISTS <sha1> [<sha1> ...] | SHOW <sha1> | FLUSH [ASYNC | SYNC] | KILL | DEBUG NO",
         1..=ANY,
         script,
     )
@@ -68,7 +68,7 @@ pub(in crate::command) const ROWS: &[Row] = &[
     .summary("Load a script, look for scripts, forget them, or end those that run for long."),
 ];
 
-const SUBCOMMANDS: [Subcommand; 6] = [
+const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand::new(
         "LOAD",
         Access::Connection,
@@ -85,6 +85,11 @@ const SUBCOMMANDS: [Subcommand; 6] = [
         "KILL",
         Access::Connection,
         "End the scripts that run for long; they have changed nothing.",
+    ),
+    Subcommand::new(
+        "DEBUG",
+        Access::Connection,
+        "Execute scripts without a debugger, as always.",
     ),
     Subcommand::HELP,
 ];
@@ -145,6 +150,11 @@ fn script(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
             }
             call.done(Reply::Ok)
         }
+        (b"DEBUG", [mode]) => match &*mode.to_ascii_uppercase() {
+            b"NO" => call.done(Reply::Ok),
+            b"YES" | b"SYNC" => Err(bad_argument("there is no debugger for scripts here")),
+            _ => Err(bad_argument("Use SCRIPT DEBUG YES/SYNC/NO")),
+        },
         _ => other_subcommand(call, words),
     }
 }
@@ -484,7 +494,7 @@ fn write(call: &mut Call<'_, '_>, returned: &Returned) {
             let error = script_error(&String::from_utf8_lossy(text));
             call.replies.reply(Reply::Error(&error));
         }
-        Returned::Double(text) => call.replies.reply(Reply::Value(text.as_bytes())),
+        Returned::Double(text) => call.replies.reply(Reply::Double(text)),
         Returned::Array(elements) => {
             call.replies.reply(Reply::Array(elements.len()));
             for element in elements {

@@ -330,12 +330,14 @@ fn log(call: &mut Call<'_, '_>, count: usize) -> Answer {
             ("context", context),
             ("object", &denied.object),
             ("username", &denied.user),
-            ("age-seconds", &age),
-            ("client-info", &denied.client),
         ] {
             text(replies, name);
             text(replies, value);
         }
+        text(replies, "age-seconds");
+        replies.reply(Reply::Double(&age));
+        text(replies, "client-info");
+        text(replies, &denied.client);
         for (name, number) in [
             ("entry-id", denied.id),
             ("timestamp-created", denied.created_ms),

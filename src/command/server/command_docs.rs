@@ -14,6 +14,7 @@ use crate::command::reply_sink::Replies;
 use crate::command::row::Row;
 use crate::command::spec::{ANY, Access, Dialects, Flag, Group, KeySpec, Subcommand};
 use crate::command::subcommands::other_subcommand;
+use crate::command::tips;
 use crate::command::usage::{Argument, ArgumentType};
 use crate::protocol::{Dialect, ErrorCode, ErrorReply, Reply};
 
@@ -116,7 +117,9 @@ fn command(call: &mut Call<'_, '_>, words: &Arguments<'_>) -> Answer {
 fn list_by(call: &mut Call<'_, '_>, kind: &[u8], wanted: &[u8]) -> Answer {
     match &*kind.to_ascii_uppercase() {
         b"PATTERN" => {
-            let pattern = Pattern::parse(wanted)?;
+            // Names are shown in lower case, and match in any.
+            let wanted = wanted.to_ascii_lowercase();
+            let pattern = Pattern::parse(&wanted)?;
             list(call, |described| {
                 pattern.matches(described.name().as_bytes())
             })
@@ -184,8 +187,7 @@ fn describe_one(replies: &mut dyn Replies, described: Described) {
     let categories = described.categories().iter();
     let categories: Vec<&str> = categories.map(Category::as_str).collect();
     statuses(replies, categories.into_iter());
-    // No tips.
-    replies.reply(Reply::Array(0));
+    statuses(replies, tips::of(&described.name()).iter().copied());
     replies.reply(Reply::Array(described.key_specs().len()));
     for spec in described.key_specs() {
         describe_keys(replies, spec);

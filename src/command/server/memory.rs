@@ -213,6 +213,7 @@ fn memory_stats(call: &mut Call<'_, '_>) -> Answer {
     let engine = call.engine()?;
     let resident = resident_bytes().unwrap_or(0);
     let peak = resident_bytes_max().unwrap_or(0);
+    let scripts = call.service.scripts.size().1 as u64;
     let (memory, data, keys) = (engine.memory_bytes(), engine.data_bytes(), engine.keys());
     let clients = call.service.client_memory.bytes() as u64;
     let cap = call.service.memory_cap();
@@ -221,7 +222,14 @@ fn memory_stats(call: &mut Call<'_, '_>) -> Answer {
         ("peak.allocated", Stat::Count(peak)),
         ("total.allocated", Stat::Count(memory)),
         ("startup.allocated", Stat::Count(startup)),
+        // What is not here takes nothing.
+        ("replication.backlog", Stat::Count(0)),
+        ("clients.slaves", Stat::Count(0)),
         ("clients.normal", Stat::Count(clients)),
+        ("cluster.links", Stat::Count(0)),
+        ("aof.buffer", Stat::Count(0)),
+        ("lua.caches", Stat::Count(scripts)),
+        ("functions.caches", Stat::Count(0)),
         ("overhead.total", Stat::Count(memory.saturating_sub(data))),
         ("keys.count", Stat::Count(keys)),
         (
@@ -234,7 +242,22 @@ fn memory_stats(call: &mut Call<'_, '_>) -> Answer {
             Stat::Real(share(data, memory) * 100.0),
         ),
         ("peak.percentage", Stat::Real(share(resident, peak) * 100.0)),
+        // The allocator is not asked: what is counted is allocated, and all that is resident is its.
+        ("allocator.allocated", Stat::Count(memory)),
+        ("allocator.active", Stat::Count(resident)),
         ("allocator.resident", Stat::Count(resident)),
+        (
+            "allocator-fragmentation.ratio",
+            Stat::Real(share(resident, memory)),
+        ),
+        (
+            "allocator-fragmentation.bytes",
+            Stat::Count(resident.saturating_sub(memory)),
+        ),
+        ("allocator-rss.ratio", Stat::Real(1.0)),
+        ("allocator-rss.bytes", Stat::Count(0)),
+        ("rss-overhead.ratio", Stat::Real(1.0)),
+        ("rss-overhead.bytes", Stat::Count(0)),
         ("fragmentation", Stat::Real(share(resident, memory))),
         (
             "fragmentation.bytes",
@@ -251,7 +274,7 @@ fn memory_stats(call: &mut Call<'_, '_>) -> Answer {
             Stat::Count(count) => call.replies.reply(Reply::Count(count)),
             Stat::Real(real) => {
                 let text = format!("{real:.2}");
-                call.replies.reply(Reply::Value(text.as_bytes()));
+                call.replies.reply(Reply::Double(&text));
             }
         }
     }

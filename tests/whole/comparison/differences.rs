@@ -378,7 +378,7 @@ pub const MISSING: &[&str] = &[
     // Counts.
     "pfadd pfcount pfdebug pfmerge pfselftest",
     // Functions.
-    "fcall fcall_ro function|delete function|dump function|flush function|kill function|load function|restore script|debug",
+    "fcall fcall_ro function|delete function|dump function|flush function|kill function|load function|restore",
     // Modules.
     "module|load module|loadex module|unload",
     // Several servers.

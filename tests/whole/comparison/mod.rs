@@ -234,7 +234,7 @@ const COMMANDS_APART: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn commands_and_subcommands_have_the_words_flags_and_categories_that_redis_tells() {
+fn commands_and_subcommands_have_the_words_flags_categories_and_tips_that_redis_tells() {
     if is_skipped("redis-server") {
         return;
     }
@@ -251,8 +251,8 @@ fn commands_and_subcommands_have_the_words_flags_and_categories_that_redis_tells
                     .unwrap_or_else(|| reply.head[1..].to_vec());
                 String::from_utf8_lossy(&body).trim().to_owned()
             };
-            let words = row.items[2].items.iter().chain(&row.items[6].items);
-            let words = words.map(text).collect();
+            let words = [2, 6, 7].map(|place| &row.items[place].items);
+            let words = words.into_iter().flatten().map(text).collect();
             // Redis tells nothing of a command that has subcommands, but of these.
             if row.items[9].items.is_empty() {
                 told.insert(text(&row.items[0]), (row.items[1].bytes(), words));
