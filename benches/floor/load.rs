@@ -11,7 +11,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::Failure;
+use crate::{Failure, script};
 
 /// Number of keys to choose from.
 pub const KEYS: u64 = 1_000_000;
@@ -38,12 +38,9 @@ pub enum Operation {
     Fill,
     Get,
     Set,
-    /// EVAL of [`SCRIPT`] on keys that are not there.
+    /// EVAL of the script that releases a lock, on keys that are not there.
     Script,
 }
-
-/// The script that releases a lock.
-const SCRIPT: &str = "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -177,13 +174,7 @@ impl Load {
         const VALUE: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
         use std::fmt::Write as _;
         if self.operation == Operation::Script {
-            let length = SCRIPT.len();
-            write!(
-                text,
-                "*5\r\n$4\r\nEVAL\r\n${length}\r\n{SCRIPT}\r\n$1\r\n1\r\n$17\r\nlock:{number:012}\r\n$3\r\ntok\r\n"
-            )
-            .expect("a text grows");
-            return;
+            return script::add_request(text, &format!("lock:{number:012}"));
         }
         let is_get = self.operation == Operation::Get;
         let added = match (self.protocol, is_get) {

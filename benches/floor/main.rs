@@ -20,6 +20,8 @@ mod minimal;
 mod processor;
 #[path = "../common/redis_flags.rs"]
 mod redis_flags;
+#[path = "../common/script.rs"]
+mod script;
 mod scripted;
 #[path = "../common/spawn.rs"]
 mod spawn;

@@ -17,11 +17,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::Failure;
 
 type Map = DashMap<Entry, (), RandomState>;
+/// Where a word begins and ends in the input.
+type Range = (usize, usize);
 
 /// A request: the ranges of its key and its value in the input, the hash of the key.
 struct Request {
-    key: (usize, usize),
-    value: Option<(usize, usize)>,
+    key: Range,
+    value: Option<Range>,
     hash: u64,
 }
 
@@ -73,17 +75,7 @@ async fn serve_one(mut client: TcpStream, map: &Map) -> io::Result<()> {
 }
 
 fn parse(input: &[u8], start: usize, map: &Map) -> Option<(Request, usize)> {
-    let (words, mut at) = number(input, start + 1)?;
-    let mut ranges = [(0, 0); 3];
-    for range in ranges.get_mut(..words)? {
-        let (length, begin) = number(input, at + 1)?;
-        *range = (begin, begin + length);
-        at = begin + length + 2;
-    }
-    if at > input.len() {
-        return None;
-    }
-    let [_, key, value] = ranges;
+    let ([_, key, value], words, at) = words_at::<3>(input, start)?;
     let request = Request {
         key,
         value: (words == 3).then_some(value),
@@ -92,8 +84,23 @@ fn parse(input: &[u8], start: usize, map: &Map) -> Option<(Request, usize)> {
     Some((request, at))
 }
 
-/// Parses a number and its end of line. Returns it, and where the next line begins.
-pub fn number(input: &[u8], mut at: usize) -> Option<(usize, usize)> {
+/// Returns the ranges of the words of the request that begins there, their number, and the end of the request, if it is complete.
+pub fn words_at<const MAX: usize>(
+    input: &[u8],
+    start: usize,
+) -> Option<([Range; MAX], usize, usize)> {
+    let (words, mut at) = number(input, start + 1)?;
+    let mut ranges = [(0, 0); MAX];
+    for range in ranges.get_mut(..words)? {
+        let (length, begin) = number(input, at + 1)?;
+        *range = (begin, begin + length);
+        at = begin + length + 2;
+    }
+    (at <= input.len()).then_some((ranges, words, at))
+}
+
+/// Parses a number and its end of line.
+fn number(input: &[u8], mut at: usize) -> Option<(usize, usize)> {
     let mut number = 0;
     loop {
         match *input.get(at)? {

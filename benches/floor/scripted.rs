@@ -5,7 +5,7 @@
 
 use mlua::{Function, Lua, MultiValue, Table};
 
-use crate::minimal::number;
+use crate::minimal::words_at;
 use crate::{Failure, bare};
 
 /// The words of a request: EVAL, the text, the number of keys, the key, the argument.
@@ -19,7 +19,7 @@ pub fn serve() -> Result<(), Failure> {
     let mut machine = Machine::new().map_err(|error| error.to_string())?;
     bare::serve_with(move |input, output| {
         let mut at = 0;
-        while let Some((words, end)) = parse(input, at) {
+        while let Some((words, _, end)) = words_at::<WORDS>(input, at) {
             let words = words.map(|(start, end)| &input[start..end]);
             let returned = machine.execute(words).map_err(|error| error.to_string())?;
             output.push(b':');
@@ -65,16 +65,4 @@ impl Machine {
         };
         script.call(())
     }
-}
-
-/// Returns the ranges of the words of the request that begins there, and its end, if it is complete.
-fn parse(input: &[u8], start: usize) -> Option<([(usize, usize); WORDS], usize)> {
-    let (count, mut at) = number(input, start + 1)?;
-    let mut words = [(0, 0); WORDS];
-    for word in words.get_mut(..count)? {
-        let (length, begin) = number(input, at + 1)?;
-        *word = (begin, begin + length);
-        at = begin + length + 2;
-    }
-    (at <= input.len()).then_some((words, at))
 }

@@ -8,6 +8,8 @@
 
 #[path = "../common/requests.rs"]
 mod requests;
+#[path = "../common/script.rs"]
+mod script;
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -105,12 +107,9 @@ fn line_put(number: usize) -> String {
 
 /// A script that releases a lock which somebody else has.
 fn resp_eval(number: usize) -> String {
-    const TEXT: &str = "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
-    let (key, length) = (key(number), TEXT.len());
-    let bytes = key.len();
-    format!(
-        "*5\r\n$4\r\nEVAL\r\n${length}\r\n{TEXT}\r\n$1\r\n1\r\n${bytes}\r\n{key}\r\n$3\r\ntok\r\n"
-    )
+    let mut text = String::new();
+    script::add_request(&mut text, &key(number));
+    text
 }
 
 fn main() -> ExitCode {

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::resp::Resp;
+use crate::support::resp::{self, Resp};
 use crate::support::server::{TestServer, wait_until};
 
 #[test]
@@ -77,10 +77,8 @@ fn numbers_with_a_fraction_are_doubles_in_resp3_alone() {
         stream.write_all(hello.as_bytes()).expect("it is sent");
         for request in requests {
             let words: Vec<&str> = request.split(' ').collect();
-            write!(stream, "*{}\r\n", words.len()).expect("it is sent");
-            for word in words {
-                write!(stream, "${}\r\n{word}\r\n", word.len()).expect("it is sent");
-            }
+            let bytes = resp::request(&words);
+            stream.write_all(&bytes).expect("it is sent");
         }
         stream.shutdown(Shutdown::Write).expect("it is open");
         let mut said = String::new();

@@ -178,7 +178,8 @@ fn describe(
 
 fn describe_one(replies: &mut dyn Replies, described: Described) {
     replies.reply(Reply::Array(10));
-    text(replies, &described.name());
+    let name = described.name();
+    text(replies, &name);
     replies.reply(Reply::Signed(described.arity()));
     statuses(replies, described.flags().into_iter());
     for place in key_places(described.key_specs()) {
@@ -187,7 +188,7 @@ fn describe_one(replies: &mut dyn Replies, described: Described) {
     let categories = described.categories().iter();
     let categories: Vec<&str> = categories.map(Category::as_str).collect();
     statuses(replies, categories.into_iter());
-    statuses(replies, tips::of(&described.name()).iter().copied());
+    statuses(replies, tips::of(&name).iter().copied());
     replies.reply(Reply::Array(described.key_specs().len()));
     for spec in described.key_specs() {
         describe_keys(replies, spec);

@@ -3,7 +3,8 @@
 //!
 //! In: a random number generator. Out: steps, or bytes. Promises: keys are text, and no key expires while it is looked at.
 
-use super::play::{Step, Words, request};
+use super::play::{Step, Words};
+use crate::support::resp::request;
 
 const KEYS: &[&str] = &["a", "b", "ключ", ""];
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::differences::difference;
 use super::reply::Reply;
+use crate::support::resp::request;
 
 /// The words of a request.
 pub type Words = Vec<Vec<u8>>;
@@ -40,18 +41,6 @@ const SHRINKING: Duration = Duration::from_secs(20);
 
 /// How many steps are shown at most before the one that was answered differently.
 const STEPS_SHOWN: usize = 20;
-
-/// A request, as every client writes it.
-pub fn request(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        let word = word.as_ref();
-        bytes.extend(format!("${}\r\n", word.len()).bytes());
-        bytes.extend_from_slice(word);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
-}
 
 /// Whether a word is this one, in whatever case.
 pub fn is(word: Option<&Vec<u8>>, name: &str) -> bool {
